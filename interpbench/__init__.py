@@ -1,0 +1,55 @@
+"""InterpBench: a plugin-based benchmark suite for interpretability methods in computer vision.
+
+`method`, `model`, `dataset` and `metric` register plugins; `run` and `load_run` are the command line in Python.
+Names are imported when they are first used, so that `import interpbench` does not import torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from interpbench.registry import dataset, method, metric, model
+
+if TYPE_CHECKING:
+    from interpbench.api import Run, load_run, run
+    from interpbench.contracts import Dataset, DatasetCard, Explanation, Model, ModelCard, Perturbation, Sample
+    from interpbench.perturb import baseline
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "run": "api",
+    "load_run": "api",
+    "Run": "api",
+    "Dataset": "contracts",
+    "DatasetCard": "contracts",
+    "Explanation": "contracts",
+    "Model": "contracts",
+    "ModelCard": "contracts",
+    "Perturbation": "contracts",
+    "Sample": "contracts",
+    "baseline": "perturb",
+}
+
+__all__ = [
+    "Dataset",
+    "DatasetCard",
+    "Explanation",
+    "Model",
+    "ModelCard",
+    "Perturbation",
+    "Run",
+    "Sample",
+    "baseline",
+    "dataset",
+    "load_run",
+    "method",
+    "metric",
+    "model",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"interpbench.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'interpbench' has no attribute {name!r}")

@@ -1,0 +1,61 @@
+"""Every error a user can meet. Each message says what was wrong, what was expected and what to do next."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class InterpBenchError(Exception):
+    """Base of all errors that are the input's fault; the command line prints it without a traceback, exit code 2."""
+
+
+class UnknownNameError(InterpBenchError):
+    """A plugin, parameter, suite or column that does not exist; the message lists the near names."""
+
+
+class ParameterError(InterpBenchError):
+    """A parameter's value is missing, or not of the type that the plugin declares."""
+
+
+class DuplicatePluginError(InterpBenchError):
+    """Two plugins of one kind want the same name; the message gives both origins."""
+
+
+class PluginError(InterpBenchError):
+    """A plugin file that cannot be loaded, or a plugin that does not keep to its contract."""
+
+
+class SuiteError(InterpBenchError):
+    """A suite file with a wrong key, type or value; the message names the key."""
+
+
+class DataError(InterpBenchError):
+    """A data folder or sample that is missing, empty or not what it should be."""
+
+
+class UnreadableImageError(DataError):
+    """One image that cannot be decoded. A run skips it, counts it and names it."""
+
+
+class WeightsError(InterpBenchError):
+    """Weights that are missing, corrupt or of another architecture; the message names the first mismatch."""
+
+
+class DeviceError(InterpBenchError):
+    """A device or precision that does not exist or that this machine lacks."""
+
+
+class RunFolderError(InterpBenchError):
+    """A run folder that cannot be written, is not empty, or holds another run."""
+
+
+class MethodError(InterpBenchError):
+    """A method returned something that is not a saliency map; its own cell fails and the run goes on."""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """An error for `name`, with the nearest of the `known` names first."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+    listing = ", ".join(names) if names else "none"
+    return UnknownNameError(f"Unknown {what} {name!r}. {hint}Known: {listing}.")

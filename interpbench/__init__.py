@@ -11,8 +11,16 @@ from interpbench.registry import dataset, method, metric, model
 
 if TYPE_CHECKING:
     from interpbench.api import Run, load_run, run
-    from interpbench.contracts import Dataset, DatasetCard, Explanation, Model, ModelCard, Perturbation, Sample
-    from interpbench.perturb import baseline
+    from interpbench.baselines import Baseline, baseline
+    from interpbench.contracts import (
+        Dataset,
+        DatasetCard,
+        Explanation,
+        Model,
+        ModelCard,
+        Perturbation,
+        Sample,
+    )
 
 __version__ = "0.1.0"
 
@@ -27,10 +35,12 @@ _HOMES = {
     "ModelCard": "contracts",
     "Perturbation": "contracts",
     "Sample": "contracts",
-    "baseline": "perturb",
+    "Baseline": "baselines",
+    "baseline": "baselines",
 }
 
 __all__ = [
+    "Baseline",
     "Dataset",
     "DatasetCard",
     "Explanation",

@@ -159,9 +159,7 @@ class Model(nn.Module):
             return self.network.get_submodule(name)
         except AttributeError:
             layers = [n for n, _ in self.network.named_modules() if n]
-            raise MethodError(
-                f"Model {self.card.name!r} has no layer {name!r}. It has: {', '.join(layers)}."
-            ) from None
+            raise MethodError(f"Model {self.card.name!r} has no layer {name!r}. It has: {', '.join(layers)}.") from None
 
 
 @dataclass(frozen=True)
@@ -174,7 +172,7 @@ class Explanation:
         target: int64 [B], the logit that was explained.
         label: int64 [B], the logit of the true class.
         saliency: float32 [B,H,W], finite.
-        rank: int64 [B,H,W], 0 for the most salient position; ties are broken by one seeded permutation an image.
+        rank: int32 [B,H,W], 0 for the most salient position; ties are broken by one seeded permutation an image.
         mask: bool [B,H,W], the evidence, or None.
         ids: the samples' ids.
     """

@@ -290,9 +290,7 @@ def model(
         target_layer: the submodule (dotted name) that CAM methods look at.
         pretrained: a torchvision `WeightsEnum` member, used for data sets whose classes are ImageNet's.
     """
-    return _register(
-        ModelPlugin, name, reference, licence, target_layer=target_layer, pretrained=pretrained
-    )
+    return _register(ModelPlugin, name, reference, licence, target_layer=target_layer, pretrained=pretrained)
 
 
 def dataset(name: str, *, reference: str = "", licence: str = "") -> Callable[[Function], Function]:
@@ -339,7 +337,7 @@ def metric(
 
 
 def parse_specs(texts: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
-    """`["occlusion:window=16,stride=8,saliency"]` -> `[("occlusion", {"window": "16", "stride": "8"}), ("saliency", {})]`.
+    """`["occlusion:window=16,stride=8,saliency"]` -> occlusion with its two parameters, saliency with none.
 
     A comma starts a new name, unless what follows is `parameter=value`, which belongs to the name before.
     """
@@ -372,9 +370,7 @@ def _register(
     def decorate(function: Function) -> Function:
         origin, source_hash = _origin(function)
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
-            raise PluginError(
-                f"{origin}: {name!r} is no plugin name: use lower case letters, digits and dashes."
-            )
+            raise PluginError(f"{origin}: {name!r} is no plugin name: use lower case letters, digits and dashes.")
         parameters, takes = _parameters(record, name, function, origin)
         plugin = record(
             name, function, parameters, inspect.getdoc(function) or "", reference, licence, origin, source_hash,
@@ -446,5 +442,3 @@ def _type_name(annotation: Any) -> str:
     if annotation is type(None):
         return "none"
     return getattr(annotation, "__name__", str(annotation))
-
-

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         Perturbation,
         Sample,
     )
+    from interpbench.errors import DataError, UnreadableImageError
+    from interpbench.images import read_image
 
 __version__ = "0.1.0"
 
@@ -37,10 +39,14 @@ _HOMES = {
     "Sample": "contracts",
     "Baseline": "baselines",
     "baseline": "baselines",
+    "DataError": "errors",
+    "UnreadableImageError": "errors",
+    "read_image": "images",
 }
 
 __all__ = [
     "Baseline",
+    "DataError",
     "Dataset",
     "DatasetCard",
     "Explanation",
@@ -49,12 +55,14 @@ __all__ = [
     "Perturbation",
     "Run",
     "Sample",
+    "UnreadableImageError",
     "baseline",
     "dataset",
     "load_run",
     "method",
     "metric",
     "model",
+    "read_image",
     "run",
 ]
 

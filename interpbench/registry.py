@@ -87,6 +87,11 @@ class Plugin:
         """The first line of the docstring."""
         return self.doc.strip().partition("\n")[0]
 
+    @property
+    def required(self) -> list[str]:
+        """The parameters that have no default."""
+        return [p.name for p in self.parameters if p.default is REQUIRED]
+
     def configure(self, values: Mapping[str, Any] | None = None) -> "Configured":
         """This plugin with parameter values, validated.
 

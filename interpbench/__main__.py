@@ -1,0 +1,6 @@
+"""`python -m interpbench`, the same program as the console script `interpbench`."""
+
+from interpbench.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+"""The whole job as one call: `run(...)` plans, runs, writes and returns the run; `load_run(folder)` opens one."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from interpbench.cells import Cell, CellResult, ModelResult
+from interpbench.errors import RunFolderError
+from interpbench.leaderboard import leaderboard
+from interpbench.results import Mode, RunFolder, write_csv
+from interpbench.tables import RunTables
+
+if TYPE_CHECKING:
+    from interpbench.plan import Plan
+    from interpbench.suite import Suite
+
+RUNS = Path("results/runs")
+Names = str | Sequence[str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run and its tables.
+
+    Attributes:
+        folder: where it lies.
+        info: run.json.
+        tables: scores, curves, cells, timings, examples.
+        leaderboard: one row per data set, model, metric and method, with intervals.
+    """
+
+    folder: Path
+    info: Mapping[str, Any]
+    tables: RunTables
+    leaderboard: pd.DataFrame
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row per image, method, model and metric."""
+        return self.tables.scores
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """One row per point of a curve."""
+        return self.tables.curves
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """The cells that failed, with the reason."""
+        return self.tables.cells[self.tables.cells["status"] != "ok"]
+
+
+class Listener:
+    """Told how a run gets on. The command line's draws a progress bar; this one is silent."""
+
+    def planned(self, plan: "Plan", done: int) -> None:
+        """The run starts; `done` cells are finished already."""
+
+    def images(self, cell: Cell, count: int) -> None:
+        """So many images more of a cell are explained and scored."""
+
+    def cell(self, result: CellResult) -> None:
+        """A cell is finished and written."""
+
+
+def run(
+    suite: str | None = None,
+    *,
+    dataset: str | None = None,
+    model: Names = None,
+    method: Names = None,
+    metric: Names = None,
+    images: int | None = None,
+    steps: int | None = None,
+    target: str | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int | None = None,
+    data_root: str | Path | None = None,
+    download: bool = False,
+    weights: Names = None,
+    plugin: str | Path | Sequence[str | Path] | None = None,
+    output: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    plots: bool = True,
+    listener: Listener | None = None,
+) -> Run:
+    """Explains and scores; writes the run folder; returns the run. The arguments are the command line's options.
+
+    Args:
+        suite: name of a bundled suite or path of a TOML file; `quick` by default. When resuming, what was recorded.
+        dataset, model, method, metric: plugins as on the command line (`occlusion:window=16,stride=8`), instead of
+            the suite's.
+        images, steps, target, seed: instead of the suite's.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        precision: of the scores' forward passes: `fp32`, `bf16`, `fp16` or `auto`.
+        batch_size: images a forward pass; None chooses it from the input's size.
+        data_root, download: for data sets that lie on disk.
+        weights: `FILE`, `random`, or `MODEL=FILE`.
+        plugin: files or folders with plugins.
+        output: the run folder; results/runs/<suite>-<time> by default.
+        resume, overwrite: what to do with a folder that holds a run.
+        plots: whether to draw.
+        listener: told how it gets on.
+
+    Raises:
+        InterpBenchError: if the input is wrong. A method that fails only fails its own cells: see `Run.failed`.
+    """
+    from interpbench.devices import resolve_device, resolve_precision
+    from interpbench.discovery import discover
+    from interpbench.plan import make_plan
+
+    if resume and (overwrite or output is None):
+        raise RunFolderError("To resume, name the run with --output, and leave --overwrite out.")
+    mode: Mode = "resume" if resume else "overwrite" if overwrite else "new"
+    flags = {
+        "dataset": dataset, "models": _names(model), "methods": _names(method), "metrics": _names(metric),
+        "images": images, "steps": steps, "target": target, "seed": seed,
+    }  # fmt: skip
+    chosen = _suite(suite, Path(output) if resume and output else None).changed(flags)
+    torch_device = resolve_device(device)
+    registry = discover(_paths(plugin))
+    plan = make_plan(
+        chosen,
+        registry,
+        device=torch_device,
+        precision=resolve_precision(precision, torch_device),
+        batch_size=batch_size,
+        weights=_names(weights) or (),
+        data={k: v for k, v in {"root": data_root, "download": download or None}.items() if v is not None},
+        asked_metrics=metric is not None,
+    )
+    folder = RunFolder(Path(output) if output is not None else _fresh_folder(chosen.name))
+    return _execute(plan, folder, mode, plots, listener or Listener())
+
+
+def load_run(folder: str | Path) -> Run:
+    """Opens a run; neither torch nor plugins are needed.
+
+    Raises:
+        RunFolderError: if there is none.
+    """
+    run_folder = RunFolder(Path(folder))
+    tables = run_folder.tables()
+    return Run(run_folder.path, run_folder.info(), tables, leaderboard(tables))
+
+
+def redraw(found: Run) -> list[Path]:
+    """Draws a run's plots again; the files."""
+    from interpbench.plots import draw
+
+    return draw(found.tables, found.leaderboard, found.folder / "plots")
+
+
+def _execute(plan: "Plan", folder: RunFolder, mode: Mode, plots: bool, listener: Listener) -> Run:
+    from interpbench.runner import run_cells
+
+    identity = _identity(plan)
+    folder.start(mode)
+    done = _finished(folder, plan, identity) if mode == "resume" else set()
+    info = {**_info(plan), "identity": identity, "status": "running"}
+    folder.write_info(info)
+    listener.planned(plan, len(done))
+    for result in run_cells(plan, done=done, progress=listener.images):
+        if isinstance(result, ModelResult):
+            folder.write_model(result)
+        else:
+            folder.write_cell(result)
+            listener.cell(result)
+    tables = folder.assemble()
+    board = leaderboard(tables)
+    folder.write("leaderboard.csv", lambda path: write_csv(board, path))
+    records = folder.cell_records()
+    info |= {
+        "status": "finished",
+        "finished": _now(),
+        "failures": [r for r in records if r["status"] != "ok"],
+        "left_behind": [{"method": r["method"], "model": r["model"], "what": r["left_behind"]}
+                        for r in records if r["left_behind"]],
+    }  # fmt: skip
+    folder.write_info(info)
+    finished = Run(folder.path, folder.info(), tables, board)
+    if plots:
+        redraw(finished)
+    return finished
+
+
+def _finished(folder: RunFolder, plan: "Plan", identity: Mapping[str, Any]) -> set[Cell]:
+    """The cells that need not run again; failed ones do, in case their plugin was mended.
+
+    Raises:
+        RunFolderError: if the folder's run is another one, or a finished method's plugin has changed since.
+    """
+    recorded = folder.info()["identity"]
+    differing = sorted(key for key in identity if recorded.get(key) != identity[key])
+    if differing:
+        raise RunFolderError(
+            f"{folder.path} holds another run: {', '.join(differing)} differ. Resume with the command that began it, "
+            "or start afresh with --overwrite or another --output."
+        )
+    finished = set()
+    for record in folder.cell_records():
+        cell = Cell(record["dataset"], record["model"], record["method"])
+        if record["status"] != "ok" or cell.method not in plan.methods:
+            continue
+        if record["method_hash"] != plan.methods[cell.method].plugin.source_hash:
+            raise RunFolderError(
+                f"Method {cell.method!r} has changed since its cells in {folder.path} were finished. Start afresh with "
+                "--overwrite or another --output."
+            )
+        finished.add(cell)
+    return finished
+
+
+def _identity(plan: "Plan") -> dict[str, Any]:
+    """Everything that must be the same for two runs to write the same tables."""
+    from interpbench.provenance import versions
+
+    return {
+        "suite": plan.suite.model_dump(mode="json"),
+        "data": {"revision": plan.dataset.card.revision, "samples": [plan.dataset.ids[i] for i in plan.indices]},
+        "weights": {label: model.card.weights_sha256 for label, (_, model) in plan.models.items()},
+        "plugins": {
+            label: choice.plugin.source_hash
+            for label, choice in {
+                plan.dataset_choice.name: plan.dataset_choice,
+                **{label: choice for label, (choice, _) in plan.models.items()},
+                **plan.metrics,
+            }.items()
+        },
+        "device": plan.device.type,
+        "precision": plan.precision,
+        "batch_size": {label: model.batch_size for label, (_, model) in plan.models.items()},
+        "versions": {k: v for k, v in versions().items() if k in ("interpbench", "torch", "captum")},
+    }
+
+
+def _info(plan: "Plan") -> dict[str, Any]:
+    """The first version of run.json."""
+    from interpbench.devices import describe
+    from interpbench.provenance import git_state, versions
+
+    choices = [plan.dataset_choice, *(c for c, _ in plan.models.values()), *plan.methods.values()]
+    return {
+        "suite": {"name": plan.suite.name, "version": plan.suite.version, "hash": plan.suite.hash},
+        "settings": plan.suite.model_dump(mode="json"),
+        "command": sys.argv,
+        "started": _now(),
+        "seed": plan.suite.seed,
+        "device": describe(plan.device),
+        "precision": plan.precision,
+        "versions": versions(),
+        "git": git_state(),
+        "notices": list(plan.notices),
+        "metrics": {label: _metric_info(plan, label) for label in plan.metrics},
+        "plugins": {
+            f"{c.plugin.kind} {c.label}": {
+                "origin": c.plugin.origin,
+                "source_hash": c.plugin.source_hash,
+                "reference": c.plugin.reference,
+                "parameters": dict(c.values),
+            }
+            for c in [*choices, *plan.metrics.values()]
+        },
+    }
+
+
+def _metric_info(plan: "Plan", label: str) -> dict[str, Any]:
+    plugin = plan.metrics[label].plugin
+    protocol = plan.protocols[label]
+    return {
+        "better": plugin.better,
+        "range": list(plugin.range),
+        "unit": plugin.unit,
+        "curve": plugin.curve,
+        "protocol": protocol.hash,
+        "protocol_text": protocol.text,
+    }
+
+
+def _suite(name: str | None, resumed: Path | None) -> "Suite":
+    """The suite to start from: the one named, else the one that the resumed run recorded, else the default."""
+    from interpbench.suite import DEFAULT, Suite, load_suite
+
+    if name is None and resumed is not None:
+        return Suite.model_validate(RunFolder(resumed).info()["settings"])
+    return load_suite(name or DEFAULT)
+
+
+def _names(value: Names) -> tuple[str, ...] | None:
+    return None if value is None else (value,) if isinstance(value, str) else tuple(value)
+
+
+def _paths(value: str | Path | Sequence[str | Path] | None) -> list[str | Path]:
+    return [] if value is None else [value] if isinstance(value, str | Path) else list(value)
+
+
+def _fresh_folder(suite: str) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    folder = RUNS / f"{suite}-{stamp}"
+    number = 2
+    while folder.exists():
+        folder = RUNS / f"{suite}-{stamp}-{number}"
+        number += 1
+    return folder
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,100 @@
+"""Calls a method safely: guarded, seeded, halved on out-of-memory, and its answer checked to be a saliency map."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from interpbench.contracts import Model
+from interpbench.errors import MethodError
+from interpbench.guard import Guard
+from interpbench.perturb import BatchSize
+from interpbench.registry import Configured
+from interpbench.seeding import derive
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A batch of maps.
+
+    Attributes:
+        saliency: float32 [B,H,W].
+        constant, nonfinite: bool [B], the maps that are no answer.
+        left_behind: what the method left on the model, which was undone.
+    """
+
+    saliency: Tensor
+    constant: Tensor
+    nonfinite: Tensor
+    left_behind: tuple[str, ...]
+
+    @property
+    def valid(self) -> Tensor:
+        """bool [B]."""
+        return ~(self.constant | self.nonfinite)
+
+
+def attribute(
+    method: Configured,
+    model: Model,
+    guard: Guard,
+    x: Tensor,
+    target: Tensor,
+    *,
+    ids: Sequence[str],
+    seed: int,
+    batch_size: BatchSize,
+) -> Maps:
+    """The method's maps of a batch.
+
+    Args:
+        method: the plugin with its parameters.
+        model, guard: the model, and who watches over it.
+        x: float32 [B,C,H,W], normalised. The method gets a copy.
+        target: int64 [B].
+        ids: of the samples; chance is seeded by them.
+        seed: of the run.
+        batch_size: images a forward pass; halved on out-of-memory.
+
+    Raises:
+        MethodError: if what comes back is no saliency map; and whatever the method itself raises.
+    """
+
+    def work(images: int) -> tuple[Tensor, list[str]]:
+        model.batch_size = images
+        maps, left = [], []
+        for first in range(0, len(x), images):
+            part = slice(first, first + images)
+            seeds = [derive(seed, "method", method.name, sample_id) for sample_id in ids[part]]
+            generators = [torch.Generator().manual_seed(s) for s in seeds]
+            with guard.watching(seeds[0]) as left_behind:
+                answer = method(model, x[part].clone(), target[part].clone(), generators=generators)
+            maps.append(_checked(method, answer, x[part]))
+            left += left_behind
+        return torch.cat(maps), left
+
+    saliency, left = batch_size.attempt(work)
+    finite = saliency.isfinite().flatten(1).all(1)
+    constant = finite & (saliency.amax((1, 2)) == saliency.amin((1, 2)))
+    return Maps(saliency, constant, ~finite, tuple(dict.fromkeys(left)))
+
+
+def _checked(method: Configured, answer: object, x: Tensor) -> Tensor:
+    """The answer as float32 [B,H,W] on the images' device."""
+    batch, _, height, width = x.shape
+    expected = f"expected a tensor [{batch},{height},{width}]"
+    if not isinstance(answer, Tensor):
+        raise MethodError(f"returned {type(answer).__name__}; {expected}.")
+    if answer.is_complex() or answer.dtype == torch.bool:
+        raise MethodError(f"returned a tensor of {answer.dtype}; {expected} of floating point numbers.")
+    shape = tuple(answer.shape)
+    saliency = answer.detach().to(x.device, torch.float32)
+    if shape == (batch, height, width):
+        return saliency
+    fits = len(shape) == 3 and shape[0] == batch and 0 < shape[1] <= height and 0 < shape[2] <= width
+    if not (fits and method.plugin.coarse):
+        hint = " (register the method with coarse=True if its maps are smaller than the image)" if fits else ""
+        raise MethodError(f"returned a tensor {list(shape)}; {expected}{hint}.")
+    return F.interpolate(saliency[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]

@@ -1,0 +1,69 @@
+"""Devices, precisions and batch sizes: what the user may ask for, and what `auto` means."""
+
+import platform
+
+import torch
+
+from interpbench.errors import DeviceError, unknown_name
+
+PRECISIONS = ("fp32", "bf16", "fp16", "auto")
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` (the first GPU, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps` as a torch device.
+
+    Raises:
+        UnknownNameError: if there is no such kind of device.
+        DeviceError: if this machine lacks it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, colon, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (colon and (kind != "cuda" or not index.isdigit())):
+        raise unknown_name("device", name, ["auto", "cpu", "cuda", "cuda:N", "mps"])
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(f"Device {name!r} is absent: torch sees no CUDA GPU here. Use --device cpu or auto.")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"Device {name!r} is absent: there are {torch.cuda.device_count()} GPUs, from cuda:0.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("Device 'mps' is absent: this is no Mac with a GPU that torch can use. Use --device cpu.")
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """`fp32`, `bf16` or `fp16`; `auto` is bf16 on a GPU that has it, fp32 elsewhere.
+
+    Raises:
+        UnknownNameError: for any other name.
+    """
+    if name not in PRECISIONS:
+        raise unknown_name("precision", name, PRECISIONS)
+    if name == "auto":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return name
+
+
+def default_batch_size(size: int, device: torch.device) -> int:
+    """Images a forward pass, from the input's side alone, so that a run is the same each time.
+
+    On a CPU the caches decide (fastest: 4 to 16 images of 224 pixels, 64 to 128 of 32); a GPU wants to be filled.
+    """
+    pixels = size * size
+    if device.type == "cpu":
+        return max(4, min(128, 2**17 // pixels))
+    return max(16, min(1024, 2**24 // pixels))
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for the record."""
+    if device.type == "cuda":
+        return f"{device} {torch.cuda.get_device_name(device)}"
+    return f"{device} {platform.machine()} ({torch.get_num_threads()} threads)"
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits for the device, so that a clock read afterwards tells the truth."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

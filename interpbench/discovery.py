@@ -1,0 +1,129 @@
+"""Where plugins come from, in this order: the bundled folder, entry points of installed packages, paths the user names.
+
+Code is loaded only from places that the user named or installed. A file that fails to import stops the command and is
+named.
+"""
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+
+from interpbench.errors import DuplicatePluginError, PluginError
+from interpbench.registry import KINDS, Plugin, Registry, default_registry
+from interpbench.seeding import derive
+
+ENTRY_POINT_GROUP = "interpbench.plugins"
+
+
+def discover(paths: Iterable[str | Path] = ()) -> Registry:
+    """A registry with all plugins: bundled, installed, those under `paths`, and those registered in this process.
+
+    Raises:
+        PluginError: if a file cannot be read or imported, or a named path holds no plugin.
+        DuplicatePluginError: if two plugins of a kind share a name.
+    """
+    registry = default_registry.copy()
+    load_folder(bundled_folder(), registry)
+    for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda e: (e.name, e.value)):
+        _load_entry_point(entry_point, registry)
+    for path in paths:
+        load_path(Path(path), registry)
+    return registry
+
+
+def bundled_folder() -> Path:
+    """The bundled plugins: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "plugins"
+    return inside if inside.is_dir() else package.parent / "plugins"
+
+
+def load_path(path: Path, registry: Registry) -> None:
+    """Loads the plugins of a file or folder that the user named.
+
+    Raises:
+        PluginError: if it does not exist or registers nothing.
+    """
+    if not path.exists():
+        raise PluginError(f"No plugin file or folder {str(path)!r}. Give --plugin an existing path.")
+    before = _count(registry)
+    if path.is_dir():
+        load_folder(path, registry)
+    else:
+        load_file(path, registry)
+    if _count(registry) == before:
+        raise PluginError(
+            f"{path} registers no plugin. "
+            "Decorate a function with @method, @model, @dataset or @metric from interpbench."
+        )
+
+
+def load_folder(folder: Path, registry: Registry) -> None:
+    """Loads every .py file below a folder, except those whose name starts with a dot or underscore."""
+    for path in sorted(folder.rglob("*.py")):
+        if not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts):
+            load_file(path, registry)
+
+
+def load_file(path: Path, registry: Registry) -> None:
+    """Executes one plugin file and registers what it decorates; a file already loaded is registered, not run, again.
+
+    Raises:
+        PluginError: if it cannot be imported; the message names file and line.
+    """
+    path = path.resolve()
+    name = f"interpbench_plugins.{path.stem.replace('-', '_')}_{derive(0, path):x}"
+    _register_module(registry, name, lambda: _execute(path, name))
+
+
+def _execute(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path} is no Python file. A plugin is a file that ends in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # pickling and typing.get_type_hints look modules up by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _load_entry_point(entry_point: EntryPoint, registry: Registry) -> None:
+    _register_module(registry, f"entry point {entry_point.name} = {entry_point.value}", entry_point.load)
+
+
+# What each executed module registered, so that further registries need not run it again (an installed module would
+# not run again: Python imports it once).
+_registered: dict[str, list[Plugin]] = {}
+
+
+def _register_module(registry: Registry, name: str, load: object) -> None:
+    if name not in _registered:
+        fresh = Registry()
+        try:
+            with fresh.collecting():
+                load()  # type: ignore[operator]
+        except (PluginError, DuplicatePluginError):
+            raise
+        except SyntaxError as error:
+            raise PluginError(
+                f"{error.filename}:{error.lineno}: syntax error in a plugin file: {error.msg}."
+            ) from error
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise PluginError(
+                f"A plugin file failed to import: {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})."
+            ) from error
+        _registered[name] = [plugin for kind in KINDS for plugin in fresh.plugins(kind)]
+    for plugin in _registered[name]:
+        registry.add(plugin)
+
+
+def _count(registry: Registry) -> int:
+    return sum(len(registry.names(kind)) for kind in KINDS)

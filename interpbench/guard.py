@@ -1,0 +1,180 @@
+"""A plugin leaves the model as it found it.
+
+Each call of a method runs between two snapshots: a hook, a gradient, a flag, a train/eval mode, a patched module or a
+changed weight that it leaves behind is undone and reported. Global switches of torch are put back too, and every
+call starts from a seeded random state, so that chance depends neither on what ran before nor on the order of methods.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+# Global switches that a plugin may flip: name -> (read, write).
+_SWITCHES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "anomaly detection": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "deterministic algorithms": (
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,
+    ),
+    "cudnn.benchmark": (
+        lambda: torch.backends.cudnn.benchmark,
+        lambda value: setattr(torch.backends.cudnn, "benchmark", value),
+    ),
+    "matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+}
+
+
+class Guard:
+    """Watches over one model. Holds a copy of its weights, to prove and restore them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._weights = {name: tensor.detach().clone() for name, tensor in _tensors(model)}
+
+    @contextmanager
+    def watching(self, seed: int) -> Iterator[list[str]]:
+        """Runs the body with seeded random state; afterwards the list names what the body left behind, now undone."""
+        left: list[str] = []
+        modules = [_ModuleState(name, module) for name, module in self._model.named_modules()]
+        classes = _ClassState({type(m.module) for m in modules})
+        tensors = [_TensorState(name, tensor) for name, tensor in _tensors(self._model)]
+        switches = {name: read() for name, (read, _) in _SWITCHES.items()}
+        random_state = _random_state()
+        _seed_all(seed)
+        try:
+            yield left
+        finally:
+            _set_random_state(random_state)
+            for name, (read, write) in _SWITCHES.items():
+                if read() != switches[name]:
+                    write(switches[name])
+                    left.append(f"global {name} changed")
+            left += classes.undo()
+            for module in modules:
+                left += module.undo()
+            for tensor in tensors:
+                left += tensor.undo(self._weights[tensor.name])
+
+    def changed_weights(self) -> list[str]:
+        """The names of parameters and buffers whose values differ from the beginning; they are restored."""
+        changed = []
+        with torch.no_grad():
+            for name, tensor in _tensors(self._model):
+                if not torch.equal(tensor, self._weights[name]):
+                    tensor.copy_(self._weights[name])
+                    changed.append(name)
+        return changed
+
+
+class _ModuleState:
+    """One module's attributes: hooks, submodules, parameters, mode, and anything patched onto the instance."""
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self.name = name or "model"
+        self.module = module
+        self._attributes = dict(vars(module))
+        # Containers are restored in place, since handles of hooks refer to the container itself.
+        self._contents = {key: dict(value) for key, value in self._attributes.items() if isinstance(value, dict)}
+
+    def undo(self) -> list[str]:
+        now = vars(self.module)
+        keys = sorted(now.keys() | self._attributes.keys())
+        changed = [key for key in keys if now.get(key, _ABSENT) is not self._attributes.get(key, _ABSENT)]
+        left = ["train/eval mode changed" if key == "training" else f"attribute {key!r} changed" for key in changed]
+        for key, content in self._contents.items():
+            container = self._attributes[key]
+            if not _same(container, content):
+                left.append("hook left behind" if "hook" in key else f"{key.strip('_')} changed")
+                container.clear()
+                container.update(content)
+        if left:
+            now.clear()
+            now.update(self._attributes)
+        # torch notes for good which kind of backward hook a module once had: a trace, not a fault.
+        return [f"{self.name}: {what}" for what in left if "_is_full_backward_hook" not in what]
+
+
+class _ClassState:
+    """The forward methods of the modules' classes, which a plugin may patch for every instance at once."""
+
+    def __init__(self, classes: set[type[nn.Module]]) -> None:
+        self._forward = {cls: vars(cls).get("forward", _ABSENT) for cls in classes | {nn.Module, nn.ReLU}}
+
+    def undo(self) -> list[str]:
+        left = []
+        for cls, forward in self._forward.items():
+            if vars(cls).get("forward", _ABSENT) is not forward:
+                if forward is _ABSENT:
+                    del cls.forward
+                else:
+                    cls.forward = forward  # type: ignore[method-assign]
+                left.append(f"class {cls.__name__}: forward patched")
+        return left
+
+
+class _TensorState:
+    """One parameter or buffer: its gradient, its requires_grad flag, and whether it was written to."""
+
+    def __init__(self, name: str, tensor: Tensor) -> None:
+        self.name = name
+        self._tensor = tensor
+        self._requires_grad = tensor.requires_grad
+        self._grad = tensor.grad
+        self._version = tensor._version
+        self._storage = tensor.data_ptr()
+
+    def undo(self, weights: Tensor) -> list[str]:
+        left = []
+        tensor = self._tensor
+        if tensor._version != self._version or tensor.data_ptr() != self._storage:
+            with torch.no_grad():
+                tensor.data = weights.clone() if tensor.shape != weights.shape else tensor.data
+                tensor.copy_(weights)
+            left.append("value changed")
+        if tensor.grad is not self._grad:
+            tensor.grad = self._grad
+            left.append("gradient left behind")
+        if tensor.requires_grad != self._requires_grad:
+            tensor.requires_grad_(self._requires_grad)
+            left.append("requires_grad changed")
+        return [f"{self.name}: {what}" for what in left]
+
+
+_ABSENT = object()
+
+
+def _same(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
+    """Whether two containers hold the same objects in the same order (== would compare tensors by value)."""
+    return list(one) == list(other) and all(one[key] is other[key] for key in one)
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def _seed_all(seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  plugins may use the global generator
+    random.seed(seed)
+
+
+def _random_state() -> tuple[Any, ...]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()  # noqa: NPY002
+
+
+def _set_random_state(state: tuple[Any, ...]) -> None:
+    torch.set_rng_state(state[0])
+    if state[1]:
+        torch.cuda.set_rng_state_all(state[1])
+    np.random.set_state(state[2])  # noqa: NPY002
+    random.setstate(state[3])

@@ -1,0 +1,136 @@
+"""Which images of a data set a run takes, and how they become a model's input."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from interpbench.contracts import Dataset, ModelCard, Sample
+from interpbench.errors import DataError, UnreadableImageError
+from interpbench.seeding import shuffled
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of a run at a model's input size, on the CPU.
+
+    Attributes:
+        ids: of the samples.
+        images: uint8 [N,size,size,3].
+        labels: int64 [N], indices of the data set's classes.
+        masks: bool [N,size,size], or None where the data have none.
+        skipped: id -> why, of the samples that could not be read.
+    """
+
+    ids: tuple[str, ...]
+    images: Tensor
+    labels: Tensor
+    masks: Tensor | None
+    skipped: dict[str, str]
+
+
+def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
+    """The indices of a seeded, class-balanced sample of `count` images, sorted; all of them for None.
+
+    Classes take turns, each with its images in an order that depends only on the seed and the images' ids, so the
+    sample is the same on every machine, and a smaller sample is part of a larger one.
+
+    Raises:
+        DataError: if the data set has fewer images.
+    """
+    total = len(dataset.ids)
+    if total == 0:
+        raise DataError(f"Data set {dataset.card.name!r} holds no images.")
+    if count is None:
+        return list(range(total))
+    if count > total:
+        raise DataError(f"Data set {dataset.card.name!r} holds {total} images, {count} are asked for: lower --images.")
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for index in shuffled(dataset.ids, seed):
+        by_class[dataset.labels[index]].append(index)
+    turns = [queue for _, queue in sorted(by_class.items())]
+    rounds = (queue[turn] for turn in range(max(map(len, turns))) for queue in turns if turn < len(queue))
+    return sorted(index for index, _ in zip(rounds, range(count), strict=False))
+
+
+def load_images(dataset: Dataset, indices: list[int], card: ModelCard) -> ImageSet:
+    """Decodes and fits the samples; one that cannot be read is skipped and named.
+
+    Raises:
+        DataError: if none can be read.
+    """
+    samples: list[Sample] = []
+    skipped: dict[str, str] = {}
+    for index in indices:
+        try:
+            samples.append(dataset[index])
+        except UnreadableImageError as error:
+            skipped[dataset.ids[index]] = str(error)
+    if not samples:
+        raise DataError(f"None of the {len(indices)} images of {dataset.card.name!r} can be read: {skipped}.")
+    masks = None
+    if dataset.card.has_masks:
+        masks = torch.from_numpy(np.stack([fit_mask(s, card) for s in samples]))
+    return ImageSet(
+        ids=tuple(s.id for s in samples),
+        images=torch.from_numpy(np.stack([fit(s.image, card) for s in samples])),
+        labels=torch.tensor([s.label for s in samples]),
+        masks=masks,
+        skipped=skipped,
+    )
+
+
+def read_image(path: Path, name: str) -> np.ndarray:
+    """An image file as uint8 [H,W,3], RGB.
+
+    Raises:
+        UnreadableImageError: that calls it `name`, if it cannot be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(f"{name}: {error}") from error
+
+
+def fit(image: np.ndarray, card: ModelCard) -> np.ndarray:
+    """uint8 [H,W,3] -> uint8 [size,size,3]: the shorter side to `card.resize` (bilinear, antialiased), central crop.
+
+    The same as the transforms that come with torchvision's weights.
+    """
+    if image.shape[:2] == (card.size, card.size):
+        return image
+    return _crop(_resize(Image.fromarray(image), card, Image.Resampling.BILINEAR), card)
+
+
+def fit_mask(sample: Sample, card: ModelCard) -> np.ndarray:
+    """The sample's mask, bool [size,size], brought to the model's input as its image is, by nearest neighbour.
+
+    Raises:
+        DataError: if the sample has no mask, or one of another size than its image.
+    """
+    if sample.mask is None or sample.mask.shape != sample.image.shape[:2]:
+        raise DataError(f"Sample {sample.id!r} needs a mask of its image's size, {sample.image.shape[:2]}.")
+    if sample.mask.shape == (card.size, card.size):
+        return sample.mask
+    mask = Image.fromarray(sample.mask.astype(np.uint8))
+    return _crop(_resize(mask, card, Image.Resampling.NEAREST), card).astype(bool)
+
+
+def _resize(image: Image.Image, card: ModelCard, resample: Image.Resampling) -> Image.Image:
+    width, height = image.size
+    shorter, longer = sorted((width, height))
+    if shorter == card.resize:
+        return image
+    other = int(card.resize * longer / shorter)
+    size = (card.resize, other) if width <= height else (other, card.resize)
+    return image.resize(size, resample)
+
+
+def _crop(image: Image.Image, card: ModelCard) -> np.ndarray:
+    left, top = (round((side - card.size) / 2) for side in image.size)
+    return np.asarray(image.crop((left, top, left + card.size, top + card.size)))

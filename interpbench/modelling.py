@@ -1,0 +1,185 @@
+"""A model plugin and a data set -> a `Model` with weights, ready to be explained.
+
+Weights come, in this order, from the file the user names, from the file shipped beside the plugin
+(`weights/<dataset>-<model>.safetensors`), or from torchvision for data whose classes are ImageNet's. There is no silent
+fallback: untrained weights must be asked for as `random`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from interpbench.contracts import DatasetCard, Model, ModelCard
+from interpbench.errors import PluginError, WeightsError
+from interpbench.registry import Configured
+from interpbench.seeding import derive
+from interpbench.weights import WeightsCard, load_state, read_weights, sha256
+
+RANDOM = "random"
+IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """A state dict (None: random initialisation), its card where it has one, and where it came from."""
+
+    source: str
+    state: dict[str, Tensor] | None = None
+    card: WeightsCard | None = None
+    sha256: str = ""
+    pretrained: Any = None  # the torchvision WeightsEnum member that says how to preprocess
+
+
+def load_model(
+    choice: Configured,
+    data: DatasetCard,
+    *,
+    weights: str | None = None,
+    batch_size: Callable[[int], int] = lambda size: 32,
+    seed: int = 0,
+) -> Model:
+    """Builds the architecture for a data set and loads its weights, on the CPU, in eval mode, parameters frozen.
+
+    Args:
+        choice: the model plugin with its parameters; those the user left out come from the weights' card.
+        data: the card of the data set.
+        weights: a file, `random`, or None for what is shipped or torchvision's.
+        batch_size: images a forward pass for an input of that side.
+        seed: of random weights.
+
+    Raises:
+        WeightsError: if there are none, or they do not fit the architecture or the data set's classes.
+        PluginError: if the plugin does not build a module.
+    """
+    found = _find(choice, data, weights)
+    choice = _with_card(choice, found)
+    card = _card(choice, data, found)
+    network = _build(choice, card, seed)
+    if found.state is not None:
+        load_state(network, found.state, found.source)
+    network.eval().requires_grad_(False)
+    return Model(network, card, batch_size(card.size)).eval()
+
+
+def shipped_weights(choice: Configured, dataset: str) -> Path:
+    """Where the weights of a model on a data set lie if its plugin ships them."""
+    folder = Path(choice.plugin.origin.rpartition(":")[0]).parent / "weights"
+    return folder / f"{dataset.replace(':', '-').replace('/', '-')}-{choice.name}.safetensors"
+
+
+def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weights:
+    if weights == RANDOM:
+        return _Weights(RANDOM, pretrained=choice.plugin.pretrained if data.imagenet else None)
+    if weights is not None:
+        path = Path(weights)
+        state, card = read_weights(path)
+        pretrained = choice.plugin.pretrained if card is None and data.imagenet else None
+        return _Weights(path.name, state, card, sha256(path), pretrained)
+    shipped = shipped_weights(choice, data.name)
+    if shipped.is_file():
+        state, card = read_weights(shipped)
+        if card is not None and card.data_revision == data.revision and _agrees(choice, card):
+            return _Weights(shipped.name, state, card, sha256(shipped))
+    if data.imagenet and choice.plugin.pretrained is not None:
+        return _download(choice)
+    raise WeightsError(_no_weights(choice, data))
+
+
+def _no_weights(choice: Configured, data: DatasetCard) -> str:
+    return (
+        f"There are no weights for model {choice.label!r} on data set {data.name!r}. Pass --weights FILE, train them "
+        f"with `python -m interpbench train --model {choice.label} --dataset {data.name}`, or ask for untrained ones "
+        "with --weights random."
+    )
+
+
+def _download(choice: Configured) -> _Weights:
+    """torchvision's weights, from its cache or over the network."""
+    enum = choice.plugin.pretrained
+    try:
+        state = enum.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:
+        raise WeightsError(
+            f"torchvision's weights {enum} could not be downloaded from {enum.url} ({type(error).__name__}: {error}). "
+            f"Pass a copy with --weights FILE, or put it into {torch.hub.get_dir()}/checkpoints."
+        ) from error
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(enum.url).name
+    return _Weights(str(enum), state, sha256=sha256(cached) if cached.is_file() else "", pretrained=enum)
+
+
+def _agrees(choice: Configured, card: WeightsCard) -> bool:
+    """Whether what the user asked of the architecture is what the weights were trained with."""
+    return all(choice.values[name] == card.parameters.get(name, choice.values[name]) for name in choice.given)
+
+
+def _with_card(choice: Configured, found: _Weights) -> Configured:
+    """The choice with the parameters that the weights' card knows and the user left out."""
+    card = found.card
+    if card is None:
+        return choice
+    if card.architecture != choice.name:
+        raise WeightsError(f"{found.source} holds weights of {card.architecture!r}, not of {choice.name!r}.")
+    if not _agrees(choice, card):
+        raise WeightsError(
+            f"{found.source} was trained with {card.parameters}, but {choice.label!r} is asked for: leave the "
+            "parameters out, or give weights that have them."
+        )
+    return Configured(choice.plugin, choice.plugin.configure({**choice.values, **card.parameters}).values, choice.given)
+
+
+def _card(choice: Configured, data: DatasetCard, found: _Weights) -> ModelCard:
+    """Input size, normalisation and classes: from the weights' card, from torchvision, or else from the data set."""
+    common: dict[str, Any] = {
+        "name": choice.name,
+        "parameters": dict(choice.values),
+        "target_layer": choice.plugin.target_layer,
+        "reference": choice.plugin.reference,
+        "weights": found.source,
+        "weights_sha256": found.sha256,
+    }
+    if found.card is not None:
+        known = found.card
+        return ModelCard(
+            dataset=known.dataset, classes=len(known.classes), size=known.size, resize=known.size, mean=known.mean,
+            std=known.std, logit_of_label=_match_classes(data, known, found.source), licence=known.licence,
+            notes=dict(known.notes), **common,
+        )  # fmt: skip
+    if found.pretrained is not None and data.imagenet is not None:
+        preset = found.pretrained.transforms()
+        return ModelCard(
+            dataset="imagenet-1k", classes=IMAGENET_CLASSES, size=preset.crop_size[0], resize=preset.resize_size[0],
+            mean=tuple(preset.mean), std=tuple(preset.std), logit_of_label=data.imagenet,
+            licence=choice.plugin.licence, **common,
+        )  # fmt: skip
+    size = data.size or 224
+    return ModelCard(
+        dataset=data.name, classes=len(data.classes), size=size, resize=size, mean=data.mean, std=data.std,
+        logit_of_label=tuple(range(len(data.classes))), **common,
+    )  # fmt: skip
+
+
+def _match_classes(data: DatasetCard, card: WeightsCard, source: str) -> tuple[int, ...]:
+    """For each of the data set's classes its logit, found by name."""
+    missing = [name for name in data.classes if name not in card.classes]
+    if missing:
+        raise WeightsError(
+            f"{source} knows {len(card.classes)} classes ({', '.join(card.classes[:10])}) but not {missing[0]!r}, "
+            f"which is one of the {len(data.classes)} classes of {data.name!r}."
+        )
+    return tuple(card.classes.index(name) for name in data.classes)
+
+
+def _build(choice: Configured, card: ModelCard, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "weights", choice.name))
+        network = choice(card.classes, card.size)
+    if not isinstance(network, nn.Module):
+        raise PluginError(
+            f"{choice.plugin.origin}: model {choice.name!r} must return a torch.nn.Module, "
+            f"not {type(network).__name__}."
+        )
+    return network

@@ -1,0 +1,179 @@
+"""suite x registry -> plan: every plugin found, every parameter checked, every file opened, before anything runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from interpbench import images
+from interpbench.cells import Cell
+from interpbench.contracts import Dataset, Model
+from interpbench.devices import default_batch_size
+from interpbench.errors import DataError, ParameterError, WeightsError, unknown_name
+from interpbench.modelling import load_model
+from interpbench.protocol import Protocol, protocol_of
+from interpbench.registry import Configured, Kind, Registry, parse_specs
+from interpbench.suite import Suite
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a run will do.
+
+    Attributes:
+        suite: the selection.
+        dataset: the data, its plugin, and the indices of the images that are used.
+        models: label -> the plugin and the loaded model, on the CPU.
+        methods, metrics: label -> the plugin with its parameters.
+        protocols: metric label -> its protocol.
+        device, precision: where and how scores are computed.
+        notices: what the user should know before it starts.
+    """
+
+    suite: Suite
+    dataset: Dataset
+    dataset_choice: Configured
+    indices: list[int]
+    models: dict[str, tuple[Configured, Model]]
+    methods: dict[str, Configured]
+    metrics: dict[str, Configured]
+    protocols: dict[str, Protocol]
+    device: torch.device
+    precision: str
+    notices: tuple[str, ...]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """One a model and method, in the order in which they run."""
+        return [Cell(self.dataset.card.name, model, method) for model in self.models for method in self.methods]
+
+
+def make_plan(
+    suite: Suite,
+    registry: Registry,
+    *,
+    device: torch.device,
+    precision: str = "fp32",
+    batch_size: int | None = None,
+    weights: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
+    asked_metrics: bool = False,
+) -> Plan:
+    """Resolves a suite.
+
+    Args:
+        suite: what to run.
+        registry: where the plugins are.
+        device, precision: of the scores' forward passes.
+        batch_size: images a forward pass; None chooses it from the input's size.
+        weights: `FILE` or `random` for every model, or `MODEL=FILE` for one.
+        data: parameters for the data set from flags (`root`, `download`).
+        asked_metrics: whether the user named the metrics. Those that a suite names are left out, with a notice, where
+            the data have no masks; those that a user names are refused.
+
+    Raises:
+        InterpBenchError: whatever is wrong with the input.
+    """
+    dataset_choice = configure_dataset(registry, suite.dataset, data or {})
+    dataset: Dataset = dataset_choice()
+    metrics, notices = _metrics(registry, suite, dataset, asked_metrics)
+    model_choices = _choices(registry, "model", suite.models)
+    methods = _choices(registry, "method", suite.methods)
+    files = _weights(weights, list(model_choices))
+    size = partial(_batch_size, batch_size, device)
+    models = {}
+    for label, choice in model_choices.items():
+        model = load_model(choice, dataset.card, weights=files.get(label), batch_size=size, seed=suite.seed)
+        models[label] = (choice, model)
+    return Plan(
+        suite=suite,
+        dataset=dataset,
+        dataset_choice=dataset_choice,
+        indices=images.choose(dataset, suite.images, suite.seed),
+        models=models,
+        methods=methods,
+        metrics=metrics,
+        protocols={label: protocol_of(metric, suite.target) for label, metric in metrics.items()},
+        device=device,
+        precision=precision,
+        notices=tuple(notices),
+    )
+
+
+def configure_dataset(registry: Registry, text: str, flags: Mapping[str, Any]) -> Configured:
+    """The data set that `text` names, with the parameters that flags such as --data-root give.
+
+    Raises:
+        ParameterError: if the data set has no such parameter, or `text` names several.
+    """
+    specs = parse_specs([text])
+    if len(specs) != 1:
+        raise ParameterError(f"A run has one data set, not {len(specs)}: {text!r}.")
+    name, values = specs[0]
+    known = {p.name for p in registry.get("dataset", name).parameters}
+    for flag, value in flags.items():
+        if flag not in known:
+            raise ParameterError(f"Data set {name!r} takes no --{'data-root' if flag == 'root' else flag}.")
+        values.setdefault(flag, value)
+    return registry.configure("dataset", name, values)
+
+
+def _choices(registry: Registry, kind: Kind, texts: Sequence[str]) -> dict[str, Configured]:
+    """label -> plugin with parameters; `all` stands for every plugin that can do without parameters."""
+    choices: dict[str, Configured] = {}
+    for name, values in parse_specs(texts):
+        if name == ALL:
+            everything = [p.configure() for p in registry.plugins(kind) if not p.required]
+            choices.update({c.label: c for c in everything})
+            continue
+        choice = registry.configure(kind, name, values)
+        choices[choice.label] = choice
+    if not choices:
+        raise ParameterError(f"No {kind} is chosen. Name one with --{kind}, or `all`.")
+    return choices
+
+
+def _metrics(
+    registry: Registry, suite: Suite, dataset: Dataset, asked: bool
+) -> tuple[dict[str, Configured], list[str]]:
+    """The metrics that apply to the data, with the suite's steps; and notices of those left out."""
+    chosen: dict[str, Configured] = {}
+    notices = []
+    named = {name for name, _ in parse_specs(suite.metrics)}
+    for choice in _choices(registry, "metric", suite.metrics).values():
+        if choice.plugin.needs_mask and not dataset.card.has_masks:
+            what = f"{choice.name} needs ground-truth masks, which {dataset.card.name!r} does not have"
+            if asked and choice.name in named:
+                raise DataError(f"Metric {what}. Choose another metric or data set.")
+            notices.append(f"Left out: {what}.")
+            continue
+        if suite.steps is not None and choice.values.get("steps", 0) is None:
+            choice = choice.plugin.configure({**choice.values, "steps": suite.steps})
+        chosen[choice.label] = choice
+    if not chosen:
+        raise DataError(f"No metric of the suite applies to {dataset.card.name!r}: {' '.join(notices)}")
+    return chosen, notices
+
+
+def _weights(texts: Sequence[str], models: list[str]) -> dict[str, str]:
+    """model label -> file, from `FILE`, `random` or `MODEL=FILE`."""
+    files: dict[str, str] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if equals and name in models:
+            files[name] = path
+        elif equals and "/" not in name and "." not in name:
+            raise unknown_name("model in --weights:", name, models)
+        elif len(models) > 1 and text != "random":
+            raise WeightsError(f"{len(models)} models are chosen: say which the weights are for, MODEL={text}.")
+        else:
+            files = {**dict.fromkeys(models, text), **files}
+    return files
+
+
+def _batch_size(chosen: int | None, device: torch.device, size: int) -> int:
+    return chosen if chosen is not None else default_batch_size(size, device)

@@ -1,0 +1,314 @@
+"""plan -> finished cells, one after the other. Knows nothing of disks or screens.
+
+For each model its images stay in memory at its input size. For each method the maps of a batch are made, ranked and
+scored where they lie; one transfer a batch brings the numbers back.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from interpbench.attribution import Maps, attribute
+from interpbench.cells import CURVE_COLUMNS, SCORE_COLUMNS, Cell, CellResult, ModelResult
+from interpbench.contracts import Explanation, Perturbation, normalise
+from interpbench.devices import synchronise
+from interpbench.errors import InterpBenchError, MethodError
+from interpbench.guard import Guard
+from interpbench.images import load_images
+from interpbench.perturb import BatchSize, area, curve, rank, thresholds, tie_breakers
+from interpbench.plan import Plan
+from interpbench.registry import Configured
+
+EXAMPLES = 4  # images a model whose maps are kept for the pictures
+Progress = Callable[[Cell, int], None]
+
+
+def run_cells(
+    plan: Plan, *, done: Collection[Cell] = (), progress: Progress = lambda cell, images: None
+) -> Iterator[ModelResult | CellResult]:
+    """Runs the plan's cells that are not done; before a model's first cell comes what was measured of the model.
+
+    A method or metric that fails, fails its own cell; the others go on.
+    """
+    with _exact_arithmetic():
+        for label in plan.models:
+            todo = [cell for cell in plan.cells if cell.model == label and cell not in done]
+            if todo:
+                yield from _run_model(plan, label, todo, progress)
+
+
+def _run_model(plan: Plan, label: str, todo: list[Cell], progress: Progress) -> Iterator[ModelResult | CellResult]:
+    run = ModelRun(plan, label, progress)
+    try:
+        yield run.measure()
+        for cell in todo:
+            yield run.cell(cell)
+    finally:
+        run.model.to("cpu")
+
+
+class ModelRun:
+    """One model on the device, with its images."""
+
+    def __init__(self, plan: Plan, label: str, progress: Progress) -> None:
+        self.plan = plan
+        self.label = label
+        self.model = plan.models[label][1].to(plan.device)
+        self.images = load_images(plan.dataset, plan.indices, self.model.card)
+        self._progress = progress
+        self._batch_size = self.model.batch_size
+        self._guard = Guard(self.model)
+        self._logit_of_label = torch.tensor(self.model.card.logit_of_label)
+        self._predicted = torch.empty(0, dtype=torch.int64)
+
+    def measure(self) -> ModelResult:
+        """Predictions for the untouched images."""
+        with torch.inference_mode():
+            logits = [self.model(self._x(rows)).float().cpu() for rows in self._batches()]
+        self._predicted = torch.cat(logits).argmax(1)
+        labels = self._logit_of_label[self.images.labels]
+        examples = _spread(len(self.images.ids), EXAMPLES)
+        return ModelResult(
+            dataset=self.plan.dataset.card.name,
+            model=self.label,
+            info={
+                "card": self.model.card.as_dict(),
+                "weights": self.model.card.weights,
+                "accuracy": (self._predicted == labels).double().mean().item(),
+                "accuracy_images": len(labels),
+                "sample_ids": list(self.images.ids),
+                "skipped": self.images.skipped,
+            },
+            example_ids=tuple(self.images.ids[i] for i in examples),
+            images=self.images.images[examples].numpy(),
+            masks=None if self.images.masks is None else self.images.masks[examples].numpy(),
+            true_classes=tuple(self._class_name(int(labels[i])) for i in examples),
+            predicted_classes=tuple(self._class_name(int(self._predicted[i])) for i in examples),
+        )
+
+    def cell(self, cell: Cell) -> CellResult:
+        """Explains and scores every image with one method."""
+        method = self.plan.methods[cell.method]
+        work = _CellWork(self, cell, method, BatchSize(self._batch_size))
+        try:
+            for rows in self._batches():
+                work.batch(rows)
+                self._progress(cell, rows.stop - rows.start)
+            work.finish(self._guard.changed_weights())
+        except InterpBenchError as error:
+            work.failures.append(str(error))
+        except Exception as error:
+            work.failures.append(f"{type(error).__name__}: {error}")
+        if work.failures:
+            self._guard.changed_weights()
+        return work.result()
+
+    def maps(self, method: Configured, rows: slice, batch_size: BatchSize) -> tuple[Maps, Tensor, Tensor]:
+        """The method's maps of some images, the images normalised, and their targets, on the device."""
+        x = self._x(rows)
+        target = self._targets(rows).to(x.device)
+        ids = self.images.ids[rows]
+        maps = attribute(
+            method, self.model, self._guard, x, target, ids=ids, seed=self.plan.suite.seed, batch_size=batch_size
+        )
+        return maps, x, target
+
+    def explanation(self, maps: Maps, x: Tensor, target: Tensor, rows: slice) -> tuple[Explanation, Tensor]:
+        """The images that have a valid map, with their maps ranked; and the share of tied positions of each."""
+        valid = maps.valid
+        kept = torch.arange(rows.start, rows.stop)[valid.cpu()]
+        ids = tuple(self.images.ids[i] for i in kept.tolist())
+        ties = tie_breakers(ids, x.shape[2] * x.shape[3], self.plan.suite.seed).to(x.device)
+        ranks, tied = rank(maps.saliency[valid], ties)
+        masks = None if self.images.masks is None else self.images.masks[kept].to(x.device)
+        labels = self._logit_of_label[self.images.labels[kept]].to(x.device)
+        return (
+            Explanation(self.model, x[valid], target[valid], labels, maps.saliency[valid], ranks, masks, ids),
+            tied,
+        )
+
+    def _x(self, rows: slice) -> Tensor:
+        return normalise(self.images.images[rows].to(self.plan.device), self.model.card)
+
+    def _targets(self, rows: slice) -> Tensor:
+        if self.plan.suite.target == "predicted":
+            return self._predicted[rows]
+        return self._logit_of_label[self.images.labels[rows]]
+
+    def _batches(self) -> Iterator[slice]:
+        count = len(self.images.ids)
+        for first in range(0, count, self._batch_size):
+            yield slice(first, min(first + self._batch_size, count))
+
+    def _class_name(self, logit: int) -> str:
+        names = dict(zip(self.model.card.logit_of_label, self.plan.dataset.card.classes, strict=True))
+        return names.get(logit, f"logit {logit}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Curves:
+    """float32 [B,S+1], and the share of positions changed after each step, [S+1]."""
+
+    outputs: Tensor
+    fraction: np.ndarray
+
+
+@dataclass
+class _CellWork:
+    """A cell in the making: rows of scores and curves, counts, and what went wrong."""
+
+    run: ModelRun
+    cell: Cell
+    method: Configured
+    batch_size: BatchSize
+    failures: list[str] = field(default_factory=list)
+    images: int = 0
+    constant: int = 0
+    nonfinite: int = 0
+    left_behind: dict[str, None] = field(default_factory=dict)
+    attribution_seconds: float = 0.0
+    scoring_seconds: float = 0.0
+    scores: list[pd.DataFrame] = field(default_factory=list)
+    curves: list[pd.DataFrame] = field(default_factory=list)
+    kept_maps: dict[str, np.ndarray] = field(default_factory=dict)
+    failed_metrics: dict[str, str] = field(default_factory=dict)
+
+    def batch(self, rows: slice) -> None:
+        """Explains and scores some images."""
+        device = self.run.plan.device
+        started = time.perf_counter()
+        maps, x, target = self.run.maps(self.method, rows, self.batch_size)
+        synchronise(device)
+        explained = time.perf_counter()
+        self.attribution_seconds += explained - started
+        self.images += rows.stop - rows.start
+        self.constant += int(maps.constant.sum())
+        self.nonfinite += int(maps.nonfinite.sum())
+        self.left_behind |= dict.fromkeys(maps.left_behind)
+        if bool(maps.valid.any()):
+            explanation, tied = self.run.explanation(maps, x, target, rows)
+            for label in self.run.plan.metrics:
+                if label not in self.failed_metrics:
+                    self._score(label, explanation, tied)
+            self._keep_maps(explanation)
+        synchronise(device)
+        self.scoring_seconds += time.perf_counter() - explained
+
+    def finish(self, changed_weights: list[str]) -> None:
+        """Draws the conclusions once all images are through."""
+        if changed_weights:
+            self.scores, self.curves = [], []
+            raise MethodError(f"changed the model's weights behind its back ({changed_weights[0]}); they are restored.")
+        if self.nonfinite:
+            self.failures.append(f"gave NaN or infinite maps for {self.nonfinite} of {self.images} images")
+        if self.constant == self.images:
+            self.failures.append(f"gave a constant map for each of the {self.images} images")
+        self.failures += [f"metric {label}: {reason}" for label, reason in self.failed_metrics.items()]
+
+    def result(self) -> CellResult:
+        """The finished cell."""
+        return CellResult(
+            cell=self.cell,
+            parameters=self.method.parameters_json,
+            method_hash=self.method.plugin.source_hash,
+            status="failed" if self.failures else "ok",
+            reason="; ".join(self.failures),
+            images=self.images,
+            constant=self.constant,
+            nonfinite=self.nonfinite,
+            left_behind=tuple(self.left_behind),
+            attribution_seconds=self.attribution_seconds,
+            scoring_seconds=self.scoring_seconds,
+            batch_size=self.batch_size.images,
+            scores=_concat(self.scores, SCORE_COLUMNS),
+            curves=_concat(self.curves, CURVE_COLUMNS),
+            maps=self.kept_maps,
+        )
+
+    def _score(self, label: str, explanation: Explanation, tied: Tensor) -> None:
+        """One metric; if it raises, the other metrics' scores stay."""
+        try:
+            values, curves = self._evaluate(label, explanation)
+        except Exception as error:
+            self.failed_metrics[label] = f"{type(error).__name__}: {error}"
+            return
+        common = {
+            **self.cell.as_dict(),
+            "metric": label,
+            "protocol": self.run.plan.protocols[label].hash,
+        }
+        self.scores.append(
+            pd.DataFrame(
+                {
+                    **common,
+                    "parameters": self.method.parameters_json,
+                    "sample_id": explanation.ids,
+                    "label": explanation.label.cpu().numpy(),
+                    "target": explanation.target.cpu().numpy(),
+                    "tied": tied.double().cpu().numpy(),
+                    "value": values.numpy(),
+                }
+            )[SCORE_COLUMNS]
+        )
+        if curves is not None:
+            steps = curves.outputs.shape[1]
+            frame = {
+                **common,
+                "sample_id": np.repeat(np.array(explanation.ids, dtype=object), steps),
+                "step": np.tile(np.arange(steps), len(explanation.ids)),
+                "fraction": np.tile(curves.fraction, len(explanation.ids)),
+                "value": curves.outputs.flatten().numpy(),
+            }
+            self.curves.append(pd.DataFrame(frame)[CURVE_COLUMNS])
+
+    def _evaluate(self, label: str, explanation: Explanation) -> tuple[Tensor, "_Curves | None"]:
+        """float64 scores [B], and the curves if the metric has them, on the CPU."""
+        metric = self.run.plan.metrics[label]
+        answer = metric(explanation)
+        count = len(explanation.ids)
+        if metric.plugin.curve:
+            if not isinstance(answer, Perturbation):
+                raise TypeError(f"returned {type(answer).__name__}; a curve metric returns a Perturbation.")
+            plan = self.run.plan
+            values = curve(
+                self.run.model, answer, explanation.rank, explanation.target, self.batch_size, plan.precision
+            ).cpu()
+            changed = np.array(thresholds(*explanation.rank.shape[1:], answer.steps))
+            return area(values), _Curves(values, changed / changed[-1])
+        if not isinstance(answer, Tensor) or answer.shape != (count,):
+            shape = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            raise TypeError(f"returned {shape}; expected a tensor [{count}].")
+        return answer.detach().double().cpu(), None
+
+    def _keep_maps(self, explanation: Explanation) -> None:
+        wanted = {self.run.images.ids[i] for i in _spread(len(self.run.images.ids), EXAMPLES)}
+        for i, sample_id in enumerate(explanation.ids):
+            if sample_id in wanted:
+                self.kept_maps[sample_id] = explanation.saliency[i].cpu().numpy()
+
+
+def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def _spread(count: int, wanted: int) -> list[int]:
+    """Up to `wanted` of the indices 0..count-1, evenly spread."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, wanted)).tolist()})
+
+
+@contextmanager
+def _exact_arithmetic() -> Iterator[None]:
+    """Full float32 and repeatable kernels on a GPU; nothing changes on a CPU."""
+    matmul = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matmul

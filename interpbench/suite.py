@@ -1,0 +1,96 @@
+"""A suite: a named, versioned, frozen selection of data, models, methods, metrics and a seed, as a TOML file.
+
+Flags win over the suite file, the suite file over the defaults written here.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+
+from interpbench.errors import SuiteError, unknown_name
+from interpbench.protocol import Target
+
+FOLDER = Path(__file__).parent / "suites"
+DEFAULT = "quick"
+
+
+class Suite(BaseModel):
+    """What a suite file may say. Plugins are written as on the command line: `occlusion:window=16,stride=8`.
+
+    Attributes:
+        name, version, description: of the suite.
+        dataset, models, methods, metrics: which plugins; `all` means all that apply.
+        images: how many, class-balanced; None for all.
+        steps: of every curve metric; None for the image's width in positions a step.
+        target: explain the class that the model predicts, or the true label.
+        seed: of every random choice.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+    name: str
+    version: PositiveInt = 1
+    description: str = ""
+    dataset: str
+    models: tuple[str, ...]
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
+    images: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    target: Target = "predicted"
+    seed: NonNegativeInt = 0
+
+    @property
+    def hash(self) -> str:
+        """The first 12 hexadecimal digits of the selection's sha256."""
+        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def changed(self, values: Mapping[str, Any]) -> "Suite":
+        """This suite with other values where they are not None.
+
+        Raises:
+            SuiteError: if a value is not valid; the message names the key.
+        """
+        return _validate({**self.model_dump(), **{k: v for k, v in values.items() if v is not None}}, "settings")
+
+
+def suite_names() -> list[str]:
+    """The bundled suites."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """A bundled suite by name, or any TOML file by path.
+
+    Raises:
+        UnknownNameError: if no bundled suite has that name.
+        SuiteError: if the file is missing or not valid; the message names the key.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        if name not in suite_names():
+            raise unknown_name("suite", name, suite_names())
+        path = FOLDER / f"{name}.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SuiteError(f"Suite file {name!r} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SuiteError(f"Suite file {name!r} is no valid TOML: {error}.") from error
+    return _validate(values, f"suite file {name!r}")
+
+
+def _validate(values: Mapping[str, Any], where: str) -> Suite:
+    try:
+        return Suite.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            raise SuiteError(f"In {where}: {unknown_name('key', key, Suite.model_fields)}") from None
+        raise SuiteError(f"In {where}: key {key!r}: {problem['msg']} (got {problem['input']!r}).") from None

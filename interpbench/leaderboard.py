@@ -1,0 +1,103 @@
+"""The leaderboard: a pure function of a run's tables, the same bytes each time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interpbench.errors import RunFolderError
+from interpbench.statistics import bootstrap_interval, derive_seed
+from interpbench.tables import RunTables
+
+COLUMNS = [
+    "dataset",
+    "model",
+    "weights",
+    "accuracy",
+    "metric",
+    "better",
+    "protocol",
+    "method",
+    "parameters",
+    "n",
+    "mean",
+    "low",
+    "high",
+    "tied",
+    "constant",
+    "nonfinite",
+    "status",
+    "reason",
+]
+
+
+def leaderboard(tables: RunTables) -> pd.DataFrame:
+    """One row per data set, model, metric and method, best mean first.
+
+    Columns: dataset, model, weights, accuracy (of the model, 0..1), metric, better ("lower" or "higher"), protocol,
+    method, parameters (JSON), n (images scored), mean, low and high (95 % BCa bootstrap over images), tied (mean share
+    of tied positions), constant and nonfinite (images without a valid map), status, reason. A method that failed or has
+    no valid image keeps its rows, last: n is 0, the mean NaN, and `reason` says why. An image on which a metric is
+    undefined (NaN) is not among its n.
+
+    Raises:
+        RunFolderError: if a metric was scored under another protocol than the run declares.
+    """
+    _refuse_mixed_protocols(tables)
+    frame = pd.DataFrame(_rows(tables), columns=COLUMNS).astype({"accuracy": float})
+    if frame.empty:
+        return frame
+    frame["cost"] = frame["mean"].where(frame["better"] == "lower", -frame["mean"])
+    order = ["dataset", "model", "metric", "cost", "method"]
+    return frame.sort_values(order, ignore_index=True, na_position="last")[COLUMNS]
+
+
+def _refuse_mixed_protocols(tables: RunTables) -> None:
+    pairs = tables.scores[["metric", "protocol"]].drop_duplicates()
+    for metric, protocol in pairs.itertuples(index=False):
+        declared = tables.metrics[metric]["protocol"]
+        if protocol != declared:
+            raise RunFolderError(
+                f"Scores of {metric} have protocol {protocol}, but the run declares {declared}. They cannot be "
+                "compared: score all of them again, into one folder."
+            )
+
+
+def _rows(tables: RunTables) -> Iterator[dict[str, Any]]:
+    scores = tables.scores.dropna(subset=["value"])
+    found = dict(iter(scores.groupby(["dataset", "model", "method", "metric"], sort=False)))
+    applied = scores.groupby("dataset")["metric"].unique()
+    for cell in tables.cells.to_dict("records"):
+        for metric in applied.get(cell["dataset"], tables.metrics):
+            key = (cell["dataset"], cell["model"], cell["method"], metric)
+            yield _row(tables, cell, metric, found.get(key, scores.iloc[:0]))
+
+
+def _row(tables: RunTables, cell: dict[str, Any], metric: str, scores: pd.DataFrame) -> dict[str, Any]:
+    dataset, model, method = cell["dataset"], cell["model"], cell["method"]
+    card = tables.models.get((dataset, model), {})
+    values = scores["value"].to_numpy(dtype=np.float64)
+    seed = derive_seed(tables.seed, dataset, model, metric, method)
+    low, high = bootstrap_interval(values, seed=seed)
+    return {
+        **{name: cell[name] for name in COLUMNS if name in cell},
+        "weights": card.get("weights", ""),
+        "accuracy": card.get("accuracy", np.nan),
+        "metric": metric,
+        "better": tables.metrics[metric]["better"],
+        "protocol": tables.metrics[metric]["protocol"],
+        "n": values.size,
+        "mean": values.mean() if values.size else np.nan,
+        "low": low,
+        "high": high,
+        "tied": scores["tied"].mean(),
+        "reason": cell["reason"] if values.size else cell["reason"] or _why_empty(cell),
+    }
+
+
+def _why_empty(cell: dict[str, Any]) -> str:
+    invalid = cell["constant"] + cell["nonfinite"]
+    if invalid < cell["images"]:
+        return "the metric gave no score"
+    return f"no valid map: {cell['constant']} constant, {cell['nonfinite']} not finite"

@@ -1,0 +1,141 @@
+"""Which pictures there are, that they are pictures, the same each time, and that odd tables draw as well."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from interpbench.leaderboard import leaderboard
+from interpbench.plot_labels import place_labels
+from interpbench.plot_maps import map_grid
+from interpbench.plots import draw
+from interpbench.tables import RunTables
+from tests.synthetic_tables import synthetic_tables
+
+THREE = ("gradcam", "random", "sobel")
+
+
+def names(tables: RunTables, folder: Path) -> list[str]:
+    """Draws, checks each file, and gives their names."""
+    files = draw(tables, leaderboard(tables), folder)
+    assert sorted(files) == sorted(folder.iterdir())
+    for file in files:
+        pixels = imread(file)
+        assert min(pixels.shape[:2]) > 100
+        assert pixels[..., :3].std() > 0.02
+    return [file.name for file in files]
+
+
+def test_every_picture_of_a_run(tmp_path: Path) -> None:
+    tables = synthetic_tables(models=("alexnet", "vgg11"), methods=THREE, failed=("random",), constant={"sobel": 2})
+    assert names(tables, tmp_path / "new" / "plots") == [
+        "curves-planted-alexnet.png",
+        "maps-planted-alexnet.png",
+        "curves-planted-vgg11.png",
+        "maps-planted-vgg11.png",
+        "scores-planted.png",
+        "quality-time-planted.png",
+    ]
+
+
+def test_the_same_bytes_each_time(tmp_path: Path) -> None:
+    tables = synthetic_tables(methods=THREE)
+    board = leaderboard(tables)
+    first, second = (draw(tables, board, tmp_path / name) for name in ("first", "second"))
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
+
+
+def test_settings_of_the_caller_are_left_alone(tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    draw(synthetic_tables(methods=THREE), leaderboard(synthetic_tables(methods=THREE)), tmp_path)
+    assert dict(mpl.rcParams) == before
+
+
+def test_one_method_one_image_one_metric_and_no_mask(tmp_path: Path) -> None:
+    tables = synthetic_tables(methods=("gradcam",), metrics=("deletion",), images=1, examples=1, masks=False)
+    assert len(names(tables, tmp_path)) == 4
+
+
+def test_a_run_without_curves_has_no_picture_of_them(tmp_path: Path) -> None:
+    tables = synthetic_tables(methods=THREE, metrics=("pointing-game", "energy-inside"))
+    assert names(tables, tmp_path) == ["maps-planted-resnet18.png", "scores-planted.png", "quality-time-planted.png"]
+
+
+def test_a_run_in_which_all_failed_draws_its_images_only(tmp_path: Path) -> None:
+    assert names(synthetic_tables(methods=THREE, failed=THREE), tmp_path) == ["maps-planted-resnet18.png"]
+
+
+def test_a_run_without_times_or_examples(tmp_path: Path) -> None:
+    tables = synthetic_tables(methods=THREE)
+    tables = replace(tables, timings=tables.timings.iloc[:0], examples=[])
+    assert names(tables, tmp_path) == ["curves-planted-resnet18.png", "scores-planted.png"]
+
+
+def test_a_model_that_lacks_a_metric_and_a_method(tmp_path: Path) -> None:
+    tables = synthetic_tables(models=("alexnet", "vgg11"), methods=THREE)
+    gone = (tables.scores["model"] == "vgg11") & (
+        (tables.scores["metric"] == "deletion") | (tables.scores["method"] == "sobel")
+    )
+    cells = tables.cells[(tables.cells["model"] != "vgg11") | (tables.cells["method"] != "sobel")]
+    tables = replace(tables, scores=tables.scores[~gone], cells=cells)
+    assert len(names(tables, tmp_path)) == 6
+
+
+def test_labels_of_any_kind(tmp_path: Path) -> None:
+    tables = synthetic_tables(
+        dataset="imagefolder:root=../data/cats & dogs",
+        models=("net:a/b", "net:a?b"),
+        methods=("$\\frac{", "_hidden", "[red]" + "long," * 30, "网络"),
+    )
+    found = names(tables, tmp_path)
+    assert found[0] == "curves-imagefolder-root=..-data-cats-dogs-net-a-b.png"
+    assert found[2] == "curves-imagefolder-root=..-data-cats-dogs-net-a-b-2.png"
+    assert len(found) == 6
+
+
+def test_invalid_maps_leave_a_note_in_their_place() -> None:
+    example = synthetic_tables(methods=THREE).examples[0]
+    side = example.image.shape[0]
+    maps = {
+        "flat": np.zeros((side, side), dtype=np.float32),
+        "nan": np.full((side, side), np.nan, dtype=np.float32),
+        "signed": np.linspace(-1, 1, side * side, dtype=np.float32).reshape(side, side),
+    }
+    figure = map_grid([replace(example, maps=maps), replace(example, maps={})], "title")
+    notes = [text.get_text() for panel in figure.axes for text in panel.texts]
+    assert notes.count("no valid map") == 1 + 3
+
+
+def test_classes_differ_in_more_than_colour() -> None:
+    example = synthetic_tables(methods=THREE).examples[0]
+    for predicted, mark in ((example.true_class, "✓"), ("another", "✗")):
+        figure = map_grid([replace(example, predicted_class=predicted)], "title")
+        texts = [text.get_text() for text in figure.axes[0].texts]
+        assert texts == [f"true: {example.true_class}", f"{mark} predicted: {predicted}"]
+
+
+def test_labels_do_not_cover_each_other() -> None:
+    figure = Figure(figsize=(5, 4))
+    panel = figure.subplots()
+    points = {f"method-number-{i}": (1 + 0.01 * i, 1 + 0.05 * i) for i in range(9)}
+    for point in points.values():
+        panel.plot(*point, "o")
+    panel.margins(0.3)
+    figure.draw_without_rendering()
+    place_labels(panel, points)
+    renderer = figure._get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in panel.texts]
+    assert len(boxes) == len(points)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+@pytest.mark.parametrize("module", ["tables", "statistics", "leaderboard", "plots", "report"])
+def test_a_finished_run_opens_without_torch(module: str) -> None:
+    code = f"import sys, interpbench.{module}; sys.exit('torch' in sys.modules or 'captum' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

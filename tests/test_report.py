@@ -1,0 +1,94 @@
+"""The terminal report, as plain text at several widths."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from interpbench.leaderboard import leaderboard
+from interpbench.report import print_report
+from interpbench.tables import RunTables
+from tests.synthetic_tables import EMPTY_SCORES, METRICS, synthetic_tables
+
+
+def report(tables: RunTables, width: int = 120, color: bool = False) -> str:
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=color, color_system="truecolor" if color else None
+    )
+    print_report(tables, leaderboard(tables), console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 120, 200])
+def test_every_score_is_there_whole_and_no_line_is_too_long(width: int) -> None:
+    tables = synthetic_tables(failed=("sobel",), constant={"center": 3})
+    text = report(tables, width)
+    assert max(map(len, text.splitlines())) <= width
+    for row in leaderboard(tables).query("n > 0").itertuples():
+        assert f"{row.mean:.3f}" in text
+        assert f"[{row.low:.3f}, {row.high:.3f}]" in text
+
+
+@pytest.mark.parametrize(("width", "tables_printed"), [(200, 1), (120, 1), (100, 1), (80, 2)])
+def test_metrics_are_split_only_where_they_must_be(width: int, tables_printed: int) -> None:
+    text = report(synthetic_tables(failed=("sobel",), constant={"center": 3}), width)
+    assert len(re.findall(r"^\s*method", text, re.MULTILINE)) == tables_printed
+
+
+def test_a_wide_console_has_mean_and_interval_on_one_line() -> None:
+    assert re.search(r"gradcam +0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", report(synthetic_tables(), 200))
+
+
+def test_heading_says_what_the_model_is() -> None:
+    shipped = report(synthetic_tables())
+    assert "resnet18 on planted, weights shipped, accuracy 97.5% on 2,000 images, 24 images explained" in shipped
+    assert "RANDOM" not in shipped
+    assert "resnet18 on planted, RANDOM WEIGHTS, accuracy" in report(synthetic_tables(weights="random"))
+
+
+def test_columns_say_which_direction_is_better() -> None:
+    text = report(synthetic_tables(), 200)
+    assert "deletion ↓ lower" in text
+    assert "insertion ↑ higher" in text
+
+
+def test_best_is_bold() -> None:
+    tables = synthetic_tables()
+    text = report(tables, 200, color=True)
+    best = leaderboard(tables).groupby("metric")["mean"].first()
+    for metric in METRICS:
+        assert f"\x1b[1m{best[metric]:.3f}" in text
+
+
+def test_failures_are_counted_in_the_table_and_explained_below() -> None:
+    text = report(synthetic_tables(failed=("sobel",), constant={"center": 3}), 200)
+    assert re.search(r"center .* 3 constant", text)
+    assert re.search(r"sobel .* failed: RuntimeError: sobel m…", text)
+    assert "sobel: RuntimeError: sobel met a layer that it does not know" in text
+
+
+def test_each_metric_has_a_line_with_its_protocol() -> None:
+    tables = synthetic_tables()
+    metrics = {name: {**info, "summary": "What it is."} for name, info in tables.metrics.items()}
+    text = report(replace(tables, metrics=metrics))
+    for name, info in metrics.items():
+        assert re.search(rf"{name} . {info['better']} is better, .*protocol {info['protocol']}\. What it is\.", text)
+
+
+def test_one_image_has_no_interval() -> None:
+    text = report(synthetic_tables(images=1, metrics=("deletion",)))
+    assert "nan" not in text
+    assert "[" not in text.split("in [0, 1]")[0]
+
+
+def test_markup_and_control_characters_are_shown_as_text() -> None:
+    text = report(synthetic_tables(methods=("[red]x[/red]", "\x1b[31mred", "[/]")), 200)
+    assert "[red]x[/red]" in text
+    assert "\x1b" not in text
+
+
+def test_a_run_without_cells_prints_nothing() -> None:
+    tables = synthetic_tables(methods=("gradcam",))
+    assert report(replace(tables, scores=EMPTY_SCORES, cells=tables.cells.iloc[:0])) == ""

@@ -189,7 +189,9 @@ def train(
     path = output or Path(f"{splits[0].card.name}-{choice.name}.safetensors")
     if path.exists() and not overwrite:
         raise ParameterError(f"{path} exists. Replace it with --overwrite, or give another --output.")
-    recipe = {k: v for k, v in {"epochs": epochs, "batch_size": batch_size, "lr": lr}.items() if v is not None}
+    recipe: dict[str, Any] = {
+        k: v for k, v in {"epochs": epochs, "batch_size": batch_size, "lr": lr}.items() if v is not None
+    }
     with bar() as progress:
         card = train_model(
             choice, *splits, seed=seed, device=resolve_device(device), output=path, progress=progress, **recipe

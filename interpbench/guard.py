@@ -115,7 +115,7 @@ class _ClassState:
                 if forward is _ABSENT:
                     del cls.forward
                 else:
-                    cls.forward = forward  # type: ignore[method-assign]
+                    cls.forward = forward
                 left.append(f"class {cls.__name__}: forward patched")
         return left
 

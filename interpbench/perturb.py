@@ -65,7 +65,7 @@ def rank(saliency: Tensor, tie_breaker: Tensor) -> tuple[Tensor, Tensor]:
         tie_breaker: int64 [B,H·W], from `tie_breakers`.
 
     Returns:
-        int32 [B,H,W], 0 for the most salient position; and float64 [B], the share of positions whose value another
+        int32 [B,H,W], 0 for the most salient position; and float32 [B], the share of positions whose value another
         position has too.
     """
     flat = saliency.flatten(1)
@@ -77,14 +77,15 @@ def rank(saliency: Tensor, tie_breaker: Tensor) -> tuple[Tensor, Tensor]:
     tied = torch.zeros_like(flat, dtype=torch.bool)
     tied[:, 1:] |= same
     tied[:, :-1] |= same
-    return ranks.view_as(saliency), tied.double().mean(dim=1)
+    return ranks.view_as(saliency), tied.float().mean(dim=1)
 
 
-def thresholds(height: int, width: int, steps: int | None) -> list[int]:
+def thresholds(shape: tuple[int, int], steps: int | None) -> list[int]:
     """How many positions have changed after each of the steps: 0, W, 2W, ..., H·W.
 
     With `steps`, ceil(H·W / steps) positions a step; the last step may be smaller.
     """
+    height, width = shape
     positions = height * width
     stride = width if steps is None else -(-positions // min(steps, positions))
     return [*range(0, positions, stride), positions]
@@ -109,7 +110,9 @@ def curve(
         batch_size: images a forward pass; halved on out-of-memory.
         precision: `fp32`, or `bf16` or `fp16` for the forward passes alone.
     """
-    steps = torch.tensor(thresholds(*ranks.shape[1:], path.steps), dtype=torch.int32, device=ranks.device)
+    steps = torch.tensor(
+        thresholds((ranks.shape[1], ranks.shape[2]), path.steps), dtype=torch.int32, device=ranks.device
+    )
 
     def score(images: int) -> Tensor:
         values = path.start.new_empty(len(ranks), len(steps), dtype=torch.float32)

@@ -16,14 +16,15 @@ from torch import Tensor
 
 from interpbench.attribution import Maps, attribute
 from interpbench.cells import CURVE_COLUMNS, SCORE_COLUMNS, Cell, CellResult, ModelResult
-from interpbench.contracts import Explanation, Perturbation, normalise
+from interpbench.contracts import Explanation, normalise
 from interpbench.devices import synchronise
 from interpbench.errors import InterpBenchError, MethodError
 from interpbench.guard import Guard
 from interpbench.images import load_images
-from interpbench.perturb import BatchSize, area, curve, rank, thresholds, tie_breakers
+from interpbench.perturb import BatchSize, rank, tie_breakers
 from interpbench.plan import Plan
 from interpbench.registry import Configured
+from interpbench.scoring import curve_rows, evaluate, score_rows
 
 EXAMPLES = 4  # images a model whose maps are kept for the pictures
 Progress = Callable[[Cell, int], None]
@@ -63,7 +64,7 @@ class ModelRun:
         self.images = load_images(plan.dataset, plan.indices, self.model.card)
         self._progress = progress
         self._batch_size = self.model.batch_size
-        self._guard = Guard(self.model)
+        self.guard = Guard(self.model)
         self._logit_of_label = torch.tensor(self.model.card.logit_of_label)
         self._predicted = torch.empty(0, dtype=torch.int64)
 
@@ -100,13 +101,13 @@ class ModelRun:
             for rows in self._batches():
                 work.batch(rows)
                 self._progress(cell, rows.stop - rows.start)
-            work.finish(self._guard.changed_weights())
+            work.finish(self.guard.changed_weights())
         except InterpBenchError as error:
             work.failures.append(str(error))
         except Exception as error:
             work.failures.append(f"{type(error).__name__}: {error}")
         if work.failures:
-            self._guard.changed_weights()
+            self.guard.changed_weights()
         return work.result()
 
     def maps(self, method: Configured, rows: slice, batch_size: BatchSize) -> tuple[Maps, Tensor, Tensor]:
@@ -115,7 +116,7 @@ class ModelRun:
         target = self._targets(rows).to(x.device)
         ids = self.images.ids[rows]
         maps = attribute(
-            method, self.model, self._guard, x, target, ids=ids, seed=self.plan.suite.seed, batch_size=batch_size
+            method, self.model, self.guard, x, target, ids=ids, seed=self.plan.suite.seed, batch_size=batch_size
         )
         return maps, x, target
 
@@ -149,14 +150,6 @@ class ModelRun:
     def _class_name(self, logit: int) -> str:
         names = dict(zip(self.model.card.logit_of_label, self.plan.dataset.card.classes, strict=True))
         return names.get(logit, f"logit {logit}")
-
-
-@dataclass(frozen=True, eq=False)
-class _Curves:
-    """float32 [B,S+1], and the share of positions changed after each step, [S+1]."""
-
-    outputs: Tensor
-    fraction: np.ndarray
 
 
 @dataclass
@@ -210,6 +203,7 @@ class _CellWork:
         if self.constant == self.images:
             self.failures.append(f"gave a constant map for each of the {self.images} images")
         self.failures += [f"metric {label}: {reason}" for label, reason in self.failed_metrics.items()]
+        self.scores = [frame for frame in self.scores if frame["metric"].iloc[0] not in self.failed_metrics]
 
     def result(self) -> CellResult:
         """The finished cell."""
@@ -233,58 +227,21 @@ class _CellWork:
 
     def _score(self, label: str, explanation: Explanation, tied: Tensor) -> None:
         """One metric; if it raises, the other metrics' scores stay."""
+        plan = self.run.plan
         try:
-            values, curves = self._evaluate(label, explanation)
+            with self.run.guard.watching(plan.suite.seed):
+                scores = evaluate(plan.metrics[label], explanation, self.batch_size, plan.precision)
         except Exception as error:
             self.failed_metrics[label] = f"{type(error).__name__}: {error}"
             return
-        common = {
+        names = {
             **self.cell.as_dict(),
+            "parameters": self.method.parameters_json,
             "metric": label,
-            "protocol": self.run.plan.protocols[label].hash,
+            "protocol": plan.protocols[label].hash,
         }
-        self.scores.append(
-            pd.DataFrame(
-                {
-                    **common,
-                    "parameters": self.method.parameters_json,
-                    "sample_id": explanation.ids,
-                    "label": explanation.label.cpu().numpy(),
-                    "target": explanation.target.cpu().numpy(),
-                    "tied": tied.double().cpu().numpy(),
-                    "value": values.numpy(),
-                }
-            )[SCORE_COLUMNS]
-        )
-        if curves is not None:
-            steps = curves.outputs.shape[1]
-            frame = {
-                **common,
-                "sample_id": np.repeat(np.array(explanation.ids, dtype=object), steps),
-                "step": np.tile(np.arange(steps), len(explanation.ids)),
-                "fraction": np.tile(curves.fraction, len(explanation.ids)),
-                "value": curves.outputs.flatten().numpy(),
-            }
-            self.curves.append(pd.DataFrame(frame)[CURVE_COLUMNS])
-
-    def _evaluate(self, label: str, explanation: Explanation) -> tuple[Tensor, "_Curves | None"]:
-        """float64 scores [B], and the curves if the metric has them, on the CPU."""
-        metric = self.run.plan.metrics[label]
-        answer = metric(explanation)
-        count = len(explanation.ids)
-        if metric.plugin.curve:
-            if not isinstance(answer, Perturbation):
-                raise TypeError(f"returned {type(answer).__name__}; a curve metric returns a Perturbation.")
-            plan = self.run.plan
-            values = curve(
-                self.run.model, answer, explanation.rank, explanation.target, self.batch_size, plan.precision
-            ).cpu()
-            changed = np.array(thresholds(*explanation.rank.shape[1:], answer.steps))
-            return area(values), _Curves(values, changed / changed[-1])
-        if not isinstance(answer, Tensor) or answer.shape != (count,):
-            shape = list(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-            raise TypeError(f"returned {shape}; expected a tensor [{count}].")
-        return answer.detach().double().cpu(), None
+        self.scores.append(score_rows(names, explanation, tied, scores))
+        self.curves.append(curve_rows(names, explanation, scores))
 
     def _keep_maps(self, explanation: Explanation) -> None:
         wanted = {self.run.images.ids[i] for i in _spread(len(self.run.images.ids), EXAMPLES)}
@@ -294,7 +251,8 @@ class _CellWork:
 
 
 def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=columns)
 
 
 def _spread(count: int, wanted: int) -> list[int]:

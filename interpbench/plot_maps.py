@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from interpbench.tables import Example
 
-_CELL, _GAP, _LEFT, _FOOT = 1.25, 0.06, 1.25, 0.55  # inches
+_CELL, _GAP, _LEFT, _FOOT = 1.25, 0.06, 1.4, 0.55  # inches
 _LINE = 0.125  # inches a line of small text
 _SMALL = 7.5
 _SEQUENTIAL, _DIVERGING = "inferno", "RdBu_r"
@@ -73,8 +73,8 @@ def _image(cell: Axes, example: Example) -> None:
     cell.imshow(example.image, interpolation="nearest")
     _outline(cell, example.mask)
     correct = example.true_class == example.predicted_class
-    true = textwrap.wrap(f"true: {example.true_class}", 20)
-    predicted = textwrap.wrap(f"{'✓' if correct else '✗'} predicted: {example.predicted_class}", 20)
+    true = textwrap.wrap(f"true: {example.true_class}", 18)
+    predicted = textwrap.wrap(f"{'✓' if correct else '✗'} predicted: {example.predicted_class}", 18)
     middle = 0.5 + _LINE / _CELL * (len(true) - len(predicted)) / 2
     place: dict[str, Any] = {"transform": cell.transAxes, "ha": "right", "fontsize": _SMALL, "linespacing": 1.15}
     cell.text(-0.06, middle + 0.02, "\n".join(true), va="bottom", **place)
@@ -116,7 +116,7 @@ def _outline(cell: Axes, mask: np.ndarray | None) -> None:
         return
     padded = np.pad(mask, 1).astype(float)  # so that a mask at the image's edge is closed
     rows, columns = (np.arange(size) - 1 for size in padded.shape)
-    for color, width in (("black", 2.0), ("white", 0.8)):
+    for color, width in (("black", 1.7), ("white", 0.8)):
         cell.contour(columns, rows, padded, levels=[0.5], colors=color, linewidths=width)
     cell.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
 

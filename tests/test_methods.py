@@ -1,0 +1,307 @@
+"""Bundled methods: equal to captum called directly, to slow twins where captum has none, and true to their contract."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from captum.attr import GuidedBackprop, IntegratedGradients, LayerGradCam, Occlusion, Saliency
+from scipy.ndimage import sobel as scipy_sobel
+from torch import Tensor, nn
+
+from interpbench.attribution import Maps, attribute
+from interpbench.contracts import Model
+from interpbench.discovery import discover
+from interpbench.guard import Guard
+from interpbench.perturb import BatchSize
+from interpbench.registry import Configured
+from tests.tiny_models import Linear, convolutional, wrap
+
+REGISTRY = discover()
+SMALL_MODELS = [(name, 32) for name in REGISTRY.names("model")] + [("resnet18", 64), ("alexnet", 64)]
+METHODS = REGISTRY.names("method")
+BATCH, CLASSES = 3, 10
+TARGET = torch.tensor([1, 7, 4])
+
+
+def small_model(name: str, size: int, batch_size: int = 16) -> Model:
+    """A bundled architecture, narrow, as torchvision has it: with in-place ReLUs."""
+    torch.manual_seed(0)
+    choice = REGISTRY.configure("model", name, {"width": 8})
+    model = wrap(choice(CLASSES, size), size, CLASSES, batch_size, choice.plugin.target_layer)
+    assert any(m.inplace for m in model.modules() if isinstance(m, nn.ReLU))
+    return model
+
+
+def images(size: int, count: int = BATCH) -> Tensor:
+    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def maps_of(method: Configured, model: Model, x: Tensor, target: Tensor, batch: int = 16, seed: int = 0) -> Maps:
+    ids = [f"image-{i}" for i in range(len(x))]
+    batch_size = BatchSize(batch)
+    return attribute(method, model, Guard(model), x, target, ids=ids, seed=seed, batch_size=batch_size)
+
+
+def map_of(name: str, model: Model, x: Tensor, target: Tensor = TARGET, **values: Any) -> Tensor:
+    found = maps_of(REGISTRY.configure("method", name, values), model, x, target)
+    assert found.left_behind == ()
+    return found.saliency
+
+
+def close(actual: Tensor, expected: Tensor) -> None:
+    """To 1e-6 of the greatest value."""
+    expected = expected.detach()
+    assert expected.abs().max() > 0
+    assert float((actual - expected).abs().max() / expected.abs().max()) <= 1e-6
+
+
+def captum_saliency(model: Model, x: Tensor) -> Tensor:
+    return Saliency(model).attribute(x.clone().requires_grad_(), target=TARGET).amax(1)
+
+
+def captum_guided(model: Model, x: Tensor) -> Tensor:
+    return GuidedBackprop(model).attribute(x.clone().requires_grad_(), target=TARGET).abs().amax(1)
+
+
+def captum_integrated(model: Model, x: Tensor) -> Tensor:
+    return IntegratedGradients(model).attribute(x.clone(), target=TARGET, n_steps=50).sum(1)
+
+
+def captum_gradcam(model: Model, x: Tensor) -> Tensor:
+    cam = LayerGradCam(model, model.target_layer).attribute(x.clone(), target=TARGET, relu_attributions=True)
+    return F.interpolate(cam, size=x.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+
+
+def captum_occlusion(model: Model, x: Tensor) -> Tensor:
+    side = x.shape[3] // 8
+    return Occlusion(model).attribute(
+        x.clone(), sliding_window_shapes=(3, side, side), strides=(3, side // 2, side // 2), target=TARGET
+    )[:, 0]
+
+
+CAPTUM = {
+    "saliency": captum_saliency,
+    "guided-backprop": captum_guided,
+    "integrated-gradients": captum_integrated,
+    "gradcam": captum_gradcam,
+    "occlusion": captum_occlusion,
+}
+
+
+@pytest.mark.parametrize(("architecture", "size"), SMALL_MODELS)
+@pytest.mark.parametrize("name", CAPTUM)
+def test_equals_captum_called_directly_on_every_model_with_mixed_targets(
+    name: str, architecture: str, size: int
+) -> None:
+    model, x = small_model(architecture, size), images(size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = CAPTUM[name](model, x)
+    close(map_of(name, model, x), expected)
+
+
+@pytest.mark.parametrize(("architecture", "size"), [("resnet18", 224), ("alexnet", 224)])
+@pytest.mark.parametrize("name", ["saliency", "guided-backprop", "gradcam"])
+def test_equals_captum_on_torchvisions_own_models(name: str, architecture: str, size: int) -> None:
+    choice = REGISTRY.configure("model", architecture)
+    torch.manual_seed(0)
+    model = wrap(choice(1000, size), size, 1000, target_layer=choice.plugin.target_layer)
+    x = images(size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = CAPTUM[name](model, x)
+    close(map_of(name, model, x), expected)
+
+
+class Functional(nn.Module):
+    """The same function as `convolutional()`, its activations called as functions, one of each spelling."""
+
+    def __init__(self, spelling: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.twin = convolutional()
+        self.spelling = spelling
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.twin:
+            x = self.spelling(x) if isinstance(layer, nn.ReLU) else layer(x)
+        return x
+
+
+SPELLINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "F.relu": F.relu,
+    "F.relu inplace": lambda x: F.relu(x, inplace=True),
+    "F.relu positional inplace": lambda x: F.relu(x, True),
+    "torch.relu": torch.relu,
+    "Tensor.relu": lambda x: x.relu(),
+    "Tensor.relu_": lambda x: x.relu_(),
+    "torch.relu_": torch.relu_,
+    "clamp after": lambda x: F.relu(input=x),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_guided_backprop_is_right_on_functional_relus(spelling: str) -> None:
+    x = images(8)
+    target = torch.tensor([1, 0, 4])
+    expected = map_of("guided-backprop", wrap(convolutional()), x, target)
+    functional = wrap(Functional(SPELLINGS[spelling]))
+    close(map_of("guided-backprop", functional, x, target), expected)
+    plain = map_of("saliency", functional, x, target)
+    assert not torch.allclose(plain, expected)  # what captum's guided backprop gives here
+
+
+def test_guided_backprop_refuses_a_model_without_relus() -> None:
+    with pytest.raises(ValueError, match="calls no ReLU"):
+        map_of("guided-backprop", wrap(Linear(images(8, 5))), images(8), torch.tensor([0, 1, 2]))
+
+
+def test_gradcam_costs_one_forward_and_no_backward_below_the_layer() -> None:
+    model = small_model("resnet18", 32)
+    forwards, backwards = [], []
+    handles = [
+        model.network.register_forward_hook(lambda *a: forwards.append(1)),
+        model.network.layer3.register_full_backward_hook(lambda *a: backwards.append("layer3")),
+        model.network.fc.register_full_backward_hook(lambda *a: backwards.append("fc")),
+    ]
+    map_of("gradcam", model, images(32))
+    for handle in handles:
+        handle.remove()
+    assert forwards == [1]
+    assert backwards == ["fc"]
+
+
+def test_gradcam_takes_another_layer_and_names_the_layers_if_there_is_none() -> None:
+    model = small_model("resnet18", 32)
+    assert not torch.equal(map_of("gradcam", model, images(32), layer="layer2"), map_of("gradcam", model, images(32)))
+    with pytest.raises(Exception, match=r"no layer 'layer9'.*layer4"):
+        map_of("gradcam", model, images(32), layer="layer9")
+
+
+def test_occlusion_of_a_linear_model_is_the_mean_contribution_of_the_windows_over_a_position() -> None:
+    weight, x, target = images(8, 5), images(8), torch.tensor([1, 0, 4])
+    actual = map_of("occlusion", wrap(Linear(weight)), x, target, window=3, stride=1)
+    contribution = (x * weight[target]).sum(1)
+    windows = F.conv2d(contribution[:, None], torch.ones(1, 1, 3, 3))
+    total = F.conv_transpose2d(windows, torch.ones(1, 1, 3, 3))
+    count = F.conv_transpose2d(torch.ones_like(windows), torch.ones(1, 1, 3, 3))
+    torch.testing.assert_close(actual, (total / count)[:, 0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("values", "message"), [({"window": 9}, "does not fit"), ({"window": 2, "stride": 3}, "gaps")])
+def test_occlusion_refuses_windows_that_do_not_cover_the_image(values: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        map_of("occlusion", wrap(convolutional()), images(8), **values)
+
+
+def test_integrated_gradients_are_complete() -> None:
+    model, x, target = wrap(convolutional()), images(8), torch.tensor([1, 0, 4])
+    attribution = map_of("integrated-gradients", model, x, target, steps=300)
+    index = torch.arange(3)
+    difference = model(x)[index, target] - model(torch.zeros_like(x))[index, target]
+    torch.testing.assert_close(attribution.sum((1, 2)), difference, rtol=1e-2, atol=1e-3)
+
+
+def test_rise_equals_a_loop_over_masks_and_images() -> None:
+    model, x, target = wrap(convolutional()), images(8), torch.tensor([1, 0, 4])
+    actual = map_of("rise", model, x, target, masks=50, cells=4, keep=0.5, seed=3)
+    generator = torch.Generator().manual_seed(3)
+    grids = (torch.rand(50, 1, 4, 4, generator=generator) < 0.5).float()
+    tops, lefts = (torch.randint(2, (50,), generator=generator) for _ in range(2))
+    expected = torch.zeros(3, 8, 8)
+    for grid, top, left in zip(grids, tops, lefts, strict=True):
+        large = F.interpolate(grid[None], size=(10, 10), mode="bilinear", align_corners=False)[0, 0]
+        mask = large[top : top + 8, left : left + 8]
+        for i in range(3):
+            with torch.no_grad():
+                expected[i] += model((x[i] * mask)[None]).softmax(1)[0, target[i]] * mask / (50 * 0.5)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
+
+
+def test_rise_finds_the_only_pixels_that_count() -> None:
+    weight = torch.zeros(2, 3, 16, 16)
+    weight[1, :, 4:8, 8:12] = 0.05
+    x = torch.ones(1, 3, 16, 16)
+    saliency = map_of("rise", wrap(Linear(weight), 16, 2), x, torch.tensor([1]), masks=4000)[0]
+    row, column = divmod(int(saliency.argmax()), 16)
+    assert 4 <= row < 8
+    assert 8 <= column < 12
+
+
+def test_sobel_is_scipys_on_the_mean_over_channels() -> None:
+    x = images(8)
+    grey = x.mean(1).double().numpy()
+    expected = [np.hypot(*(scipy_sobel(image, axis=axis, mode="nearest") / 8 for axis in (0, 1))) for image in grey]
+    np.testing.assert_allclose(map_of("sobel", wrap(convolutional()), x).numpy(), expected, atol=1e-6)
+
+
+def test_center_is_a_symmetric_gaussian() -> None:
+    saliency = map_of("center", wrap(convolutional(), 9), images(9), sigma=0.25)[0]
+    assert int(saliency.argmax()) == 40
+    torch.testing.assert_close(saliency, saliency.flip(0))
+    torch.testing.assert_close(saliency, saliency.T)
+    assert float(saliency[4, 6]) == pytest.approx(np.exp(-0.5), abs=1e-6)  # a quarter of the side off
+
+
+def test_random_maps_differ_between_images_and_seeds_and_repeat() -> None:
+    model, x, method = wrap(convolutional()), images(8), REGISTRY.configure("method", "random")
+    first = maps_of(method, model, x, TARGET % 5).saliency
+    assert torch.equal(first, maps_of(method, model, x, TARGET % 5).saliency)
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first, maps_of(method, model, x, TARGET % 5, seed=1).saliency)
+
+
+@pytest.mark.parametrize("name", METHODS)
+class TestContract:
+    """What every bundled method promises."""
+
+    model = staticmethod(lambda: small_model("resnet18", 32))
+
+    def test_maps_have_the_right_shape_and_are_finite(self, name: str) -> None:
+        found = maps_of(REGISTRY.configure("method", name), self.model(), images(32), TARGET)
+        assert found.saliency.shape == (BATCH, 32, 32)
+        assert bool(found.valid.all())
+
+    def test_the_model_is_left_as_it_was(self, name: str) -> None:
+        model = self.model()
+        guard = Guard(model)
+        found = attribute(
+            REGISTRY.configure("method", name), model, guard, images(32), TARGET, ids="abc", seed=0,
+            batch_size=BatchSize(16),
+        )  # fmt: skip
+        assert found.left_behind == ()
+        assert guard.changed_weights() == []
+
+    def test_a_map_depends_neither_on_the_batch_nor_on_its_size(self, name: str) -> None:
+        method, model, x = REGISTRY.configure("method", name), self.model(), images(32)
+        together = maps_of(method, model, x, TARGET).saliency
+        for batch in (1, 2):
+            apart = maps_of(method, model, x, TARGET, batch=batch).saliency
+            torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-5 * float(together.abs().max()))
+
+    def test_black_box_methods_need_no_gradients(self, name: str) -> None:
+        method = REGISTRY.configure("method", name)
+        if method.plugin.gradients:
+            return
+
+        class BlackBox(nn.Module):
+            def __init__(self, inner: Model) -> None:
+                super().__init__()
+                self.inner = inner
+
+            def forward(self, x: Tensor) -> Tensor:
+                assert not x.requires_grad
+                with torch.no_grad():
+                    return self.inner(x)
+
+        model = self.model()
+        model.network = BlackBox(small_model("resnet18", 32))
+        assert bool(maps_of(method, model, images(32), TARGET).valid.all())
+
+    def test_it_has_documentation_and_controls_aside_a_reference(self, name: str) -> None:
+        plugin = REGISTRY.get("method", name)
+        assert "[B,H,W]" in plugin.doc.replace("[B,h,w]", "[B,H,W]")
+        assert plugin.reference or name == "random"

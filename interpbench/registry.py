@@ -54,6 +54,8 @@ class Parameter:
         optional = type(None) in typing.get_args(self.annotation)
         if optional and isinstance(value, str) and value.lower() == "none":
             return None
+        if isinstance(value, str):
+            value = {str(choice): choice for choice in _literals(self.annotation)}.get(value, value)
         try:
             config = pydantic.ConfigDict(arbitrary_types_allowed=True)
             return pydantic.TypeAdapter(self.annotation, config=config).validate_python(value)
@@ -426,6 +428,14 @@ def _origin(function: Callable[..., Any]) -> tuple[str, str]:
     else:
         content = code.co_code + repr(code.co_consts).encode()
     return origin, hashlib.sha256(content).hexdigest()
+
+
+def _literals(annotation: Any) -> list[Any]:
+    """The values of a `Literal`, also of one inside a union."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Literal:
+        return list(arguments)
+    return [value for argument in arguments for value in _literals(argument)]
 
 
 def _type_name(annotation: Any) -> str:

@@ -7,7 +7,7 @@ named.
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -50,16 +50,19 @@ def load_path(path: Path, registry: Registry) -> None:
     """
     if not path.exists():
         raise PluginError(f"No plugin file or folder {str(path)!r}. Give --plugin an existing path.")
-    before = _count(registry)
+    found = Registry()
     if path.is_dir():
-        load_folder(path, registry)
+        load_folder(path, found)
     else:
-        load_file(path, registry)
-    if _count(registry) == before:
+        load_file(path, found)
+    plugins = _plugins(found)
+    if not plugins:
         raise PluginError(
             f"{path} registers no plugin. "
             "Decorate a function with @method, @model, @dataset or @metric from interpbench."
         )
+    for plugin in plugins:
+        registry.add(plugin)
 
 
 def load_folder(folder: Path, registry: Registry) -> None:
@@ -77,7 +80,7 @@ def load_file(path: Path, registry: Registry) -> None:
     """
     path = path.resolve()
     name = f"interpbench_plugins.{path.stem.replace('-', '_')}_{derive(0, path):x}"
-    _register_module(registry, name, lambda: _execute(path, name))
+    _register_module(registry, f"Plugin file {path}", lambda: _execute(path, name))
 
 
 def _execute(path: Path, name: str) -> ModuleType:
@@ -95,7 +98,7 @@ def _execute(path: Path, name: str) -> ModuleType:
 
 
 def _load_entry_point(entry_point: EntryPoint, registry: Registry) -> None:
-    _register_module(registry, f"entry point {entry_point.name} = {entry_point.value}", entry_point.load)
+    _register_module(registry, f"Entry point {entry_point.name} = {entry_point.value}", entry_point.load)
 
 
 # What each executed module registered, so that further registries need not run it again (an installed module would
@@ -103,27 +106,27 @@ def _load_entry_point(entry_point: EntryPoint, registry: Registry) -> None:
 _registered: dict[str, list[Plugin]] = {}
 
 
-def _register_module(registry: Registry, name: str, load: object) -> None:
+def _register_module(registry: Registry, name: str, load: Callable[[], object]) -> None:
     if name not in _registered:
         fresh = Registry()
         try:
             with fresh.collecting():
-                load()  # type: ignore[operator]
+                load()
         except (PluginError, DuplicatePluginError):
             raise
         except SyntaxError as error:
             raise PluginError(
                 f"{error.filename}:{error.lineno}: syntax error in a plugin file: {error.msg}."
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             raise PluginError(
-                f"A plugin file failed to import: {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})."
+                f"{name} failed to import: {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})."
             ) from error
-        _registered[name] = [plugin for kind in KINDS for plugin in fresh.plugins(kind)]
+        _registered[name] = _plugins(fresh)
     for plugin in _registered[name]:
         registry.add(plugin)
 
 
-def _count(registry: Registry) -> int:
-    return sum(len(registry.names(kind)) for kind in KINDS)
+def _plugins(registry: Registry) -> list[Plugin]:
+    return [plugin for kind in KINDS for plugin in registry.plugins(kind)]

@@ -276,6 +276,7 @@ def _metric_info(plan: "Plan", label: str) -> dict[str, Any]:
     plugin = plan.metrics[label].plugin
     protocol = plan.protocols[label]
     return {
+        "summary": plugin.summary,
         "better": plugin.better,
         "range": list(plugin.range),
         "unit": plugin.unit,

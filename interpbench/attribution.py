@@ -22,13 +22,11 @@ class Maps:
     Attributes:
         saliency: float32 [B,H,W].
         constant, nonfinite: bool [B], the maps that are no answer.
-        left_behind: what the method left on the model, which was undone.
     """
 
     saliency: Tensor
     constant: Tensor
     nonfinite: Tensor
-    left_behind: tuple[str, ...]
 
     @property
     def valid(self) -> Tensor:
@@ -46,6 +44,7 @@ def attribute(
     ids: Sequence[str],
     seed: int,
     batch_size: BatchSize,
+    left_behind: dict[str, None],
 ) -> Maps:
     """The method's maps of a batch.
 
@@ -57,28 +56,32 @@ def attribute(
         ids: of the samples; chance is seeded by them.
         seed: of the run.
         batch_size: images a forward pass; halved on out-of-memory.
+        left_behind: gets a key for whatever the method left on the model, which is undone; also if it raises.
 
     Raises:
         MethodError: if what comes back is no saliency map; and whatever the method itself raises.
     """
 
-    def work(images: int) -> tuple[Tensor, list[str]]:
+    def work(images: int) -> Tensor:
         model.batch_size = images
-        maps, left = [], []
+        maps = []
         for first in range(0, len(x), images):
             part = slice(first, first + images)
             seeds = [derive(seed, "method", method.name, sample_id) for sample_id in ids[part]]
             generators = [torch.Generator().manual_seed(s) for s in seeds]
-            with guard.watching(seeds[0]) as left_behind:
-                answer = method(model, x[part].clone(), target[part].clone(), generators=generators)
+            left: list[str] = []
+            try:
+                with guard.watching(seeds[0]) as left:
+                    answer = method(model, x[part].clone(), target[part].clone(), generators=generators)
+            finally:
+                left_behind.update(dict.fromkeys(left))
             maps.append(_checked(method, answer, x[part]))
-            left += left_behind
-        return torch.cat(maps), left
+        return torch.cat(maps)
 
-    saliency, left = batch_size.attempt(work)
+    saliency = batch_size.attempt(work)
     finite = saliency.isfinite().flatten(1).all(1)
     constant = finite & (saliency.amax((1, 2)) == saliency.amin((1, 2)))
-    return Maps(saliency, constant, ~finite, tuple(dict.fromkeys(left)))
+    return Maps(saliency, constant, ~finite)
 
 
 def _checked(method: Configured, answer: object, x: Tensor) -> Tensor:

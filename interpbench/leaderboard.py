@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from interpbench.errors import RunFolderError
-from interpbench.statistics import bootstrap_interval, derive_seed
+from interpbench.seeding import derive
+from interpbench.statistics import bootstrap_interval
 from interpbench.tables import RunTables
 
 COLUMNS = [
@@ -78,7 +79,7 @@ def _row(tables: RunTables, cell: dict[str, Any], metric: str, scores: pd.DataFr
     dataset, model, method = cell["dataset"], cell["model"], cell["method"]
     card = tables.models.get((dataset, model), {})
     values = scores["value"].to_numpy(dtype=np.float64)
-    seed = derive_seed(tables.seed, dataset, model, metric, method)
+    seed = derive(tables.seed, dataset, model, metric, method)
     low, high = bootstrap_interval(values, seed=seed)
     return {
         **{name: cell[name] for name in COLUMNS if name in cell},

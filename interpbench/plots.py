@@ -24,7 +24,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from interpbench.plot_labels import place_labels
 from interpbench.plot_maps import map_grid
-from interpbench.statistics import bootstrap_band, derive_seed
+from interpbench.seeding import derive
+from interpbench.statistics import bootstrap_band
 from interpbench.tables import ARROWS, RunTables, is_random
 
 DPI = 150
@@ -164,7 +165,7 @@ def _curves(scene: _Scene, dataset: str, model: str, scored: pd.DataFrame, curve
     for panel, metric in zip(axes[0], metrics, strict=True):
         groups = dict(iter(_where(curves, metric=metric).groupby("method")))
         for rank, row in enumerate(_where(scored, metric=metric).itertuples()):
-            seed = derive_seed(scene.tables.seed, dataset, model, metric, row.method)
+            seed = derive(scene.tables.seed, dataset, model, metric, row.method)
             _curve(panel, groups[row.method], scene.looks[row.method], seed, rank, f"{row.mean:.3f}  {row.method}")
         panel.set(title=scene.heading(metric), xlabel="share of positions changed", xlim=(0, 1))
         panel.set_ylabel(scene.tables.metrics[metric]["unit"])

@@ -89,7 +89,7 @@ class RunFolder:
 
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Writes run.json."""
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **info}, indent=1, sort_keys=True, default=str)
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **info}, indent=1, default=str)
         self.write("run.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
     def write(self, name: str, write: Callable[[Path], object]) -> None:

@@ -110,14 +110,17 @@ class ModelRun:
             self.guard.changed_weights()
         return work.result()
 
-    def maps(self, method: Configured, rows: slice, batch_size: BatchSize) -> tuple[Maps, Tensor, Tensor]:
+    def maps(
+        self, method: Configured, rows: slice, batch_size: BatchSize, left_behind: dict[str, None]
+    ) -> tuple[Maps, Tensor, Tensor]:
         """The method's maps of some images, the images normalised, and their targets, on the device."""
         x = self._x(rows)
         target = self._targets(rows).to(x.device)
         ids = self.images.ids[rows]
         maps = attribute(
-            method, self.model, self.guard, x, target, ids=ids, seed=self.plan.suite.seed, batch_size=batch_size
-        )
+            method, self.model, self.guard, x, target, ids=ids, seed=self.plan.suite.seed, batch_size=batch_size,
+            left_behind=left_behind,
+        )  # fmt: skip
         return maps, x, target
 
     def explanation(self, maps: Maps, x: Tensor, target: Tensor, rows: slice) -> tuple[Explanation, Tensor]:
@@ -176,14 +179,13 @@ class _CellWork:
         """Explains and scores some images."""
         device = self.run.plan.device
         started = time.perf_counter()
-        maps, x, target = self.run.maps(self.method, rows, self.batch_size)
+        maps, x, target = self.run.maps(self.method, rows, self.batch_size, self.left_behind)
         synchronise(device)
         explained = time.perf_counter()
         self.attribution_seconds += explained - started
         self.images += rows.stop - rows.start
         self.constant += int(maps.constant.sum())
         self.nonfinite += int(maps.nonfinite.sum())
-        self.left_behind |= dict.fromkeys(maps.left_behind)
         if bool(maps.valid.any()):
             explanation, tied = self.run.explanation(maps, x, target, rows)
             for label in self.run.plan.metrics:

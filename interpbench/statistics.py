@@ -1,18 +1,10 @@
 """Intervals by bootstrap. Images are the sampling unit."""
 
-import hashlib
-import json
 import warnings
 
 import numpy as np
 
 _BLOCK = 4_000_000  # numbers that a block of resamples may hold: 32 MB
-
-
-def derive_seed(seed: int, *key: str) -> int:
-    """A seed for the row called `key`, which depends on nothing but it and the run's `seed`."""
-    text = json.dumps([seed, *key])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest())
 
 
 def bootstrap_interval(

@@ -8,7 +8,8 @@ import pytest
 
 from interpbench.errors import RunFolderError
 from interpbench.leaderboard import COLUMNS, leaderboard
-from interpbench.statistics import bootstrap_interval, derive_seed
+from interpbench.seeding import derive
+from interpbench.statistics import bootstrap_interval
 from interpbench.tables import RunTables
 from tests.synthetic_tables import EMPTY_CURVES, EMPTY_SCORES, synthetic_tables
 
@@ -40,7 +41,7 @@ def test_a_row_summarises_its_images() -> None:
     scores = tables.scores[(tables.scores["metric"] == "deletion") & (tables.scores["method"] == "sobel")]
     assert row["n"] == 24
     assert row["mean"] == pytest.approx(scores["value"].mean())
-    seed = derive_seed(tables.seed, "planted", "resnet18", "deletion", "sobel")
+    seed = derive(tables.seed, "planted", "resnet18", "deletion", "sobel")
     assert (row["low"], row["high"]) == bootstrap_interval(scores["value"].to_numpy(), seed=seed)
     assert row["tied"] == 0.25
     assert (row["accuracy"], row["weights"], row["status"], row["reason"]) == (0.975, "shipped", "ok", "")

@@ -1,5 +1,6 @@
 """Bundled methods: equal to captum called directly, to slow twins where captum has none, and true to their contract."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -42,13 +43,18 @@ def images(size: int, count: int = BATCH) -> Tensor:
 
 def maps_of(method: Configured, model: Model, x: Tensor, target: Tensor, batch: int = 16, seed: int = 0) -> Maps:
     ids = [f"image-{i}" for i in range(len(x))]
-    batch_size = BatchSize(batch)
-    return attribute(method, model, Guard(model), x, target, ids=ids, seed=seed, batch_size=batch_size)
+    left_behind: dict[str, None] = {}
+    guard, batch_size = Guard(model), BatchSize(batch)
+    maps = attribute(
+        method, model, guard, x, target, ids=ids, seed=seed, batch_size=batch_size, left_behind=left_behind
+    )
+    assert left_behind == {}
+    assert guard.changed_weights() == []
+    return maps
 
 
 def map_of(name: str, model: Model, x: Tensor, target: Tensor = TARGET, **values: Any) -> Tensor:
     found = maps_of(REGISTRY.configure("method", name, values), model, x, target)
-    assert found.left_behind == ()
     return found.saliency
 
 
@@ -265,15 +271,22 @@ class TestContract:
         assert found.saliency.shape == (BATCH, 32, 32)
         assert bool(found.valid.all())
 
-    def test_the_model_is_left_as_it_was(self, name: str) -> None:
+    def test_the_model_is_left_as_it_was_also_after_an_exception(self, name: str) -> None:
         model = self.model()
-        guard = Guard(model)
-        found = attribute(
-            REGISTRY.configure("method", name), model, guard, images(32), TARGET, ids="abc", seed=0,
-            batch_size=BatchSize(16),
-        )  # fmt: skip
-        assert found.left_behind == ()
-        assert guard.changed_weights() == []
+        before = {n: dict(vars(m)) for n, m in model.named_modules()}
+
+        def explode(*arguments: object) -> None:
+            raise ZeroDivisionError
+
+        handle = model.network.fc.register_forward_hook(explode)
+        with contextlib.suppress(ZeroDivisionError):
+            REGISTRY.configure("method", name)(model, images(32), TARGET, generators=[torch.Generator()] * BATCH)
+        handle.remove()
+        for module_name, module in model.named_modules():
+            hooks = {k: v for k, v in vars(module).items() if "hook" in k and v}
+            assert hooks == {}, module_name
+            assert vars(module).keys() == before[module_name].keys()
+            assert not module.training
 
     def test_a_map_depends_neither_on_the_batch_nor_on_its_size(self, name: str) -> None:
         method, model, x = REGISTRY.configure("method", name), self.model(), images(32)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from interpbench.statistics import bootstrap_band, bootstrap_interval, derive_seed
+from interpbench.seeding import derive
+from interpbench.statistics import bootstrap_band, bootstrap_interval
 
 
 @pytest.mark.parametrize("count", [2, 3, 24, 200])
@@ -55,10 +56,10 @@ def test_the_seed_decides() -> None:
     assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)
 
 
-def test_a_derived_seed_depends_on_the_run_and_on_the_whole_key() -> None:
-    seeds = [derive_seed(1, "a", "b"), derive_seed(2, "a", "b"), derive_seed(1, "ab"), derive_seed(1, "b", "a")]
+def test_a_derived_seed_depends_on_the_run_and_on_the_whole_name() -> None:
+    seeds = [derive(1, "a", "b"), derive(2, "a", "b"), derive(1, "ab"), derive(1, "b", "a")]
     assert len(set(seeds)) == len(seeds)
-    assert derive_seed(1, "a", "b") == seeds[0]
+    assert derive(1, "a", "b") == seeds[0]
 
 
 def test_interval_covers_the_mean_about_as_often_as_it_says() -> None:

@@ -45,6 +45,7 @@ class Guard:
         left: list[str] = []
         modules = [_ModuleState(name, module) for name, module in self._model.named_modules()]
         classes = _ClassState({type(m.module) for m in modules})
+        global_hooks = _GlobalHooks()
         tensors = [_TensorState(name, tensor) for name, tensor in _tensors(self._model)]
         switches = {name: read() for name, (read, _) in _SWITCHES.items()}
         random_state = _random_state()
@@ -58,10 +59,13 @@ class Guard:
                     write(switches[name])
                     left.append(f"global {name} changed")
             left += classes.undo()
+            left += global_hooks.undo()
             for module in modules:
                 left += module.undo()
             for tensor in tensors:
                 left += tensor.undo(self._weights[tensor.name])
+            if left:  # batch norm, for one, writes its statistics without a trace
+                left += [f"{name}: value changed" for name in self.changed_weights()]
 
     def changed_weights(self) -> list[str]:
         """The names of parameters and buffers whose values differ from the beginning; they are restored."""
@@ -90,11 +94,8 @@ class _ModuleState:
         changed = [key for key in keys if now.get(key, _ABSENT) is not self._attributes.get(key, _ABSENT)]
         left = ["train/eval mode changed" if key == "training" else f"attribute {key!r} changed" for key in changed]
         for key, content in self._contents.items():
-            container = self._attributes[key]
-            if not _same(container, content):
+            if _restore(self._attributes[key], content):
                 left.append("hook left behind" if "hook" in key else f"{key.strip('_')} changed")
-                container.clear()
-                container.update(content)
         if left:
             now.clear()
             now.update(self._attributes)
@@ -120,25 +121,42 @@ class _ClassState:
         return left
 
 
+class _GlobalHooks:
+    """The hooks that torch calls for every module of the process."""
+
+    def __init__(self) -> None:
+        found = vars(torch.nn.modules.module).items()
+        self._hooks = [
+            (hooks, dict(hooks)) for key, hooks in found if key.startswith("_global") and isinstance(hooks, dict)
+        ]
+
+    def undo(self) -> list[str]:
+        left = [_restore(hooks, content) for hooks, content in self._hooks]
+        return ["global hook left behind"] if any(left) else []
+
+
 class _TensorState:
-    """One parameter or buffer: its gradient, its requires_grad flag, and whether it was written to."""
+    """One parameter or buffer: its gradient, hooks and requires_grad flag, and whether it was written to."""
 
     def __init__(self, name: str, tensor: Tensor) -> None:
         self.name = name
         self._tensor = tensor
         self._requires_grad = tensor.requires_grad
         self._grad = tensor.grad
+        self._hooks = dict(tensor._backward_hooks or {})
         self._version = tensor._version
-        self._storage = tensor.data_ptr()
+        self._data = tensor.data
 
     def undo(self, weights: Tensor) -> list[str]:
         left = []
         tensor = self._tensor
-        if tensor._version != self._version or tensor.data_ptr() != self._storage:
+        if tensor._version != self._version or tensor.data_ptr() != self._data.data_ptr():
+            tensor.data = self._data
             with torch.no_grad():
-                tensor.data = weights.clone() if tensor.shape != weights.shape else tensor.data
                 tensor.copy_(weights)
             left.append("value changed")
+        if tensor._backward_hooks is not None and _restore(tensor._backward_hooks, self._hooks):
+            left.append("hook left behind")
         if tensor.grad is not self._grad:
             tensor.grad = self._grad
             left.append("gradient left behind")
@@ -151,9 +169,13 @@ class _TensorState:
 _ABSENT = object()
 
 
-def _same(one: dict[Any, Any], other: dict[Any, Any]) -> bool:
-    """Whether two containers hold the same objects in the same order (== would compare tensors by value)."""
-    return list(one) == list(other) and all(one[key] is other[key] for key in one)
+def _restore(container: dict[Any, Any], content: dict[Any, Any]) -> bool:
+    """Gives a container its former content back; whether it was another."""
+    same = list(container) == list(content) and all(container[key] is content[key] for key in content)
+    if not same:
+        container.clear()
+        container.update(content)
+    return not same
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

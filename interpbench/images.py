@@ -102,8 +102,6 @@ def fit(image: np.ndarray, card: ModelCard) -> np.ndarray:
 
     The same as the transforms that come with torchvision's weights.
     """
-    if image.shape[:2] == (card.size, card.size):
-        return image
     return _crop(_resize(Image.fromarray(image), card, Image.Resampling.BILINEAR), card)
 
 
@@ -115,8 +113,6 @@ def fit_mask(sample: Sample, card: ModelCard) -> np.ndarray:
     """
     if sample.mask is None or sample.mask.shape != sample.image.shape[:2]:
         raise DataError(f"Sample {sample.id!r} needs a mask of its image's size, {sample.image.shape[:2]}.")
-    if sample.mask.shape == (card.size, card.size):
-        return sample.mask
     mask = Image.fromarray(sample.mask.astype(np.uint8))
     return _crop(_resize(mask, card, Image.Resampling.NEAREST), card).astype(bool)
 

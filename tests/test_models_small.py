@@ -1,0 +1,61 @@
+"""The bundled architectures at small and at torchvision's sizes."""
+
+import pytest
+import torch
+from torchvision import models
+
+from interpbench.discovery import discover
+
+NAMES = ("alexnet", "resnet18", "vgg11", "vgg16")
+REGISTRY = discover()
+
+
+def build(name, size, width=None, classes=10):
+    values = {} if width is None else {"width": width}
+    return REGISTRY.configure("model", name, values)(classes, size).eval()
+
+
+def map_size(network, layer, size):
+    shapes = []
+    network.get_submodule(layer).register_forward_hook(lambda _, __, output: shapes.append(tuple(output.shape)))
+    with torch.inference_mode():
+        logits = network(torch.zeros(2, 3, size, size))
+    return logits.shape, shapes[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("size", "width"), [(32, 4), (64, 4), (64, 8)])
+def test_small_variants(name, size, width):
+    layer = REGISTRY.get("model", name).target_layer
+    logits, shape = map_size(build(name, size, width), layer, size)
+    assert logits == (2, 10)
+    assert shape[1] == width * (4 if name == "alexnet" else 8)
+    assert shape[2] == shape[3] == (8 if name == "alexnet" else size // 8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_at_224_it_is_torchvisions(name):
+    with torch.device("meta"):
+        network = build(name, 224, classes=1000)
+        reference = getattr(models, name)()
+    shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
+    assert shapes == {key: tensor.shape for key, tensor in reference.state_dict().items()}
+    assert isinstance(network, type(reference))
+    assert REGISTRY.get("model", name).pretrained.meta["num_params"] == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", ["alexnet", "resnet18"])
+def test_logits_and_map_at_224(name):
+    layer = REGISTRY.get("model", name).target_layer
+    logits, shape = map_size(build(name, 224), layer, 224)
+    assert logits == (2, 10)
+    assert shape[2:] == {"alexnet": (13, 13), "resnet18": (7, 7)}[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_target_layer_is_the_same_module_at_both_sizes(name):
+    layer = REGISTRY.get("model", name).target_layer
+    with torch.device("meta"):
+        small, large = (build(name, size).get_submodule(layer) for size in (64, 224))
+    assert type(small) is type(large)
+    assert getattr(small, "inplace", None) == getattr(large, "inplace", None)

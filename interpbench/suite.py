@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError, field_validator
 
 from interpbench.errors import SuiteError, unknown_name
 from interpbench.protocol import Target
@@ -44,6 +44,13 @@ class Suite(BaseModel):
     steps: PositiveInt | None = None
     target: Target = "predicted"
     seed: NonNegativeInt = 0
+
+    @field_validator("version", "images", "steps", "seed", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, bool | str):  # pydantic would take true for 1
+            raise ValueError("a whole number is expected")
+        return value
 
     @property
     def hash(self) -> str:

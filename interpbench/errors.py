@@ -55,7 +55,7 @@ class MethodError(InterpBenchError):
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """An error for `name`, with the nearest of the `known` names first."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
     listing = ", ".join(names) if names else "none"
     return UnknownNameError(f"Unknown {what} {name!r}. {hint}Known: {listing}.")

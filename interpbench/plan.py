@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from interpbench.cells import Cell
 from interpbench.contracts import Dataset, Model
 from interpbench.devices import default_batch_size
 from interpbench.errors import DataError, ParameterError, WeightsError, unknown_name
-from interpbench.modelling import load_model
+from interpbench.modelling import RANDOM, load_model
 from interpbench.protocol import Protocol, protocol_of
 from interpbench.registry import Configured, Kind, Registry, parse_specs
 from interpbench.suite import Suite
@@ -163,16 +164,22 @@ def _weights(texts: Sequence[str], models: list[str]) -> dict[str, str]:
     """model label -> file, from `FILE`, `random` or `MODEL=FILE`."""
     files: dict[str, str] = {}
     for text in texts:
-        name, equals, path = text.partition("=")
-        if equals and name in models:
-            files[name] = path
-        elif equals and "/" not in name and "." not in name:
-            raise unknown_name("model in --weights:", name, models)
-        elif len(models) > 1 and text != "random":
-            raise WeightsError(f"{len(models)} models are chosen: say which the weights are for, MODEL={text}.")
-        else:
-            files = {**dict.fromkeys(models, text), **files}
+        for model, file in _named_weights(text, models).items():
+            if model in files:
+                raise WeightsError(f"Model {model!r} is given two weights, {files[model]} and {file}.")
+            files[model] = file
     return files
+
+
+def _named_weights(text: str, models: list[str]) -> dict[str, str]:
+    name, equals, path = text.partition("=")
+    if equals and name in models:
+        return {name: path}
+    if equals and not Path(text).exists():
+        raise unknown_name("model in --weights:", name, models)
+    if len(models) > 1 and text != RANDOM:
+        raise WeightsError(f"{len(models)} models are chosen: say which the weights are for, MODEL={text}.")
+    return dict.fromkeys(models, text)
 
 
 def _batch_size(chosen: int | None, device: torch.device, size: int) -> int:

@@ -1,5 +1,7 @@
 """The command line as a user runs it: exit codes, messages, tables, and a killed run that resumes."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -11,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from interpbench.cli import main
+
 TINY = Path(__file__).parent / "plugins" / "tiny.py"
-BASE = ["--dataset", "tiny", "--model", "quadrants", "--weights", "random", "--plugin", str(TINY), "--device", "cpu"]
-QUICK = [*BASE, "--metric", "deletion,pointing-game", "--images", "8"]
+BASE = ["--dataset", "tiny", "--model", "quadrants", "--plugin", str(TINY), "--device", "cpu"]
+QUICK = [*BASE, "--weights", "random", "--metric", "deletion,pointing-game", "--images", "8"]
 TABLES = ("scores.csv", "scores.parquet", "curves.parquet", "leaderboard.csv")
 
 
@@ -26,12 +30,20 @@ def interpbench(*arguments: str, cwd: Path | None = None, columns: int = 160) ->
     return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
 
 
-def refused(*arguments: str, cwd: Path | None = None) -> str:
-    """The message of a command that must be refused: exit code 2, no traceback."""
-    done = interpbench(*arguments, cwd=cwd)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return " ".join(done.stderr.split())
+def refused(*arguments: str) -> str:
+    """The message of a command that must be refused with exit code 2; in this process, since there are many."""
+    out, error = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(error),
+    ):
+        patch.setattr(sys, "argv", ["interpbench", *arguments])
+        patch.setenv("COLUMNS", "1000")
+        with pytest.raises(SystemExit) as exit_:
+            main()
+    assert exit_.value.code == 2, out.getvalue() + error.getvalue()
+    return " ".join(error.getvalue().split())
 
 
 def test_run_shows_the_table_and_writes_tables_and_plots(tmp_path: Path) -> None:
@@ -80,7 +92,11 @@ def test_report_redraws_without_torch_and_without_the_plugins(tmp_path: Path) ->
     for plot in (tmp_path / "run" / "plots").iterdir():
         plot.unlink()
     program = (
-        "import sys; sys.modules['torch'] = None; sys.modules['torchvision'] = None; sys.modules['captum'] = None\n"
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name in ('torch', 'torchvision', 'captum'): raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Absent)\n"
         f"sys.argv = ['interpbench', 'report', {str(tmp_path / 'run')!r}]\n"
         "from interpbench.cli import main; main()"
     )
@@ -119,8 +135,8 @@ def test_flags_win_over_the_suite_file_and_the_suite_over_defaults(tmp_path: Pat
         'metrics = ["deletion"]\nimages = 4\nseed = 5\n'
     )
     done = interpbench(
-        "run", "--suite", str(suite), "--weights", "random", "--plugin", str(TINY), "--method", "sobel", "--images", "6",
-        "--output", str(tmp_path / "run"),
+        "run", "--suite", str(suite), "--weights", "random", "--plugin", str(TINY), "--method", "sobel",
+        "--images", "6", "--output", str(tmp_path / "run"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     info = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -155,6 +171,14 @@ def test_help_and_version_answer_without_torch() -> None:
     program = "import sys, interpbench.cli; sys.exit('torch' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", program], env=environment).returncode == 0
+
+
+def test_wrong_input_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
+    done = interpbench("run", "--method", "gradcma", "--output", str(tmp_path / "run"))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: Unknown method 'gradcma'. Did you mean 'gradcam'?")
+    assert "Traceback" not in done.stderr
 
 
 def test_wrong_names_suggest_the_near_ones(tmp_path: Path) -> None:
@@ -230,13 +254,15 @@ def test_an_output_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path: Path) -> None:
-    """run.json's temporary file is a link to a device that is always full."""
-    output = tmp_path / "run"
-    output.mkdir()
-    (output / "plots").mkdir()
-    (output / ".run.json.partial").symlink_to("/dev/full")
-    message = refused("run", *QUICK, "--method", "center", "--output", str(output), "--overwrite")
-    assert "No space left" in message or "something else than a run" in message
+    """The scores' temporary file is a link to a device that is always full."""
+    output = ["--output", str(tmp_path / "run")]
+    assert interpbench("run", *QUICK, "--method", "center,random", *output).returncode == 0
+    (tmp_path / "run" / ".scores.csv.partial").symlink_to("/dev/full")
+    message = refused("run", *QUICK, "--method", "center,random", *output, "--resume")
+    assert "No space left" in message
+    assert "--resume" in message
+    (tmp_path / "run" / ".scores.csv.partial").unlink()
+    assert interpbench("run", *QUICK, "--method", "center,random", *output, "--resume").returncode == 0
 
 
 def test_train_writes_weights_that_run_uses(tmp_path: Path) -> None:
@@ -247,8 +273,8 @@ def test_train_writes_weights_that_run_uses(tmp_path: Path) -> None:
     assert "accuracy" in done.stdout
     assert "exists" in refused("train", *arguments)
     done = interpbench(
-        "run", "--dataset", "tiny", "--model", "resnet18", "--weights", str(weights), "--plugin", str(TINY), "--images", "4",
-        "--method", "gradcam", "--metric", "all", "--output", str(tmp_path / "run"),
+        "run", "--dataset", "tiny", "--model", "resnet18", "--weights", str(weights), "--plugin", str(TINY),
+        "--images", "4", "--method", "gradcam", "--metric", "all", "--output", str(tmp_path / "run"),
     )  # fmt: skip
     assert "half-broken" in done.stdout  # `all` metrics include the one that fails
     assert done.returncode == 1

@@ -96,9 +96,14 @@ def train(
     # What is measured is what is saved: rounded, and in single precision again.
     state = stored(network.state_dict(), half=half)
     load_state(network, state, "just trained")
+    trained = len(labels)
     images, labels = _decode(dataset_test, "reading test images", tell)
-    accuracy = _accuracy(network, images, labels, dataset_train.card)
-    card = _card(model, dataset_train.card, size, recipe, f"{accuracy:.4f}", len(labels))
+    results = {
+        "accuracy": f"{_accuracy(network, images, labels, dataset_train.card):.4f}",
+        "tested_on": f"{len(labels)} images",
+        "trained_on": f"{trained} images",
+    }
+    card = _card(model, dataset_train.card, size, recipe, results)
     save_weights(output, state, card, half=half)
     return card
 
@@ -214,7 +219,7 @@ def _accuracy(network: nn.Module, images: Tensor, labels: Tensor, card: DatasetC
     return right / len(labels)
 
 
-def _card(model: Configured, data: DatasetCard, size: int, recipe: Recipe, accuracy: str, tested: int) -> WeightsCard:
+def _card(model: Configured, data: DatasetCard, size: int, recipe: Recipe, results: dict[str, str]) -> WeightsCard:
     """The card of weights that were just trained."""
     details = asdict(recipe) | {
         "optimiser": "AdamW, one cycle",
@@ -233,8 +238,7 @@ def _card(model: Configured, data: DatasetCard, size: int, recipe: Recipe, accur
         std=data.std,
         licence="BSD-3-Clause",
         notes={
-            "accuracy": accuracy,
-            "tested_on": f"{tested} images",
+            **results,
             "seed": str(recipe.seed),
             "recipe": json.dumps(details, sort_keys=True),
             "python": platform.python_version(),

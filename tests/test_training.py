@@ -83,7 +83,7 @@ def test_the_card_and_the_file_agree(tiny, tmp_path, half):
     assert tensors["0.weight"].dtype == (torch.float16 if half else torch.float32)
     assert (card.architecture, card.parameters, card.size) == ("tiny", {"width": 6}, 16)
     assert (card.dataset, card.data_revision, card.classes) == ("stripes", "stripes-1", ("dark", "bright"))
-    assert card.notes["tested_on"] == "20 images"
+    assert (card.notes["trained_on"], card.notes["tested_on"]) == ("64 images", "20 images")
     assert card.notes["seed"] == "3"
     assert json.loads(card.notes["recipe"])["epochs"] == 2
 

@@ -119,7 +119,7 @@ def configure_dataset(registry: Registry, text: str, flags: Mapping[str, Any]) -
     for flag, value in flags.items():
         if flag not in known:
             raise ParameterError(f"Data set {name!r} takes no --{'data-root' if flag == 'root' else flag}.")
-        values.setdefault(flag, value)
+        values[flag] = value
     return registry.configure("dataset", name, values)
 
 
@@ -128,6 +128,8 @@ def _choices(registry: Registry, kind: Kind, texts: Sequence[str]) -> dict[str, 
     choices: dict[str, Configured] = {}
     for name, values in parse_specs(texts):
         if name == ALL:
+            if values:
+                raise ParameterError("`all` takes no parameters. Add a configuration to it: all,NAME:PARAMETER=VALUE.")
             everything = [p.configure() for p in registry.plugins(kind) if not p.required]
             choices.update({c.label: c for c in everything})
             continue
@@ -172,9 +174,10 @@ def _weights(texts: Sequence[str], models: list[str]) -> dict[str, str]:
 
 
 def _named_weights(text: str, models: list[str]) -> dict[str, str]:
-    name, equals, path = text.partition("=")
-    if equals and name in models:
-        return {name: path}
+    for model in models:  # whose label may hold an equals sign itself
+        if text.startswith(f"{model}="):
+            return {model: text.removeprefix(f"{model}=")}
+    name, equals, _ = text.partition("=")
     if equals and not Path(text).exists():
         raise unknown_name("model in --weights:", name, models)
     if len(models) > 1 and text != RANDOM:

@@ -1,0 +1,179 @@
+"""The shape of the package, read off its source: data flows one way, and the core knows no plugin."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import interpbench
+from interpbench.discovery import bundled_folder
+
+PACKAGE = Path(interpbench.__file__).parent
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+PLUGINS = sorted(bundled_folder().rglob("*.py"))
+
+# Each module imports only what stands above it.
+ORDER = [
+    "errors",
+    "registry",
+    "__init__",
+    "contracts",
+    "seeding",
+    "protocol",
+    "baselines",
+    "perturb",
+    "guard",
+    "discovery",
+    "weights",
+    "images",
+    "devices",
+    "modelling",
+    "cells",
+    "suite",
+    "plan",
+    "attribution",
+    "scoring",
+    "runner",
+    "tables",
+    "results",
+    "statistics",
+    "leaderboard",
+    "plot_labels",
+    "plot_maps",
+    "plots",
+    "report",
+    "training",
+    "provenance",
+    "api",
+    "progress",
+    "cli",
+    "__main__",
+]
+WITHOUT_TORCH = ["cli", "results", "leaderboard", "plots", "report", "api"]
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def running(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes below `node` but for the bodies of `if TYPE_CHECKING`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from running(child)
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of all that a file imports, in functions too: `interpbench.api` for each form of writing it."""
+    names = set()
+    for node in running(tree(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}:{node.lineno} imports relatively"
+            if node.module == "interpbench":
+                names |= {f"interpbench.{a.name}" if a.name in MODULES else "interpbench" for a in node.names}
+            else:
+                names.add(str(node.module))
+    return names
+
+
+def own_modules(path: Path) -> set[str]:
+    """The package's modules that a file imports."""
+    names = [name.split(".") for name in imported(path)]
+    return {name[1] if len(name) > 1 else "__init__" for name in names if name[0] == "interpbench"}
+
+
+def test_every_module_has_its_place() -> None:
+    assert sorted(ORDER) == MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_stands_above_it(module: str) -> None:
+    above = ORDER[: ORDER.index(module)]
+    assert own_modules(PACKAGE / f"{module}.py") <= set(above)
+
+
+def test_names_that_are_imported_late_are_where_the_package_says() -> None:
+    for name, home in interpbench._HOMES.items():
+        assert getattr(interpbench, name) is getattr(sys.modules[f"interpbench.{home}"], name)
+    decorators = {"method", "model", "dataset", "metric"}
+    assert set(interpbench.__all__) == set(interpbench._HOMES) | decorators
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
+def test_plugins_import_only_the_top_of_the_package(path: Path) -> None:
+    own = {name for name in imported(path) if name.split(".")[0] == "interpbench"}
+    assert own == {"interpbench"}
+
+
+def plugin_names() -> set[str]:
+    """What the bundled plugins are called, from their decorators."""
+    return {
+        decorator.args[0].value
+        for path in PLUGINS
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef)
+        for decorator in node.decorator_list
+        if isinstance(decorator, ast.Call) and decorator.args and isinstance(decorator.args[0], ast.Constant)
+    }
+
+
+def strings(module: str) -> set[str]:
+    """The text constants of a module that are no docstrings."""
+    nodes = list(ast.walk(tree(PACKAGE / f"{module}.py")))
+    alone = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    return {
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone
+    }
+
+
+# Words that are also a plugin's name: untrained weights, matplotlib's alignment, and what `train` trains on by default.
+ANOTHER_MEANING = {
+    "modelling": {"random"},
+    "tables": {"random"},
+    "plot_labels": {"center"},
+    "plot_maps": {"center"},
+    "plots": {"center"},
+    "cli": {"planted"},
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_core_names_no_plugin(module: str) -> None:
+    names = plugin_names()
+    assert {"gradcam", "resnet18", "planted", "deletion"} <= names
+    assert strings(module) & names <= ANOTHER_MEANING.get(module, set())
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_what_shows_a_finished_run_does_not_import_torch() -> None:
+    code = (
+        "import importlib, sys\n"
+        f"for name in {WITHOUT_TORCH}:\n"
+        "    importlib.import_module(f'interpbench.{name}')\n"
+        "    assert 'torch' not in sys.modules, name\n"
+    )
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_does_not_import_torch() -> None:
+    done = python("-X", "importtime", "-m", "interpbench", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "run" in done.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert "interpbench.cli" in loaded
+    assert not loaded & {"torch", "numpy", "pandas", "matplotlib", "scipy"}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from interpbench.contracts import DatasetCard, Model, ModelCard
 from interpbench.errors import PluginError, WeightsError
-from interpbench.registry import Configured
+from interpbench.registry import Configured, blaming
 from interpbench.seeding import derive
 from interpbench.weights import WeightsCard, load_state, read_weights, sha256
 
@@ -174,7 +174,7 @@ def _match_classes(data: DatasetCard, card: WeightsCard, source: str) -> tuple[i
 
 
 def _build(choice: Configured, card: ModelCard, seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), blaming(choice):
         torch.manual_seed(derive(seed, "weights", choice.name))
         network = choice(card.classes, card.size)
     if not isinstance(network, nn.Module):

@@ -15,7 +15,7 @@ from interpbench.devices import default_batch_size
 from interpbench.errors import DataError, ParameterError, WeightsError, unknown_name
 from interpbench.modelling import RANDOM, load_model
 from interpbench.protocol import Protocol, protocol_of
-from interpbench.registry import Configured, Kind, Registry, parse_specs
+from interpbench.registry import Configured, Kind, Registry, blaming, parse_specs
 from interpbench.suite import Suite
 
 ALL = "all"
@@ -80,7 +80,8 @@ def make_plan(
         InterpBenchError: whatever is wrong with the input.
     """
     dataset_choice = configure_dataset(registry, suite.dataset, data or {})
-    dataset: Dataset = dataset_choice()
+    with blaming(dataset_choice):
+        dataset: Dataset = dataset_choice()
     metrics, notices = _metrics(registry, suite, dataset, asked_metrics)
     model_choices = _choices(registry, "model", suite.models)
     methods = _choices(registry, "method", suite.methods)

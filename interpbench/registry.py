@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import json
 import re
+import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeVar
 
-from interpbench.errors import DuplicatePluginError, ParameterError, PluginError, unknown_name
+from interpbench.errors import DuplicatePluginError, InterpBenchError, ParameterError, PluginError, unknown_name
 
 Kind = Literal["method", "model", "dataset", "metric"]
 KINDS: tuple[Kind, ...] = ("method", "model", "dataset", "metric")
@@ -197,6 +198,25 @@ class Configured:
         """Calls the plugin; of what the runner provides it gets what its signature takes."""
         extra = {k: v for k, v in provided.items() if k in self.plugin.takes}
         return self.plugin.call(*arguments, **self.values, **extra)
+
+
+@contextmanager
+def blaming(choice: Configured) -> Iterator[None]:
+    """Whatever the plugin raises within this context becomes an error that names it and the line.
+
+    Raises:
+        PluginError: for anything but an InterpBenchError, which passes as it is.
+    """
+    try:
+        yield
+    except InterpBenchError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise PluginError(
+            f"{choice.plugin.kind} {choice.label!r} failed: {type(error).__name__}: {error} "
+            f"({frame.filename}:{frame.lineno})."
+        ) from error
 
 
 class Registry:

@@ -23,7 +23,7 @@ from interpbench.guard import Guard
 from interpbench.images import load_images
 from interpbench.perturb import BatchSize, rank, tie_breakers
 from interpbench.plan import Plan
-from interpbench.registry import Configured
+from interpbench.registry import Configured, blaming
 from interpbench.scoring import curve_rows, evaluate, score_rows
 
 EXAMPLES = 4  # images a model whose maps are kept for the pictures
@@ -45,13 +45,20 @@ def run_cells(
 
 
 def _run_model(plan: Plan, label: str, todo: list[Cell], progress: Progress) -> Iterator[ModelResult | CellResult]:
-    run = ModelRun(plan, label, progress)
+    with blaming(plan.dataset_choice):
+        run = ModelRun(plan, label, progress)
     try:
-        yield run.measure()
+        measured = run.measure()
+    except Exception as error:
+        reason = f"the model itself fails: {type(error).__name__}: {error}"
         for cell in todo:
-            yield run.cell(cell)
-    finally:
-        run.model.to("cpu")
+            method = plan.methods[cell.method]
+            yield CellResult(cell, method.parameters_json, method.plugin.source_hash, "failed", reason)
+        return
+    yield measured
+    for cell in todo:
+        yield run.cell(cell)
+    run.model.to("cpu")
 
 
 class ModelRun:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import interpbench
-from interpbench.errors import DataError, InterpBenchError, RunFolderError, UnknownNameError
+from interpbench.errors import DataError, InterpBenchError, PluginError, RunFolderError, UnknownNameError
 
 TINY = Path(__file__).parent / "plugins" / "tiny.py"
 TABLES = ("scores.csv", "scores.parquet", "curves.parquet", "leaderboard.csv")
@@ -103,6 +103,18 @@ def test_a_metric_that_fails_leaves_the_other_metrics(tmp_path: Path) -> None:
     finished = run(tmp_path / "run", metric=["deletion", "half-broken"], method="gradient")
     assert "metric half-broken: ValueError: no second class please" in finished.failed["reason"].item()
     assert set(finished.scores["metric"]) == {"deletion"}
+
+
+def test_a_model_that_fails_fails_its_own_cells(tmp_path: Path) -> None:
+    finished = run(tmp_path / "run", model=["unsound", "quadrants"])
+    assert set(finished.failed["model"]) == {"unsound"}
+    assert finished.failed["reason"].str.contains("the model itself fails: RuntimeError").all()
+    assert set(finished.scores["model"]) == {"quadrants"}
+
+
+def test_a_model_that_cannot_be_built_is_named_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"model 'unbuildable' failed: KeyError.*tiny\.py:\d+"):
+        run(tmp_path / "run", model="unbuildable")
 
 
 def test_scores_depend_neither_on_the_order_of_methods_nor_on_what_ran_before(tmp_path: Path) -> None:

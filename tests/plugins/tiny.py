@@ -46,6 +46,18 @@ def quadrants(classes: int, size: int, *, gain: float = 4.0) -> nn.Module:
     return nn.Sequential(convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
 
 
+@register_model("unsound")
+def unsound(classes: int, size: int) -> nn.Module:
+    """Builds, but cannot take an image."""
+    return nn.Linear(7, classes)
+
+
+@register_model("unbuildable")
+def unbuildable(classes: int, size: int) -> nn.Module:
+    """Cannot even be built."""
+    raise KeyError("no such block")
+
+
 @method("gradient")
 def gradient(model: Model, x: Tensor, target: Tensor) -> Tensor:
     """|d logit_target / d x|."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision.models import AlexNet_Weights, ResNet18_Weights, VGG16_Weights
@@ -53,6 +53,7 @@ def test_the_sample_is_pinned() -> None:
     assert choose(Memory([i % 3 for i in range(12)]), 6, seed=1) != PINNED
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(0, 2**31), st.data())
 def test_a_sample_is_balanced_sorted_and_part_of_every_larger_one(
     labels: list[int], seed: int, data: st.DataObject
@@ -68,6 +69,7 @@ def test_a_sample_is_balanced_sorted_and_part_of_every_larger_one(
         assert n >= max(taken.values()) - 1 or n == labels.count(c)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 2), min_size=2, max_size=20), st.randoms())
 def test_the_sample_depends_on_ids_and_not_on_their_order(labels: list[int], chance: object) -> None:
     count = len(labels) // 2

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import PositiveInt
 
@@ -266,6 +266,7 @@ def test_parameters_json_holds_all_values_sorted() -> None:
     assert configured(window="16").parameters_json == text
 
 
+@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {},
@@ -336,6 +337,7 @@ VALUES = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"], e
 SPECS = st.lists(st.tuples(NAMES, st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), VALUES, max_size=3)))
 
 
+@settings(deadline=None)
 @given(SPECS, st.booleans())
 def test_specs_written_out_are_read_back(specs: list[tuple[str, dict[str, str]]], together: bool) -> None:
     texts = [name + (":" + ",".join(f"{k}={v}" for k, v in values.items()) if values else "") for name, values in specs]

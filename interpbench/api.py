@@ -177,19 +177,29 @@ def _execute(plan: "Plan", folder: RunFolder, mode: Mode, plots: bool, listener:
     tables = folder.assemble()
     board = leaderboard(tables)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
-    records = folder.cell_records()
-    info |= {
-        "status": "finished",
-        "finished": _now(),
-        "failures": [r for r in records if r["status"] != "ok"],
-        "left_behind": [{"method": r["method"], "model": r["model"], "what": r["left_behind"]}
-                        for r in records if r["left_behind"]],
-    }  # fmt: skip
+    info |= {"status": "finished", "finished": _now(), **_outcome(folder)}
     folder.write_info(info)
     finished = Run(folder.path, folder.info(), tables, board)
     if plots:
         redraw(finished)
     return finished
+
+
+def _outcome(folder: RunFolder) -> dict[str, Any]:
+    """What run.json says of a finished run: the models, what failed, what was left behind, what could not be read."""
+    cells, models = folder.cell_records(), folder.model_records()
+    return {
+        "models": {
+            f"{m['dataset']} {m['model']}": {k: m[k] for k in ("card", "accuracy", "accuracy_images")} for m in models
+        },
+        "failures": [cell for cell in cells if cell["status"] != "ok"],
+        "left_behind": [
+            {"method": cell["method"], "model": cell["model"], "what": cell["left_behind"]}
+            for cell in cells
+            if cell["left_behind"]
+        ],
+        "skipped": {sample: why for model in models for sample, why in model["skipped"].items()},
+    }
 
 
 def _finished(folder: RunFolder, plan: "Plan", identity: Mapping[str, Any]) -> set[Cell]:

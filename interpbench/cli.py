@@ -210,6 +210,8 @@ def _show(finished: "Run", console: "Console") -> None:
     for left in finished.info.get("left_behind", []):
         what = ", ".join(left["what"][:3])
         console.print(_plain(f"Note: {left['method']} left behind on {left['model']}: {what}; it was undone."))
+    for why in list(finished.info.get("skipped", {}).values())[:5]:
+        console.print(_plain(f"Note: skipped an image that cannot be read: {why}"))
     console.print(_plain(f"Tables and plots: {finished.folder}"))
 
 

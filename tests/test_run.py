@@ -153,7 +153,7 @@ def test_target_label_explains_the_label(tmp_path: Path) -> None:
 def test_unreadable_images_are_skipped_counted_and_named(tmp_path: Path) -> None:
     finished = run(tmp_path / "run", dataset="tiny:broken=2,count=8")
     model = finished.tables.models["tiny", "quadrants"]
-    assert sorted(model["skipped"]) == ["tiny-000", "tiny-001"]
+    assert sorted(model["skipped"]) == sorted(finished.info["skipped"]) == ["tiny-000", "tiny-001"]
     assert model["accuracy_images"] == 6
     assert set(finished.leaderboard["n"]) == {6}
 
@@ -173,6 +173,8 @@ def test_run_json_says_what_was_used(tmp_path: Path) -> None:
     assert info["plugins"]["method gradient"]["origin"].startswith(str(TINY))
     assert len(info["plugins"]["method gradient"]["source_hash"]) == 64
     assert info["metrics"]["deletion:steps=4"]["better"] == "lower"
+    assert info["models"]["tiny quadrants"]["accuracy"] == 1
+    assert info["models"]["tiny quadrants"]["card"]["target_layer"] == "0"
     assert info["identity"]["data"]["revision"] == "tiny-1"
     assert len(info["identity"]["data"]["samples"]) == 8
 

@@ -133,6 +133,13 @@ def test_a_mask_follows_its_image(height: int, width: int) -> None:
     np.testing.assert_array_equal(fitted_mask[clear], fitted[clear] > 127)
 
 
+def test_a_mask_takes_the_nearest_position() -> None:
+    mask = np.random.default_rng(0).random((20, 20)) < 0.5
+    nearest = [int((i + 0.5) * 20 / 8) for i in range(8)]
+    fitted = fit_mask(Sample("a", np.zeros((20, 20, 3), np.uint8), 0, mask), card(8))
+    np.testing.assert_array_equal(fitted, mask[np.ix_(nearest, nearest)])
+
+
 def test_enlarging_a_mask_repeats_its_positions() -> None:
     mask = np.array([[True, False], [False, True]])
     sample = Sample("a", np.zeros((2, 2, 3), np.uint8), 0, mask)

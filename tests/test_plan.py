@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from interpbench import method
 from interpbench.discovery import discover
 from interpbench.errors import DataError, ParameterError, UnknownNameError, WeightsError
 from interpbench.plan import Plan, configure_dataset, make_plan
@@ -105,10 +106,15 @@ def test_an_empty_choice_is_refused(registry: Registry, key: str, nothing: tuple
         plan(registry, **{key: nothing})
 
 
-def test_all_means_every_method_that_needs_no_parameter(registry: Registry) -> None:
-    found = plan(registry, methods=("all",), metrics=("all",))
-    assert list(found.methods) == [p.name for p in registry.plugins("method") if not p.required]
-    assert list(found.metrics) == [p.name for p in registry.plugins("metric") if not p.required]
+def test_all_means_every_plugin_that_needs_no_parameter(registry: Registry) -> None:
+    def needy(model: Any, x: Any, target: Any, *, layer: str) -> None: ...
+
+    more = registry.copy()
+    with more.collecting():
+        method("needy")(needy)
+    found = plan(more, methods=("all",), metrics=("all",))
+    assert list(found.methods) == [name for name in more.names("method") if name != "needy"]
+    assert list(found.metrics) == more.names("metric")
 
 
 def test_all_may_be_joined_by_another_configuration(registry: Registry) -> None:

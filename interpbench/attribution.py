@@ -11,7 +11,7 @@ from interpbench.contracts import Model
 from interpbench.errors import MethodError
 from interpbench.guard import Guard
 from interpbench.perturb import BatchSize
-from interpbench.registry import Configured
+from interpbench.plugin import Configured
 from interpbench.seeding import derive
 
 

@@ -11,7 +11,8 @@ import typer
 
 from interpbench import __version__
 from interpbench.errors import InterpBenchError, ParameterError, unknown_name
-from interpbench.registry import KINDS, REQUIRED, Kind, Plugin, Registry
+from interpbench.plugin import KINDS, REQUIRED, Kind, Plugin
+from interpbench.registry import Registry
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -171,7 +172,7 @@ def train(
     """Train a model on a data set's train split; write its weights with a card that states its test accuracy."""
     from interpbench.devices import resolve_device
     from interpbench.plan import configure_dataset
-    from interpbench.registry import parse_specs
+    from interpbench.plugin import parse_specs
     from interpbench.training import bar
     from interpbench.training import train as train_model
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 from interpbench.errors import DuplicatePluginError, PluginError
-from interpbench.registry import KINDS, Plugin, Registry, default_registry
+from interpbench.plugin import KINDS, Plugin
+from interpbench.registry import Registry, default_registry
 from interpbench.seeding import derive
 
 ENTRY_POINT_GROUP = "interpbench.plugins"

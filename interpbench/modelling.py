@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from interpbench.contracts import DatasetCard, Model, ModelCard
 from interpbench.errors import PluginError, WeightsError
-from interpbench.registry import Configured, blaming
+from interpbench.plugin import Configured, blaming
 from interpbench.seeding import derive
 from interpbench.weights import WeightsCard, load_state, read_weights, sha256
 

@@ -14,8 +14,9 @@ from interpbench.contracts import Dataset, Model
 from interpbench.devices import default_batch_size
 from interpbench.errors import DataError, ParameterError, WeightsError, unknown_name
 from interpbench.modelling import RANDOM, load_model
+from interpbench.plugin import Configured, Kind, blaming, parse_specs
 from interpbench.protocol import Protocol, protocol_of
-from interpbench.registry import Configured, Kind, Registry, blaming, parse_specs
+from interpbench.registry import Registry
 from interpbench.suite import Suite
 
 ALL = "all"

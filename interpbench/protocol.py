@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
-from interpbench.registry import Configured
+from interpbench.plugin import Configured
 
 Target = Literal["predicted", "label"]
 

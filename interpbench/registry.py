@@ -11,212 +11,28 @@ gives `--method smoothgrad:samples=50`. A wrong name or value is refused before 
 
 import hashlib
 import inspect
-import json
 import re
-import traceback
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from interpbench.errors import DuplicatePluginError, InterpBenchError, ParameterError, PluginError, unknown_name
+from interpbench.errors import DuplicatePluginError, PluginError, unknown_name
+from interpbench.plugin import (
+    KINDS,
+    Configured,
+    DatasetPlugin,
+    Kind,
+    MethodPlugin,
+    MetricPlugin,
+    ModelPlugin,
+    Parameter,
+    Plugin,
+)
 
-Kind = Literal["method", "model", "dataset", "metric"]
-KINDS: tuple[Kind, ...] = ("method", "model", "dataset", "metric")
 Function = TypeVar("Function", bound=Callable[..., Any])
-REQUIRED = inspect.Parameter.empty
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One keyword-only argument of a plugin: its name, annotation and default (`REQUIRED` if it has none)."""
-
-    name: str
-    annotation: Any
-    default: Any = REQUIRED
-
-    @property
-    def type_name(self) -> str:
-        """The annotation as a user reads it: `int`, `zero | blur`, `int | None`."""
-        return _type_name(self.annotation)
-
-    def validate(self, value: Any) -> Any:
-        """`value` (text from the command line or a suite, or already typed) as the annotated type.
-
-        Raises:
-            ParameterError: if it is not of that type.
-        """
-        import pydantic  # here, so that importing interpbench stays quick
-
-        optional = type(None) in typing.get_args(self.annotation)
-        if optional and isinstance(value, str) and value.lower() == "none":
-            return None
-        if isinstance(value, str):
-            value = {str(choice): choice for choice in _literals(self.annotation)}.get(value, value)
-        try:
-            config = pydantic.ConfigDict(arbitrary_types_allowed=True)
-            return pydantic.TypeAdapter(self.annotation, config=config).validate_python(value)
-        except pydantic.ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise ParameterError(
-                f"Parameter {self.name}={value!r} is not valid: expected {self.type_name} ({reason})."
-            ) from None
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """An immutable record of one registered function."""
-
-    kind: ClassVar[Kind]
-    arguments: ClassVar[tuple[str, ...]]  # the positional arguments that a function of this kind takes
-    provided: ClassVar[frozenset[str]] = frozenset()  # keyword-only arguments that the runner fills in
-
-    name: str
-    call: Callable[..., Any]
-    parameters: tuple[Parameter, ...]
-    doc: str
-    reference: str
-    licence: str
-    origin: str
-    source_hash: str
-    takes: frozenset[str]
-
-    @property
-    def summary(self) -> str:
-        """The first line of the docstring."""
-        return self.doc.strip().partition("\n")[0]
-
-    @property
-    def required(self) -> list[str]:
-        """The parameters that have no default."""
-        return [p.name for p in self.parameters if p.default is REQUIRED]
-
-    def configure(self, values: Mapping[str, Any] | None = None) -> "Configured":
-        """This plugin with parameter values, validated.
-
-        Raises:
-            UnknownNameError: for a parameter that the plugin does not have.
-            ParameterError: for a value of the wrong type, or a required parameter that is missing.
-        """
-        given = dict(values or {})
-        known = {p.name: p for p in self.parameters}
-        for name in given:
-            if name not in known:
-                raise unknown_name(f"parameter of {self.kind} {self.name!r}:", name, known)
-        resolved = {}
-        for name, parameter in known.items():
-            if name in given:
-                try:
-                    resolved[name] = parameter.validate(given[name])
-                except ParameterError as error:
-                    raise ParameterError(f"{self.kind} {self.name!r}: {error}") from None
-            elif parameter.default is REQUIRED:
-                raise ParameterError(
-                    f"{self.kind} {self.name!r} needs the parameter {name!r} ({parameter.type_name}): "
-                    f"write {self.name}:{name}=VALUE."
-                )
-            else:
-                resolved[name] = parameter.default
-        return Configured(self, MappingProxyType(resolved), frozenset(given))
-
-
-@dataclass(frozen=True)
-class MethodPlugin(Plugin):
-    """`(model, x[B,C,H,W], target[B], *, parameters) -> saliency[B,H,W]`, higher = more important."""
-
-    kind = "method"
-    arguments = ("model", "x", "target")
-    provided = frozenset({"generators"})
-
-    gradients: bool = True  # False: black box, the model is only ever called forwards
-    coarse: bool = False  # True: the map may be smaller than the image, and is resized bilinearly
-
-
-@dataclass(frozen=True)
-class ModelPlugin(Plugin):
-    """`(classes, size, *, parameters) -> torch.nn.Module` that gives logits, untrained."""
-
-    kind = "model"
-    arguments = ("classes", "size")
-
-    target_layer: str | None = None  # the submodule that CAM methods look at
-    pretrained: Any = None  # a torchvision WeightsEnum member, for data sets whose classes are ImageNet's
-
-
-@dataclass(frozen=True)
-class DatasetPlugin(Plugin):
-    """`(*, parameters) -> contracts.Dataset`."""
-
-    kind = "dataset"
-    arguments = ()
-
-
-@dataclass(frozen=True)
-class MetricPlugin(Plugin):
-    """`(explanation, *, parameters) -> scores[B]`, or a `Perturbation` whose curve the engine scores."""
-
-    kind = "metric"
-    arguments = ("explanation",)
-
-    better: Literal["lower", "higher"] = "higher"
-    range: tuple[float, float] = (0.0, 1.0)
-    unit: str = ""
-    needs_mask: bool = False
-    curve: bool = False  # True: the function returns a Perturbation
-
-
-@dataclass(frozen=True)
-class Configured:
-    """A plugin with its parameter values."""
-
-    plugin: Any  # one of the Plugin classes; Any, since each kind has its own traits
-    values: Mapping[str, Any]
-    given: frozenset[str] = field(default=frozenset())
-
-    @property
-    def name(self) -> str:
-        """The plugin's name."""
-        return str(self.plugin.name)
-
-    @property
-    def label(self) -> str:
-        """Name and the values that differ from the defaults, as one would type it: `occlusion:stride=8,window=16`."""
-        defaults = {p.name: p.default for p in self.plugin.parameters}
-        changed = [f"{k}={v}" for k, v in sorted(self.values.items()) if v != defaults[k]]
-        return self.name + (":" + ",".join(changed) if changed else "")
-
-    @property
-    def parameters_json(self) -> str:
-        """All parameter values as canonical JSON."""
-        return json.dumps(dict(self.values), sort_keys=True, default=str, separators=(",", ":"))
-
-    def __call__(self, *arguments: Any, **provided: Any) -> Any:
-        """Calls the plugin; of what the runner provides it gets what its signature takes."""
-        extra = {k: v for k, v in provided.items() if k in self.plugin.takes}
-        return self.plugin.call(*arguments, **self.values, **extra)
-
-
-@contextmanager
-def blaming(choice: Configured) -> Iterator[None]:
-    """Whatever the plugin raises within this context becomes an error that names it and the line.
-
-    Raises:
-        PluginError: for anything but an InterpBenchError, which passes as it is.
-    """
-    try:
-        yield
-    except InterpBenchError:
-        raise
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise PluginError(
-            f"{choice.plugin.kind} {choice.label!r} failed: {type(error).__name__}: {error} "
-            f"({frame.filename}:{frame.lineno})."
-        ) from error
 
 
 class Registry:
@@ -363,32 +179,6 @@ def metric(
     )
 
 
-def parse_specs(texts: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
-    """`["occlusion:window=16,stride=8,saliency"]` -> occlusion with its two parameters, saliency with none.
-
-    A comma starts a new name, unless what follows is `parameter=value`, which belongs to the name before.
-    """
-    specs: list[tuple[str, dict[str, str]]] = []
-    for text in texts:
-        for piece in filter(None, (p.strip() for p in text.split(","))):
-            name, colon, rest = piece.partition(":")
-            if "=" in name:  # parameter=value of the spec before
-                if not specs:
-                    raise ParameterError(f"{piece!r} belongs to no name: write NAME:{piece}.")
-                pair = piece
-            else:
-                specs.append((name, {}))
-                pair = rest if colon else ""
-            if pair:
-                key, equals, value = pair.partition("=")
-                if not equals:
-                    raise ParameterError(f"{pair!r} of {specs[-1][0]!r} is no parameter: write NAME=VALUE.")
-                if key in specs[-1][1]:
-                    raise ParameterError(f"Parameter {key!r} of {specs[-1][0]!r} is given twice.")
-                specs[-1][1][key] = value
-    return specs
-
-
 def _register(
     record: type[Plugin], name: str, reference: str, licence: str, **traits: Any
 ) -> Callable[[Function], Function]:
@@ -448,32 +238,3 @@ def _origin(function: Callable[..., Any]) -> tuple[str, str]:
     else:
         content = code.co_code + repr(code.co_consts).encode()
     return origin, hashlib.sha256(content).hexdigest()
-
-
-def _literals(annotation: Any) -> list[Any]:
-    """The values of a `Literal`, also of one inside a union."""
-    arguments = typing.get_args(annotation)
-    if typing.get_origin(annotation) is Literal:
-        return list(arguments)
-    return [value for argument in arguments for value in _literals(argument)]
-
-
-def _type_name(annotation: Any) -> str:
-    arguments = typing.get_args(annotation)
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        bounds = [
-            f"{symbol} {getattr(m, attribute)}"
-            for m in arguments[1:]
-            for attribute, symbol in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-            if getattr(m, attribute, None) is not None
-        ]
-        return " ".join([_type_name(arguments[0]), *bounds])
-    if origin is Literal:
-        return " | ".join(str(a) for a in arguments)
-    if arguments:
-        separator = " | " if type(None) in arguments or origin is not tuple else ", "
-        return separator.join(_type_name(a) for a in arguments)
-    if annotation is type(None):
-        return "none"
-    return getattr(annotation, "__name__", str(annotation))

@@ -23,7 +23,7 @@ from interpbench.guard import Guard
 from interpbench.images import load_images
 from interpbench.perturb import BatchSize, rank, tie_breakers
 from interpbench.plan import Plan
-from interpbench.registry import Configured, blaming
+from interpbench.plugin import Configured, blaming
 from interpbench.scoring import curve_rows, evaluate, score_rows
 
 EXAMPLES = 4  # images a model whose maps are kept for the pictures

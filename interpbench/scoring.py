@@ -11,7 +11,7 @@ from torch import Tensor
 from interpbench.cells import CURVE_COLUMNS, SCORE_COLUMNS
 from interpbench.contracts import Explanation, Perturbation
 from interpbench.perturb import BatchSize, area, curve, thresholds
-from interpbench.registry import Configured
+from interpbench.plugin import Configured
 
 
 @dataclass(frozen=True, eq=False)

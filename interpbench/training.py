@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from interpbench.contracts import Dataset, DatasetCard
 from interpbench.errors import DataError, InterpBenchError, UnreadableImageError
-from interpbench.registry import Configured
+from interpbench.plugin import Configured
 from interpbench.weights import WeightsCard, load_state, save_weights, stored
 
 SMOOTHING = 0.05

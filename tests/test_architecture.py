@@ -19,6 +19,7 @@ PLUGINS = sorted(bundled_folder().rglob("*.py"))
 # Each module imports only what stands above it.
 ORDER = [
     "errors",
+    "plugin",
     "registry",
     "__init__",
     "contracts",

@@ -18,7 +18,7 @@ from interpbench.contracts import Model
 from interpbench.discovery import discover
 from interpbench.guard import Guard
 from interpbench.perturb import BatchSize
-from interpbench.registry import Configured
+from interpbench.plugin import Configured
 from tests.tiny_models import Linear, convolutional, wrap
 
 REGISTRY = discover()

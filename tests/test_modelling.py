@@ -13,7 +13,8 @@ from interpbench.contracts import DatasetCard, Model
 from interpbench.discovery import discover, load_file
 from interpbench.errors import PluginError, WeightsError
 from interpbench.modelling import load_model, shipped_weights
-from interpbench.registry import Configured, Registry
+from interpbench.plugin import Configured
+from interpbench.registry import Registry
 from interpbench.weights import WeightsCard, save_weights
 
 FRUIT = DatasetCard("fruit", ("apple", "pear", "plum"), "fruit-1", size=16, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))

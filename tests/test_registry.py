@@ -11,7 +11,8 @@ from pydantic import PositiveInt
 
 from interpbench import dataset, method, metric, model
 from interpbench.errors import DuplicatePluginError, ParameterError, PluginError, UnknownNameError
-from interpbench.registry import REQUIRED, Configured, Registry, parse_specs
+from interpbench.plugin import REQUIRED, Configured, parse_specs
+from interpbench.registry import Registry
 
 HERE = Path(__file__).name
 

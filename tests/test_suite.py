@@ -7,7 +7,7 @@ import pytest
 
 from interpbench.discovery import discover
 from interpbench.errors import SuiteError, UnknownNameError
-from interpbench.registry import KINDS, parse_specs
+from interpbench.plugin import KINDS, parse_specs
 from interpbench.suite import DEFAULT, Suite, load_suite, suite_names
 
 MINIMAL = """

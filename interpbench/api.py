@@ -190,7 +190,8 @@ def _outcome(folder: RunFolder) -> dict[str, Any]:
     cells, models = folder.cell_records(), folder.model_records()
     return {
         "models": {
-            f"{m['dataset']} {m['model']}": {k: m[k] for k in ("card", "accuracy", "accuracy_images")} for m in models
+            f"{m['dataset']} {m['model']}": {k: m[k] for k in ("card", "accuracy", "accuracy_images", "pixels_sha256")}
+            for m in models
         },
         "failures": [cell for cell in cells if cell["status"] != "ok"],
         "left_behind": [

@@ -4,6 +4,7 @@ Code is loaded only from places that the user named or installed. A file that fa
 named.
 """
 
+import hashlib
 import importlib.util
 import sys
 import traceback
@@ -74,14 +75,20 @@ def load_folder(folder: Path, registry: Registry) -> None:
 
 
 def load_file(path: Path, registry: Registry) -> None:
-    """Executes one plugin file and registers what it decorates; a file already loaded is registered, not run, again.
+    """Executes one plugin file and registers what it decorates.
+
+    A file that this process has loaded is run again only if it has changed since, as in a notebook.
 
     Raises:
-        PluginError: if it cannot be imported; the message names file and line.
+        PluginError: if it cannot be read or imported; the message names file and line.
     """
     path = path.resolve()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PluginError(f"Plugin file {path} cannot be read: {error.strerror}.") from error
     name = f"interpbench_plugins.{path.stem.replace('-', '_')}_{derive(0, path):x}"
-    _register_module(registry, f"Plugin file {path}", lambda: _execute(path, name))
+    _register_module(registry, f"Plugin file {path}", lambda: _execute(path, name), hashlib.sha256(content).hexdigest())
 
 
 def _execute(path: Path, name: str) -> ModuleType:
@@ -102,13 +109,13 @@ def _load_entry_point(entry_point: EntryPoint, registry: Registry) -> None:
     _register_module(registry, f"Entry point {entry_point.name} = {entry_point.value}", entry_point.load)
 
 
-# What each executed module registered, so that further registries need not run it again (an installed module would
-# not run again: Python imports it once).
-_registered: dict[str, list[Plugin]] = {}
+# What each executed module registered, by name and content, so that further registries need not run it again (an
+# installed module would not run again: Python imports it once).
+_registered: dict[tuple[str, str], list[Plugin]] = {}
 
 
-def _register_module(registry: Registry, name: str, load: Callable[[], object]) -> None:
-    if name not in _registered:
+def _register_module(registry: Registry, name: str, load: Callable[[], object], content: str = "") -> None:
+    if (name, content) not in _registered:
         fresh = Registry()
         try:
             with fresh.collecting():
@@ -124,8 +131,8 @@ def _register_module(registry: Registry, name: str, load: Callable[[], object]) 
             raise PluginError(
                 f"{name} failed to import: {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})."
             ) from error
-        _registered[name] = _plugins(fresh)
-    for plugin in _registered[name]:
+        _registered[name, content] = _plugins(fresh)
+    for plugin in _registered[name, content]:
         registry.add(plugin)
 
 

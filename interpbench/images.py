@@ -1,5 +1,6 @@
 """Which images of a data set a run takes, and how they become a model's input."""
 
+import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,11 @@ class ImageSet:
     labels: Tensor
     masks: Tensor | None
     skipped: dict[str, str]
+
+    @property
+    def sha256(self) -> str:
+        """Of the pixels, in order: equal for equal images, whatever their files are called."""
+        return hashlib.sha256(self.images.numpy().tobytes()).hexdigest()
 
 
 def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:

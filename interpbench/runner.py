@@ -91,6 +91,7 @@ class ModelRun:
                 "accuracy": (self._predicted == labels).double().mean().item(),
                 "accuracy_images": len(labels),
                 "sample_ids": list(self.images.ids),
+                "pixels_sha256": self.images.sha256,
                 "skipped": self.images.skipped,
             },
             example_ids=tuple(self.images.ids[i] for i in examples),

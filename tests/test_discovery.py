@@ -222,3 +222,12 @@ def test_an_installed_package_that_fails_is_named(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Entry point bright = third_party_that_is_gone failed to import" in done.stdout
     assert "No module named 'third_party_that_is_gone'" in done.stdout
+
+
+def test_a_file_that_was_edited_is_loaded_anew(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    text = 'from interpbench import method\n\n\n@method("mine")\ndef mine(model, x, target):\n    """{}"""\n'
+    path.write_text(text.format("First."))
+    assert discover([path]).get("method", "mine").summary == "First."
+    path.write_text(text.format("The second version."))
+    assert discover([path]).get("method", "mine").summary == "The second version."

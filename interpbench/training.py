@@ -37,13 +37,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Step:
-    """How far a training is: `done` of `total` in this stage, with the running loss and accuracy once there are any."""
+    """How far a training is: `done` of `total` in this stage, and while it trains this epoch's loss and accuracy."""
 
     stage: str
     done: int
     total: int
-    loss: float | None = None
-    accuracy: float | None = None
+    epoch: int | None = None
+    loss: float = math.nan
+    accuracy: float = math.nan
 
 
 Progress = Callable[[Step], None]
@@ -110,7 +111,7 @@ def train(
 
 @contextmanager
 def bar() -> Iterator[Progress]:
-    """A live progress bar in the terminal: stage, loss, accuracy and time left."""
+    """A live progress bar in the terminal: stage, epoch, loss, accuracy and time left."""
     from rich import progress as rich  # here, so that training in a script needs no terminal
 
     columns = ("[progress.description]{task.description}", rich.BarColumn(), "{task.fields[scores]}")
@@ -120,7 +121,7 @@ def bar() -> Iterator[Progress]:
         def show(step: Step) -> None:
             if step.stage not in tasks:
                 tasks[step.stage] = display.add_task(step.stage, total=step.total, scores="")
-            scores = "" if step.loss is None else f"loss {step.loss:.3f}  accuracy {step.accuracy:.1%}"
+            scores = f"epoch {step.epoch}  loss {step.loss:.3f}  accuracy {step.accuracy:.1%}" if step.epoch else ""
             display.update(tasks[step.stage], completed=step.done, scores=scores)
 
         yield show
@@ -176,8 +177,8 @@ def _fit(network: nn.Module, images: Tensor, labels: Tensor, card: DatasetCard, 
             loss_sum += _finite(loss) * len(y)
             right += int((logits.argmax(1) == y).sum())
             seen += len(y)
-            stage = f"epoch {epoch + 1}/{recipe.epochs}"
-            tell(Step(stage, number + 1, steps, loss_sum / seen, right / seen))
+            done = epoch * steps + number + 1
+            tell(Step("training", done, recipe.epochs * steps, epoch + 1, loss_sum / seen, right / seen))
 
 
 def _augmented(images: Tensor, chance: torch.Generator) -> Tensor:

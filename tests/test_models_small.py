@@ -1,10 +1,12 @@
 """The bundled architectures at small and at torchvision's sizes."""
 
+import numpy as np
 import pytest
 import torch
 from torchvision import models
 
-from interpbench.discovery import discover
+from interpbench.discovery import bundled_folder, discover
+from interpbench.weights import load_state, read_weights
 
 NAMES = ("alexnet", "resnet18", "vgg11", "vgg16")
 REGISTRY = discover()
@@ -59,3 +61,26 @@ def test_the_target_layer_is_the_same_module_at_both_sizes(name):
         small, large = (build(name, size).get_submodule(layer) for size in (64, 224))
     assert type(small) is type(large)
     assert getattr(small, "inplace", None) == getattr(large, "inplace", None)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "resnet18", "vgg11"])
+def test_shipped_weights_do_what_their_card_says(name):
+    """On 500 of the 2000 images that the card speaks of: within three standard errors of its accuracy."""
+    path = bundled_folder() / "models" / "weights" / f"planted-{name}.safetensors"
+    state, card = read_weights(path)
+    data = REGISTRY.configure("dataset", "planted")()
+    assert path.stat().st_size < 3e6
+    assert (card.architecture, card.data_revision) == (name, data.card.revision)
+    assert (card.classes, card.mean, card.std) == (data.card.classes, data.card.mean, data.card.std)
+    claimed = float(card.notes["accuracy"])
+    assert claimed >= 0.97
+    assert card.notes["tested_on"] == "2000 images"
+
+    network = build(name, card.size, card.parameters["width"])
+    load_state(network, state, path.name)
+    samples = [data[i] for i in range(500)]
+    images = torch.from_numpy(np.stack([s.image for s in samples])).float() / 255
+    x = ((images - torch.tensor(card.mean)) / torch.tensor(card.std)).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        right = (network(x).argmax(1) == torch.tensor([s.label for s in samples])).float().mean().item()
+    assert right == pytest.approx(claimed, abs=3 * (claimed * (1 - claimed) / 500) ** 0.5)

@@ -10,7 +10,7 @@ from torch import nn
 from interpbench.contracts import DatasetCard, Sample
 from interpbench.errors import DataError, InterpBenchError, UnreadableImageError
 from interpbench.registry import Registry, model
-from interpbench.training import _augmented, bar, train
+from interpbench.training import Step, _augmented, bar, train
 from interpbench.weights import read_weights, sha256
 
 
@@ -67,9 +67,11 @@ def test_the_global_random_state_is_left_alone(tiny, tmp_path):
 def test_it_learns_and_tells(tiny, tmp_path):
     steps = []
     card = run(tiny, tmp_path / "w.safetensors", epochs=15, lr=0.05, progress=steps.append)
-    ends = [s for s in steps if s.loss is not None and s.done == s.total]
-    assert len(ends) == 15
-    assert ends[-1].loss < ends[0].loss
+    training = [s for s in steps if s.stage == "training"]
+    assert [s.done for s in training] == list(range(1, 15 * 4 + 1))
+    assert {s.total for s in training} == {60}
+    assert training[-1].epoch == 15
+    assert training[-1].loss < training[3].loss
     assert float(card.notes["accuracy"]) > 0.9
     assert {steps[0].stage, steps[-1].stage} == {"reading train images", "reading test images"}
 
@@ -115,9 +117,7 @@ def test_augmentation_shifts_flips_and_mirrors_the_edge():
 
 
 def test_the_bar_draws(capsys):
-    from interpbench.training import Step
-
     with bar() as show:
         show(Step("reading", 1, 2))
-        show(Step("epoch 1/1", 2, 2, 0.5, 0.75))
-    assert "epoch 1/1" in capsys.readouterr().out
+        show(Step("training", 2, 2, 1, 0.5, 0.75))
+    assert "accuracy 75.0%" in capsys.readouterr().out

@@ -76,10 +76,10 @@ class ModelRun:
         self._predicted = torch.empty(0, dtype=torch.int64)
 
     def measure(self) -> ModelResult:
-        """Predictions for the untouched images."""
-        with torch.inference_mode():
-            logits = [self.model(self._x(rows)).float().cpu() for rows in self._batches()]
-        self._predicted = torch.cat(logits).argmax(1)
+        """Predictions for the untouched images; from here on the batch size is one that fits."""
+        batch_size = BatchSize(self._batch_size)
+        self._predicted = batch_size.attempt(self._predict)
+        self._batch_size = batch_size.images
         labels = self._logit_of_label[self.images.labels]
         examples = _spread(len(self.images.ids), EXAMPLES)
         return ModelResult(
@@ -106,7 +106,7 @@ class ModelRun:
         method = self.plan.methods[cell.method]
         work = _CellWork(self, cell, method, BatchSize(self._batch_size))
         try:
-            for rows in self._batches():
+            for rows in self._batches(self._batch_size):
                 work.batch(rows)
                 self._progress(cell, rows.stop - rows.start)
             work.finish(self.guard.changed_weights())
@@ -145,6 +145,11 @@ class ModelRun:
             tied,
         )
 
+    @torch.inference_mode()
+    def _predict(self, images: int) -> Tensor:
+        """The logit that is greatest for each image, int64 [N]."""
+        return torch.cat([self.model(self._x(rows)).argmax(1).cpu() for rows in self._batches(images)])
+
     def _x(self, rows: slice) -> Tensor:
         return normalise(self.images.images[rows].to(self.plan.device), self.model.card)
 
@@ -153,10 +158,10 @@ class ModelRun:
             return self._predicted[rows]
         return self._logit_of_label[self.images.labels[rows]]
 
-    def _batches(self) -> Iterator[slice]:
+    def _batches(self, images: int) -> Iterator[slice]:
         count = len(self.images.ids)
-        for first in range(0, count, self._batch_size):
-            yield slice(first, min(first + self._batch_size, count))
+        for first in range(0, count, images):
+            yield slice(first, min(first + images, count))
 
     def _class_name(self, logit: int) -> str:
         names = dict(zip(self.model.card.logit_of_label, self.plan.dataset.card.classes, strict=True))

@@ -11,6 +11,7 @@ import pytest
 
 import interpbench
 from interpbench.errors import DataError, InterpBenchError, PluginError, RunFolderError, UnknownNameError
+from interpbench.results import RunFolder
 
 TINY = Path(__file__).parent / "plugins" / "tiny.py"
 TABLES = ("scores.csv", "scores.parquet", "curves.parquet", "leaderboard.csv")
@@ -110,6 +111,15 @@ def test_a_model_that_fails_fails_its_own_cells(tmp_path: Path) -> None:
     assert set(finished.failed["model"]) == {"unsound"}
     assert finished.failed["reason"].str.contains("the model itself fails: RuntimeError").all()
     assert set(finished.scores["model"]) == {"quadrants"}
+
+
+def test_running_out_of_memory_halves_the_batches_and_changes_no_score(tmp_path: Path) -> None:
+    methods = ["gradient", "random", "occlusion", "rise:masks=20", "integrated-gradients"]
+    sound = run(tmp_path / "sound", method=methods)
+    cramped = run(tmp_path / "cramped", method=methods, model="cramped")
+    assert len(cramped.failed) == 0
+    assert {record["batch_size"] for record in RunFolder(cramped.folder).cell_records()} <= {1, 2}
+    np.testing.assert_allclose(cramped.scores["value"], sound.scores["value"], atol=1e-5)
 
 
 def test_a_model_that_cannot_be_built_is_named_with_its_line(tmp_path: Path) -> None:

@@ -46,6 +46,25 @@ def quadrants(classes: int, size: int, *, gain: float = 4.0) -> nn.Module:
     return nn.Sequential(convolution, nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
 
 
+class Cramped(nn.Module):
+    """Runs out of memory for more images than a few."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.inner(x)
+
+
+@register_model("cramped")
+def cramped(classes: int, size: int) -> nn.Module:
+    """The same as quadrants, on a device with little memory."""
+    return Cramped(quadrants(classes, size))
+
+
 @register_model("unsound")
 def unsound(classes: int, size: int) -> nn.Module:
     """Builds, but cannot take an image."""

@@ -58,7 +58,7 @@ class Run:
 class Listener:
     """Told how a run gets on. The command line's draws a progress bar; this one is silent."""
 
-    def planned(self, plan: "Plan", done: int) -> None:
+    def planned(self, plan: "Plan", folder: Path, done: int) -> None:
         """The run starts; `done` cells are finished already."""
 
     def images(self, cell: Cell, count: int) -> None:
@@ -167,7 +167,7 @@ def _execute(plan: "Plan", folder: RunFolder, mode: Mode, plots: bool, listener:
     done = _finished(folder, plan, identity) if mode == "resume" else set()
     info = {**_info(plan), "identity": identity, "status": "running"}
     folder.write_info(info)
-    listener.planned(plan, len(done))
+    listener.planned(plan, folder.path, len(done))
     for result in run_cells(plan, done=done, progress=listener.images):
         if isinstance(result, ModelResult):
             folder.write_model(result)

@@ -41,9 +41,13 @@ def main() -> None:
     except InterpBenchError as error:
         _console(stderr=True).print("[bold red]Error:[/]", _plain(error), soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        _console(stderr=True).print("Interrupted. Finished cells are on disk: continue with --resume --output DIR.")
+    except _Interrupted as interrupted:
+        _console(stderr=True).print(_plain(interrupted), soft_wrap=True)
         sys.exit(130)
+
+
+class _Interrupted(Exception):  # typer would turn a KeyboardInterrupt into exit code 1, which means a failed cell
+    """The user pressed Ctrl-C during a run."""
 
 
 @app.callback(invoke_without_command=True)
@@ -86,13 +90,19 @@ def run(
     from interpbench.progress import ProgressBar
 
     console = _console()
-    with ProgressBar(console) as progress:
-        finished = api.run(
-            suite, dataset=dataset, model=model, method=method, metric=metric, images=images, steps=steps,
-            target=target, seed=seed, device=device, precision=precision, batch_size=_batch_size(batch_size),
-            data_root=data_root, download=download, weights=weights, plugin=plugin, output=output, resume=resume,
-            overwrite=overwrite, listener=progress,
-        )  # fmt: skip
+    try:
+        with ProgressBar(console) as progress:
+            finished = api.run(
+                suite, dataset=dataset, model=model, method=method, metric=metric, images=images, steps=steps,
+                target=target, seed=seed, device=device, precision=precision, batch_size=_batch_size(batch_size),
+                data_root=data_root, download=download, weights=weights, plugin=plugin, output=output, resume=resume,
+                overwrite=overwrite, listener=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        raise _Interrupted(
+            "Interrupted. The cells that are finished are on disk: continue with the same command, "
+            f"--output {progress.folder or 'DIR'} and --resume."
+        ) from None
     _show(finished, console)
     raise typer.Exit(1 if len(finished.failed) else 0)
 

@@ -1,5 +1,6 @@
 """The live progress bar of a run: images explained and scored, rate, and time left."""
 
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ class ProgressBar(Listener):
             speed_estimate_period=60,
         )
         self._task: TaskID | None = None
+        self.folder: Path | None = None  # known once the run has begun
 
     def __enter__(self) -> "ProgressBar":
         self._progress.start()
@@ -61,8 +63,9 @@ class ProgressBar(Listener):
     ) -> None:
         self._progress.stop()
 
-    def planned(self, plan: "Plan", done: int) -> None:
+    def planned(self, plan: "Plan", folder: Path, done: int) -> None:
         """Says what will run."""
+        self.folder = folder
         cells, images = len(plan.cells), len(plan.indices)
         self._task = self._progress.add_task("starting", total=(cells - done) * images)
         resumed = f", {done} of them finished before" if done else ""

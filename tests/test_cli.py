@@ -128,6 +128,23 @@ def test_a_run_killed_with_sigkill_resumes_to_the_same_bytes(tmp_path: Path, cel
         assert (tmp_path / "whole" / table).read_bytes() == (tmp_path / "killed" / table).read_bytes()
 
 
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    arguments = command("run", *QUICK, "--method", "center,slow:seconds=60", "--output", str(tmp_path / "run"))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("run/cells/*center*/cell.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.3)  # into the slow method
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"--output {tmp_path / 'run'} and --resume" in error
+    assert "Traceback" not in error
+
+
 def test_flags_win_over_the_suite_file_and_the_suite_over_defaults(tmp_path: Path) -> None:
     suite = tmp_path / "mine.toml"
     suite.write_text(
@@ -177,7 +194,7 @@ def test_wrong_input_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
     done = interpbench("run", "--method", "gradcma", "--output", str(tmp_path / "run"))
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith("Error: Unknown method 'gradcma'. Did you mean 'gradcam'?")
+    assert done.stderr.startswith("Error: Unknown method 'gradcma'. Did you mean 'gradcam'")
     assert "Traceback" not in done.stderr
 
 

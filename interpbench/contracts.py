@@ -205,8 +205,11 @@ class Perturbation:
 
 @torch.no_grad()
 def normalise(images: Tensor, card: ModelCard) -> Tensor:
-    """uint8 [B,H,W,3] -> float32 [B,3,H,W] in the model's normalised space, on the images' device."""
+    """uint8 [B,H,W,3] -> float32 [B,3,H,W] in the model's normalised space, on the images' device.
+
+    The memory stays in the order of the images: `torch.channels_last`.
+    """
     x = images.permute(0, 3, 1, 2).to(torch.float32).div(255)
     mean = torch.tensor(card.mean, device=x.device)[:, None, None]
     std = torch.tensor(card.std, device=x.device)[:, None, None]
-    return ((x - mean) / std).contiguous()
+    return (x - mean) / std

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from interpbench.attribution import Maps, attribute
 from interpbench.cells import CURVE_COLUMNS, SCORE_COLUMNS, Cell, CellResult, ModelResult
-from interpbench.contracts import Explanation, normalise
+from interpbench.contracts import Explanation, Model, normalise
 from interpbench.devices import synchronise
 from interpbench.errors import InterpBenchError, MethodError
 from interpbench.guard import Guard
@@ -71,6 +71,8 @@ class ModelRun:
         self.images = load_images(plan.dataset, plan.indices, self.model.card)
         self._progress = progress
         self._batch_size = self.model.batch_size
+        self._memory_format = _fastest_format(self.model, self._normalised(slice(0, 2)))
+        self.model.to(memory_format=self._memory_format)
         self.guard = Guard(self.model)
         self._logit_of_label = torch.tensor(self.model.card.logit_of_label)
         self._predicted = torch.empty(0, dtype=torch.int64)
@@ -151,6 +153,9 @@ class ModelRun:
         return torch.cat([self.model(self._x(rows)).argmax(1).cpu() for rows in self._batches(images)])
 
     def _x(self, rows: slice) -> Tensor:
+        return self._normalised(rows).contiguous(memory_format=self._memory_format)
+
+    def _normalised(self, rows: slice) -> Tensor:
         return normalise(self.images.images[rows].to(self.plan.device), self.model.card)
 
     def _targets(self, rows: slice) -> Tensor:
@@ -263,6 +268,24 @@ class _CellWork:
         for i, sample_id in enumerate(explanation.ids):
             if sample_id in wanted:
                 self.kept_maps[sample_id] = explanation.saliency[i].cpu().numpy()
+
+
+@torch.inference_mode()
+def _fastest_format(model: Model, x: Tensor) -> torch.memory_format:
+    """`channels_last`, if the model takes it and answers the same (a network that calls `view` does not).
+
+    The passes are then cheaper, on a CPU by a tenth to a third, and equal but for rounding.
+    """
+    plain = torch.contiguous_format
+    try:
+        expected = model(x.contiguous(memory_format=plain))
+        model.to(memory_format=torch.channels_last)
+        answer = model(x.contiguous(memory_format=torch.channels_last))
+    except Exception:  # the model's own faults show when it is measured
+        return plain
+    finally:
+        model.to(memory_format=plain)
+    return torch.channels_last if torch.allclose(answer, expected, rtol=1e-4, atol=1e-5) else plain
 
 
 def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:

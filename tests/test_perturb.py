@@ -170,6 +170,22 @@ def test_thresholds_count_both_ends_and_a_smaller_last_step() -> None:
     assert thresholds((2, 2), 99) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("ends", ["both", "start", "end"])
+def test_batches_keep_the_images_memory_format_and_the_scores(ends: str) -> None:
+    x, target = images(5), torch.arange(5)
+    last = x.to(memory_format=torch.channels_last)
+    zero = torch.zeros_like(x)
+    formats = []
+    network = convolutional(SIDE)
+    expected = scores(network, Perturbation(x, zero), maps(5), target)
+    network.register_forward_pre_hook(
+        lambda module, inputs: formats.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    path = Perturbation(x if ends == "end" else last, zero if ends == "start" else torch.zeros_like(last))
+    torch.testing.assert_close(scores(network, path, maps(5), target), expected, rtol=0, atol=1e-6)
+    assert all(formats)
+
+
 def test_running_out_of_memory_halves_the_batch_and_changes_nothing() -> None:
     network = convolutional(SIDE)
 

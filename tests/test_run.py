@@ -113,6 +113,12 @@ def test_a_model_that_fails_fails_its_own_cells(tmp_path: Path) -> None:
     assert set(finished.scores["model"]) == {"quadrants"}
 
 
+def test_a_model_that_flattens_with_view_runs_too(tmp_path: Path) -> None:
+    finished = run(tmp_path / "run", model="viewing")
+    assert len(finished.failed) == 0
+    assert finished.tables.models["tiny", "viewing"]["accuracy"] == 1
+
+
 def test_running_out_of_memory_halves_the_batches_and_changes_no_score(tmp_path: Path) -> None:
     methods = ["gradient", "random", "occlusion", "rise:masks=20", "integrated-gradients"]
     sound = run(tmp_path / "sound", method=methods)

@@ -3,6 +3,7 @@
 Exit codes: 0 all done, 1 some cell failed, 2 wrong usage or input, 130 interrupted.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,13 +12,14 @@ import typer
 
 from interpbench import __version__
 from interpbench.errors import InterpBenchError, ParameterError, unknown_name
-from interpbench.plugin import KINDS, REQUIRED, Kind, Plugin
+from interpbench.plugin import KINDS, REQUIRED, Configured, Kind, Plugin
 from interpbench.registry import Registry
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from interpbench.api import Run
+    from interpbench.contracts import DatasetCard
 
 app = typer.Typer(
     name="interpbench",
@@ -173,13 +175,17 @@ def train(
     batch_size: Annotated[int | None, typer.Option(metavar="N", min=1)] = None,
     lr: Annotated[float | None, typer.Option(metavar="R", help="The highest learning rate.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
+    precision: Annotated[str | None, typer.Option(metavar="P", help="Of the forward passes: fp32 or bf16.")] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     data_root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")] = False,
     plugin: Plugins = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --output.")] = False,
 ) -> None:
-    """Train a model on a data set's train split; write its weights with a card that states its test accuracy."""
+    """Train a model on a data set's train split; write its weights with a card that states its test accuracy.
+
+    Where weights are shipped, as for planted, what is left out is as it was for them: the command repeats their making.
+    """
     from interpbench.devices import resolve_device
     from interpbench.plan import configure_dataset
     from interpbench.plugin import parse_specs
@@ -200,9 +206,11 @@ def train(
     path = output or Path(f"{splits[0].card.name}-{choice.name}.safetensors")
     if path.exists() and not overwrite:
         raise ParameterError(f"{path} exists. Replace it with --overwrite, or give another --output.")
-    recipe: dict[str, Any] = {
-        k: v for k, v in {"epochs": epochs, "batch_size": batch_size, "lr": lr}.items() if v is not None
-    }
+    if precision not in (None, "fp32", "bf16"):
+        raise unknown_name("training precision", str(precision), ["fp32", "bf16"])
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
+    choice, recipe = _as_shipped(choice, splits[0].card)
+    recipe |= {name: value for name, value in given.items() if value is not None}
     with bar() as progress:
         card = train_model(
             choice, *splits, seed=seed, device=resolve_device(device), output=path, progress=progress, **recipe
@@ -210,6 +218,17 @@ def train(
     console = _console()
     console.print(f"{choice.label} on {splits[0].card.name}: accuracy {card.notes['accuracy']}")
     console.print(f"Use it with --weights {path}")
+
+
+def _as_shipped(choice: Configured, data: "DatasetCard") -> tuple[Configured, dict[str, Any]]:
+    """The model's parameters and the recipe with which its shipped weights were made, if there are any."""
+    from interpbench.modelling import shipped_card, with_parameters
+
+    card = shipped_card(choice, data)
+    if card is None:
+        return choice, {}
+    recipe = json.loads(card.notes["recipe"])
+    return with_parameters(choice, card), {key: recipe[key] for key in ("epochs", "batch_size", "lr", "precision")}
 
 
 def _show(finished: "Run", console: "Console") -> None:

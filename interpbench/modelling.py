@@ -71,6 +71,23 @@ def shipped_weights(choice: Configured, dataset: str) -> Path:
     return folder / f"{dataset.replace(':', '-').replace('/', '-')}-{choice.name}.safetensors"
 
 
+def shipped_card(choice: Configured, data: DatasetCard) -> WeightsCard | None:
+    """The card of the weights that a model's plugin ships for a data set, if there are any with these parameters."""
+    path = shipped_weights(choice, data.name)
+    if not path.is_file():
+        return None
+    _, card = read_weights(path)
+    if card is None or card.data_revision != data.revision or not _agrees(choice, card):
+        return None
+    return card
+
+
+def with_parameters(choice: Configured, card: WeightsCard) -> Configured:
+    """The choice with the parameters that the card knows and the user left out."""
+    values = choice.plugin.configure({**choice.values, **card.parameters}).values
+    return Configured(choice.plugin, values, choice.given)
+
+
 def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weights:
     if weights == RANDOM:
         return _Weights(RANDOM, pretrained=choice.plugin.pretrained if data.imagenet else None)
@@ -79,11 +96,9 @@ def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weight
         state, card = read_weights(path)
         pretrained = choice.plugin.pretrained if card is None and data.imagenet else None
         return _Weights(path.name, state, card, sha256(path), pretrained)
-    shipped = shipped_weights(choice, data.name)
-    if shipped.is_file():
-        state, card = read_weights(shipped)
-        if card is not None and card.data_revision == data.revision and _agrees(choice, card):
-            return _Weights(shipped.name, state, card, sha256(shipped))
+    if shipped_card(choice, data) is not None:
+        path = shipped_weights(choice, data.name)
+        return _Weights(path.name, *read_weights(path), sha256(path))
     if data.imagenet and choice.plugin.pretrained is not None:
         return _download(choice)
     raise WeightsError(_no_weights(choice, data))
@@ -128,7 +143,7 @@ def _with_card(choice: Configured, found: _Weights) -> Configured:
             f"{found.source} was trained with {card.parameters}, but {choice.label!r} is asked for: leave the "
             "parameters out, or give weights that have them."
         )
-    return Configured(choice.plugin, choice.plugin.configure({**choice.values, **card.parameters}).values, choice.given)
+    return with_parameters(choice, card)
 
 
 def _card(choice: Configured, data: DatasetCard, found: _Weights) -> ModelCard:

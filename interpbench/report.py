@@ -155,5 +155,6 @@ def _meaning(tables: RunTables, metric: str) -> Text:
     """What a column is: direction, unit, range, the hash of its protocol."""
     info = tables.metrics[metric]
     low, high = info["range"]
-    text = f"{metric} {ARROWS[info['better']]} {info['better']} is better, {info['unit']} in [{low:g}, {high:g}]"
+    unit = f"{info['unit']} in " if info["unit"] else ""
+    text = f"{metric} {ARROWS[info['better']]} {info['better']} is better, {unit}[{low:g}, {high:g}]"
     return Text(_plain(f"{text}, protocol {info['protocol']}. {info.get('summary', '')}"))

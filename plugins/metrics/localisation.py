@@ -19,7 +19,7 @@ def pointing_game(explanation: Explanation) -> Tensor:
     Without the original's tolerance of 15 pixels, since the masks are exact. Where several positions share the
     maximum, the seeded tie order decides.
     """
-    return ((explanation.rank == 0) & _mask(explanation)).flatten(1).any(1).double()
+    return ((explanation.rank == 0) & _mask(explanation)).flatten(1).any(1).float()
 
 
 @metric(
@@ -34,9 +34,9 @@ def energy_inside(explanation: Explanation) -> Tensor:
 
     Negative saliency counts as none. A map without any positive value puts none on the evidence: 0.
     """
-    positive = explanation.saliency.double().clamp(min=0)
+    positive = explanation.saliency.cpu().double().clamp(min=0)  # not every device has float64
     total = positive.sum((1, 2))
-    inside = (positive * _mask(explanation)).sum((1, 2))
+    inside = (positive * _mask(explanation).cpu()).sum((1, 2))
     return inside / total.clamp(min=torch.finfo(torch.float64).tiny)
 
 

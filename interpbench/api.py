@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from interpbench.cells import Cell, CellResult, ModelResult
-from interpbench.errors import RunFolderError
+from interpbench.errors import ParameterError, RunFolderError
 from interpbench.leaderboard import leaderboard
 from interpbench.results import Mode, RunFolder, write_csv
 from interpbench.tables import RunTables
@@ -35,9 +35,9 @@ class Run:
     """
 
     folder: Path
-    info: Mapping[str, Any]
-    tables: RunTables
-    leaderboard: pd.DataFrame
+    info: Mapping[str, Any] = field(repr=False)
+    tables: RunTables = field(repr=False)
+    leaderboard: pd.DataFrame = field(repr=False)
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -124,7 +124,8 @@ def run(
         "dataset": dataset, "models": _names(model), "methods": _names(method), "metrics": _names(metric),
         "images": images, "steps": steps, "target": target, "seed": seed,
     }  # fmt: skip
-    chosen = _suite(suite, Path(output) if resume and output else None).changed(flags)
+    base = _suite(suite, Path(output) if resume and output else None)
+    chosen = base.changed(flags)
     torch_device = resolve_device(device)
     registry = discover(_paths(plugin))
     plan = make_plan(
@@ -136,6 +137,7 @@ def run(
         weights=_names(weights) or (),
         data={k: v for k, v in {"root": data_root, "download": download or None}.items() if v is not None},
         asked_metrics=metric is not None,
+        changed=chosen != base,
     )
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(chosen.name))
     return _execute(plan, folder, mode, plots, listener or Listener())
@@ -259,8 +261,15 @@ def _info(plan: "Plan") -> dict[str, Any]:
     from interpbench.provenance import git_state, versions
 
     choices = [plan.dataset_choice, *(c for c, _ in plan.models.values()), *plan.methods.values()]
+    # A model's weights may have decided on parameters that the user left out.
+    parameters = {label: model.card.parameters for label, (_, model) in plan.models.items()}
     return {
-        "suite": {"name": plan.suite.name, "version": plan.suite.version, "hash": plan.suite.hash},
+        "suite": {
+            "name": plan.suite.name,
+            "version": plan.suite.version,
+            "hash": plan.suite.hash,
+            "changed": plan.changed,
+        },
         "settings": plan.suite.model_dump(mode="json"),
         "command": sys.argv,
         "started": _now(),
@@ -276,7 +285,7 @@ def _info(plan: "Plan") -> dict[str, Any]:
                 "origin": c.plugin.origin,
                 "source_hash": c.plugin.source_hash,
                 "reference": c.plugin.reference,
-                "parameters": dict(c.values),
+                "parameters": parameters.get(c.label, dict(c.values)) if c.plugin.kind == "model" else dict(c.values),
             }
             for c in [*choices, *plan.metrics.values()]
         },
@@ -307,7 +316,10 @@ def _suite(name: str | None, resumed: Path | None) -> "Suite":
 
 
 def _names(value: Names) -> tuple[str, ...] | None:
-    return None if value is None else (value,) if isinstance(value, str) else tuple(value)
+    names = None if value is None else (value,) if isinstance(value, str) else tuple(value)
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise ParameterError(f"Plugins are given by their names, not as {names!r}. Register yours with a decorator.")
+    return names
 
 
 def _paths(value: str | Path | Sequence[str | Path] | None) -> list[str | Path]:

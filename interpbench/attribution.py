@@ -89,7 +89,8 @@ def _checked(method: Configured, answer: object, x: Tensor) -> Tensor:
     batch, _, height, width = x.shape
     expected = f"expected a tensor [{batch},{height},{width}]"
     if not isinstance(answer, Tensor):
-        raise MethodError(f"returned {type(answer).__name__}; {expected}.")
+        hint = " (torch.from_numpy makes one)" if type(answer).__module__ == "numpy" else ""
+        raise MethodError(f"returned {type(answer).__name__}; {expected}{hint}.")
     if answer.is_complex() or answer.dtype == torch.bool:
         raise MethodError(f"returned a tensor of {answer.dtype}; {expected} of floating point numbers.")
     shape = tuple(answer.shape)

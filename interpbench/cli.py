@@ -191,6 +191,7 @@ def train(
     from interpbench.plugin import parse_specs
     from interpbench.training import bar
     from interpbench.training import train as train_model
+    from interpbench.weights import check_writable
 
     registry = _registry(plugin)
     [(name, values), *more] = parse_specs([model]) or [("", {})]
@@ -204,6 +205,7 @@ def train(
         flags["download"] = True
     splits = [configure_dataset(registry, dataset, {**flags, "split": split})() for split in ("train", "test")]
     path = output or Path(f"{splits[0].card.name}-{choice.name}.safetensors")
+    check_writable(path)
     if path.exists() and not overwrite:
         raise ParameterError(f"{path} exists. Replace it with --overwrite, or give another --output.")
     if precision not in (None, "fp32", "bf16"):
@@ -216,8 +218,11 @@ def train(
             choice, *splits, seed=seed, device=resolve_device(device), output=path, progress=progress, **recipe
         )
     console = _console()
-    console.print(f"{choice.label} on {splits[0].card.name}: accuracy {card.notes['accuracy']}")
-    console.print(f"Use it with --weights {path}")
+    scores = f"accuracy {card.notes['accuracy']} on {card.notes['tested_on']}, trained on {card.notes['trained_on']}"
+    console.print(_plain(f"{choice.label} on {splits[0].card.name}: {scores}"), soft_wrap=True)
+    if card.notes["unreadable"] != "0 images":
+        console.print(f"Note: {card.notes['unreadable']} cannot be read and were left out.")
+    console.print(_plain(f"Use it with --weights {path}"), soft_wrap=True)
 
 
 def _as_shipped(choice: Configured, data: "DatasetCard") -> tuple[Configured, dict[str, Any]]:

@@ -40,6 +40,10 @@ class WeightsError(InterpBenchError):
     """Weights that are missing, corrupt or of another architecture; the message names the first mismatch."""
 
 
+class NoWeightsError(WeightsError):
+    """A model for which there are no weights on the data set at hand, shipped or elsewhere."""
+
+
 class DeviceError(InterpBenchError):
     """A device or precision that does not exist or that this machine lacks."""
 

@@ -72,7 +72,7 @@ class Guard:
         changed = []
         with torch.no_grad():
             for name, tensor in _tensors(self._model):
-                if not torch.equal(tensor, self._weights[name]):
+                if not torch.allclose(tensor, self._weights[name], rtol=0, atol=0, equal_nan=True):
                     tensor.copy_(self._weights[name])
                     changed.append(name)
         return changed

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from interpbench.contracts import DatasetCard, Model, ModelCard
-from interpbench.errors import PluginError, WeightsError
+from interpbench.errors import NoWeightsError, PluginError, WeightsError
 from interpbench.plugin import Configured, blaming
 from interpbench.seeding import derive
 from interpbench.weights import WeightsCard, load_state, read_weights, sha256
@@ -61,8 +61,18 @@ def load_model(
     network = _build(choice, card, seed)
     if found.state is not None:
         load_state(network, found.state, found.source)
+        _refuse_nonfinite(found)
     network.eval().requires_grad_(False)
     return Model(network, card, batch_size(card.size)).eval()
+
+
+def _refuse_nonfinite(found: _Weights) -> None:
+    for name, tensor in (found.state or {}).items():
+        if not bool(tensor.isfinite().all()):
+            raise WeightsError(
+                f"Weights {found.source} hold NaN or infinite numbers in {name!r}: their training broke down. "
+                "Train them again, with a lower learning rate."
+            )
 
 
 def shipped_weights(choice: Configured, dataset: str) -> Path:
@@ -101,14 +111,10 @@ def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weight
         return _Weights(path.name, *read_weights(path), sha256(path))
     if data.imagenet and choice.plugin.pretrained is not None:
         return _download(choice)
-    raise WeightsError(_no_weights(choice, data))
-
-
-def _no_weights(choice: Configured, data: DatasetCard) -> str:
-    return (
-        f"There are no weights for model {choice.label!r} on data set {data.name!r}. Pass --weights FILE, train them "
-        f"with `python -m interpbench train --model {choice.label} --dataset {data.name}`, or ask for untrained ones "
-        "with --weights random."
+    raise NoWeightsError(
+        f"There are no weights for model {choice.label!r} on data set {data.name!r}. Pass --weights FILE, train some "
+        f"on that data set with `python -m interpbench train --model {choice.label} --dataset ...`, or ask for "
+        "untrained ones with --weights random."
     )
 
 
@@ -181,9 +187,11 @@ def _match_classes(data: DatasetCard, card: WeightsCard, source: str) -> tuple[i
     """For each of the data set's classes its logit, found by name."""
     missing = [name for name in data.classes if name not in card.classes]
     if missing:
+        splits = missing[0] in ("train", "test", "val")
+        hint = " Give split=... if its classes lie one folder deeper." if splits else ""
         raise WeightsError(
             f"{source} knows {len(card.classes)} classes ({', '.join(card.classes[:10])}) but not {missing[0]!r}, "
-            f"which is one of the {len(data.classes)} classes of {data.name!r}."
+            f"which is one of the {len(data.classes)} classes of {data.name!r}.{hint}"
         )
     return tuple(card.classes.index(name) for name in data.classes)
 

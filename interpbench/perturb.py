@@ -84,10 +84,15 @@ def thresholds(shape: tuple[int, int], steps: int | None) -> list[int]:
     """How many positions have changed after each of the steps: 0, W, 2W, ..., H·W.
 
     With `steps`, ceil(H·W / steps) positions a step; the last step may be smaller.
+
+    Raises:
+        ValueError: if there are more steps than positions.
     """
     height, width = shape
     positions = height * width
-    stride = width if steps is None else -(-positions // min(steps, positions))
+    if steps is not None and steps > positions:
+        raise ValueError(f"steps={steps} are more than the {positions} positions of a {height}x{width} image")
+    stride = width if steps is None else -(-positions // steps)
     return [*range(0, positions, stride), positions]
 
 

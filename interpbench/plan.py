@@ -12,7 +12,7 @@ from interpbench import images
 from interpbench.cells import Cell
 from interpbench.contracts import Dataset, Model
 from interpbench.devices import default_batch_size
-from interpbench.errors import DataError, ParameterError, WeightsError, unknown_name
+from interpbench.errors import DataError, NoWeightsError, ParameterError, WeightsError, unknown_name
 from interpbench.modelling import RANDOM, load_model
 from interpbench.plugin import Configured, Kind, blaming, parse_specs
 from interpbench.protocol import Protocol, protocol_of
@@ -34,6 +34,7 @@ class Plan:
         protocols: metric label -> its protocol.
         device, precision: where and how scores are computed.
         notices: what the user should know before it starts.
+        changed: whether the selection differs from the suite's own.
     """
 
     suite: Suite
@@ -47,6 +48,7 @@ class Plan:
     device: torch.device
     precision: str
     notices: tuple[str, ...]
+    changed: bool = False
 
     @property
     def cells(self) -> list[Cell]:
@@ -64,6 +66,7 @@ def make_plan(
     weights: Sequence[str] = (),
     data: Mapping[str, Any] | None = None,
     asked_metrics: bool = False,
+    changed: bool = False,
 ) -> Plan:
     """Resolves a suite.
 
@@ -76,6 +79,7 @@ def make_plan(
         data: parameters for the data set from flags (`root`, `download`).
         asked_metrics: whether the user named the metrics. Those that a suite names are left out, with a notice, where
             the data have no masks; those that a user names are refused.
+        changed: whether flags have changed the suite.
 
     Raises:
         InterpBenchError: whatever is wrong with the input.
@@ -88,10 +92,19 @@ def make_plan(
     methods = _choices(registry, "method", suite.methods)
     files = _weights(weights, list(model_choices))
     size = partial(_batch_size, batch_size, device)
+    named = {name for name, _ in parse_specs(suite.models)}
     models = {}
     for label, choice in model_choices.items():
-        model = load_model(choice, dataset.card, weights=files.get(label), batch_size=size, seed=suite.seed)
+        try:
+            model = load_model(choice, dataset.card, weights=files.get(label), batch_size=size, seed=suite.seed)
+        except NoWeightsError as error:
+            if choice.name in named:
+                raise
+            notices.append(f"Left out: {error}")  # `all` means all that apply
+            continue
         models[label] = (choice, model)
+    if not models:
+        raise NoWeightsError(f"No model has weights on {dataset.card.name!r}. " + " ".join(notices))
     return Plan(
         suite=suite,
         dataset=dataset,
@@ -104,6 +117,7 @@ def make_plan(
         device=device,
         precision=precision,
         notices=tuple(notices),
+        changed=changed,
     )
 
 
@@ -167,12 +181,19 @@ def _metrics(
 def _weights(texts: Sequence[str], models: list[str]) -> dict[str, str]:
     """model label -> file, from `FILE`, `random` or `MODEL=FILE`."""
     files: dict[str, str] = {}
-    for text in texts:
-        for model, file in _named_weights(text, models).items():
+    for piece in (piece for text in texts for piece in _pieces(text, models)):
+        for model, file in _named_weights(piece, models).items():
             if model in files:
                 raise WeightsError(f"Model {model!r} is given two weights, {files[model]} and {file}.")
             files[model] = file
     return files
+
+
+def _pieces(text: str, models: list[str]) -> list[str]:
+    """A list with commas, if each piece says which model it is for (a path may hold a comma)."""
+    pieces = text.split(",")
+    each_named = all(any(piece.startswith(f"{model}=") for model in models) for piece in pieces)
+    return pieces if each_named else [text]
 
 
 def _named_weights(text: str, models: list[str]) -> dict[str, str]:

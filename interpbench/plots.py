@@ -177,7 +177,7 @@ def _curves(scene: _Scene, dataset: str, model: str, scored: pd.DataFrame, curve
             title="mean AUC",
             handlelength=3.2,
         )
-    _suptitle(figure, _title(scene, dataset, model))
+    _suptitle(figure, f"{_title(scene, dataset, model)}: mean and 95 % band over images")
     return figure
 
 

@@ -67,12 +67,13 @@ class ProgressBar(Listener):
         """Says what will run."""
         self.folder = folder
         cells, images = len(plan.cells), len(plan.indices)
+        suite = f"{plan.suite.name}, changed by flags" if plan.changed else plan.suite.name
         self._task = self._progress.add_task("starting", total=(cells - done) * images)
         resumed = f", {done} of them finished before" if done else ""
         self._console.print(
             Text(
-                f"{plan.suite.name}: {plan.dataset.card.name}, {len(plan.models)} models x {len(plan.methods)} methods "
-                f"x {len(plan.metrics)} metrics on {images} images ({cells} cells{resumed}) on {plan.device}"
+                f"{suite}: {plan.dataset.card.name}, models: {len(plan.models)}, methods: {len(plan.methods)}, "
+                f"metrics: {len(plan.metrics)}, images: {images}; cells: {cells}{resumed}; device: {plan.device}"
             )
         )
 

@@ -34,7 +34,7 @@ def print_report(tables: RunTables, board: pd.DataFrame, console: Console) -> No
         if (rows["reason"] != "").any():
             console.print()
     for metric in _metrics(tables, board):
-        console.print(_meaning(tables, metric), no_wrap=True, overflow="ellipsis")
+        console.print(_meaning(tables, metric))
 
 
 def _plain(text: object) -> str:

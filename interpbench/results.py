@@ -54,7 +54,7 @@ class RunFolder:
                     "or give another --output."
                 )
             if not holds_run and mode == "resume":
-                raise RunFolderError(f"{self.path} holds no run to resume: run.json is missing.")
+                raise RunFolderError(f"{self.path} holds no run to resume. Leave --resume out to begin one.")
             if content and mode == "overwrite":
                 if not holds_run:
                     raise RunFolderError(f"{self.path} holds something else than a run; it is not overwritten.")
@@ -248,6 +248,6 @@ def _disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunFolderError(
-            f"Cannot write to {path}: {error.strerror or error}. What is finished stays there; free some space or fix "
-            "the permissions and continue with --resume, or give another --output."
+            f"Cannot write to {path}: {error.strerror or error}. Give another --output, or free some space or mend the "
+            "permissions; what is finished stays there, and --resume continues it."
         ) from error

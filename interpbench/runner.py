@@ -114,7 +114,7 @@ class ModelRun:
             work.finish(self.guard.changed_weights())
         except InterpBenchError as error:
             work.failures.append(str(error))
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin may call sys.exit; it fails alone all the same
             work.failures.append(f"{type(error).__name__}: {error}")
         if work.failures:
             self.guard.changed_weights()
@@ -150,7 +150,10 @@ class ModelRun:
     @torch.inference_mode()
     def _predict(self, images: int) -> Tensor:
         """The logit that is greatest for each image, int64 [N]."""
-        return torch.cat([self.model(self._x(rows)).argmax(1).cpu() for rows in self._batches(images)])
+        logits = torch.cat([self.model(self._x(rows)).float().cpu() for rows in self._batches(images)])
+        if not bool(logits.isfinite().all()):
+            raise ValueError("its logits are not all finite for the untouched images")
+        return logits.argmax(1)
 
     def _x(self, rows: slice) -> Tensor:
         return self._normalised(rows).contiguous(memory_format=self._memory_format)
@@ -270,21 +273,23 @@ class _CellWork:
                 self.kept_maps[sample_id] = explanation.saliency[i].cpu().numpy()
 
 
-@torch.inference_mode()
 def _fastest_format(model: Model, x: Tensor) -> torch.memory_format:
     """`channels_last`, if the model takes it and answers the same (a network that calls `view` does not).
 
     The passes are then cheaper, on a CPU by a tenth to a third, and equal but for rounding.
     """
     plain = torch.contiguous_format
+    answers = []
     try:
-        expected = model(x.contiguous(memory_format=plain))
-        model.to(memory_format=torch.channels_last)
-        answer = model(x.contiguous(memory_format=torch.channels_last))
+        for memory_format in (plain, torch.channels_last):
+            model.to(memory_format=memory_format)  # outside of inference mode, which would mark its weights for good
+            with torch.inference_mode():
+                answers.append(model(x.contiguous(memory_format=memory_format)))
     except Exception:  # the model's own faults show when it is measured
         return plain
     finally:
         model.to(memory_format=plain)
+    expected, answer = answers
     return torch.channels_last if torch.allclose(answer, expected, rtol=1e-4, atol=1e-5) else plain
 
 

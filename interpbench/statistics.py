@@ -12,18 +12,29 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Interval (low, high) of the mean of `values` [n], by BCa bootstrap (Efron, JASA 1987).
 
-    Fewer than two values have no interval: (nan, nan). Equal values give (v, v). Where BCa is undefined (no resample
+    Fewer than two values have no interval: (nan, nan). Resampling equal values says nothing: where all are 0 or all are
+    1, as hits and misses may be, the interval is the exact binomial one (Clopper and Pearson, Biometrika 1934); other
+    equal values give (v, v). Where BCa is undefined (no resample
     lies on one side of the mean) the percentile interval is returned.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.size < 2:
         return float("nan"), float("nan")
     if (values == values[0]).all():
-        return float(values[0]), float(values[0])
+        return _interval_of_equals(float(values[0]), values.size, confidence)
     interval = _scipy_interval(values, "BCa", seed, confidence, resamples)
     if not np.isfinite(interval).all():
         interval = _scipy_interval(values, "percentile", seed, confidence, resamples)
     return interval
+
+
+def _interval_of_equals(value: float, count: int, confidence: float) -> tuple[float, float]:
+    if value not in (0.0, 1.0):
+        return value, value
+    from scipy import stats
+
+    exact = stats.binomtest(int(value) * count, count).proportion_ci(confidence, method="exact")
+    return float(exact.low), float(exact.high)
 
 
 def _scipy_interval(

@@ -52,6 +52,13 @@ class Suite(BaseModel):
             raise ValueError("a whole number is expected")
         return value
 
+    @field_validator("models", "methods", "metrics", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError(f'a list is expected, such as ["{value}"]')
+        return value
+
     @property
     def hash(self) -> str:
         """The first 12 hexadecimal digits of the selection's sha256."""

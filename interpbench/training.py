@@ -21,6 +21,7 @@ from interpbench.weights import WeightsCard, load_state, save_weights, stored
 
 SMOOTHING = 0.05
 WEIGHT_DECAY = 0.05
+_BROKE_DOWN = "Training broke down: {}. Use a lower learning rate (--lr), or another --seed."
 SHIFT = 1 / 16  # of the image's side: the farthest that augmentation moves an image
 
 
@@ -94,6 +95,8 @@ def train(
         torch.manual_seed(seed)
         network = model(classes, size).to(device, memory_format=torch.channels_last)
         _fit(network, images, labels, dataset_train.card, recipe, tell)
+    if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
+        raise InterpBenchError(_BROKE_DOWN.format("the weights are no longer numbers"))
     # What is measured is what is saved: rounded, and in single precision again.
     state = stored(network.state_dict(), half=half)
     load_state(network, state, "just trained")
@@ -103,6 +106,7 @@ def train(
         "accuracy": f"{_accuracy(network, images, labels, dataset_train.card):.4f}",
         "tested_on": f"{len(labels)} images",
         "trained_on": f"{trained} images",
+        "unreadable": f"{len(dataset_train.ids) + len(dataset_test.ids) - trained - len(labels)} images",
     }
     card = _card(model, dataset_train.card, size, recipe, results)
     save_weights(output, state, card, half=half)
@@ -203,9 +207,7 @@ def _finite(loss: Tensor) -> float:
     """The loss as a number; raises InterpBenchError if it is none."""
     value = loss.item()
     if not math.isfinite(value):
-        raise InterpBenchError(
-            f"Training broke down: the loss is {value}. Use a lower learning rate (--lr), or another --seed."
-        )
+        raise InterpBenchError(_BROKE_DOWN.format(f"the loss is {value}"))
     return value
 
 

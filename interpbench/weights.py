@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import pickle
+import tempfile
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -82,6 +84,20 @@ def save_weights(path: Path, state_dict: Mapping[str, Tensor], card: WeightsCard
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+        raise WeightsError(f"Cannot write the weights {path}: {error.strerror}. Give another place.") from None
+
+
+def check_writable(path: Path) -> None:
+    """Makes sure that weights can be written to a path, before anybody spends time on making them.
+
+    Raises:
+        WeightsError: if they cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
         raise WeightsError(f"Cannot write the weights {path}: {error.strerror}. Give another place.") from None
 
 
@@ -172,7 +188,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsCard | None
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # torch warns of the files that it refuses just below
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(
             f"Weights {path} hold Python objects, or no pickle at all; nothing of them was loaded, as that could run "
@@ -182,6 +200,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"Weights {path} are no PyTorch file, or a damaged one ({type(error).__name__}). Fetch or make them again."
         ) from None
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):  # a training checkpoint
+        state = {name.removeprefix("module."): tensor for name, tensor in state["state_dict"].items()}
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise WeightsError(
             f"Weights {path} are not a mapping of names to tensors. "

@@ -288,7 +288,9 @@ def test_train_writes_weights_that_run_uses(tmp_path: Path) -> None:
     done = interpbench("train", *arguments, "--epochs", "1", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "accuracy" in done.stdout
+    assert "trained on 40 images" in done.stdout
     assert "exists" in refused("train", *arguments)
+    assert "Cannot write the weights" in refused("train", *arguments[:-1], str(TINY / "weights.safetensors"))
     done = interpbench(
         "run", "--dataset", "tiny", "--model", "resnet18", "--weights", str(weights), "--plugin", str(TINY),
         "--images", "4", "--method", "gradcam", "--metric", "all", "--output", str(tmp_path / "run"),

@@ -41,7 +41,7 @@ def test_a_row_summarises_its_images() -> None:
     scores = tables.scores[(tables.scores["metric"] == "deletion") & (tables.scores["method"] == "sobel")]
     assert row["n"] == 24
     assert row["mean"] == pytest.approx(scores["value"].mean())
-    seed = derive(tables.seed, "planted", "resnet18", "deletion", "sobel")
+    seed = derive(tables.seed, "planted", "resnet18", "deletion")
     assert (row["low"], row["high"]) == bootstrap_interval(scores["value"].to_numpy(), seed=seed)
     assert row["tied"] == 0.25
     assert (row["accuracy"], row["weights"], row["status"], row["reason"]) == (0.975, "shipped", "ok", "")

@@ -79,9 +79,18 @@ def test_without_weights_the_error_says_what_to_do(little: Configured) -> None:
     with pytest.raises(WeightsError) as error:
         load_model(little, FRUIT)
     assert str(error.value) == (
-        "There are no weights for model 'little' on data set 'fruit'. Pass --weights FILE, train them with "
-        "`python -m interpbench train --model little --dataset fruit`, or ask for untrained ones with --weights random."
+        "There are no weights for model 'little' on data set 'fruit'. Pass --weights FILE, train some on that data "
+        "set with `python -m interpbench train --model little --dataset ...`, or ask for untrained ones with "
+        "--weights random."
     )
+
+
+def test_weights_that_are_not_numbers_are_refused(little: Configured, tmp_path: Path) -> None:
+    state = load_model(little, FRUIT, weights="random").network.state_dict()
+    broken = {name: torch.full_like(tensor, torch.nan) for name, tensor in state.items()}
+    torch.save(broken, tmp_path / "broken.pth")
+    with pytest.raises(WeightsError, match=f"NaN or infinite numbers in '{next(iter(broken))}'"):
+        load_model(little, FRUIT, weights=str(tmp_path / "broken.pth"))
 
 
 def test_random_weights_are_given_when_asked_for_and_say_so(little: Configured) -> None:

@@ -67,6 +67,7 @@ BROKEN = {
     "constant": "constant map for each of the 8 images",
     "wrong-shape": r"\[8, 3, 16, 16\]; expected a tensor \[8,16,16\]",
     "list": "returned list",
+    "exits": "SystemExit: 3",
     "sneaky": "changed the model's weights behind its back",
 }
 
@@ -114,7 +115,9 @@ def test_a_model_that_fails_fails_its_own_cells(tmp_path: Path) -> None:
 
 
 def test_a_model_that_flattens_with_view_runs_too(tmp_path: Path) -> None:
-    finished = run(tmp_path / "run", model="viewing")
+    finished = run(tmp_path / "run", model="viewing", method=["gradient", "saliency", "guided-backprop", "random"])
+    assert finished.failed["method"].tolist() == ["guided-backprop"]  # which needs ReLUs
+    finished = run(tmp_path / "other", model="viewing")
     assert len(finished.failed) == 0
     assert finished.tables.models["tiny", "viewing"]["accuracy"] == 1
 
@@ -172,6 +175,29 @@ def test_unreadable_images_are_skipped_counted_and_named(tmp_path: Path) -> None
     assert sorted(model["skipped"]) == sorted(finished.info["skipped"]) == ["tiny-000", "tiny-001"]
     assert model["accuracy_images"] == 6
     assert set(finished.leaderboard["n"]) == {6}
+
+
+def test_all_models_are_all_that_have_weights(tmp_path: Path) -> None:
+    finished = interpbench.run(
+        model="all",
+        method="center",
+        metric="pointing-game",
+        images=10,
+        device="cpu",
+        output=tmp_path / "run",
+        plots=False,
+    )
+    assert set(finished.scores["model"]) == {"alexnet", "resnet18", "vgg11"}
+    assert any("'vgg16'" in notice for notice in finished.info["notices"])
+    assert finished.info["plugins"]["model resnet18"]["parameters"] == {"width": 10}
+    assert finished.info["suite"]["changed"] is True
+    assert len(repr(finished)) < 200
+
+
+def test_equal_maps_have_equal_intervals(tmp_path: Path) -> None:
+    finished = run(tmp_path / "run", method=["slow:seconds=0", "slow:seconds=0.001"], metric="deletion")
+    rows = finished.leaderboard[["mean", "low", "high"]].drop_duplicates()
+    assert len(rows) == 1
 
 
 def test_two_settings_of_one_method_are_two_rows(tmp_path: Path) -> None:

@@ -33,6 +33,13 @@ def test_equal_values_have_an_interval_of_no_width() -> None:
     assert bootstrap_interval(np.full(24, 0.3), seed=0) == (0.3, 0.3)
 
 
+def test_all_hits_and_all_misses_have_the_exact_binomial_interval() -> None:
+    low, high = bootstrap_interval(np.ones(6), seed=0)
+    assert high == 1
+    assert low**6 == pytest.approx(0.025)  # six hits in a row, were it the true rate
+    assert bootstrap_interval(np.zeros(6), seed=0) == pytest.approx((0, 1 - low))
+
+
 def test_where_bca_is_undefined_the_percentile_interval_is_given() -> None:
     values = np.zeros(2000)
     values[0] = 1e-300  # its square underflows, and with it BCa's acceleration

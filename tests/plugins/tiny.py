@@ -51,10 +51,12 @@ class Viewing(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        nn.init.dirac_(self.convolution.weight)
         self.pool = nn.AvgPool2d(8)
 
     def forward(self, x: Tensor) -> Tensor:
-        return 4 * self.pool(x).view(len(x), 3, 4).sum(1)
+        return 4 * self.pool(self.convolution(x)).view(len(x), 3, 4).sum(1)
 
 
 @register_model("viewing")
@@ -116,6 +118,12 @@ def raises(model: Model, x: Tensor, target: Tensor) -> Tensor:
     if os.environ.get("TINY_MENDED"):
         return x.mean(1)
     raise RuntimeError("this method is [red]broken[/]")
+
+
+@method("exits")
+def exits(model: Model, x: Tensor, target: Tensor) -> Tensor:
+    """Wants to end the program."""
+    raise SystemExit(3)
 
 
 @method("nan")

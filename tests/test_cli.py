@@ -131,7 +131,15 @@ def test_a_run_killed_with_sigkill_resumes_to_the_same_bytes(tmp_path: Path, cel
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     arguments = command("run", *QUICK, "--method", "center,slow:seconds=60", "--output", str(tmp_path / "run"))
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        arguments,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts its background jobs with Ctrl-C ignored, and these tests may be such a job.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("run/cells/*center*/cell.json")):
         assert process.poll() is None

@@ -83,13 +83,8 @@ def shipped_weights(choice: Configured, dataset: str) -> Path:
 
 def shipped_card(choice: Configured, data: DatasetCard) -> WeightsCard | None:
     """The card of the weights that a model's plugin ships for a data set, if there are any with these parameters."""
-    path = shipped_weights(choice, data.name)
-    if not path.is_file():
-        return None
-    _, card = read_weights(path)
-    if card is None or card.data_revision != data.revision or not _agrees(choice, card):
-        return None
-    return card
+    found = _shipped(choice, data)
+    return found.card if found is not None else None
 
 
 def with_parameters(choice: Configured, card: WeightsCard) -> Configured:
@@ -106,9 +101,9 @@ def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weight
         state, card = read_weights(path)
         pretrained = choice.plugin.pretrained if card is None and data.imagenet else None
         return _Weights(path.name, state, card, sha256(path), pretrained)
-    if shipped_card(choice, data) is not None:
-        path = shipped_weights(choice, data.name)
-        return _Weights(path.name, *read_weights(path), sha256(path))
+    shipped = _shipped(choice, data)
+    if shipped is not None:
+        return shipped
     if data.imagenet and choice.plugin.pretrained is not None:
         return _download(choice)
     raise NoWeightsError(
@@ -116,6 +111,17 @@ def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weight
         f"on that data set with `python -m interpbench train --model {choice.label} --dataset ...`, or ask for "
         "untrained ones with --weights random."
     )
+
+
+def _shipped(choice: Configured, data: DatasetCard) -> _Weights | None:
+    """The weights beside the plugin, if they are of this revision of the data and of these parameters."""
+    path = shipped_weights(choice, data.name)
+    if not path.is_file():
+        return None
+    state, card = read_weights(path)
+    if card is None or card.data_revision != data.revision or not _agrees(choice, card):
+        return None
+    return _Weights(path.name, state, card, sha256(path))
 
 
 def _download(choice: Configured) -> _Weights:

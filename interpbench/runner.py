@@ -54,11 +54,11 @@ def _run_model(plan: Plan, label: str, todo: list[Cell], progress: Progress) -> 
         for cell in todo:
             method = plan.methods[cell.method]
             yield CellResult(cell, method.parameters_json, method.plugin.source_hash, "failed", reason)
-        return
-    yield measured
-    for cell in todo:
-        yield run.cell(cell)
-    run.model.to("cpu")
+    else:
+        yield measured
+        for cell in todo:
+            yield run.cell(cell)
+    run.model.to("cpu")  # the next model needs the room
 
 
 class ModelRun:

@@ -1,0 +1,1 @@
+"""The commands of `python -m interpbench`, a file each; `cli` puts them together."""

@@ -1,0 +1,96 @@
+"""`run` and `report`: compare methods, and show what a run found."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interpbench.commands.shared import Interrupted, Names, Plugins, open_console, plain
+from interpbench.errors import ParameterError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from interpbench.api import Run
+
+
+def run(
+    suite: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="What to run; `quick` by default.")] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="D", help="Data set, e.g. imagefolder:root=DIR.")] = None,
+    model: Annotated[Names, typer.Option(metavar="M", help="Models; repeatable, commas, or `all`.")] = None,
+    method: Annotated[Names, typer.Option(metavar="M", help="Methods, e.g. occlusion:window=16,stride=8.")] = None,
+    metric: Annotated[Names, typer.Option(metavar="M", help="Metrics, e.g. deletion:baseline=black.")] = None,
+    images: Annotated[int | None, typer.Option(metavar="N", help="How many images, class-balanced.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="S", help="Steps of every curve; by default the width.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="T", help="Class to explain: `predicted` (default) or `label`.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of every random choice.")] = None,
+    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="P", help="Of the scores' forward passes: fp32, bf16, fp16 or auto.")
+    ] = "fp32",
+    batch_size: Annotated[str, typer.Option(metavar="N|auto", help="Images a forward pass.")] = "auto",
+    data_root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")] = False,
+    weights: Annotated[
+        Names, typer.Option(metavar="W", help="FILE or `random`; MODEL=FILE where there are several models.")
+    ] = None,
+    plugin: Plugins = None,
+    output: Annotated[Path | None, typer.Option(metavar="DIR", help="results/runs/<suite>-<time> by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --output.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --output.")] = False,
+) -> None:
+    """Explain images with each method, score the maps, write tables and plots."""
+    from interpbench import api
+    from interpbench.progress import ProgressBar
+
+    console = open_console()
+    try:
+        with ProgressBar(console) as progress:
+            finished = api.run(
+                suite, dataset=dataset, model=model, method=method, metric=metric, images=images, steps=steps,
+                target=target, seed=seed, device=device, precision=precision, batch_size=_batch_size(batch_size),
+                data_root=data_root, download=download, weights=weights, plugin=plugin, output=output, resume=resume,
+                overwrite=overwrite, listener=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Interrupted. The cells that are finished are on disk: continue with the same command, "
+            f"--output {progress.folder or 'DIR'} and --resume."
+        ) from None
+    _show(finished, console)
+    raise typer.Exit(1 if len(finished.failed) else 0)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+) -> None:
+    """Show a finished run's tables again and redraw its plots; needs neither torch nor the plugins."""
+    from interpbench import api
+
+    found = api.load_run(run)
+    api.redraw(found)
+    _show(found, open_console())
+
+
+def _show(finished: "Run", console: "Console") -> None:
+    from interpbench.report import print_report
+
+    print_report(finished.tables, finished.leaderboard, console)
+    for notice in finished.info.get("notices", []):
+        console.print("Note:", plain(notice))
+    for left in finished.info.get("left_behind", []):
+        what = ", ".join(left["what"][:3])
+        console.print(plain(f"Note: {left['method']} left behind on {left['model']}: {what}; it was undone."))
+    for why in list(finished.info.get("skipped", {}).values())[:5]:
+        console.print(plain(f"Note: skipped an image that cannot be read: {why}"))
+    console.print(plain(f"Tables and plots: {finished.folder}"))
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) == 0:
+        raise ParameterError(f"--batch-size {text!r}: expected a positive number or `auto`.")
+    return int(text)

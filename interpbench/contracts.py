@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from interpbench.errors import MethodError
+from interpbench.layers import find_layer
 
 Triple = tuple[float, float, float]
 
@@ -145,7 +146,7 @@ class Model(nn.Module):
         return self.layer(self.card.target_layer)
 
     def layer(self, name: str | None) -> nn.Module:
-        """The submodule with that dotted name.
+        """The submodule with that dotted name; a negative number in it counts from the last child.
 
         Raises:
             MethodError: if there is none.
@@ -156,7 +157,7 @@ class Model(nn.Module):
                 "give its plugin `target_layer=`, or the method a layer."
             )
         try:
-            return self.network.get_submodule(name)
+            return find_layer(self.network, name)
         except AttributeError:
             layers = [n for n, _ in self.network.named_modules() if n]
             raise MethodError(f"Model {self.card.name!r} has no layer {name!r}. It has: {', '.join(layers)}.") from None

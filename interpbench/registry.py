@@ -107,7 +107,7 @@ def method(
     `torch.Generator` an image, so that chance does not depend on the batch.
 
     Args:
-        name: what users type; lower case letters, digits and dashes.
+        name: what users type; lower case letters, digits, dashes and underscores.
         reference: authors, year and place of the paper.
         licence: of the method's code, where it is not the package's own.
         gradients: False if the method is black box, that is only calls the model forwards.
@@ -186,8 +186,10 @@ def _register(
 
     def decorate(function: Function) -> Function:
         origin, source_hash = _origin(function)
-        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
-            raise PluginError(f"{origin}: {name!r} is no plugin name: use lower case letters, digits and dashes.")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+            raise PluginError(
+                f"{origin}: {name!r} is no plugin name: use lower case letters, digits, dashes and underscores."
+            )
         parameters, takes = _parameters(record, name, function, origin)
         plugin = record(
             name, function, parameters, inspect.getdoc(function) or "", reference, licence, origin, source_hash,

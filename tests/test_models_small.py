@@ -6,9 +6,14 @@ import torch
 from torchvision import models
 
 from interpbench.discovery import bundled_folder, discover
+from interpbench.errors import PluginError
+from interpbench.layers import find_layer
+from interpbench.plugin import blaming
 from interpbench.weights import load_state, read_weights
 
 NAMES = ("alexnet", "resnet18", "vgg11", "vgg16")
+MOBILENETS = ("mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small")
+TRANSFORMERS = ("vit_b_16", "vit_small")
 REGISTRY = discover()
 
 
@@ -19,7 +24,7 @@ def build(name, size, width=None, classes=10):
 
 def map_size(network, layer, size):
     shapes = []
-    network.get_submodule(layer).register_forward_hook(lambda _, __, output: shapes.append(tuple(output.shape)))
+    find_layer(network, layer).register_forward_hook(lambda _, __, output: shapes.append(tuple(output.shape)))
     with torch.inference_mode():
         logits = network(torch.zeros(2, 3, size, size))
     return logits.shape, shapes[0]
@@ -35,7 +40,54 @@ def test_small_variants(name, size, width):
     assert shape[2] == shape[3] == (8 if name == "alexnet" else size // 8)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MOBILENETS)
+@pytest.mark.parametrize(("size", "side"), [(32, 4), (64, 8), (224, 7)])
+def test_small_mobilenets_end_in_an_eighth_of_the_images_side(name, size, side):
+    logits, shape = map_size(build(name, size, 0.25), REGISTRY.get("model", name).target_layer, size)
+    assert logits == (2, 10)
+    assert shape[2:] == (side, side)
+
+
+@pytest.mark.parametrize("name", MOBILENETS)
+def test_small_mobilenets_have_torchvisions_names_and_shapes(name):
+    with torch.device("meta"):
+        shapes = [{k: t.shape for k, t in build(name, size).state_dict().items()} for size in (32, 64, 224)]
+    assert shapes[0] == shapes[1] == shapes[2]
+
+
+@pytest.mark.parametrize(("size", "tokens"), [(32, 65), (64, 65), (224, 197)])
+def test_small_transformer(size, tokens):
+    network = REGISTRY.configure("model", "vit_small", {"width": 128, "depth": 2})(10, size).eval()
+    logits, shape = map_size(network, REGISTRY.get("model", "vit_small").target_layer, size)
+    assert logits == (2, 10)
+    assert shape == (2, tokens, 128)
+    assert [block.num_heads for block in network.encoder.layers] == [2, 2]
+    assert network(torch.randn(2, 3, size, size)).std() > 0  # torchvision's own head is zero
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_a_transformers_target_layer_is_in_its_last_block(name):
+    with torch.device("meta"):
+        network = build(name, 64)
+    last = list(network.encoder.layers.children())[-1]
+    assert find_layer(network, REGISTRY.get("model", name).target_layer) is last.ln_1
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "values", "message"),
+    [
+        ("vit_b_16", 40, {}, "images of 40 pixels cannot be cut into patches of 16"),
+        ("vit_small", 30, {}, "images of 30 pixels cannot be cut into patches of 4"),
+        ("vit_small", 32, {"width": 200}, "width=200 cannot be shared among 3 heads: give a multiple of 64"),
+    ],
+)
+def test_transformers_refuse_what_they_cannot_cut(name, size, values, message):
+    choice = REGISTRY.configure("model", name, values)
+    with pytest.raises(PluginError, match=message), blaming(choice):
+        choice(10, size)
+
+
+@pytest.mark.parametrize("name", [*NAMES, *MOBILENETS, "vit_b_16"])
 def test_at_224_it_is_torchvisions(name):
     with torch.device("meta"):
         network = build(name, 224, classes=1000)

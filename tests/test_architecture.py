@@ -31,6 +31,7 @@ ORDER = [
     "plugin",
     "registry",
     "__init__",
+    "layers",
     "contracts",
     "seeding",
     "protocol",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from interpbench.errors import DataError, UnreadableImageError
     from interpbench.images import read_image
+    from interpbench.layers import as_maps
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ _HOMES = {
     "DataError": "errors",
     "UnreadableImageError": "errors",
     "read_image": "images",
+    "as_maps": "layers",
 }
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "Run",
     "Sample",
     "UnreadableImageError",
+    "as_maps",
     "baseline",
     "dataset",
     "load_run",

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from interpbench.attribution import Maps, attribute
 from interpbench.contracts import Model
 from interpbench.discovery import discover
+from interpbench.errors import MethodError
 from interpbench.guard import Guard
 from interpbench.perturb import BatchSize
 from interpbench.plugin import Configured
@@ -37,7 +38,7 @@ def small_model(name: str, size: int, batch_size: int = 16) -> Model:
     if name.startswith("mobilenet"):
         calibrate(network, size)
     model = wrap(network, size, CLASSES, batch_size, choice.plugin.target_layer)
-    assert any(getattr(m, "inplace", False) for m in model.modules())
+    assert any(getattr(m, "inplace", False) for m in model.modules()) or name not in CONVOLUTIONAL
     return model
 
 
@@ -191,6 +192,36 @@ def test_gradcam_takes_another_layer_and_names_the_layers_if_there_is_none() -> 
     assert not torch.equal(map_of("gradcam", model, images(32), layer="layer2"), map_of("gradcam", model, images(32)))
     with pytest.raises(Exception, match=r"no layer 'layer9'.*layer4"):
         map_of("gradcam", model, images(32), layer="layer9")
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_gradcam_of_a_transformer_equals_loops_over_its_tokens(size: int) -> None:
+    model, x = small_model("vit_small", size), images(size)
+    network, side = model.network, 8
+    actual = REGISTRY.configure("method", "gradcam")(model, x, TARGET)
+    blocks = list(network.encoder.layers)
+    tokens = torch.cat([network.class_token.expand(BATCH, -1, -1), network._process_input(x)], 1)
+    tokens = tokens + network.encoder.pos_embedding
+    for block in blocks[:-1]:
+        tokens = block(tokens)
+    normed = blocks[-1].ln_1(tokens).detach().requires_grad_()
+    attended = blocks[-1].self_attention(normed, normed, normed)[0] + tokens
+    last = attended + blocks[-1].mlp(blocks[-1].ln_2(attended))
+    logits = network.heads(network.encoder.ln(last)[:, 0])
+    (gradient,) = torch.autograd.grad(logits[range(BATCH), TARGET].sum(), normed)
+    expected = torch.zeros(BATCH, side, side)
+    for i in range(BATCH):
+        weight = gradient[i, 1:].mean(0)
+        for row in range(side):
+            for column in range(side):
+                expected[i, row, column] = torch.relu(weight @ normed[i, 1 + side * row + column])
+    close(actual, expected)
+
+
+def test_gradcam_refuses_a_layer_that_gives_no_maps() -> None:
+    model = small_model("resnet18", 32)
+    with pytest.raises(MethodError, match=r"the layer gives a tensor \[3, 10\]; expected maps \[B,C,h,w\]"):
+        map_of("gradcam", model, images(32), layer="fc")
 
 
 def test_occlusion_of_a_linear_model_is_the_mean_contribution_of_the_windows_over_a_position() -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Sample,
     )
     from interpbench.errors import DataError, UnreadableImageError
+    from interpbench.folders import ImageFolder, class_folders
     from interpbench.images import read_image
     from interpbench.layers import as_maps
 
@@ -42,6 +43,8 @@ _HOMES = {
     "baseline": "baselines",
     "DataError": "errors",
     "UnreadableImageError": "errors",
+    "ImageFolder": "folders",
+    "class_folders": "folders",
     "read_image": "images",
     "as_maps": "layers",
 }
@@ -52,6 +55,7 @@ __all__ = [
     "Dataset",
     "DatasetCard",
     "Explanation",
+    "ImageFolder",
     "Model",
     "ModelCard",
     "Perturbation",
@@ -60,6 +64,7 @@ __all__ = [
     "UnreadableImageError",
     "as_maps",
     "baseline",
+    "class_folders",
     "dataset",
     "load_run",
     "method",

@@ -28,6 +28,14 @@ class SuiteError(InterpBenchError):
     """A suite file with a wrong key, type or value; the message names the key."""
 
 
+class RecipeError(InterpBenchError):
+    """A recipe for training with a wrong key, type or value; the message names the key."""
+
+
+class TrainingError(InterpBenchError):
+    """A training that broke down, or that cannot be continued; the message says what to change."""
+
+
 class DataError(InterpBenchError):
     """A data folder or sample that is missing, empty or not what it should be."""
 

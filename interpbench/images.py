@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,6 +14,18 @@ from torch import Tensor
 from interpbench.contracts import Dataset, ModelCard, Sample
 from interpbench.errors import DataError, UnreadableImageError
 from interpbench.seeding import shuffled
+
+
+class InputSize(Protocol):
+    """How large an image becomes: what a `ModelCard` says of it."""
+
+    @property
+    def size(self) -> int:
+        """Side in pixels of the square input."""
+
+    @property
+    def resize(self) -> int:
+        """Length that the shorter side is brought to before the central crop of `size`."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +116,7 @@ def read_image(path: Path, name: str) -> np.ndarray:
         raise UnreadableImageError(f"{name}: {error}") from error
 
 
-def fit(image: np.ndarray, card: ModelCard) -> np.ndarray:
+def fit(image: np.ndarray, card: InputSize) -> np.ndarray:
     """uint8 [H,W,3] -> uint8 [size,size,3]: the shorter side to `card.resize` (bilinear, antialiased), central crop.
 
     The same as the transforms that come with torchvision's weights.
@@ -111,7 +124,7 @@ def fit(image: np.ndarray, card: ModelCard) -> np.ndarray:
     return _crop(_resize(Image.fromarray(image), card, Image.Resampling.BILINEAR), card)
 
 
-def fit_mask(sample: Sample, card: ModelCard) -> np.ndarray:
+def fit_mask(sample: Sample, card: InputSize) -> np.ndarray:
     """The sample's mask, bool [size,size], brought to the model's input as its image is, by nearest neighbour.
 
     Raises:
@@ -123,7 +136,7 @@ def fit_mask(sample: Sample, card: ModelCard) -> np.ndarray:
     return _crop(_resize(mask, card, Image.Resampling.NEAREST), card).astype(bool)
 
 
-def _resize(image: Image.Image, card: ModelCard, resample: Image.Resampling) -> Image.Image:
+def _resize(image: Image.Image, card: InputSize, resample: Image.Resampling) -> Image.Image:
     width, height = image.size
     shorter, longer = sorted((width, height))
     if shorter == card.resize:
@@ -133,6 +146,6 @@ def _resize(image: Image.Image, card: ModelCard, resample: Image.Resampling) -> 
     return image.resize(size, resample)
 
 
-def _crop(image: Image.Image, card: ModelCard) -> np.ndarray:
+def _crop(image: Image.Image, card: InputSize) -> np.ndarray:
     left, top = (round((side - card.size) / 2) for side in image.size)
     return np.asarray(image.crop((left, top, left + card.size, top + card.size)))

@@ -5,21 +5,22 @@ Flags win over the suite file, the suite file over the defaults written here.
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError, field_validator
+from pydantic import NonNegativeInt, PositiveInt, field_validator
 
-from interpbench.errors import SuiteError, unknown_name
+from interpbench import settings
+from interpbench.errors import SuiteError
 from interpbench.protocol import Target
+from interpbench.settings import Settings
 
 FOLDER = Path(__file__).parent / "suites"
 DEFAULT = "quick"
 
 
-class Suite(BaseModel):
+class Suite(Settings):
     """What a suite file may say. Plugins are written as on the command line: `occlusion:window=16,stride=8`.
 
     Attributes:
@@ -30,8 +31,6 @@ class Suite(BaseModel):
         target: explain the class that the model predicts, or the true label.
         seed: of every random choice.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
     name: str
     version: PositiveInt = 1
@@ -70,12 +69,13 @@ class Suite(BaseModel):
         Raises:
             SuiteError: if a value is not valid; the message names the key.
         """
-        return _validate({**self.model_dump(), **{k: v for k, v in values.items() if v is not None}}, "settings")
+        given = {key: value for key, value in values.items() if value is not None}
+        return settings.validate(Suite, self.model_dump() | given, "settings", SuiteError)
 
 
 def suite_names() -> list[str]:
     """The bundled suites."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return settings.names(FOLDER)
 
 
 def load_suite(name: str) -> Suite:
@@ -85,26 +85,4 @@ def load_suite(name: str) -> Suite:
         UnknownNameError: if no bundled suite has that name.
         SuiteError: if the file is missing or not valid; the message names the key.
     """
-    path = Path(name)
-    if path.suffix != ".toml":
-        if name not in suite_names():
-            raise unknown_name("suite", name, suite_names())
-        path = FOLDER / f"{name}.toml"
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SuiteError(f"Suite file {name!r} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SuiteError(f"Suite file {name!r} is no valid TOML: {error}.") from error
-    return _validate(values, f"suite file {name!r}")
-
-
-def _validate(values: Mapping[str, Any], where: str) -> Suite:
-    try:
-        return Suite.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            raise SuiteError(f"In {where}: {unknown_name('key', key, Suite.model_fields)}") from None
-        raise SuiteError(f"In {where}: key {key!r}: {problem['msg']} (got {problem['input']!r}).") from None
+    return settings.load(Suite, "suite", name, FOLDER, SuiteError)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import interpbench
-from interpbench.discovery import bundled_folder
+from interpbench.discovery import bundled_folder, discover
+from interpbench.plugin import KINDS
 
 PACKAGE = Path(interpbench.__file__).parent
 
@@ -41,9 +42,11 @@ ORDER = [
     "discovery",
     "weights",
     "images",
+    "folders",
     "devices",
     "modelling",
     "cells",
+    "settings",
     "suite",
     "plan",
     "attribution",
@@ -57,7 +60,16 @@ ORDER = [
     "plot_maps",
     "plots",
     "report",
+    "plot_training",
+    "training.recipe",
+    "training.augment",
+    "training.data",
+    "training.optimise",
+    "training.loop",
+    "training.checkpoint",
     "training",
+    "training.find_lr",
+    "training.progress",
     "provenance",
     "api",
     "progress",
@@ -132,15 +144,9 @@ def test_plugins_import_only_the_top_of_the_package(path: Path) -> None:
 
 
 def plugin_names() -> set[str]:
-    """What the bundled plugins are called, from their decorators."""
-    return {
-        decorator.args[0].value
-        for path in PLUGINS
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.FunctionDef)
-        for decorator in node.decorator_list
-        if isinstance(decorator, ast.Call) and decorator.args and isinstance(decorator.args[0], ast.Constant)
-    }
+    """What the bundled plugins are called."""
+    registry = discover()
+    return {name for kind in KINDS for name in registry.names(kind)}
 
 
 def strings(module: str) -> set[str]:

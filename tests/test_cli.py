@@ -288,21 +288,3 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path: Path) -> None:
     assert "--resume" in message
     (tmp_path / "run" / ".scores.csv.partial").unlink()
     assert interpbench("run", *QUICK, "--method", "center,random", *output, "--resume").returncode == 0
-
-
-def test_train_writes_weights_that_run_uses(tmp_path: Path) -> None:
-    weights = tmp_path / "tiny.safetensors"
-    arguments = ["--plugin", str(TINY), "--model", "resnet18:width=4", "--dataset", "tiny", "--output", str(weights)]
-    done = interpbench("train", *arguments, "--epochs", "1", "--device", "cpu")
-    assert done.returncode == 0, done.stderr
-    assert "accuracy" in done.stdout
-    assert "trained on 40 images" in done.stdout
-    assert "exists" in refused("train", *arguments)
-    assert "Cannot write the weights" in refused("train", *arguments[:-1], str(TINY / "weights.safetensors"))
-    done = interpbench(
-        "run", "--dataset", "tiny", "--model", "resnet18", "--weights", str(weights), "--plugin", str(TINY),
-        "--images", "4", "--method", "gradcam", "--metric", "all", "--output", str(tmp_path / "run"),
-    )  # fmt: skip
-    assert "half-broken" in done.stdout  # `all` metrics include the one that fails
-    assert done.returncode == 1
-    assert "RANDOM" not in done.stdout

@@ -1,9 +1,11 @@
-"""`list` and `show`: what plugins and suites there are."""
+"""`list` and `show`: what plugins, suites and recipes there are."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interpbench import settings
 from interpbench.commands.shared import Plugins, open_console, open_registry, plain
 from interpbench.errors import unknown_name
 from interpbench.plugin import KINDS, REQUIRED, Kind, Plugin
@@ -12,21 +14,25 @@ from interpbench.registry import Registry
 if TYPE_CHECKING:
     from rich.console import Console
 
+PACKAGE = Path(__file__).parent.parent
+SETTINGS = {"suites": PACKAGE / "suites", "recipes": PACKAGE / "recipes"}
+
 
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="methods, models, datasets, metrics, suites.")
+        str | None, typer.Argument(metavar="[KIND]", help="methods, models, datasets, metrics, suites, recipes.")
     ] = None,
     plugin: Plugins = None,
 ) -> None:
     """List what there is."""
     from rich.table import Table
 
-    kinds = [f"{k}s" for k in KINDS]
-    if kind is not None and kind.removesuffix("s") + "s" not in [*kinds, "suites"]:
-        raise unknown_name("kind", kind, [*kinds, "suites"])
-    wanted = [kind.removesuffix("s") + "s"] if kind else [*kinds, "suites"]
-    registry = open_registry(plugin) if wanted != ["suites"] else Registry()
+    plugins = [f"{k}s" for k in KINDS]
+    kinds = [*plugins, *SETTINGS]
+    wanted = [kind.removesuffix("s") + "s"] if kind else kinds
+    if wanted[0] not in kinds:
+        raise unknown_name("kind", str(kind), kinds)
+    registry = open_registry(plugin) if wanted[0] in plugins else Registry()
     console = open_console()
     for name in wanted:
         table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False)
@@ -37,23 +43,22 @@ def list_(
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin or suite.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin, suite or recipe.")],
     plugin: Plugins = None,
 ) -> None:
-    """Show a plugin's documentation, parameters, reference and origin, or a suite's content."""
-    from interpbench.suite import FOLDER, suite_names
-
+    """Show a plugin's documentation, parameters, reference and origin, or the content of a suite or recipe."""
     registry = open_registry(plugin)
     found = [registry.get(kind, name) for kind in KINDS if name in registry.names(kind)]
-    suites = [name] if name in suite_names() else []
-    if not found and not suites:
-        raise unknown_name("name", name, [n for kind in KINDS for n in registry.names(kind)] + suite_names())
+    files = [what for what, folder in SETTINGS.items() if name in settings.names(folder)]
+    if not found and not files:
+        known = [n for kind in KINDS for n in registry.names(kind)]
+        raise unknown_name("name", name, [*known, *(n for f in SETTINGS.values() for n in settings.names(f))])
     console = open_console()
     for item in found:
         _show_plugin(item, console)
-    for suite in suites:
-        console.print(f"[bold]suite {suite}[/]\n")
-        console.print(plain((FOLDER / f"{suite}.toml").read_text(encoding="utf-8")))
+    for what in files:
+        console.print(f"[bold]{what.removesuffix('s')} {name}[/]\n")
+        console.print(plain((SETTINGS[what] / f"{name}.toml").read_text(encoding="utf-8")))
 
 
 def _show_plugin(plugin: Plugin, console: "Console") -> None:
@@ -77,9 +82,8 @@ def _show_plugin(plugin: Plugin, console: "Console") -> None:
 
 
 def _items(name: str, registry: Registry) -> list[tuple[str, str]]:
-    from interpbench.suite import load_suite, suite_names
-
-    if name == "suites":
-        return [(s, load_suite(s).description) for s in suite_names()]
+    if name in SETTINGS:
+        folder = SETTINGS[name]
+        return [(item, settings.describe(folder / f"{item}.toml")) for item in settings.names(folder)]
     kind: Kind = next(k for k in KINDS if name == f"{k}s")
     return [(p.name, p.summary) for p in registry.plugins(kind)]

@@ -1,4 +1,4 @@
-"""`train`: weights from a data set."""
+"""`train`: weights from a data set, and the search for a learning rate."""
 
 import json
 from pathlib import Path
@@ -6,78 +6,150 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interpbench.commands.shared import Plugins, open_console, open_registry, plain
-from interpbench.errors import ParameterError, unknown_name
-from interpbench.plugin import Configured
+from interpbench.commands.shared import Interrupted, Plugins, open_console, open_registry, plain
+from interpbench.errors import ParameterError, RecipeError
+from interpbench.plugin import Configured, parse_specs
+from interpbench.registry import Registry
 
 if TYPE_CHECKING:
-    from interpbench.contracts import DatasetCard
+    from interpbench.contracts import Dataset, DatasetCard
+    from interpbench.training.recipe import Recipe
 
 
 def train(
     model: Annotated[str, typer.Option(metavar="M", help="Architecture, e.g. resnet18:width=16.")],
     dataset: Annotated[str, typer.Option(metavar="D", help="Data set with a train and a test split.")] = "planted",
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="<dataset>-<model>.safetensors.")] = None,
-    epochs: Annotated[int | None, typer.Option(metavar="N", min=1)] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", min=1)] = None,
-    lr: Annotated[float | None, typer.Option(metavar="R", help="The highest learning rate.")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
-    precision: Annotated[str | None, typer.Option(metavar="P", help="Of the forward passes: fp32 or bf16.")] = None,
-    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     data_root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")] = False,
-    plugin: Plugins = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Settings as TOML; see `list recipes`.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N")] = None,
+    lr: Annotated[float | None, typer.Option(metavar="R", help="The highest learning rate.")] = None,
+    size: Annotated[int | None, typer.Option(metavar="S", help="Resize and crop images to this side.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of every random choice.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(metavar="P", help="Of the forward passes: fp32, bf16 or fp16.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    output: Annotated[
+        Path | None, typer.Option("--output", "--out", metavar="FILE", help="<dataset>-<model>.safetensors.")
+    ] = None,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Train nothing: search for a learning rate and plot the search.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished training of --output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --output.")] = False,
+    plugin: Plugins = None,
 ) -> None:
     """Train a model on a data set's train split; write its weights with a card that states its test accuracy.
 
-    Where weights are shipped, as for planted, what is left out is as it was for them: the command repeats their making.
+    Where weights are shipped, what is left out is as it was for them: the command repeats their making.
     """
     from interpbench.devices import resolve_device
-    from interpbench.plan import configure_dataset
-    from interpbench.plugin import parse_specs
-    from interpbench.training import bar
-    from interpbench.training import train as train_model
     from interpbench.weights import check_writable
 
     registry = open_registry(plugin)
-    [(name, values), *more] = parse_specs([model]) or [("", {})]
-    if more:
-        raise ParameterError(f"Train one model at a time, not {model!r}.")
-    choice = registry.configure("model", name, values)
-    flags: dict[str, Any] = {}
-    if data_root is not None:
-        flags["root"] = data_root
-    if download:
-        flags["download"] = True
-    splits = [configure_dataset(registry, dataset, {**flags, "split": split})() for split in ("train", "test")]
+    choice = _choose_model(registry, model)
+    splits = _splits(registry, dataset, {"root": data_root, "download": download or None})
+    choice, settings = _settings(choice, splits[0].card, recipe)
+    settings = settings.changed(
+        {"epochs": epochs, "batch_size": batch_size, "lr": lr, "size": size, "seed": seed, "precision": precision}
+    )
     path = output or Path(f"{splits[0].card.name}-{choice.name}.safetensors")
     check_writable(path)
-    if path.exists() and not overwrite:
-        raise ParameterError(f"{path} exists. Replace it with --overwrite, or give another --output.")
-    if precision not in (None, "fp32", "bf16"):
-        raise unknown_name("training precision", str(precision), ["fp32", "bf16"])
-    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
-    choice, recipe = _as_shipped(choice, splits[0].card)
-    recipe |= {name: value for name, value in given.items() if value is not None}
-    with bar() as progress:
-        card = train_model(
-            choice, *splits, seed=seed, device=resolve_device(device), output=path, progress=progress, **recipe
-        )
+    if find_lr:
+        _search(choice, splits[0], settings, path, device)
+        return
+    _refuse_to_lose(path, resume, overwrite)
+    _train(choice, splits, settings, path, resolve_device(device), resume)
+
+
+def _train(
+    choice: Configured, splits: "list[Dataset]", recipe: "Recipe", path: Path, device: Any, resume: bool
+) -> None:
+    from interpbench.training import train as train_model
+    from interpbench.training.checkpoint import unfinished
+    from interpbench.training.progress import bar
+
+    try:
+        with bar() as progress:
+            card = train_model(
+                choice, *splits, recipe=recipe, device=device, output=path, resume=resume, progress=progress
+            )
+    except KeyboardInterrupt:
+        done = f"Go on with the same command and --resume: {unfinished(path)}." if unfinished(path).exists() else ""
+        raise Interrupted(f"Interrupted. {done or 'No epoch was finished.'}") from None
     console = open_console()
-    scores = f"accuracy {card.notes['accuracy']} on {card.notes['tested_on']}, trained on {card.notes['trained_on']}"
-    console.print(plain(f"{choice.label} on {splits[0].card.name}: {scores}"), soft_wrap=True)
-    if card.notes["unreadable"] != "0 images":
-        console.print(f"Note: {card.notes['unreadable']} cannot be read and were left out.")
+    notes = card.notes
+    scores = (
+        f"accuracy {notes['accuracy']} on {notes['tested_on']}, {notes['train_accuracy']} on "
+        f"{notes['train_accuracy_on']} it was trained on; trained on {notes['trained_on']}, best epoch chosen on "
+        f"{notes['validated_on']}. All accuracies in eval mode and fp32."
+    )
+    console.print(plain(f"{choice.label} on {card.dataset}: {scores}"), soft_wrap=True)
+    if notes["unreadable"] != "0 images":
+        console.print(f"Note: {notes['unreadable']} cannot be read and were left out.")
+    console.print(plain(f"Record: {path.with_suffix('.training.csv')} and .png"), soft_wrap=True)
     console.print(plain(f"Use it with --weights {path}"), soft_wrap=True)
 
 
-def _as_shipped(choice: Configured, data: "DatasetCard") -> tuple[Configured, dict[str, Any]]:
-    """The model's parameters and the recipe with which its shipped weights were made, if there are any."""
+def _search(choice: Configured, data: "Dataset", recipe: "Recipe", path: Path, device: str) -> None:
+    """Searches for a learning rate; writes its table and plot beside where the weights would be."""
+    from interpbench.devices import resolve_device
+    from interpbench.plot_training import draw_lr_search
+    from interpbench.training.find_lr import find_lr
+    from interpbench.training.progress import bar
+
+    with bar() as progress:
+        table, suggestion = find_lr(choice, data, recipe=recipe, device=resolve_device(device), progress=progress)
+    table.to_csv(path.with_suffix(".lr.csv"), index=False, float_format="%.6g", lineterminator="\n")
+    title = f"{choice.label} on {data.card.name}, {recipe.optimiser.name}"
+    draw_lr_search(table, suggestion, title, path.with_suffix(".lr.png"))
+    console = open_console()
+    console.print(f"The loss falls fastest at a learning rate of {suggestion:.2g}: try --lr {suggestion:.2g}.")
+    console.print(plain(f"Search: {path.with_suffix('.lr.csv')} and .png"), soft_wrap=True)
+
+
+def _choose_model(registry: Registry, text: str) -> Configured:
+    [(name, values), *more] = parse_specs([text]) or [("", {})]
+    if more:
+        raise ParameterError(f"Train one model at a time, not {text!r}.")
+    return registry.configure("model", name, values)
+
+
+def _splits(registry: Registry, text: str, flags: dict[str, Any]) -> "list[Dataset]":
+    """The data to train and to test on; some data sets call the second part `val`."""
+    from interpbench.plan import configure_dataset
+
+    given = {flag: value for flag, value in flags.items() if value is not None}
+    try:
+        test = configure_dataset(registry, text, {**given, "split": "test"})
+    except ParameterError:
+        test = configure_dataset(registry, text, {**given, "split": "val"})
+    return [configure_dataset(registry, text, {**given, "split": "train"})(), test()]
+
+
+def _settings(choice: Configured, data: "DatasetCard", recipe: str | None) -> "tuple[Configured, Recipe]":
+    """The model's parameters and the recipe: the one named, else that of its shipped weights, else the default."""
     from interpbench.modelling import shipped_card, with_parameters
+    from interpbench.training.recipe import Recipe, load_recipe
 
     card = shipped_card(choice, data)
-    if card is None:
-        return choice, {}
-    recipe = json.loads(card.notes["recipe"])
-    return with_parameters(choice, card), {key: recipe[key] for key in ("epochs", "batch_size", "lr", "precision")}
+    if recipe is not None or card is None:
+        return choice, load_recipe(recipe) if recipe is not None else load_recipe()
+    return with_parameters(choice, card), Recipe.model_validate(json.loads(card.notes["recipe"]))
+
+
+def _refuse_to_lose(path: Path, resume: bool, overwrite: bool) -> None:
+    """Finished weights and unfinished trainings are replaced only if the user says so."""
+    from interpbench.training.checkpoint import unfinished
+
+    if path.exists() and not overwrite:
+        raise ParameterError(f"{path} exists. Replace it with --overwrite, or give another --output.")
+    if unfinished(path).exists() and not (resume or overwrite):
+        raise RecipeError(
+            f"{unfinished(path)} is an unfinished training. Go on with --resume, start afresh with --overwrite, or "
+            "give another --output."
+        )

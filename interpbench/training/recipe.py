@@ -1,0 +1,163 @@
+"""A recipe: everything that decides how a model is trained, as a TOML file, validated as suites are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from interpbench import settings
+from interpbench.errors import RecipeError
+from interpbench.settings import Settings
+
+FOLDER = Path(__file__).parent.parent / "recipes"
+DEFAULT = "default"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Optimiser(Settings):
+    """An optimiser of torch.optim.
+
+    Attributes:
+        name: `sgd` has no momentum; `momentum` and `nesterov` are SGD with it.
+        lr: the learning rate; the highest one where the schedule changes it.
+        momentum: of `momentum`, `nesterov` and `rmsprop`; the first beta of Adam and AdamW.
+        weight_decay: of weights, never of norms, biases and embeddings. Decoupled from the gradient in `adamw` only.
+    """
+
+    name: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adamw"
+    lr: PositiveFloat = 3e-3
+    momentum: BelowOne = 0.9
+    weight_decay: NonNegativeFloat = 0.05
+
+
+class Schedule(Settings):
+    """How the learning rate changes.
+
+    Attributes:
+        name: `one-cycle` (Smith and Topin, arXiv 1708.07120, 2017) and `cosine` change it after each batch; `step` and
+            `plateau` after each epoch.
+        warmup: share of the training in which it rises, for `one-cycle` and `cosine`.
+        every: epochs between the drops of `step`.
+        factor: that a drop of `step` and `plateau` multiplies it with.
+        patience: epochs without a lower validation loss that `plateau` waits for.
+    """
+
+    name: Literal["constant", "one-cycle", "cosine", "step", "plateau"] = "one-cycle"
+    warmup: BelowOne = 0.2
+    every: PositiveInt = 10
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: NonNegativeInt = 3
+
+
+class Augmentation(Settings):
+    """What changes the training images, by torchvision.transforms.v2; 0 or false is without.
+
+    Attributes:
+        flip: mirrors every other image left to right.
+        crop: pixels that the image is padded with, its edge mirrored, before it is cropped at random.
+        rotation: the largest angle in degrees.
+        randaugment: operations an image (Cubuk et al., NeurIPS 2020), of `magnitude` 0 to 30.
+        jpeg: the lowest quality that an image is compressed with, from there to 100.
+        erasing: probability that a rectangle becomes the mean colour (Zhong et al., AAAI 2020; cutout, DeVries and
+            Taylor, arXiv 1708.04552, 2017).
+        mixup, cutmix: the Beta distribution's alpha (Zhang et al., ICLR 2018; Yun et al., ICCV 2019). Where both are
+            given, one or the other is drawn for each batch.
+        pairing: probability that a batch's images are averaged with others, whose labels are ignored (Inoue, arXiv
+            1801.02929, 2018).
+    """
+
+    flip: bool = True
+    crop: NonNegativeInt = 4
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    randaugment: NonNegativeInt = 0
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 9
+    jpeg: Annotated[int, Field(ge=0, le=100)] = 0
+    erasing: Share = 0.0
+    mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
+    pairing: Share = 0.0
+
+
+class Loss(Settings):
+    """What is minimised.
+
+    Attributes:
+        name: cross-entropy, or focal loss (Lin et al., ICCV 2017).
+        label_smoothing: share of the target that is spread over all classes (Szegedy et al., CVPR 2016).
+        gamma: of the focal loss: how much less well-classified images count.
+    """
+
+    name: Literal["cross-entropy", "focal"] = "cross-entropy"
+    label_smoothing: BelowOne = 0.05
+    gamma: NonNegativeFloat = 2.0
+
+
+class Recipe(Settings):
+    """How a model is trained.
+
+    Attributes:
+        description: in a line.
+        epochs, batch_size: how long, and images a step. The last, smaller batch of an epoch is left out.
+        size: side in pixels that images are resized and cropped to; None for the data set's own.
+        seed: of every random choice: first weights, order, augmentation, dropout.
+        precision: of the forward passes: bf16 is faster where the processor has it (AMX, AVX512-BF16, a recent GPU),
+            fp16 needs a GPU. Weights, validation and the accuracies on the card are in fp32.
+        validation: share of the training images that are held out to choose the best epoch by; with 0 it is the last.
+        dropout: probability that an input of the last linear layer is dropped.
+        ema: decay per step of the exponential moving average of the weights, which then are the result; 0 is without.
+        clip: the largest norm of the gradient; 0 is without.
+        compile: makes the training step with torch.compile, which takes a minute and on a CPU needs a C++ compiler.
+        optimiser, schedule, augmentation, loss: sections of their own.
+    """
+
+    description: str = ""
+    epochs: PositiveInt = 16
+    batch_size: PositiveInt = 128
+    size: PositiveInt | None = None
+    seed: NonNegativeInt = 0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    validation: BelowOne = 0.02
+    dropout: BelowOne = 0.0
+    ema: BelowOne = 0.0
+    clip: NonNegativeFloat = 0.0
+    compile: bool = False
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    augmentation: Augmentation = Augmentation()
+    loss: Loss = Loss()
+
+    @model_validator(mode="after")
+    def _plateau_needs_validation(self) -> "Recipe":
+        if self.schedule.name == "plateau" and self.validation == 0:
+            raise ValueError("schedule 'plateau' follows the validation loss: give `validation` a share above 0")
+        return self
+
+    def changed(self, values: Mapping[str, Any]) -> "Recipe":
+        """This recipe with other values where they are not None; `lr` is the optimiser's.
+
+        Raises:
+            RecipeError: if a value is not valid; the message names the key.
+        """
+        given = {key: value for key, value in values.items() if value is not None}
+        changed = self.model_dump()
+        if "lr" in given:
+            changed["optimiser"]["lr"] = given.pop("lr")
+        return settings.validate(Recipe, changed | given, "settings", RecipeError)
+
+
+def recipe_names() -> list[str]:
+    """The bundled recipes."""
+    return settings.names(FOLDER)
+
+
+def load_recipe(name: str = DEFAULT) -> Recipe:
+    """A bundled recipe by name, or any TOML file by path.
+
+    Raises:
+        UnknownNameError: if no bundled recipe has that name.
+        RecipeError: if the file is missing or not valid; the message names the key.
+    """
+    return settings.load(Recipe, "recipe", name, FOLDER, RecipeError)

@@ -1,0 +1,24 @@
+"""A data set that is learned in seconds."""
+
+import numpy as np
+
+from interpbench.contracts import DatasetCard, Sample
+from interpbench.errors import UnreadableImageError
+
+
+class Stripes:
+    """Two classes, bright or dark, 16x16."""
+
+    def __init__(
+        self, count: int = 64, unreadable: tuple[int, ...] = (), shape: tuple[int, int, int] = (16, 16, 3)
+    ) -> None:
+        self.card = DatasetCard("stripes", ("dark", "bright"), "stripes-1", licence="none", reference="made here")
+        self.ids = [str(i) for i in range(count)]
+        self.labels = [i % 2 for i in range(count)]
+        self.unreadable, self.shape = unreadable, shape
+
+    def __getitem__(self, index: int) -> Sample:
+        if index in self.unreadable:
+            raise UnreadableImageError("no image")
+        noise = np.random.default_rng(index).integers(0, 120, self.shape)
+        return Sample(self.ids[index], (noise + 100 * self.labels[index]).astype(np.uint8), self.labels[index])

@@ -104,22 +104,27 @@ def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weight
     shipped = _shipped(choice, data)
     if shipped is not None:
         return shipped
-    if data.imagenet and choice.plugin.pretrained is not None:
+    pretrained = data.imagenet is not None and choice.plugin.pretrained is not None
+    if pretrained and choice.label == choice.name:
         return _download(choice)
+    hint = f" torchvision's are for {choice.name!r} with its default parameters alone." if pretrained else ""
     raise NoWeightsError(
-        f"There are no weights for model {choice.label!r} on data set {data.name!r}. Pass --weights FILE, train some "
-        f"on that data set with `python -m interpbench train --model {choice.label} --dataset ...`, or ask for "
-        "untrained ones with --weights random."
+        f"There are no weights for model {choice.label!r} on data set {data.name!r}.{hint} Pass --weights FILE, "
+        f"train some on that data set with `python -m interpbench train --model {choice.label} --dataset ...`, or ask "
+        "for untrained ones with --weights random."
     )
 
 
 def _shipped(choice: Configured, data: DatasetCard) -> _Weights | None:
-    """The weights beside the plugin, if they are of this revision of the data and of these parameters."""
+    """The weights beside the plugin, if they know the data set's classes and are of these parameters.
+
+    Whatever the data's revision: copies of a data set may come in other files, and more samples may be generated.
+    """
     path = shipped_weights(choice, data.name)
     if not path.is_file():
         return None
     state, card = read_weights(path)
-    if card is None or card.data_revision != data.revision or not _agrees(choice, card):
+    if card is None or not set(data.classes) <= set(card.classes) or not _agrees(choice, card):
         return None
     return _Weights(path.name, state, card, sha256(path))
 
@@ -139,8 +144,12 @@ def _download(choice: Configured) -> _Weights:
 
 
 def _agrees(choice: Configured, card: WeightsCard) -> bool:
-    """Whether what the user asked of the architecture is what the weights were trained with."""
-    return all(choice.values[name] == card.parameters.get(name, choice.values[name]) for name in choice.given)
+    """Whether what the user asked of the architecture is what the weights were trained with.
+
+    A parameter that the card does not know is younger than the weights, which have its default.
+    """
+    trained = {p.name: p.default for p in choice.plugin.parameters} | card.parameters
+    return all(choice.values[name] == trained[name] for name in choice.given)
 
 
 def _with_card(choice: Configured, found: _Weights) -> Configured:

@@ -11,7 +11,7 @@ from torchvision.models import ResNet18_Weights
 
 from interpbench.contracts import DatasetCard, Model
 from interpbench.discovery import discover, load_file
-from interpbench.errors import PluginError, WeightsError
+from interpbench.errors import NoWeightsError, PluginError, WeightsError
 from interpbench.modelling import load_model, shipped_weights
 from interpbench.plugin import Configured
 from interpbench.registry import Registry
@@ -137,8 +137,16 @@ def test_weights_shipped_beside_the_plugin_are_found(little: Configured, tmp_pat
     assert len(model.card.weights_sha256) == 64
 
 
-@pytest.mark.parametrize("change", [{"data_revision": "fruit-0"}, {"parameters": {"width": 8}}])
-def test_shipped_weights_of_other_data_or_width_are_not_taken(
+def test_shipped_weights_serve_other_revisions_and_parts_of_their_data(little: Configured, tmp_path: Path) -> None:
+    path = tmp_path / "plugins" / "weights" / "fruit-little.safetensors"
+    state = save(little, path, card_for(FRUIT, data_revision="fruit-0", classes=("plum", "fig", "apple", "pear")))
+    model = load_model(little, FRUIT)
+    assert same(model, state)
+    assert model.card.logit_of_label == (2, 3, 0)
+
+
+@pytest.mark.parametrize("change", [{"classes": ("apple", "pear", "fig")}, {"parameters": {"width": 8}}])
+def test_shipped_weights_of_other_classes_or_width_are_not_taken(
     registry: Registry, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     choice = registry.configure("model", "little", {"width": 4})
@@ -151,6 +159,14 @@ def test_shipped_weights_decide_the_width_that_the_user_left_out(little: Configu
     path = tmp_path / "plugins" / "weights" / "fruit-little.safetensors"
     save(little, path, card_for(FRUIT, parameters={"width": 7}))
     assert load_model(little, FRUIT).card.parameters == {"width": 7}
+
+
+def test_a_parameter_younger_than_the_weights_had_its_default(little: Configured, tmp_path: Path) -> None:
+    path = tmp_path / "plugins" / "weights" / "fruit-little.safetensors"
+    save(little, path, card_for(FRUIT, parameters={}))
+    assert load_model(little.plugin.configure({"width": 4}), FRUIT).card.parameters == {"width": 4}
+    with pytest.raises(WeightsError, match="There are no weights for model 'little:width=5'"):
+        load_model(little.plugin.configure({"width": 5}), FRUIT)
 
 
 def test_a_named_file_wins_over_shipped_weights(little: Configured, tmp_path: Path) -> None:
@@ -284,6 +300,13 @@ def test_torchvisions_weights_may_be_given_as_a_file(tmp_path: Path) -> None:
 
 def test_a_model_without_imagenet_weights_gets_the_data_sets_classes(little: Configured) -> None:
     assert load_model(little, IMAGENET, weights="random").card.classes == 2
+
+
+@pytest.mark.parametrize(("name", "values"), [("resnet18", {"norm": "group"}), ("alexnet", {"lrn": True})])
+def test_torchvisions_weights_are_for_the_default_parameters_alone(name: str, values: dict[str, Any]) -> None:
+    choice = discover().configure("model", name, values)
+    with pytest.raises(NoWeightsError, match=f"torchvision's are for '{name}' with its default parameters alone"):
+        load_model(choice, IMAGENET)
 
 
 def test_a_failed_download_says_where_to_put_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

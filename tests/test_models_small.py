@@ -1,8 +1,11 @@
 """The bundled architectures at small and at torchvision's sizes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torchvision import models
 
 from interpbench.discovery import bundled_folder, discover
@@ -11,14 +14,16 @@ from interpbench.layers import find_layer
 from interpbench.plugin import blaming
 from interpbench.weights import load_state, read_weights
 
-NAMES = ("alexnet", "resnet18", "vgg11", "vgg16")
+REGISTRY = discover()
+RESNETS = ("resnet18", "resnet34", "resnet50")
+VGGS = tuple(f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn"))
+NAMES = ("alexnet", *RESNETS, *VGGS)
 MOBILENETS = ("mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small")
 TRANSFORMERS = ("vit_b_16", "vit_small")
-REGISTRY = discover()
 
 
-def build(name, size, width=None, classes=10):
-    values = {} if width is None else {"width": width}
+def build(name, size, width=None, classes=10, **values):
+    values |= {} if width is None else {"width": width}
     return REGISTRY.configure("model", name, values)(classes, size).eval()
 
 
@@ -36,7 +41,7 @@ def test_small_variants(name, size, width):
     layer = REGISTRY.get("model", name).target_layer
     logits, shape = map_size(build(name, size, width), layer, size)
     assert logits == (2, 10)
-    assert shape[1] == width * (4 if name == "alexnet" else 8)
+    assert shape[1] == width * {"alexnet": 4, "resnet50": 32}.get(name, 8)
     assert shape[2] == shape[3] == (8 if name == "alexnet" else size // 8)
 
 
@@ -115,7 +120,80 @@ def test_the_target_layer_is_the_same_module_at_both_sizes(name):
     assert getattr(small, "inplace", None) == getattr(large, "inplace", None)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "resnet18", "vgg11"])
+@pytest.mark.parametrize("name", VGGS)
+def test_small_vggs_have_torchvisions_layers_under_its_names(name):
+    with torch.device("meta"):
+        small, large = (dict(build(name, size).features.named_modules()) for size in (32, 224))
+    kinds = [{n: type(m) for n, m in layers.items() if not list(m.children())} for layers in (small, large)]
+    poolings = [n for n, kind in kinds[1].items() if kind is nn.MaxPool2d]
+    assert {n: kinds[0][n] for n in poolings[3:]} == dict.fromkeys(poolings[3:], nn.Identity)
+    assert kinds[0] | dict.fromkeys(poolings[3:], nn.MaxPool2d) == kinds[1]
+    last_relu = [n for n, kind in kinds[1].items() if kind is nn.ReLU][-1]
+    assert REGISTRY.get("model", name).target_layer == f"features.{last_relu}"
+    assert any(kind is nn.BatchNorm2d for kind in kinds[0].values()) == name.endswith("_bn")
+
+
+@pytest.mark.parametrize("name", [*RESNETS, *VGGS])
+def test_each_depth_has_its_own_documentation_and_origin(name):
+    plugin = REGISTRY.get("model", name)
+    depth, family = "".join(c for c in name if c.isdigit()), "VGG" if "vgg" in name else "ResNet"
+    assert plugin.summary.startswith(f"{family}-{depth}")
+    assert "width: channels of the first" in plugin.doc
+    assert Path(plugin.origin.rpartition(":")[0]).name == f"{family.lower()}.py"
+    if family == "VGG":
+        assert ("with batch norm" in plugin.summary, "without batch norm" in plugin.summary) == (
+            name.endswith("_bn"),
+            not name.endswith("_bn"),
+        )
+
+
+@pytest.mark.parametrize("size", [32, 224])
+@pytest.mark.parametrize("name", RESNETS)
+def test_resnets_with_other_norms_have_no_batch_norm_and_do_not_mix_images(name, size):
+    for norm in ("group", "layer"):
+        with torch.device("meta"):
+            network = build(name, size, norm=norm)
+        norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d | nn.GroupNorm)]
+        plain = [m for m in build_meta(name, size).modules() if isinstance(m, nn.BatchNorm2d)]
+        assert [n.num_channels for n in norms] == [n.num_features for n in plain]
+        assert all(n.num_groups == (32 if norm == "group" else 1) for n in norms)
+    network = build("resnet18", 32, 4, norm="group").train()
+    x = torch.randn(3, 3, 32, 32)
+    torch.testing.assert_close(network(x)[:1], network(x[:1]))
+
+
+def build_meta(name, size):
+    with torch.device("meta"):
+        return build(name, size)
+
+
+@pytest.mark.parametrize(("width", "groups"), [(10, [2, 4, 8, 16]), (12, [4, 8, 16, 32]), (3, [1, 2, 4, 8])])
+def test_groups_divide_the_channels(width, groups):
+    network = build("resnet18", 32, width, norm="group")
+    assert [getattr(network, f"layer{i}")[0].bn1.num_groups for i in (1, 2, 3, 4)] == groups
+    assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+@pytest.mark.parametrize(("size", "width"), [(32, 4), (224, None)])
+def test_alexnets_local_response_norm_is_the_papers(size, width):
+    """Krizhevsky et al. 2012, section 3.3, written out; it follows the ReLUs of the first two convolutions."""
+    network = build("alexnet", size, width, lrn=True)
+    norms = [n for n, m in network.features.named_modules() if isinstance(m, nn.LocalResponseNorm)]
+    assert norms == ["1.1", "4.1"]
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
+    a = 10 * torch.rand(2, 12, 3, 3).contiguous(memory_format=torch.channels_last)
+    expected = torch.empty_like(a)
+    for i in range(12):
+        near = a[:, max(0, i - 2) : min(11, i + 2) + 1]
+        expected[:, i] = a[:, i] / (2 + 1e-4 * near.square().sum(1)) ** 0.75
+    for name in norms:
+        before, norm = network.features.get_submodule(name[0])
+        assert isinstance(before, nn.ReLU)
+        torch.testing.assert_close(norm(a), expected)
+    assert network(torch.randn(2, 3, size, size)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "resnet18", "vgg11_bn"])
 def test_shipped_weights_do_what_their_card_says(name):
     """On 500 of the 2000 images that the card speaks of: within three standard errors of its accuracy."""
     path = bundled_folder() / "models" / "weights" / f"planted-{name}.safetensors"

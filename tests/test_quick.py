@@ -35,7 +35,7 @@ def test_the_default_run_has_what_the_readme_promises(tmp_path: Path) -> None:
     assert finished.leaderboard.groupby("model")["method"].nunique().to_dict() == {
         "alexnet": 9,
         "resnet18": 9,
-        "vgg11": 9,
+        "vgg11_bn": 9,
     }
     assert {metric.partition(":")[0] for metric in finished.leaderboard["metric"]} == {
         "deletion",
@@ -46,6 +46,6 @@ def test_the_default_run_has_what_the_readme_promises(tmp_path: Path) -> None:
     assert set(finished.leaderboard["weights"]) == {
         "planted-alexnet.safetensors",
         "planted-resnet18.safetensors",
-        "planted-vgg11.safetensors",
+        "planted-vgg11_bn.safetensors",
     }
     assert (load_suite("quick").images or 0) >= 24

@@ -187,9 +187,9 @@ def test_all_models_are_all_that_have_weights(tmp_path: Path) -> None:
         output=tmp_path / "run",
         plots=False,
     )
-    assert set(finished.scores["model"]) == {"alexnet", "resnet18", "vgg11"}
+    assert set(finished.scores["model"]) == {"alexnet", "resnet18", "vgg11_bn"}
     assert any("'vgg16'" in notice for notice in finished.info["notices"])
-    assert finished.info["plugins"]["model resnet18"]["parameters"] == {"width": 10}
+    assert finished.info["plugins"]["model resnet18"]["parameters"] == {"width": 10, "norm": "batch"}
     assert finished.info["suite"]["changed"] is True
     assert len(repr(finished)) < 200
 

@@ -23,7 +23,7 @@ from interpbench.plugin import Configured
 from tests.tiny_models import NARROW, Linear, calibrate, convolutional, wrap
 
 REGISTRY = discover()
-CONVOLUTIONAL = ["alexnet", "mobilenet_v2", "mobilenet_v3_small", "resnet18", "resnet50", "vgg11", "vgg16_bn"]
+CONVOLUTIONAL = ["alexnet", "mobilenet_v2", "mobilenet_v3_small", "resnet18", "vgg11", "vgg16_bn"]
 SMALL_MODELS = [(name, 32) for name in CONVOLUTIONAL] + [("resnet18", 64), ("alexnet", 64)]
 METHODS = REGISTRY.names("method")
 BATCH, CLASSES = 3, 10
@@ -35,7 +35,7 @@ def small_model(name: str, size: int, batch_size: int = 16) -> Model:
     torch.manual_seed(0)
     choice = REGISTRY.configure("model", name, NARROW.get(name, {"width": 8}))
     network = choice(CLASSES, size)
-    if name.startswith(("mobilenet", "resnet50")):
+    if name.startswith("mobilenet"):
         calibrate(network, size)
     model = wrap(network, size, CLASSES, batch_size, choice.plugin.target_layer)
     assert any(getattr(m, "inplace", False) for m in model.modules()) or name not in CONVOLUTIONAL

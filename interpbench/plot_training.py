@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 DPI = 150
-_PARTS = {"": ("training", "-"), "validation_": ("validation", "--")}
+# The training loss is that of augmented images with smoothed labels; the validation loss is plain.
+_PARTS = {"": ("training, augmented", "-"), "validation_": ("validation", "--")}
 
 
 def draw_training(table: pd.DataFrame, title: str, path: Path) -> None:

@@ -1,6 +1,5 @@
 """`train`: weights from a data set, and the search for a learning rate."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,7 +44,7 @@ def train(
 ) -> None:
     """Train a model on a data set's train split; write its weights with a card that states its test accuracy.
 
-    Where weights are shipped, what is left out is as it was for them: the command repeats their making.
+    Where weights are shipped, what is left out is as it was for them.
     """
     from interpbench.devices import resolve_device
     from interpbench.weights import check_writable
@@ -134,12 +133,12 @@ def _splits(registry: Registry, text: str, flags: dict[str, Any]) -> "list[Datas
 def _settings(choice: Configured, data: "DatasetCard", recipe: str | None) -> "tuple[Configured, Recipe]":
     """The model's parameters and the recipe: the one named, else that of its shipped weights, else the default."""
     from interpbench.modelling import shipped_card, with_parameters
-    from interpbench.training.recipe import Recipe, load_recipe
+    from interpbench.training.recipe import load_recipe, recorded_recipe
 
     card = shipped_card(choice, data)
     if recipe is not None or card is None:
         return choice, load_recipe(recipe) if recipe is not None else load_recipe()
-    return with_parameters(choice, card), Recipe.model_validate(json.loads(card.notes["recipe"]))
+    return with_parameters(choice, card), recorded_recipe(card.notes["recipe"])
 
 
 def _refuse_to_lose(path: Path, resume: bool, overwrite: bool) -> None:

@@ -1,5 +1,6 @@
 """A recipe: everything that decides how a model is trained, as a TOML file, validated as suites are."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -146,6 +147,20 @@ class Recipe(Settings):
         if "lr" in given:
             changed["optimiser"]["lr"] = given.pop("lr")
         return settings.validate(Recipe, changed | given, "settings", RecipeError)
+
+
+def recorded_recipe(text: str) -> Recipe:
+    """The recipe that a weights' card records as JSON.
+
+    The first cards recorded no more than what could be chosen then; all else was as the default is now.
+
+    Raises:
+        RecipeError: if it is none; the message names the key.
+    """
+    values = json.loads(text)
+    if isinstance(values.get("optimiser"), str):
+        return Recipe().changed({key: values[key] for key in ("epochs", "batch_size", "lr", "precision", "seed")})
+    return settings.validate(Recipe, values, "the weights' card", RecipeError)
 
 
 def recipe_names() -> list[str]:

@@ -1,11 +1,14 @@
 """Recipes: what is bundled is valid, what is wrong is named, and flags win."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from interpbench.discovery import bundled_folder
 from interpbench.errors import RecipeError, UnknownNameError
-from interpbench.training.recipe import Recipe, load_recipe, recipe_names
+from interpbench.training.recipe import Recipe, load_recipe, recipe_names, recorded_recipe
+from interpbench.weights import read_weights
 
 
 def write(folder: Path, text: str) -> str:
@@ -57,3 +60,15 @@ def test_flags_win_where_they_are_given() -> None:
     assert changed.optimiser.name == load_recipe("cifar10").optimiser.name
     with pytest.raises(RecipeError, match="epochs"):
         changed.changed({"epochs": 0})
+
+
+@pytest.mark.parametrize(
+    "path", sorted((bundled_folder() / "models" / "weights").glob("*.safetensors")), ids=lambda path: path.stem
+)
+def test_the_recipes_of_shipped_weights_can_be_repeated(path: Path) -> None:
+    card = read_weights(path)[1]
+    assert card is not None
+    written = json.loads(card.notes["recipe"])
+    recipe = recorded_recipe(card.notes["recipe"])
+    assert recipe.epochs == written["epochs"]
+    assert recipe.optimiser.lr == (written.get("lr") or written["optimiser"]["lr"])

@@ -162,6 +162,30 @@ def test_missing_cifar10_says_which_flags_help(tmp_path: Path) -> None:
         make("cifar10", root=tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("quality", [20, 75, 95])
+def test_cifar10_as_a_folder_says_how_its_files_are_compressed(tmp_path: Path, quality: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    for split, count in (("train", 2), ("test", 1)):
+        for name in CIFAR_CLASSES:
+            for i in range(count):
+                path = tmp_path / split / name / f"{i:04d}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(noise).save(path, quality=quality)
+    train, test = make("cifar10", root=tmp_path, split="train"), make("cifar10", root=tmp_path)
+    assert (len(train.ids), len(test.ids)) == (20, 10)
+    assert test.ids[3] == "cat/0000.jpg"
+    assert (test.card.name, test.card.classes, test.card.size) == ("cifar10", CIFAR_CLASSES, 32)
+    assert test.card.reference.endswith(f"as JPEG files of quality {quality}")
+    assert train.card.revision != test.card.revision
+    assert np.array_equal(test[3].image, np.asarray(Image.open(tmp_path / "test" / "cat" / "0000.jpg")))
+
+
+def test_cifar10_as_a_folder_without_a_class_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "test" / "airplane" / "0.png", size=(32, 32))
+    with pytest.raises(DataError, match="automobile.*holds no images"):
+        make("cifar10", root=tmp_path)
+
+
 def test_damaged_cifar10_is_an_error(cifar: Path) -> None:
     (cifar / datasets.CIFAR10.base_folder / "batches.meta").unlink()
     with pytest.raises(DataError, match="CIFAR-10 cannot be read"):

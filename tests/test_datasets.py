@@ -182,7 +182,7 @@ def test_cifar10_as_a_folder_says_how_its_files_are_compressed(tmp_path: Path, q
 
 def test_cifar10_as_a_folder_without_a_class_is_refused(tmp_path: Path) -> None:
     picture(tmp_path / "test" / "airplane" / "0.png", size=(32, 32))
-    with pytest.raises(DataError, match="automobile.*holds no images"):
+    with pytest.raises(DataError, match=r"automobile.*holds no images"):
         make("cifar10", root=tmp_path)
 
 

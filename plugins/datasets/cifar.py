@@ -11,7 +11,7 @@ from interpbench import DataError, Dataset, DatasetCard, ImageFolder, Sample, da
 
 REFERENCE = "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-LUMINANCE = 16  # the first of the JPEG standard's example quantisers, which libjpeg scales by quality
+LUMINANCE = 229  # sum of the first eight of the JPEG standard's example quantisers, which libjpeg scales by quality
 
 
 @dataset("cifar10", reference=REFERENCE, licence="not stated by its authors; for research")
@@ -73,7 +73,7 @@ def _files(folder: Path) -> str:
         return "as image files"
     try:
         with Image.open(files[0]) as image:
-            percent = 100 * image.quantization[0][0] / LUMINANCE  # type: ignore[attr-defined]
+            percent = 100 * sum(image.quantization[0][:8]) / LUMINANCE  # type: ignore[attr-defined]
     except (OSError, AttributeError, KeyError):
         return "as JPEG files"
     quality = (200 - percent) / 2 if percent <= 100 else 5000 / percent

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from interpbench.suite import Suite
 
 RUNS = Path("results/runs")
+MODEL_INFO = ("card", "accuracy", "accuracy_images", "pixels_sha256", "findings", "repairs")  # in run.json
 Names = str | Sequence[str] | None
 
 
@@ -137,6 +138,7 @@ def run(
         weights=_names(weights) or (),
         data={k: v for k, v in {"root": data_root, "download": download or None}.items() if v is not None},
         asked_metrics=metric is not None,
+        asked_methods=method is not None,
         changed=chosen != base,
     )
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(chosen.name))
@@ -180,6 +182,7 @@ def _execute(plan: "Plan", folder: RunFolder, mode: Mode, plots: bool, listener:
     board = leaderboard(tables)
     folder.write("leaderboard.csv", lambda path: write_csv(board, path))
     info |= {"status": "finished", "finished": _now(), **_outcome(folder)}
+    info["notices"] += [notice for model in folder.model_records() for notice in model.get("notices", [])]
     folder.write_info(info)
     finished = Run(folder.path, folder.info(), tables, board)
     if plots:
@@ -191,10 +194,7 @@ def _outcome(folder: RunFolder) -> dict[str, Any]:
     """What run.json says of a finished run: the models, what failed, what was left behind, what could not be read."""
     cells, models = folder.cell_records(), folder.model_records()
     return {
-        "models": {
-            f"{m['dataset']} {m['model']}": {k: m[k] for k in ("card", "accuracy", "accuracy_images", "pixels_sha256")}
-            for m in models
-        },
+        "models": {f"{m['dataset']} {m['model']}": {k: m[k] for k in MODEL_INFO if k in m} for m in models},
         "failures": [cell for cell in cells if cell["status"] != "ok"],
         "left_behind": [
             {"method": cell["method"], "model": cell["model"], "what": cell["left_behind"]}

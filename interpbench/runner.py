@@ -24,6 +24,7 @@ from interpbench.images import load_images
 from interpbench.perturb import BatchSize, rank, tie_breakers
 from interpbench.plan import Plan
 from interpbench.plugin import Configured, blaming
+from interpbench.repair import sound
 from interpbench.scoring import curve_rows, evaluate, score_rows
 
 EXAMPLES = 4  # images a model whose maps are kept for the pictures
@@ -74,6 +75,7 @@ class ModelRun:
         self._memory_format = _fastest_format(self.model, self._normalised(slice(0, 2)))
         self.model.to(memory_format=self._memory_format)
         self.guard = Guard(self.model)
+        self._examine()
         self._logit_of_label = torch.tensor(self.model.card.logit_of_label)
         self._predicted = torch.empty(0, dtype=torch.int64)
 
@@ -95,6 +97,9 @@ class ModelRun:
                 "sample_ids": list(self.images.ids),
                 "pixels_sha256": self.images.sha256,
                 "skipped": self.images.skipped,
+                "findings": [finding.as_dict() for finding in self.diagnosis.findings],
+                "repairs": [repair.as_dict() for repair in self.repairs],
+                "notices": self._notices(),
             },
             example_ids=tuple(self.images.ids[i] for i in examples),
             images=self.images.images[examples].numpy(),
@@ -146,6 +151,25 @@ class ModelRun:
             Explanation(self.model, x[valid], target[valid], labels, maps.saliency[valid], ranks, masks, ids),
             tied,
         )
+
+    def _examine(self) -> None:
+        """Looks for what makes methods go wrong; from here on the model may be a repaired copy, see `repair.sound`."""
+        found = sound(self.model, self._x(slice(0, 2)), self.plan.suite.seed, self.guard)
+        mended, self.diagnosis, self.repairs = found
+        if mended is not self.model:
+            self.model.to("cpu")
+            self.model, self.guard = mended, Guard(mended)
+
+    def _notices(self) -> list[str]:
+        """What the user must know of the model: which of the run's methods cannot be trusted on it, and why."""
+        notices = []
+        for finding in self.diagnosis.findings:
+            methods = [label for label, method in self.plan.methods.items() if finding.concerns(method)]
+            if methods:
+                where = f" ({', '.join(finding.where[:3])})" if finding.where else ""
+                reason = f"{self.label}: {finding.what}{where}, which rules out {', '.join(methods)}"
+                notices.append(f"{reason}. {finding.advice} See `python -m interpbench doctor`.")
+        return notices
 
     @torch.inference_mode()
     def _predict(self, images: int) -> Tensor:

@@ -39,8 +39,10 @@ ORDER = [
     "baselines",
     "perturb",
     "guard",
-    "discovery",
     "weights",
+    "pretrained",
+    "python_files",
+    "discovery",
     "images",
     "folders",
     "devices",
@@ -49,6 +51,10 @@ ORDER = [
     "settings",
     "suite",
     "plan",
+    "probe",
+    "doctor",
+    "rewrite",
+    "repair",
     "attribution",
     "scoring",
     "runner",
@@ -78,6 +84,7 @@ ORDER = [
     "commands.run",
     "commands.catalogue",
     "commands.train",
+    "commands.doctor",
     "cli",
     "__main__",
 ]
@@ -168,6 +175,7 @@ ANOTHER_MEANING = {
     "plot_maps": {"center"},
     "plots": {"center"},
     "commands.train": {"planted"},
+    "commands.doctor": {"planted"},
 }
 
 

@@ -1,0 +1,134 @@
+"""Gives the activations that a layer's forward calls as functions, or several times, modules of their own.
+
+torch.fx traces the forward of that layer alone; the layers below it stay as they are, so that all keep their names,
+their hooks and their keys in the state dict. Control flow is fixed as it went: in eval mode, for this kind of input.
+"""
+
+import copy
+import inspect
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from interpbench.probe import ACTIVATION_MODULES, ACTIVATIONS, is_in_place
+
+
+class Rewritten(nn.Module):
+    """A layer with another forward; children, parameters, buffers and hooks are the original's."""
+
+    def __init__(self, original: nn.Module, graph: fx.Graph) -> None:
+        super().__init__()
+        vars(self).update(vars(original))
+        stubs: dict[str, Any] = {str(n.target): nn.Identity() for n in graph.nodes if n.op == "call_module"}
+        stubs |= {str(n.target): torch.empty(0) for n in graph.nodes if n.op == "get_attr"}
+        # Of this GraphModule only the code is used, since copies of a GraphModule lose the layers that it does not
+        # call. It is in a tuple so that it is no child.
+        self._code = (fx.GraphModule(stubs, graph, type(original).__name__),)
+
+    def forward(self, *arguments: Any, **named: Any) -> Any:
+        """What the original returns."""
+        return type(self._code[0]).forward(self, *arguments, **named)
+
+
+class _OneLevel(fx.Tracer):
+    """Traces into no layer below."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return True
+
+
+def with_own_activations(layer: nn.Module) -> Rewritten:
+    """The layer with a module for each call of an activation; `layer` itself must not be used any more.
+
+    New modules are called after what they stand for (`relu`, `relu_1`), and stand before the other children, so that
+    a layer which is counted from the last stays the same. They do not overwrite their input.
+
+    Raises:
+        Exception: of many kinds, if the forward cannot be traced: control flow that depends on values, layers that
+            are not registered.
+    """
+    if "forward" in vars(layer):
+        raise ValueError("its forward is patched onto the instance, where torch.fx does not see it")
+    known = set(vars(layer))
+    graph = _trace(layer)
+    for name in set(vars(layer)) - known:  # constants that tracing found; as buffers they follow to(device)
+        layer.register_buffer(name, vars(layer).pop(name), persistent=False)
+    children = dict(layer._modules)
+    _separate(layer, graph)
+    _make_modules(layer, graph)
+    layer._modules = {name: module for name, module in layer._modules.items() if name not in children} | children
+    graph.lint()
+    return Rewritten(layer, graph)
+
+
+def _trace(layer: nn.Module) -> fx.Graph:
+    """The graph of the layer's forward, with arguments that have defaults fixed to them."""
+    parameters = list(inspect.signature(layer.forward).parameters.values())
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    graph = _OneLevel().trace(layer, concrete_args=defaults)
+    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    for node, parameter in zip(placeholders, parameters, strict=True):
+        if parameter.name in defaults:  # torch.fx gives these other names, and callers may use them
+            node.target = parameter.name
+    return graph
+
+
+def _separate(layer: nn.Module, graph: fx.Graph) -> None:
+    """Every call of an activation module but its first goes to a copy of it."""
+    called = set()
+    for node in graph.nodes:
+        if node.op == "call_module":
+            module = layer.get_submodule(node.target)
+            if isinstance(module, ACTIVATION_MODULES) and module in called:
+                node.target = _add(layer, node.target.rpartition(".")[2], copy.deepcopy(module))
+            called.add(module)
+
+
+def _make_modules(layer: nn.Module, graph: fx.Graph) -> None:
+    """Every activation that is called as a function becomes a module."""
+    position = {node: i for i, node in enumerate(graph.nodes)}
+    for node in list(position):
+        name = _activation(node)
+        if name is None:
+            continue
+        source = node.args[0] if node.args else node.kwargs["input"]
+        module = _module(name, node).train(layer.training)
+        with graph.inserting_after(node):
+            call = graph.call_module(_add(layer, name.rstrip("_"), module), (source,))
+        position[call] = position[node]
+        node.replace_all_uses_with(call)
+        if is_in_place(name, node.args, node.kwargs):  # whoever reads the input from here on meant the output
+            for user in list(source.users):
+                if position[user] > position[node]:
+                    user.replace_input_with(source, call)
+        graph.erase_node(node)
+
+
+def _activation(node: fx.Node) -> str | None:
+    """The name of the activation that a node calls as a function, if it does."""
+    if node.op not in ("call_function", "call_method"):
+        return None
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    home = "torch" if isinstance(node.target, str) else getattr(node.target, "__module__", None) or "torch"
+    return name if home.startswith("torch") and name.rstrip("_") in ACTIVATIONS else None
+
+
+def _module(name: str, node: fx.Node) -> nn.Module:
+    """The module that does what the function does with these arguments."""
+    module, arguments = ACTIVATIONS[name.rstrip("_")]
+    values = dict(zip(arguments, node.args[1:], strict=False))
+    values |= {key: value for key, value in node.kwargs.items() if key in arguments}
+    if any(isinstance(value, fx.Node) for value in values.values()) or node.kwargs.get("return_indices"):
+        raise ValueError(f"{name} is called with arguments that no module takes")
+    return module(**values)
+
+
+def _add(layer: nn.Module, name: str, module: nn.Module) -> str:
+    """Adds a child by that name, or that name with a number; the name."""
+    number, free = 0, name
+    while hasattr(layer, free):
+        number += 1
+        free = f"{name}_{number}"
+    layer.add_module(free, module)
+    return free

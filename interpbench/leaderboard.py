@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from interpbench.comparison import GROUP, comparisons, standings
 from interpbench.errors import RunFolderError
 from interpbench.seeding import derive
 from interpbench.statistics import bootstrap_interval
@@ -25,33 +26,52 @@ COLUMNS = [
     "mean",
     "low",
     "high",
+    "rank",
+    "letters",
     "tied",
     "constant",
     "nonfinite",
+    "unscored",
     "status",
     "reason",
 ]
 
 
-def leaderboard(tables: RunTables) -> pd.DataFrame:
+def leaderboard(tables: RunTables, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per data set, model, metric and method, best mean first.
 
     Columns: dataset, model, weights, accuracy (of the model, 0..1), metric, better ("lower" or "higher"), protocol,
-    method, parameters (JSON), n (images scored), mean, low and high (95 % BCa bootstrap over images), tied (mean share
-    of tied positions), constant and nonfinite (images without a valid map), status, reason. A method that failed or has
-    no valid image keeps its rows, last: n is 0, the mean NaN, and `reason` says why. An image on which a metric is
-    undefined (NaN) is not among its n.
+    method, parameters (JSON), n (images scored), mean, low and high (95 % BCa bootstrap over images), rank (1 + the
+    number of methods that are better) and letters (two methods share one exactly if they cannot be told apart; see
+    `comparison.standings`), tied (mean share of tied positions), constant and nonfinite (images without a valid map),
+    unscored (images of the run without a score, for whatever reason), status, reason. A method that failed or has no
+    valid image keeps its rows, last: n is 0, mean and rank are missing, and `reason` says why. An image on which a
+    metric is undefined (NaN) is not among its n.
+
+    Args:
+        tables: of the run.
+        pairs: `comparison.comparisons(tables)`, where the caller has it already.
 
     Raises:
         RunFolderError: if a metric was scored under another protocol than the run declares.
     """
     _refuse_mixed_protocols(tables)
-    frame = pd.DataFrame(_rows(tables), columns=COLUMNS).astype({"accuracy": float})
+    frame = pd.DataFrame(_rows(tables), columns=COLUMNS).astype({"accuracy": float, "rank": "Int64"})
     if frame.empty:
         return frame
     frame["cost"] = frame["mean"].where(frame["better"] == "lower", -frame["mean"])
-    order = ["dataset", "model", "metric", "cost", "method"]
-    return frame.sort_values(order, ignore_index=True, na_position="last")[COLUMNS]
+    frame = frame.sort_values([*GROUP, "cost", "method"], ignore_index=True, na_position="last")[COLUMNS]
+    return _ranked(frame, comparisons(tables) if pairs is None else pairs)
+
+
+def _ranked(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard with ranks and letters of the methods that have a score."""
+    found = dict(iter(pairs.groupby(GROUP)))
+    for key, rows in frame[frame["n"] > 0].groupby(GROUP):
+        ranks = standings(found.get(key, pairs.iloc[:0]), rows["method"].tolist())
+        frame.loc[rows.index, "rank"] = ranks["rank"].to_numpy()
+        frame.loc[rows.index, "letters"] = ranks["letters"].to_numpy()
+    return frame
 
 
 def _refuse_mixed_protocols(tables: RunTables) -> None:
@@ -69,10 +89,12 @@ def _rows(tables: RunTables) -> Iterator[dict[str, Any]]:
     scores = tables.scores.dropna(subset=["value"])
     found = dict(iter(scores.groupby(["dataset", "model", "method", "metric"], sort=False)))
     applied = scores.groupby("dataset")["metric"].unique()
+    images = tables.cells.groupby(["dataset", "model"])["images"].max()
     for cell in tables.cells.to_dict("records"):
         for metric in applied.get(cell["dataset"], tables.metrics):
             key = (cell["dataset"], cell["model"], cell["method"], metric)
-            yield _row(tables, cell, metric, found.get(key, scores.iloc[:0]))
+            row = _row(tables, cell, metric, found.get(key, scores.iloc[:0]))
+            yield {**row, "unscored": images[cell["dataset"], cell["model"]] - row["n"]}
 
 
 def _row(tables: RunTables, cell: dict[str, Any], metric: str, scores: pd.DataFrame) -> dict[str, Any]:
@@ -92,6 +114,7 @@ def _row(tables: RunTables, cell: dict[str, Any], metric: str, scores: pd.DataFr
         "mean": values.mean() if values.size else np.nan,
         "low": low,
         "high": high,
+        "letters": "",
         "tied": scores["tied"].mean(),
         "reason": cell["reason"] if values.size else cell["reason"] or _why_empty(cell),
     }

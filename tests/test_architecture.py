@@ -59,6 +59,7 @@ ORDER = [
     "tables",
     "results",
     "statistics",
+    "comparison",
     "leaderboard",
     "plot_labels",
     "plot_maps",

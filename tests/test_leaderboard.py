@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from interpbench.comparison import comparisons
 from interpbench.errors import RunFolderError
 from interpbench.leaderboard import COLUMNS, leaderboard
 from interpbench.seeding import derive
@@ -59,6 +60,25 @@ def test_equal_means_are_sorted_by_name() -> None:
     assert rows_of(tables, metric="insertion")["method"].tolist() == list(THREE)
 
 
+def test_ranks_and_letters_are_those_of_the_pairs() -> None:
+    tables = synthetic_tables(failed=("random",))
+    pairs = comparisons(tables)
+    board = leaderboard(tables)
+    pd.testing.assert_frame_equal(leaderboard(tables, pairs), board)
+    for metric, rows in board.groupby("metric"):
+        better = pairs.loc[pairs["metric"] == metric, "better"]
+        assert rows["method"].iloc[-1] == "random"
+        assert rows["rank"].isna().tolist() == [False] * 8 + [True]
+        for row in rows.iloc[:-1].itertuples():
+            mine = pairs[
+                (pairs["metric"] == metric) & ((pairs["method"] == row.method) | (pairs["other"] == row.method))
+            ]
+            assert row.rank == 1 + ((mine["better"] != "") & (mine["better"] != row.method)).sum()
+        assert rows["rank"].iloc[0] == 1
+        assert rows["letters"].iloc[0].startswith("a")
+        assert len(better) == 8 * 7 / 2
+
+
 def test_failures_and_invalid_maps_keep_their_rows_last() -> None:
     tables = synthetic_tables(methods=THREE, failed=("gradcam",), constant={"random": 24, "sobel": 3})
     rows = rows_of(tables, metric="deletion").set_index("method")
@@ -66,6 +86,7 @@ def test_failures_and_invalid_maps_keep_their_rows_last() -> None:
     assert rows["n"].tolist() == [21, 0, 0]
     assert rows["mean"].isna().tolist() == [False, True, True]
     assert rows["constant"].tolist() == [3, 0, 24]
+    assert rows["unscored"].tolist() == [3, 24, 24]
     assert rows["status"].tolist() == ["ok", "failed", "ok"]
     assert rows["reason"].tolist() == [
         "",
@@ -99,12 +120,13 @@ def test_an_unfinished_run_without_cells_gives_an_empty_board() -> None:
     assert leaderboard(empty).empty
 
 
-def test_a_row_does_not_depend_on_other_rows_or_on_their_order() -> None:
+def test_but_for_its_rank_a_row_does_not_depend_on_other_rows_or_on_their_order() -> None:
     tables = synthetic_tables(methods=THREE)
     keep = tables.scores["method"] == "sobel"
     alone = replace(tables, scores=tables.scores[keep], cells=tables.cells[tables.cells["method"] == "sobel"])
     together = leaderboard(tables).query("method == 'sobel'").reset_index(drop=True)
-    pd.testing.assert_frame_equal(leaderboard(alone), together)
+    ranks = ["rank", "letters"]
+    pd.testing.assert_frame_equal(leaderboard(alone).drop(columns=ranks), together.drop(columns=ranks))
     shuffled = replace(tables, cells=tables.cells.iloc[::-1])
     pd.testing.assert_frame_equal(leaderboard(shuffled), leaderboard(tables))
 

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
         Perturbation,
         Sample,
     )
-    from interpbench.errors import DataError, UnreadableImageError
+    from interpbench.errors import DataError, ParameterError, UnreadableImageError, WeightsError, unknown_name
     from interpbench.folders import ImageFolder, class_folders
     from interpbench.images import read_image
     from interpbench.layers import as_maps
+    from interpbench.pretrained import Pretrained
 
 __version__ = "0.1.0"
 
@@ -42,11 +43,15 @@ _HOMES = {
     "Baseline": "baselines",
     "baseline": "baselines",
     "DataError": "errors",
+    "ParameterError": "errors",
     "UnreadableImageError": "errors",
+    "WeightsError": "errors",
+    "unknown_name": "errors",
     "ImageFolder": "folders",
     "class_folders": "folders",
     "read_image": "images",
     "as_maps": "layers",
+    "Pretrained": "pretrained",
 }
 
 __all__ = [
@@ -58,10 +63,13 @@ __all__ = [
     "ImageFolder",
     "Model",
     "ModelCard",
+    "ParameterError",
     "Perturbation",
+    "Pretrained",
     "Run",
     "Sample",
     "UnreadableImageError",
+    "WeightsError",
     "as_maps",
     "baseline",
     "class_folders",
@@ -72,6 +80,7 @@ __all__ = [
     "model",
     "read_image",
     "run",
+    "unknown_name",
 ]
 
 

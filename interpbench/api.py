@@ -138,6 +138,7 @@ def run(
         weights=_names(weights) or (),
         data={k: v for k, v in {"root": data_root, "download": download or None}.items() if v is not None},
         asked_metrics=metric is not None,
+        asked_methods=method is not None,
         changed=chosen != base,
     )
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(chosen.name))

@@ -5,18 +5,14 @@ named.
 """
 
 import hashlib
-import importlib.util
-import sys
-import traceback
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
 
-from interpbench.errors import DuplicatePluginError, PluginError
+from interpbench.errors import PluginError
 from interpbench.plugin import KINDS, Plugin
+from interpbench.python_files import function_in_file, naming_failures, run_file
 from interpbench.registry import Registry, default_registry
-from interpbench.seeding import derive
 
 ENTRY_POINT_GROUP = "interpbench.plugins"
 
@@ -24,11 +20,13 @@ ENTRY_POINT_GROUP = "interpbench.plugins"
 def discover(paths: Iterable[str | Path] = ()) -> Registry:
     """A registry with all plugins: bundled, installed, those under `paths`, and those registered in this process.
 
+    It also knows models by FILE.py:FUNCTION.
+
     Raises:
         PluginError: if a file cannot be read or imported, or a named path holds no plugin.
         DuplicatePluginError: if two plugins of a kind share a name.
     """
-    registry = default_registry.copy()
+    registry = default_registry.copy(find=function_in_file)
     load_folder(bundled_folder(), registry)
     for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda e: (e.name, e.value)):
         _load_entry_point(entry_point, registry)
@@ -87,22 +85,7 @@ def load_file(path: Path, registry: Registry) -> None:
         content = path.read_bytes()
     except OSError as error:
         raise PluginError(f"Plugin file {path} cannot be read: {error.strerror}.") from error
-    name = f"interpbench_plugins.{path.stem.replace('-', '_')}_{derive(0, path):x}"
-    _register_module(registry, f"Plugin file {path}", lambda: _execute(path, name), hashlib.sha256(content).hexdigest())
-
-
-def _execute(path: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"{path} is no Python file. A plugin is a file that ends in .py.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # pickling and typing.get_type_hints look modules up by name
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+    _register_module(registry, f"Plugin file {path}", lambda: run_file(path), hashlib.sha256(content).hexdigest())
 
 
 def _load_entry_point(entry_point: EntryPoint, registry: Registry) -> None:
@@ -117,20 +100,8 @@ _registered: dict[tuple[str, str], list[Plugin]] = {}
 def _register_module(registry: Registry, name: str, load: Callable[[], object], content: str = "") -> None:
     if (name, content) not in _registered:
         fresh = Registry()
-        try:
-            with fresh.collecting():
-                load()
-        except (PluginError, DuplicatePluginError):
-            raise
-        except SyntaxError as error:
-            raise PluginError(
-                f"{error.filename}:{error.lineno}: syntax error in a plugin file: {error.msg}."
-            ) from error
-        except (Exception, SystemExit) as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            raise PluginError(
-                f"{name} failed to import: {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})."
-            ) from error
+        with naming_failures(name), fresh.collecting():
+            load()
         _registered[name, content] = _plugins(fresh)
     for plugin in _registered[name, content]:
         registry.add(plugin)

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+LISTED = 100  # names in a message
+
 
 class InterpBenchError(Exception):
     """Base of all errors that are the input's fault; the command line prints it without a traceback, exit code 2."""
@@ -65,9 +67,10 @@ class MethodError(InterpBenchError):
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """An error for `name`, with the nearest of the `known` names first."""
+    """An error for `name`, with the nearest of the `known` names first; of very many names not all are listed."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-    listing = ", ".join(names) if names else "none"
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    listing = ", ".join(names[:LISTED]) + more if names else "none"
     return UnknownNameError(f"Unknown {what} {name!r}. {hint}Known: {listing}.")

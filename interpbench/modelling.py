@@ -1,12 +1,13 @@
 """A model plugin and a data set -> a `Model` with weights, ready to be explained.
 
 Weights come, in this order, from the file the user names, from the file shipped beside the plugin
-(`weights/<dataset>-<model>.safetensors`), or from torchvision for data whose classes are ImageNet's. There is no silent
-fallback: untrained weights must be asked for as `random`.
+(`weights/<dataset>-<model>.safetensors`), or from what the plugin offers: torchvision's, for data whose classes are
+ImageNet's, or those that its network brings. There is no silent fallback: untrained weights must be asked for as
+`random`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,27 @@ from torch import Tensor, nn
 
 from interpbench.contracts import DatasetCard, Model, ModelCard
 from interpbench.errors import NoWeightsError, PluginError, WeightsError
+from interpbench.layers import find_layer, last_spatial_layer
 from interpbench.plugin import Configured, blaming
+from interpbench.pretrained import IMAGENET, Pretrained, download, hash_tensors, offered
 from interpbench.seeding import derive
 from interpbench.weights import WeightsCard, load_state, read_weights, sha256
 
 RANDOM = "random"
 IMAGENET_CLASSES = 1000
+DEFAULT_SIZE = 224  # of the input, where neither data nor weights say
 
 
 @dataclass(frozen=True)
 class _Weights:
-    """A state dict (None: random initialisation), its card where it has one, and where it came from."""
+    """A state dict (None: the network stays as it is built), its card where it has one, and where it came from."""
 
     source: str
     state: dict[str, Tensor] | None = None
     card: WeightsCard | None = None
     sha256: str = ""
-    pretrained: Any = None  # the torchvision WeightsEnum member that says how to preprocess
+    pretrained: Pretrained | None = None  # says how images are prepared, where there is no card
+    built_in: bool = False  # the network has its weights when it is built
 
 
 def load_model(
@@ -63,6 +68,9 @@ def load_model(
         load_state(network, found.state, found.source)
         _refuse_nonfinite(found)
     network.eval().requires_grad_(False)
+    if found.built_in:
+        card = _own_classes(choice, network, card, data)
+    card = replace(card, target_layer=_target_layer(choice, network, card.size))
     return Model(network, card, batch_size(card.size)).eval()
 
 
@@ -78,7 +86,7 @@ def _refuse_nonfinite(found: _Weights) -> None:
 def shipped_weights(choice: Configured, dataset: str) -> Path:
     """Where the weights of a model on a data set lie if its plugin ships them."""
     folder = Path(choice.plugin.origin.rpartition(":")[0]).parent / "weights"
-    return folder / f"{dataset.replace(':', '-').replace('/', '-')}-{choice.name}.safetensors"
+    return folder / f"{dataset.replace(':', '-').replace('/', '-')}-{choice.slug}.safetensors"
 
 
 def shipped_card(choice: Configured, data: DatasetCard) -> WeightsCard | None:
@@ -94,20 +102,27 @@ def with_parameters(choice: Configured, card: WeightsCard) -> Configured:
 
 
 def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weights:
+    offer = offered(choice)
+    built_in = offer is not None and offer.load is None
+    usable = offer if built_in or data.imagenet else None
     if weights == RANDOM:
-        return _Weights(RANDOM, pretrained=choice.plugin.pretrained if data.imagenet else None)
+        if built_in:
+            raise WeightsError(f"Model {choice.label!r} brings its own weights: leave --weights random away.")
+        return _Weights(RANDOM, pretrained=usable)
     if weights is not None:
         path = Path(weights)
         state, card = read_weights(path)
-        pretrained = choice.plugin.pretrained if card is None and data.imagenet else None
-        return _Weights(path.name, state, card, sha256(path), pretrained)
+        return _Weights(path.name, state, card, sha256(path), usable if card is None else None)
     shipped = _shipped(choice, data)
     if shipped is not None:
         return shipped
-    pretrained = data.imagenet is not None and choice.plugin.pretrained is not None
-    if pretrained and choice.label == choice.name:
-        return _download(choice)
-    hint = f" torchvision's are for {choice.name!r} with its default parameters alone." if pretrained else ""
+    if built_in and usable is not None:
+        return _Weights(usable.source, sha256=usable.sha256, pretrained=usable, built_in=True)
+    others = not callable(choice.plugin.pretrained) and choice.label != choice.name
+    if usable is not None and not others:
+        state, digest = download(usable)
+        return _Weights(usable.source, state, sha256=digest or hash_tensors(state), pretrained=usable)
+    hint = f" {usable.source} is for {choice.name!r} with its default parameters alone." if usable is not None else ""
     raise NoWeightsError(
         f"There are no weights for model {choice.label!r} on data set {data.name!r}.{hint} Pass --weights FILE, "
         f"train some on that data set with `python -m interpbench train --model {choice.label} --dataset ...`, or ask "
@@ -129,20 +144,6 @@ def _shipped(choice: Configured, data: DatasetCard) -> _Weights | None:
     return _Weights(path.name, state, card, sha256(path))
 
 
-def _download(choice: Configured) -> _Weights:
-    """torchvision's weights, from its cache or over the network."""
-    enum = choice.plugin.pretrained
-    try:
-        state = enum.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except Exception as error:
-        raise WeightsError(
-            f"torchvision's weights {enum} could not be downloaded from {enum.url} ({type(error).__name__}: {error}). "
-            f"Pass a copy with --weights FILE, or put it into {torch.hub.get_dir()}/checkpoints."
-        ) from error
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(enum.url).name
-    return _Weights(str(enum), state, sha256=sha256(cached) if cached.is_file() else "", pretrained=enum)
-
-
 def _agrees(choice: Configured, card: WeightsCard) -> bool:
     """Whether what the user asked of the architecture is what the weights were trained with.
 
@@ -157,7 +158,7 @@ def _with_card(choice: Configured, found: _Weights) -> Configured:
     card = found.card
     if card is None:
         return choice
-    if card.architecture != choice.name:
+    if _file_name(card.architecture) != _file_name(choice.name):
         raise WeightsError(f"{found.source} holds weights of {card.architecture!r}, not of {choice.name!r}.")
     if not _agrees(choice, card):
         raise WeightsError(
@@ -184,18 +185,21 @@ def _card(choice: Configured, data: DatasetCard, found: _Weights) -> ModelCard:
             std=known.std, logit_of_label=_match_classes(data, known, found.source), licence=known.licence,
             notes=dict(known.notes), **common,
         )  # fmt: skip
-    if found.pretrained is not None and data.imagenet is not None:
-        preset = found.pretrained.transforms()
-        return ModelCard(
-            dataset="imagenet-1k", classes=IMAGENET_CLASSES, size=preset.crop_size[0], resize=preset.resize_size[0],
-            mean=tuple(preset.mean), std=tuple(preset.std), logit_of_label=data.imagenet,
-            licence=choice.plugin.licence, **common,
-        )  # fmt: skip
-    size = data.size or 224
+    wanted = found.pretrained or Pretrained(found.source)
+    known_logits = wanted.load is not None and data.imagenet is not None
+    logits = data.imagenet if known_logits and data.imagenet is not None else tuple(range(len(data.classes)))
+    size = wanted.size or data.size or DEFAULT_SIZE
     return ModelCard(
-        dataset=data.name, classes=len(data.classes), size=size, resize=size, mean=data.mean, std=data.std,
-        logit_of_label=tuple(range(len(data.classes))), **common,
-    )  # fmt: skip
+        dataset=IMAGENET if known_logits else data.name,
+        classes=IMAGENET_CLASSES if known_logits else len(data.classes),
+        size=size,
+        resize=wanted.resize or size,
+        mean=wanted.mean or data.mean,
+        std=wanted.std or data.std,
+        logit_of_label=logits,
+        licence=choice.plugin.licence if known_logits else "",
+        **common,
+    )
 
 
 def _match_classes(data: DatasetCard, card: WeightsCard, source: str) -> tuple[int, ...]:
@@ -221,3 +225,43 @@ def _build(choice: Configured, card: ModelCard, seed: int) -> nn.Module:
             f"not {type(network).__name__}."
         )
     return network
+
+
+def _own_classes(choice: Configured, network: nn.Module, card: ModelCard, data: DatasetCard) -> ModelCard:
+    """The card of a network that brings its weights: which classes its logits are is seen from their number."""
+    with torch.no_grad(), blaming(choice):
+        logits = network(torch.zeros(1, 3, card.size, card.size))
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
+        found = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise PluginError(f"Model {choice.label!r} must give logits [B,classes], not {found} for one image.")
+    count = logits.shape[1]
+    card = replace(card, classes=count, weights_sha256=card.weights_sha256 or hash_tensors(network.state_dict()))
+    if count == len(data.classes):
+        return card
+    if count == IMAGENET_CLASSES and data.imagenet is not None:
+        return replace(card, dataset=IMAGENET, logit_of_label=data.imagenet)
+    raise WeightsError(
+        f"Model {choice.label!r} gives {count} logits, but data set {data.name!r} has {len(data.classes)} classes. "
+        "Choose the data set that it was trained on."
+    )
+
+
+def _target_layer(choice: Configured, network: nn.Module, size: int) -> str | None:
+    """The full name of the layer that CAM methods look at: the one that the plugin names, or else found by trying."""
+    if choice.plugin.target_layer is not None:
+        try:
+            layer = find_layer(network, choice.plugin.target_layer)
+        except AttributeError:  # said when a method asks for it
+            return str(choice.plugin.target_layer)
+        return next(name for name, module in network.named_modules() if module is layer)
+    if not choice.plugin.gradients:
+        return None
+    try:
+        return last_spatial_layer(network, torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)))
+    except Exception:  # the model's own faults show when it is measured
+        return None
+
+
+def _file_name(model: str) -> str:
+    """A model's name without the folder of its file, if it is one of a file."""
+    return model.rpartition("/")[2]

@@ -1,6 +1,6 @@
 """suite x registry -> plan: every plugin found, every parameter checked, every file opened, before anything runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,8 +52,13 @@ class Plan:
 
     @property
     def cells(self) -> list[Cell]:
-        """One a model and method, in the order in which they run."""
-        return [Cell(self.dataset.card.name, model, method) for model in self.models for method in self.methods]
+        """One a model and method that can explain it, in the order in which they run."""
+        return [
+            Cell(self.dataset.card.name, model, method)
+            for model, (choice, _) in self.models.items()
+            for method, explains in self.methods.items()
+            if _can_explain(explains, choice)
+        ]
 
 
 def make_plan(
@@ -66,6 +71,7 @@ def make_plan(
     weights: Sequence[str] = (),
     data: Mapping[str, Any] | None = None,
     asked_metrics: bool = False,
+    asked_methods: bool = False,
     changed: bool = False,
 ) -> Plan:
     """Resolves a suite.
@@ -79,6 +85,8 @@ def make_plan(
         data: parameters for the data set from flags (`root`, `download`).
         asked_metrics: whether the user named the metrics. Those that a suite names are left out, with a notice, where
             the data have no masks; those that a user names are refused.
+        asked_methods: whether the user named the methods. Those that a suite names are left out, with a notice, for
+            models through which no gradients flow; those that a user names are refused.
         changed: whether flags have changed the suite.
 
     Raises:
@@ -90,6 +98,8 @@ def make_plan(
     metrics, notices = _metrics(registry, suite, dataset, asked_metrics)
     model_choices = _choices(registry, "model", suite.models)
     methods = _choices(registry, "method", suite.methods)
+    named_methods = {name for name, _ in parse_specs(suite.methods)} if asked_methods else set()
+    notices += _without_gradients(model_choices, methods, named_methods)
     files = _weights(weights, list(model_choices))
     size = partial(_batch_size, batch_size, device)
     named = {name for name, _ in parse_specs(suite.models)}
@@ -176,6 +186,33 @@ def _metrics(
     if not chosen:
         raise DataError(f"No metric of the suite applies to {dataset.card.name!r}: {' '.join(notices)}")
     return chosen, notices
+
+
+def _can_explain(method: Configured, model: Configured) -> bool:
+    return bool(model.plugin.gradients or not method.plugin.gradients)
+
+
+def _without_gradients(
+    models: Mapping[str, Configured], methods: Mapping[str, Configured], named: Collection[str]
+) -> list[str]:
+    """A notice for each model through which no gradients flow, if methods are left out for it.
+
+    Raises:
+        ParameterError: if one of these methods is named, or no method is left.
+    """
+    notices = []
+    for label, model in models.items():
+        left_out = [method for method in methods.values() if not _can_explain(method, model)]
+        asked = [method.label for method in left_out if method.name in named]
+        if asked or len(left_out) == len(methods):
+            raise ParameterError(
+                f"Method {(asked or list(methods))[0]!r} needs gradients, and none flow through model {label!r}. "
+                "Choose methods that only call the model, or another model."
+            )
+        if left_out:
+            names = ", ".join(method.label for method in left_out)
+            notices.append(f"Left out for {label}, through which no gradients flow: {names}.")
+    return notices
 
 
 def _weights(texts: Sequence[str], models: list[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from interpbench.errors import InterpBenchError, ParameterError, PluginError, un
 Kind = Literal["method", "model", "dataset", "metric"]
 KINDS: tuple[Kind, ...] = ("method", "model", "dataset", "metric")
 REQUIRED = inspect.Parameter.empty
+POSITIONAL = ""  # stands for the name of a value that is written without one, as in `folder:photos`
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Plugin:
             UnknownNameError: for a parameter that the plugin does not have.
             ParameterError: for a value of the wrong type, or a required parameter that is missing.
         """
-        given = dict(values or {})
+        given = self._named(values or {})
         known = {p.name: p for p in self.parameters}
         for name in given:
             if name not in known:
@@ -109,6 +111,26 @@ class Plugin:
                 resolved[name] = parameter.default
         return Configured(self, MappingProxyType(resolved), frozenset(given))
 
+    def _named(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values with a name for the one that has none: that of the only required parameter.
+
+        Raises:
+            ParameterError: if there is not exactly one, or it is given already.
+        """
+        named = {name: value for name, value in values.items() if name != POSITIONAL}
+        if POSITIONAL not in values:
+            return named
+        value = values[POSITIONAL]
+        if len(self.required) != 1:
+            known = ", ".join(p.name for p in self.parameters) or "none"
+            raise ParameterError(
+                f"{value!r} of {self.kind} {self.name!r} is no parameter: write {self.name}:PARAMETER=VALUE. "
+                f"Parameters: {known}."
+            )
+        if self.required[0] in named:
+            raise ParameterError(f"Parameter {self.required[0]!r} of {self.name!r} is given twice.")
+        return {self.required[0]: value, **named}
+
 
 @dataclass(frozen=True)
 class MethodPlugin(Plugin):
@@ -127,10 +149,11 @@ class ModelPlugin(Plugin):
     """`(classes, size, *, parameters) -> torch.nn.Module` that gives logits, untrained."""
 
     kind = "model"
-    arguments = ("classes", "size")
+    arguments: ClassVar[tuple[str, ...]] = ("classes", "size")
 
-    target_layer: str | None = None  # the submodule that CAM methods look at
-    pretrained: Any = None  # a torchvision WeightsEnum member, for data sets whose classes are ImageNet's
+    target_layer: str | None = None  # the submodule that CAM methods look at; None: found by trying
+    pretrained: Any = None  # weights that come with it: see `interpbench.pretrained`
+    gradients: bool = True  # False: black box, gradients do not flow through it
 
 
 @dataclass(frozen=True)
@@ -170,10 +193,27 @@ class Configured:
 
     @property
     def label(self) -> str:
-        """Name and the values that differ from the defaults, as one would type it: `occlusion:stride=8,window=16`."""
+        """Name and the values that differ from the defaults, as one would type it: `occlusion:stride=8,window=16`.
+
+        The value of an only required parameter comes first, without its name: `imagefolder:photos,split=test`.
+        """
         defaults = {p.name: p.default for p in self.plugin.parameters}
-        changed = [f"{k}={v}" for k, v in sorted(self.values.items()) if v != defaults[k]]
-        return self.name + (":" + ",".join(changed) if changed else "")
+        changed = {k: str(v) for k, v in sorted(self.values.items()) if v != defaults[k]}
+        first = [changed.pop(name) for name in self._first if not _PAIR.match(changed[name])]
+        pairs = [f"{k}={v}" for k, v in changed.items()]
+        return self.name + (":" + ",".join(first + pairs) if changed or first else "")
+
+    @property
+    def slug(self) -> str:
+        """Name and the value of an only required parameter, fit for a file's name."""
+        parts = [self.name, *(str(self.values[name]) for name in self._first)]
+        return re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-")
+
+    @property
+    def _first(self) -> list[str]:
+        """The only required parameter, if there is one alone."""
+        required = self.plugin.required
+        return required if len(required) == 1 else []
 
     @property
     def parameters_json(self) -> str:
@@ -205,26 +245,31 @@ def blaming(choice: Configured) -> Iterator[None]:
         ) from error
 
 
+_PAIR = re.compile(r"[^\W\d]\w*=")  # parameter=...
+_FILE = re.compile(r"(.+\.py:\w+)(?::(.*))?")  # FILE.py:FUNCTION is a name in itself
+
+
 def parse_specs(texts: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
     """`["occlusion:window=16,stride=8,saliency"]` -> occlusion with its two parameters, saliency with none.
 
-    A comma starts a new name, unless what follows is `parameter=value`, which belongs to the name before.
+    A comma starts a new name, unless what follows is `parameter=value`, which belongs to the name before. What stands
+    behind the colon without a name (`folder:photos`) gets the name `POSITIONAL`; which parameter it is, the plugin
+    knows. `FILE.py:FUNCTION` is one name.
     """
     specs: list[tuple[str, dict[str, str]]] = []
     for text in texts:
         for piece in filter(None, (p.strip() for p in text.split(","))):
-            name, colon, rest = piece.partition(":")
-            if "=" in name:  # parameter=value of the spec before
+            if "=" in piece.partition(":")[0]:  # parameter=value of the spec before
                 if not specs:
                     raise ParameterError(f"{piece!r} belongs to no name: write NAME:{piece}.")
                 pair = piece
             else:
+                file = _FILE.fullmatch(piece)
+                name, _, pair = piece.partition(":") if file is None else (file[1], ":", file[2] or "")
                 specs.append((name, {}))
-                pair = rest if colon else ""
+                pair = pair if not pair or _PAIR.match(pair) else f"{POSITIONAL}={pair}"
             if pair:
-                key, equals, value = pair.partition("=")
-                if not equals:
-                    raise ParameterError(f"{pair!r} of {specs[-1][0]!r} is no parameter: write NAME=VALUE.")
+                key, value = pair.split("=", 1)
                 if key in specs[-1][1]:
                     raise ParameterError(f"Parameter {key!r} of {specs[-1][0]!r} is given twice.")
                 specs[-1][1][key] = value

@@ -35,15 +35,23 @@ from interpbench.plugin import (
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+Finder = Callable[[Kind, str], Plugin | None]
+
+
 class Registry:
-    """Plugins by kind and name. Fresh instances share nothing, so tests need no clean-up."""
+    """Plugins by kind and name. Fresh instances share nothing, so tests need no clean-up.
 
-    def __init__(self) -> None:
+    Args:
+        find: makes a plugin of a name that is not registered, such as that of a function in a file; or gives None.
+    """
+
+    def __init__(self, find: Finder = lambda kind, name: None) -> None:
         self._plugins: dict[Kind, dict[str, Plugin]] = {kind: {} for kind in KINDS}
+        self._find = find
 
-    def copy(self) -> "Registry":
-        """Another registry with the same plugins."""
-        other = Registry()
+    def copy(self, find: Finder | None = None) -> "Registry":
+        """Another registry with the same plugins, and with another finder if one is given."""
+        other = Registry(find or self._find)
         other._plugins = {kind: dict(plugins) for kind, plugins in self._plugins.items()}
         return other
 
@@ -68,9 +76,10 @@ class Registry:
         Raises:
             UnknownNameError: if there is none; the message lists the near names.
         """
-        if name not in self._plugins[kind]:
+        plugin = self._plugins[kind].get(name) or self._find(kind, name)
+        if plugin is None:
             raise unknown_name(kind, name, self._plugins[kind])
-        return self._plugins[kind][name]
+        return plugin
 
     def names(self, kind: Kind) -> list[str]:
         """The names of a kind, sorted."""
@@ -123,6 +132,7 @@ def model(
     licence: str = "",
     target_layer: str | None = None,
     pretrained: Any = None,
+    gradients: bool = True,
 ) -> Callable[[Function], Function]:
     """Registers an architecture: `(classes, size, *, parameters) -> torch.nn.Module` that gives logits.
 
@@ -130,10 +140,15 @@ def model(
         name: what users type.
         reference: authors, year and place of the paper.
         licence: of the pretrained weights.
-        target_layer: the submodule (dotted name) that CAM methods look at.
-        pretrained: a torchvision `WeightsEnum` member, used for data sets whose classes are ImageNet's.
+        target_layer: the submodule that CAM methods look at, by its dotted name, in which a negative number counts
+            from the last child. None: the last layer at which more than one position matters, found by trying.
+        pretrained: weights that come with it: a torchvision `WeightsEnum` member, used for data sets whose classes are
+            ImageNet's; or a function of the parameters that gives such a member, a `Pretrained` or None.
+        gradients: False if gradients do not flow through it: only black-box methods can explain it.
     """
-    return _register(ModelPlugin, name, reference, licence, target_layer=target_layer, pretrained=pretrained)
+    return _register(
+        ModelPlugin, name, reference, licence, target_layer=target_layer, pretrained=pretrained, gradients=gradients
+    )
 
 
 def dataset(name: str, *, reference: str = "", licence: str = "") -> Callable[[Function], Function]:
@@ -185,12 +200,12 @@ def _register(
     """The decorator that all four kinds share."""
 
     def decorate(function: Function) -> Function:
-        origin, source_hash = _origin(function)
+        origin, source_hash = origin_of(function)
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
             raise PluginError(
                 f"{origin}: {name!r} is no plugin name: use lower case letters, digits, dashes and underscores."
             )
-        parameters, takes = _parameters(record, name, function, origin)
+        parameters, takes = parameters_of(record, name, function, origin)
         plugin = record(
             name, function, parameters, inspect.getdoc(function) or "", reference, licence, origin, source_hash,
             takes, **traits,
@@ -201,10 +216,14 @@ def _register(
     return decorate
 
 
-def _parameters(
+def parameters_of(
     record: type[Plugin], name: str, function: Callable[..., Any], origin: str
 ) -> tuple[tuple[Parameter, ...], frozenset[str]]:
-    """A function's parameters, and which of the provided arguments it takes; checks its positional arguments."""
+    """A function's parameters, and which of the provided arguments it takes; checks its positional arguments.
+
+    Raises:
+        PluginError: if they are not those of its kind, or a parameter has no annotation.
+    """
     arguments = inspect.signature(function).parameters.values()
     positional = [
         a for a in arguments if a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD) and a.default is a.empty
@@ -230,7 +249,7 @@ def _parameters(
     return tuple(parameters), takes
 
 
-def _origin(function: Callable[..., Any]) -> tuple[str, str]:
+def origin_of(function: Callable[..., Any]) -> tuple[str, str]:
     """`file:line` of a function, and the sha256 of that file (of the code object where there is no file)."""
     code = inspect.unwrap(function).__code__
     path = Path(code.co_filename)

@@ -305,7 +305,7 @@ def test_a_model_without_imagenet_weights_gets_the_data_sets_classes(little: Con
 @pytest.mark.parametrize(("name", "values"), [("resnet18", {"norm": "group"}), ("alexnet", {"lrn": True})])
 def test_torchvisions_weights_are_for_the_default_parameters_alone(name: str, values: dict[str, Any]) -> None:
     choice = discover().configure("model", name, values)
-    with pytest.raises(NoWeightsError, match=f"torchvision's are for '{name}' with its default parameters alone"):
+    with pytest.raises(NoWeightsError, match=f"IMAGENET1K_V1 is for '{name}' with its default parameters alone"):
         load_model(choice, IMAGENET)
 
 

@@ -288,6 +288,51 @@ def test_a_label_typed_again_gives_the_same_values(values: dict[str, Any]) -> No
     assert configured(**texts).values == choice.values
 
 
+def named(classes: int, size: int, *, name: str, width: int = 4) -> Any:
+    return name, width
+
+
+def test_a_value_without_a_name_is_that_of_the_only_required_parameter() -> None:
+    registry = registered(named, model("lib"))
+    ((name, values),) = parse_specs(["lib:resnet,width=5"])
+    choice = registry.configure("model", name, values)
+    assert choice.values == {"name": "resnet", "width": 5}
+    assert choice.label == "lib:resnet,width=5"
+    assert choice.slug == "lib-resnet"
+    assert registry.configure("model", "lib", {"name": "a/b c"}).slug == "lib-a-b-c"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lib:a,name=b", "Parameter 'name' of 'lib' is given twice"),
+        ("lib", "model 'lib' needs the parameter 'name' .* write lib:name=VALUE"),
+        ("free:5", "'5' of model 'free' is no parameter: write free:PARAMETER=VALUE. Parameters: width"),
+        ("both:5", "'5' of model 'both' is no parameter: .* Parameters: one, two"),
+    ],
+)
+def test_a_value_that_no_parameter_can_take_is_refused(text: str, message: str) -> None:
+    def free(classes: int, size: int, *, width: int = 4) -> None: ...
+
+    def both(classes: int, size: int, *, one: int, two: int) -> None: ...
+
+    registry = registered(named, model("lib"))
+    with registry.collecting():
+        model("free")(free)
+        model("both")(both)
+    ((name, values),) = parse_specs([text])
+    with pytest.raises(ParameterError, match=message):
+        registry.configure("model", name, values)
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"], exclude_characters=","), min_size=1))
+def test_a_label_with_a_first_value_typed_again_gives_the_same_values(value: str) -> None:
+    choice = registered(named, model("lib")).configure("model", "lib", {"name": value})
+    ((name, values),) = parse_specs([choice.label])
+    assert (name, choice.plugin.configure(values).values) == ("lib", choice.values)
+
+
 def test_fresh_registries_share_nothing() -> None:
     one = registered(every_type, method("one"))
     copy = one.copy()
@@ -314,6 +359,13 @@ def test_fresh_registries_share_nothing() -> None:
         (["a:x=1,y=C:/b"], [("a", {"x": "1", "y": "C:/b"})]),
         (["a:x=b=c"], [("a", {"x": "b=c"})]),
         (["a:x=1,a:x=2"], [("a", {"x": "1"}), ("a", {"x": "2"})]),
+        (["a:b"], [("a", {"": "b"})]),
+        (["a:b,x=1,c"], [("a", {"": "b", "x": "1"}), ("c", {})]),
+        (["a:C:/b.onnx"], [("a", {"": "C:/b.onnx"})]),
+        (["a:./my-b=c"], [("a", {"": "./my-b=c"})]),
+        (["b.py:build"], [("b.py:build", {})]),
+        (["C:/a/b.py:build:x=1,y=2,c"], [("C:/a/b.py:build", {"x": "1", "y": "2"}), ("c", {})]),
+        (["b.py:build,x=1"], [("b.py:build", {"x": "1"})]),
     ],
 )
 def test_specs_are_read_as_typed(texts: list[str], specs: list[tuple[str, dict[str, str]]]) -> None:
@@ -324,7 +376,6 @@ def test_specs_are_read_as_typed(texts: list[str], specs: list[tuple[str, dict[s
     ("text", "message"),
     [
         ("window=16", "'window=16' belongs to no name: write NAME:window=16"),
-        ("a:window", "'window' of 'a' is no parameter: write NAME=VALUE"),
         ("a:x=1,x=2", "Parameter 'x' of 'a' is given twice"),
     ],
 )

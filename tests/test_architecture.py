@@ -168,13 +168,16 @@ def strings(module: str) -> set[str]:
     }
 
 
-# Words that are also a plugin's name: untrained weights, matplotlib's alignment, and what `train` trains on by default.
+# Words that are also a plugin's name: untrained weights, matplotlib's alignment, what `train` trains on by default, and
+# packages whose version is noted.
 ANOTHER_MEANING = {
     "modelling": {"random"},
     "tables": {"random"},
     "plot_labels": {"center"},
     "plot_maps": {"center"},
     "plots": {"center"},
+    "training": {"torchvision"},
+    "provenance": {"torchvision"},
     "commands.train": {"planted"},
     "commands.doctor": {"planted"},
 }

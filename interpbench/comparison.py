@@ -147,7 +147,7 @@ def _agreement(across: str, labels: dict[str, str], costs: pd.DataFrame, left_ou
         "friedman_p": found.p if tested else np.nan,
         "critical_difference": found.critical_difference if tested else np.nan,
         "left_out": "; ".join(left_out),
-        "note": f"{len(costs)} models: a test needs at least {FEWEST_BLOCKS}" if too_few else "",
+        "note": f"too few models for a test, which needs {FEWEST_BLOCKS}" if too_few else "",
     }
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a finished run: curves, scores, maps, and quality against time.
+"""Pictures of a finished run: curves, scores, maps, quality against time, and ranks across models.
 
 Figures are made without pyplot, so that drawing changes neither the backend nor the settings of the caller. A method
 has the same colour, marker and dashes in every picture of a run; markers and dashes make it readable without colours.
@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from interpbench.plot_labels import place_labels
 from interpbench.plot_maps import map_grid
+from interpbench.plot_ranks import critical_differences
 from interpbench.seeding import derive
 from interpbench.statistics import bootstrap_band
 from interpbench.tables import ARROWS, RunTables, is_random
@@ -71,7 +72,8 @@ def draw(tables: RunTables, board: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw every picture that the run has data for into `folder` as PNG, and return the files.
 
     Per data set and model: `curves-*` (mean perturbation curve and 95 % band of each method) and `maps-*` (image x
-    method). Per data set: `scores-*` (means with intervals) and `quality-time-*` (score against ms per image).
+    method). Per data set: `scores-*` (means with intervals) and `quality-time-*` (score against ms per image). Where
+    there are several models: `critical-difference` (mean ranks across them).
     """
     folder.mkdir(parents=True, exist_ok=True)
     scene = _Scene(tables, board, _looks(sorted(set(tables.cells["method"]))))
@@ -100,6 +102,9 @@ def _figures(scene: _Scene) -> Iterator[tuple[list[str], Figure]]:
         timed = _timed(scene, dataset)
         if not timed.empty:
             yield ["quality-time", dataset], _quality_time(scene, dataset, timed)
+    ranks = critical_differences(scene.board, {metric: scene.heading(metric) for metric in scene.tables.metrics})
+    if ranks is not None:
+        yield ["critical-difference"], ranks
 
 
 @contextmanager

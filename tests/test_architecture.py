@@ -65,6 +65,7 @@ ORDER = [
     "leaderboard",
     "plot_labels",
     "plot_maps",
+    "plot_ranks",
     "plots",
     "report",
     "plot_training",

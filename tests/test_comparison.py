@@ -142,7 +142,7 @@ def test_few_models_are_ranked_and_not_tested() -> None:
     [row] = agreement(board).to_dict("records")
     assert np.isnan([row["friedman_p"], row["critical_difference"]]).all()
     assert 0 < row["w"] <= 1
-    assert row["note"] == "4 models: a test needs at least 5"
+    assert row["note"] == "too few models for a test, which needs 5"
     assert set(mean_ranks(board)["letters"]) == {""}
 
 

@@ -1,5 +1,6 @@
 """Which pictures there are, that they are pictures, the same each time, and that odd tables draw as well."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,9 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from interpbench.comparison import mean_ranks
 from interpbench.leaderboard import leaderboard
 from interpbench.plot_labels import place_labels
 from interpbench.plot_maps import map_grid
+from interpbench.plot_ranks import critical_differences
 from interpbench.plots import draw
 from interpbench.tables import RunTables
 from tests.synthetic_tables import synthetic_tables
@@ -41,6 +44,7 @@ def test_every_picture_of_a_run(tmp_path: Path) -> None:
         "maps-planted-vgg11.png",
         "scores-planted.png",
         "quality-time-planted.png",
+        "critical-difference.png",
     ]
 
 
@@ -84,7 +88,7 @@ def test_a_model_that_lacks_a_metric_and_a_method(tmp_path: Path) -> None:
     )
     cells = tables.cells[(tables.cells["model"] != "vgg11") | (tables.cells["method"] != "sobel")]
     tables = replace(tables, scores=tables.scores[~gone], cells=cells)
-    assert len(names(tables, tmp_path)) == 6
+    assert len(names(tables, tmp_path)) == 7
 
 
 def test_labels_of_any_kind(tmp_path: Path) -> None:
@@ -96,7 +100,44 @@ def test_labels_of_any_kind(tmp_path: Path) -> None:
     found = names(tables, tmp_path)
     assert found[0] == "curves-imagefolder-root=..-data-cats-dogs-net-a-b.png"
     assert found[2] == "curves-imagefolder-root=..-data-cats-dogs-net-a-b-2.png"
-    assert len(found) == 6
+    assert len(found) == 7
+
+
+def bars(figure: Figure) -> list[list[float]]:
+    """From where to where the bars of the only panel lead."""
+    [panel] = figure.axes
+    return [list(line.get_xdata()) for line in panel.lines if line.get_linewidth() == 3]
+
+
+@pytest.mark.parametrize("models", [4, 5])
+def test_bars_join_methods_only_where_there_are_models_enough_to_test(models: int) -> None:
+    tables = synthetic_tables(models="abcdef"[:models], methods=THREE, metrics=("deletion",))
+    noise = np.random.default_rng(0).random(len(tables.scores))
+    board = leaderboard(replace(tables, scores=tables.scores.assign(value=noise)))
+    figure = critical_differences(board, {"deletion": "deletion"})
+    assert figure is not None
+    ranks = mean_ranks(board)["mean_rank"]
+    assert bars(figure) == ([] if models == 4 else [[ranks.min(), ranks.max()]])
+    title = figure.axes[0].get_title()
+    assert ("too few models for a test" in title) == (models == 4)
+    assert ("Friedman p = " in title) == (models == 5)
+
+
+def test_ranks_are_drawn_the_same_whatever_the_order_of_sets(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from tests.synthetic_tables import synthetic_tables\n"
+        "from interpbench.leaderboard import leaderboard\n"
+        "from interpbench.plot_ranks import critical_differences\n"
+        "board = leaderboard(synthetic_tables(models='abcdef', images=6, metrics=('deletion',), examples=0))\n"
+        "figure = critical_differences(board, {'deletion': 'deletion'})\n"
+        "figure.savefig(sys.argv[1], metadata={'Software': None})\n"
+    )
+    root = Path(__file__).parent.parent
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
+        subprocess.run([sys.executable, "-c", code, tmp_path / f"{seed}.png"], env=environment, cwd=root, check=True)
+    assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
 
 
 def test_invalid_maps_leave_a_note_in_their_place() -> None:
@@ -135,7 +176,7 @@ def test_labels_do_not_cover_each_other() -> None:
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
 
-@pytest.mark.parametrize("module", ["tables", "statistics", "leaderboard", "plots", "report"])
+@pytest.mark.parametrize("module", ["tables", "statistics", "comparison", "leaderboard", "plots", "report"])
 def test_a_finished_run_opens_without_torch(module: str) -> None:
     code = f"import sys, interpbench.{module}; sys.exit('torch' in sys.modules or 'captum' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,6 +11,7 @@ import typer
 from interpbench import __version__
 from interpbench.commands.catalogue import list_, show
 from interpbench.commands.doctor import doctor
+from interpbench.commands.pictures import explain, gallery
 from interpbench.commands.run import report, run
 from interpbench.commands.shared import Interrupted, open_console, plain
 from interpbench.commands.train import train
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, report, show, train, doctor):
+for command in (run, report, explain, gallery, show, train, doctor):
     app.command()(command)
 app.command("list")(list_)
 

@@ -1,0 +1,228 @@
+"""`explain` and `gallery`: pictures of what a model looks at."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from interpbench.commands.shared import Interrupted, Plugins, open_console, open_registry, plain
+from interpbench.errors import unknown_name
+
+if TYPE_CHECKING:
+    from interpbench.explaining import Explainer
+    from interpbench.picture_folder import PictureFolder
+    from interpbench.plot_panels import Look
+
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")]
+DatasetName = Annotated[str, typer.Option("--dataset", metavar="D", help="Data set, e.g. imagefolder:root=DIR.")]
+ModelName = Annotated[str, typer.Option("--model", metavar="M", help="One model, e.g. resnet18:width=16.")]
+Methods = Annotated[
+    list[str], typer.Option("--method", "--methods", metavar="M", help="Methods; repeatable, commas, or `all`.")
+]
+Target = Annotated[
+    str, typer.Option(metavar="T", help="Class to explain: `predicted`, a class name, or a logit's index.")
+]
+Weights = Annotated[str | None, typer.Option(metavar="W", help="FILE or `random`; by default what is shipped.")]
+WeightsOf = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="D", help="Whose weights: cifar10, imagenet-1k; else the only shipped ones."),
+]
+Only = Annotated[str, typer.Option(metavar="WHICH", help="misclassified, correct or all.")]
+Count = Annotated[int, typer.Option(metavar="N", min=1, help="How many samples are drawn, at most.")]
+Classified = Annotated[
+    int | None,
+    typer.Option("--images", metavar="N", min=1, help="How many images are classified, class-balanced; else all."),
+]
+Alpha = Annotated[float, typer.Option(metavar="A", min=0, max=1, help="Opacity of the maps where they are strongest.")]
+Cmap = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A colour map of matplotlib's; with --signed, a diverging one.")
+]
+Signed = Annotated[
+    bool | None,
+    typer.Option(
+        "--signed/--absolute",
+        help="Colours that diverge from zero, or |s| from low to high; by default each map by its own signs.",
+        show_default=False,
+    ),
+]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of every random choice.")]
+Device = Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
+DataRoot = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")]
+Download = Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")]
+Output = Annotated[Path | None, typer.Option(metavar="DIR", help="A folder in results/ by default.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the same command wrote to --output.")]
+
+LISTED = 20  # images that the terminal lists
+
+
+def explain(
+    image: Images,
+    model: ModelName,
+    method: Methods,
+    target: Target = "predicted",
+    weights: Weights = None,
+    dataset: WeightsOf = None,
+    alpha: Alpha = 0.8,
+    cmap: Cmap = None,
+    signed: Signed = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    download: Download = False,
+    plugin: Plugins = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Explain your own images: a panel an image with predictions and each method's map, and the maps as .npy."""
+    from interpbench import explaining, pictures
+    from interpbench.devices import resolve_device
+    from interpbench.subject import find_class, load_subject
+
+    look = _look(alpha, cmap, signed)
+    files = explaining.Files(explaining.find_files(image))
+    where = resolve_device(device)
+    subject = load_subject(
+        open_registry(plugin), model, method, dataset=dataset, flags=_flags(data_root, download), weights=weights,
+        device=where, seed=seed,
+    )  # fmt: skip
+    wanted = None if target == "predicted" else find_class(target, subject.classes)
+    explainer = explaining.Explainer(subject, where, seed)
+    folder = _folder("explain", subject.choice.slug, output, {**pictures.provenance(explainer, look), "target": target})
+    folder.start(overwrite=overwrite)
+    skipped: dict[str, str] = {}
+    with _writing(folder), _bar(len(files.ids) * len(subject.methods)) as advance:
+        images = pictures.explain_files(pictures.Job(explainer, folder, look, advance), files, wanted, skipped)
+        folder.info |= {"images": images, "skipped": skipped, **pictures.outcome(explainer)}
+    _list(images, folder)
+    _close(explainer, skipped, folder)
+    raise typer.Exit(1 if explainer.failures or skipped else 0)
+
+
+def gallery(
+    dataset: DatasetName,
+    model: ModelName,
+    method: Methods,
+    only: Only = "misclassified",
+    count: Count = 20,
+    images: Classified = None,
+    weights: Weights = None,
+    alpha: Alpha = 0.8,
+    cmap: Cmap = None,
+    signed: Signed = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    download: Download = False,
+    plugin: Plugins = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw a data set's samples with maps for the predicted and the true class, and the confusion matrix.
+
+    Misclassified samples come with those first of which the model is most certain; others are a seeded, class-balanced
+    choice, one class after the other.
+    """
+    from interpbench import explaining, pictures
+    from interpbench.devices import resolve_device
+    from interpbench.images import choose
+    from interpbench.subject import load_subject, open_dataset
+
+    explaining.check_only(only)
+    look = _look(alpha, cmap, signed)
+    where = resolve_device(device)
+    registry = open_registry(plugin)
+    data = open_dataset(registry, dataset, _flags(data_root, download))
+    subject = load_subject(registry, model, method, data.card, weights=weights, device=where, seed=seed)
+    indices = choose(data, images, seed)
+    explainer = explaining.Explainer(subject, where, seed)
+    info = {**pictures.provenance(explainer, look), "dataset": dataset, "revision": data.card.revision, "only": only}
+    folder = _folder("gallery", f"{data.card.name}-{subject.choice.slug}", output, info)
+    folder.start(overwrite=overwrite)
+    skipped: dict[str, str] = {}
+    with _writing(folder):
+        with _bar(len(indices)) as advance:
+            found = explaining.predict(explainer, data, indices, skipped, lambda n: advance("classifying", n))
+        chosen = explaining.select(found, data, only, count, seed)
+        with _bar(len(chosen) * len(subject.methods)) as advance:
+            summary = pictures.draw_gallery(pictures.Job(explainer, folder, look, advance), data, found, chosen, only)
+        folder.info |= {**summary, "skipped": skipped, **pictures.outcome(explainer)}
+    open_console().print(plain(pictures.gallery_text(summary, only)), soft_wrap=True)
+    _close(explainer, skipped, folder)
+    raise typer.Exit(1 if explainer.failures else 0)
+
+
+def _look(alpha: float, cmap: str | None, signed: bool | None) -> "Look":
+    """Raises UnknownNameError if matplotlib has no such colour map."""
+    from matplotlib import colormaps
+
+    from interpbench.plot_panels import Look
+
+    if cmap is not None and cmap not in colormaps:
+        raise unknown_name("colour map", cmap, [name for name in colormaps if not name.endswith("_r")])
+    return Look(alpha, cmap, signed)
+
+
+def _flags(root: Path | None, download: bool) -> dict[str, Any]:
+    return {k: v for k, v in {"root": root, "download": download or None}.items() if v is not None}
+
+
+def _folder(command: str, name: str, output: Path | None, info: Mapping[str, Any]) -> "PictureFolder":
+    from interpbench.picture_folder import PictureFolder, fresh_folder
+
+    return PictureFolder(output or fresh_folder(command, name), command, info)
+
+
+@contextmanager
+def _writing(folder: "PictureFolder") -> Iterator[None]:
+    """Completes the folder's record, also after Ctrl-C."""
+    try:
+        with folder:
+            yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Interrupted. What is finished lies in {folder.path}; start afresh with the same command, "
+            f"--output {folder.path} and --overwrite."
+        ) from None
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[str, int], None]]:
+    """A live progress bar on a terminal; what it gives is told what is going on, and how many images more are done."""
+    from rich import progress as rich
+
+    columns = (rich.TextColumn("{task.description}", markup=False), rich.BarColumn(), rich.MofNCompleteColumn())
+    times = (rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn())
+    console = open_console()
+    with rich.Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal) as display:
+        task = display.add_task("starting", total=total)
+        yield lambda what, images: display.update(task, advance=images, description=what)
+
+
+def _list(images: list[dict[str, Any]], folder: "PictureFolder") -> None:
+    """What each image is predicted to be, and where its panel is."""
+    console = open_console()
+    for record in images[:LISTED]:
+        best = record["predictions"][0]
+        text = f"{record['file']}: {best['class']} ({best['probability']:.1%}), {folder.path / record['panel']}"
+        console.print(plain(text), soft_wrap=True)
+    if len(images) > LISTED:
+        console.print(f"and {len(images) - LISTED} more")
+
+
+def _close(explainer: "Explainer", skipped: Mapping[str, str], folder: "PictureFolder") -> None:
+    """What the user should know at the end."""
+    console = open_console()
+    notes = [f"Note: {notice}" for notice in explainer.notices]
+    notes += [f"failed: {label}: {why}" for label, why in explainer.failures.items()]
+    for label, asked in explainer.asked.items():
+        if asked.left_behind:
+            notes.append(f"Note: {label} left behind: {', '.join(list(asked.left_behind)[:3])}; it was undone.")
+        if asked.constant:
+            notes.append(f"Note: {label} gave a constant map for {asked.constant} of {asked.images} images.")
+    notes += [f"Note: skipped an image that cannot be read: {why}" for why in list(skipped.values())[:5]]
+    if len(skipped) > 5:
+        notes.append(f"Note: skipped {len(skipped) - 5} more; {folder.command}.json names them.")
+    for note in [*notes, f"Pictures: {folder.path}"]:
+        console.print(plain(note), soft_wrap=True)

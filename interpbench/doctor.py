@@ -17,8 +17,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.dropout import _DropoutNd
 
 from interpbench.contracts import Model
 from interpbench.errors import MethodError
@@ -26,7 +24,7 @@ from interpbench.guard import Guard
 from interpbench.layers import as_maps, last_spatial_layer
 from interpbench.perturb import is_out_of_memory
 from interpbench.plugin import Configured
-from interpbench.probe import Observation, observe
+from interpbench.probe import HAVE_MODES, Observation, observe
 
 Kind = Literal[
     "failure", "output", "no gradient", "wrong gradient", "chance", "batch", "own state", "train mode", "overwritten",
@@ -35,7 +33,6 @@ Kind = Literal[
 Scope = Literal["", "all methods", "gradient methods", "CAM methods", "methods that hook activations"]
 HOOKED: Scope = "methods that hook activations"
 NOISE = 1e-4  # two answers that differ by less, as a share of the greatest logit, differ by rounding alone
-HAVE_MODES = (_DropoutNd, _NormBase)  # layers that do something else in train mode
 
 
 @dataclass(frozen=True)
@@ -187,7 +184,7 @@ def _output(model: Model, output: Any, x: Tensor) -> Iterator[Finding]:
             "output", (), "the rows sum to 1: these are probabilities, softmax is already applied",
             "Return what goes into the softmax: gradients and scores are defined on logits.", "all methods",
         )  # fmt: skip
-    elif expected[1] > 1 and _close(output.logsumexp(1), torch.zeros_like(output[:, 0])):
+    elif expected[1] > 1 and bool(output.logsumexp(1).abs().amax() <= NOISE):
         yield Finding(
             "output", (), "the exponentials of the rows sum to 1: these are logarithms of probabilities",
             "Probabilities are right, but gradients are those of log p: return what goes into the log-softmax.",
@@ -220,7 +217,8 @@ def _gradient(model: Model, seen: Observation, leaf: Tensor, logits: Tensor) -> 
             "Look for a root, a logarithm or a division of zero.", "gradient methods",
         )  # fmt: skip
     elif gradient is not None and bool(gradient.any()):
-        if ends and _slope_differs(model.network, leaf):
+        drawn = any(call.chance for call in seen.functions)  # then the slope is another each time
+        if ends and not drawn and _slope_differs(model.network, leaf):
             yield Finding(
                 "wrong gradient", ends, "a part of the network has no gradient; the rest is not the logit's slope",
                 "Take detach() and no_grad() out of the forward pass.", "gradient methods",
@@ -272,7 +270,7 @@ def _repeats(model: Model, seen: Observation, x: Tensor, logits: Tensor) -> Iter
         alone = torch.cat([model.network(image[None].contiguous()) for image in x])
         what = "an image's logits depend on the other images of the batch"
     except Exception as error:
-        alone, what = torch.full_like(logits, torch.inf), f"one image alone fails: {type(error).__name__}: {error}"
+        alone, what = torch.full_like(logits, torch.nan), f"one image alone fails: {type(error).__name__}: {error}"
     if not _close(alone, logits):
         yield Finding(
             "batch", (), what, "Treat each image by itself: no statistics over the batch in eval mode.", "all methods"

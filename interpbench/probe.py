@@ -4,6 +4,7 @@ Hooks on every module of the process and a mode that sees every torch function f
 functional activations, layers that are called twice, layers that are not registered, and where gradients end.
 """
 
+import inspect
 import re
 import sys
 from collections import Counter
@@ -14,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 
 # Activations: the function's name (in place with an underscore) -> its module, and the arguments that both take after
@@ -36,6 +39,7 @@ ACTIVATIONS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "softplus": (nn.Softplus, ("beta", "threshold")),
     "max_pool2d": (nn.MaxPool2d, ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
 }
+HAVE_MODES = (_DropoutNd, _NormBase)  # layers that do something else in train mode
 ACTIVATION_MODULES = tuple(module for module, _ in ACTIVATIONS.values())
 
 CHANCE = re.compile(
@@ -54,7 +58,7 @@ class Call:
         caller: the layer in whose forward it was called; None if that is not registered, or for the network itself.
         activation: whether it is one.
         in_place: whether it is set to overwrite its input.
-        training: whether it was in train mode.
+        training: whether it does something else in train mode, and was in it.
         shape: of the tensor that it returned, or None if it returned something else.
         place: its name, or what is known of where an unregistered layer is kept.
     """
@@ -187,7 +191,8 @@ class _Recorder:
         shape = tuple(output.shape) if isinstance(output, Tensor) else None
         place = name if name is not None else _place(self._network, module)
         activation, in_place = isinstance(module, ACTIVATION_MODULES), getattr(module, "inplace", False) is True
-        self.calls.append(Call(name, caller, activation, in_place, module.training, shape, place))
+        training = module.training and isinstance(module, HAVE_MODES)
+        self.calls.append(Call(name, caller, activation, in_place, training, shape, place))
         if module is self._layer and isinstance(output, Tensor):
             self.kept.append((output, output._version))
 
@@ -196,7 +201,7 @@ class _Recorder:
         inside = bool(self._stack) and isinstance(self._stack[-1], ACTIVATION_MODULES)
         activation = name.rstrip("_") in ACTIVATIONS and not inside
         chance = CHANCE.fullmatch(name) is not None and kwargs.get("training", True)
-        cuts = _cuts(name, args, output)
+        cuts = not chance and _cuts(name, args, output)
         if activation or chance or cuts:
             caller = self._names.get(id(self._stack[-1])) if self._stack else None
             in_place = activation and is_in_place(name, args, kwargs)
@@ -269,7 +274,7 @@ def _path(value: Any, module: nn.Module, depth: int = 3) -> str | None:
         inner = {f"[{i}]": item for i, item in enumerate(value)}
     elif isinstance(value, dict):
         inner = {f"[{key!r}]": item for key, item in value.items()}
-    elif getattr(value, "__closure__", None):
-        inner = {"()": tuple(cell.cell_contents for cell in value.__closure__)}
+    elif inspect.isfunction(value):
+        inner = {f"({name})": item for name, item in inspect.getclosurevars(value).nonlocals.items()}
     paths = (f"{step}{path}" for step, item in inner.items() if (path := _path(item, module, depth - 1)) is not None)
     return next(paths, None)

@@ -71,7 +71,19 @@ def _trace(layer: nn.Module) -> fx.Graph:
     for node, parameter in zip(placeholders, parameters, strict=True):
         if parameter.name in defaults:  # torch.fx gives these other names, and callers may use them
             node.target = parameter.name
+    for node in graph.nodes:  # once a copy with torch's own function is unpickled, torch.fx traces nothing any more
+        if getattr(node.target, "__name__", "") == "_assert_is_none":
+            node.target = must_be_none
+            node.meta.pop("is_wrapped", None)
     return graph
+
+
+def must_be_none(value: Any, message: str) -> None:
+    """Raises AssertionError if an argument is given that tracing fixed to None."""
+    if isinstance(value, fx.Proxy):  # traced once more, as a copy is unpickled
+        value.tracer.create_proxy("call_function", must_be_none, (value, message), {})
+    elif value is not None:
+        raise AssertionError(message)
 
 
 def _separate(layer: nn.Module, graph: fx.Graph) -> None:

@@ -163,8 +163,9 @@ class ModelRun:
     def _notices(self) -> list[str]:
         """What the user must know of the model: which of the run's methods cannot be trusted on it, and why."""
         notices = []
+        run = [cell.method for cell in self.plan.cells if cell.model == self.label]
         for finding in self.diagnosis.findings:
-            methods = [label for label, method in self.plan.methods.items() if finding.concerns(method)]
+            methods = [label for label in run if finding.concerns(self.plan.methods[label])]
             if methods:
                 where = f" ({', '.join(finding.where[:3])})" if finding.where else ""
                 reason = f"{self.label}: {finding.what}{where}, which rules out {', '.join(methods)}"

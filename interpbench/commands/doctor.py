@@ -21,7 +21,7 @@ SHOWN = 3  # places of a finding that are listed
 
 
 def doctor(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Architecture, e.g. resnet18:width=16.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="E.g. resnet18:width=16, or FILE.py:FUNCTION.")],
     dataset: Annotated[str, typer.Option(metavar="D", help="Data set whose first images are used.")] = "planted",
     weights: Annotated[
         str | None, typer.Option(metavar="W", help="FILE or `random`; by default what is shipped, or torchvision's.")

@@ -40,7 +40,7 @@ def from_torchvision(classes: int, size: int, *, name: Annotated[str, AfterValid
     With its best ImageNet weights on data whose classes are ImageNet's.
 
     Args:
-        name: torchvision's for it, also upwards of what is bundled under a name of its own.
+        name: what torchvision calls it; see torchvision.models.list_models().
     """
     options: dict[str, Any] = {
         "vit": {"image_size": size},
@@ -97,7 +97,7 @@ def from_timm(classes: int, size: int, *, name: Annotated[str, AfterValidator(_o
     their licence. Images are resized bilinearly, which for some of them is not how they were trained.
 
     Args:
-        name: timm's for it, with or without the tag of its weights.
+        name: what timm calls it, with or without the tag of its weights; see timm.list_models().
     """
     timm = _timm()
     found = timm.get_pretrained_cfg(name)

@@ -12,6 +12,7 @@ what can be mended. Which methods a fault rules out is said by what they need of
 
 import copy
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -235,10 +236,11 @@ def _gradient(model: Model, seen: Observation, leaf: Tensor, logits: Tensor) -> 
         )  # fmt: skip
 
 
-@torch.no_grad()
 def _ignores(network: nn.Module, x: Tensor, logits: Tensor) -> bool:
     """Whether quite other images have the same logits."""
-    return torch.equal(network(-2 * x.detach()), logits)
+    with torch.no_grad(), suppress(Exception):
+        return torch.equal(network(-2 * x.detach()), logits)
+    return False
 
 
 def _slope_differs(network: nn.Module, x: Tensor) -> bool:
@@ -259,7 +261,12 @@ def _slope_differs(network: nn.Module, x: Tensor) -> bool:
 @torch.no_grad()
 def _repeats(model: Model, seen: Observation, x: Tensor, logits: Tensor) -> Iterator[Finding]:
     """Whether an image has the same logits each time, and whatever else is in the batch."""
-    if not _close(model.network(x.clone()), logits):
+    try:
+        again = model.network(x.clone())
+    except Exception as error:
+        yield _failure(error)
+        return
+    if not _close(again, logits):
         drawn = tuple(dict.fromkeys(call.place for call in seen.functions if call.chance))
         yield Finding(
             "chance", drawn, "the same images have other logits each time",

@@ -193,7 +193,7 @@ class _Recorder:
         activation, in_place = isinstance(module, ACTIVATION_MODULES), getattr(module, "inplace", False) is True
         training = module.training and isinstance(module, HAVE_MODES)
         self.calls.append(Call(name, caller, activation, in_place, training, shape, place))
-        if module is self._layer and isinstance(output, Tensor):
+        if module is self._layer and isinstance(output, Tensor) and not output.is_inference():
             self.kept.append((output, output._version))
 
     def function(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:

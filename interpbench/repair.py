@@ -90,15 +90,29 @@ def repair(
         curable = treatment.cures & now.kinds
         if not curable or (kinds is not None and not curable & kinds):
             continue
-        proof = _Proof(current, x, seed)
-        edits = treatment.edits(current, now, x)
-        mended, kept, discarded = _settle(current, edits, list(edits), proof if treatment.keeps_answers else None)
-        if kept:
-            where = tuple(name or "model" for name in kept)
-            done.append(Repair(treatment.what, where, proof.difference(mended)))
+        mended, repairs = _treat(current, now, treatment, x, seed)
+        if mended is not current:
             current, now = mended, examine(mended, x, seed)
-        done += [Repair(treatment.what, (name or "model",), None, why) for name, why in discarded.items()]
+        done += repairs
     return current, replace(diagnosis, findings=tuple(_compare(diagnosis, now))), done
+
+
+def _treat(
+    model: Model, diagnosis: Diagnosis, treatment: _Treatment, x: Tensor, seed: int
+) -> tuple[Model, list[Repair]]:
+    """A copy with all of the treatment that the proof allows, or the model itself; and what was done."""
+    edits = treatment.edits(model, diagnosis, x)
+    if not edits:
+        return model, []
+    places = {name: name or "model" for name in edits}
+    try:
+        proof = _Proof(model, x, seed)
+        mended, kept, discarded = _settle(model, edits, list(edits), proof if treatment.keeps_answers else None)
+        difference = proof.difference(mended)
+    except Exception as error:  # a model that cannot be copied, or that fails on the noise
+        return model, [Repair(treatment.what, tuple(places.values()), None, _first_line(error))]
+    done = [Repair(treatment.what, tuple(places[name] for name in kept), difference)] if kept else []
+    return mended, done + [Repair(treatment.what, (places[name],), None, why) for name, why in discarded.items()]
 
 
 def _settle(
@@ -110,8 +124,8 @@ def _settle(
         for name in names:
             edits[name](candidate)
         refused = proof.refuses(candidate) if proof else ""
-    except Exception as error:  # a model that cannot be copied, a forward that cannot be traced
-        refused = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    except Exception as error:  # a forward that cannot be traced, for one
+        refused = _first_line(error)
     if not refused:
         return candidate, names, {}
     if len(names) == 1:
@@ -152,7 +166,7 @@ class _Proof:
         """Logits, and the slope of the greatest at the image; no slope where the backward pass fails."""
         answers: list[tuple[Tensor, Tensor | None]] = []
         for batch in self._batches:
-            with torch.random.fork_rng(), torch.enable_grad():
+            with torch.random.fork_rng([batch.device] if batch.is_cuda else []), torch.enable_grad():
                 torch.manual_seed(self._seed)
                 x = batch.clone().requires_grad_()
                 logits = model.network(x.clone())
@@ -163,6 +177,10 @@ class _Proof:
                     slope = torch.zeros_like(x) if slope is None else slope
             answers.append((logits.detach(), slope))
         return answers
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _into_eval_mode(model: Model, diagnosis: Diagnosis, x: Tensor) -> dict[str, Edit]:

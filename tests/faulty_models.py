@@ -254,6 +254,34 @@ class WithoutGrad(Sound):
             return super().features(x)
 
 
+class Inference(Sound):
+    """Serves, and knows no gradients."""
+
+    @torch.inference_mode()
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+class Once(Sound):
+    """Answers one call only."""
+
+    called = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if Once.called:
+            raise RuntimeError("not again")
+        Once.called = True
+        return super().forward(x)
+
+
+class Uncopyable(InPlace):
+    """Keeps a tensor that is no leaf, which Python cannot copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scaled = self.conv1.weight * 2
+
+
 class Rounding(Sound):
     def forward(self, x: Tensor) -> Tensor:
         return torch.round(super().forward(x) * 100)

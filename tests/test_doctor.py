@@ -151,6 +151,12 @@ def test_a_block_without_gradient_is_found_by_its_first_line() -> None:
     assert finding.where[0].startswith("conv1 (")
 
 
+def test_inference_mode_and_a_failure_at_the_second_call_are_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found(examine(model(faulty.Inference()), images()))["no gradient"].rules_out == "gradient methods"
+    monkeypatch.setattr(faulty.Once, "called", False)
+    assert "RuntimeError: not again" in found(examine(model(faulty.Once()), images()))["failure"].what
+
+
 @pytest.mark.parametrize("network", [*FAULTS, faulty.WithoutGrad], ids=lambda network: network.__name__)
 def test_the_model_and_the_random_state_are_left_as_they_were(network: type[nn.Module]) -> None:
     examined = model(network())

@@ -142,6 +142,7 @@ class MethodPlugin(Plugin):
 
     gradients: bool = True  # False: black box, the model is only ever called forwards
     coarse: bool = False  # True: the map may be smaller than the image, and is resized bilinearly
+    control: bool = False  # True: the map knows nothing of the model
 
 
 @dataclass(frozen=True)

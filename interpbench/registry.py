@@ -108,7 +108,13 @@ _active: ContextVar[Registry] = ContextVar("active registry", default=default_re
 
 
 def method(
-    name: str, *, reference: str = "", licence: str = "", gradients: bool = True, coarse: bool = False
+    name: str,
+    *,
+    reference: str = "",
+    licence: str = "",
+    gradients: bool = True,
+    coarse: bool = False,
+    control: bool = False,
 ) -> Callable[[Function], Function]:
     """Registers an attribution method: `(model, x[B,C,H,W], target[B], *, parameters) -> saliency[B,H,W]`.
 
@@ -121,8 +127,10 @@ def method(
         licence: of the method's code, where it is not the package's own.
         gradients: False if the method is black box, that is only calls the model forwards.
         coarse: True if the map may be smaller than the image; it is then resized bilinearly.
+        control: True if the map knows nothing of the model. The best control of a run is the floor that the others'
+            share of the achievable is measured from.
     """
-    return _register(MethodPlugin, name, reference, licence, gradients=gradients, coarse=coarse)
+    return _register(MethodPlugin, name, reference, licence, gradients=gradients, coarse=coarse, control=control)
 
 
 def model(

@@ -1,4 +1,7 @@
-"""Controls: maps that know nothing of the model. A method that does not beat them explains nothing."""
+"""Controls: maps that know nothing of the model. A method that does not beat them explains nothing.
+
+The best of those in a run is the floor of the other methods' share of the achievable.
+"""
 
 from collections.abc import Sequence
 
@@ -9,7 +12,7 @@ from torch import Tensor
 from interpbench import Model, method
 
 
-@method("random", gradients=False)
+@method("random", gradients=False, control=True)
 def random(model: Model, x: Tensor, target: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
     """Uniform noise in 0..1, from one seeded generator an image: [B,C,H,W] -> [B,H,W]."""
     return torch.stack([torch.rand(x.shape[2:], generator=g) for g in generators])
@@ -18,6 +21,7 @@ def random(model: Model, x: Tensor, target: Tensor, *, generators: Sequence[torc
 @method(
     "sobel",
     gradients=False,
+    control=True,
     reference="Sobel and Feldman 1968; as a control: Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018",
 )
 def sobel(model: Model, x: Tensor, target: Tensor) -> Tensor:
@@ -30,6 +34,7 @@ def sobel(model: Model, x: Tensor, target: Tensor) -> Tensor:
 @method(
     "center",
     gradients=False,
+    control=True,
     reference="Judd, Ehinger, Durand, Torralba, Learning to predict where humans look, ICCV 2009",
 )
 def center(model: Model, x: Tensor, target: Tensor, *, sigma: float = 0.25) -> Tensor:

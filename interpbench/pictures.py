@@ -25,6 +25,7 @@ from interpbench.plot_panels import Look, Map, Panel, Row, draw_page, draw_panel
 from interpbench.provenance import versions
 from interpbench.results import write_csv
 
+AT_ONCE = 16  # images of a user that are explained together: few, so that panels appear as they are made
 TOP = 5  # predictions that a panel lists
 ROWS, PAIRS, SINGLES = 10, 3, 5  # samples a page; methods a page with two maps a method, and with one
 
@@ -93,7 +94,7 @@ def explain_files(job: Job, files: Files, target: int | None, skipped: dict[str,
     names = dict(zip(files.ids, distinct([Path(path).stem for path in files.ids]), strict=True))
     model = job.explainer.model
     records = []
-    for batch in batches(files, range(len(files.ids)), model.card, model.batch_size, skipped):
+    for batch in batches(files, range(len(files.ids)), model.card, min(model.batch_size, AT_ONCE), skipped):
         records += _explain_batch(job, batch, target, names)
     return records
 

@@ -238,13 +238,14 @@ def _caption(row: Row) -> list[tuple[str, Font, str]]:
 
     def named(what: str, name: str, probability: float, font: Font, color: str) -> list[tuple[str, Font, str]]:
         chance = f"({percent(probability)})"
-        name = font.shorten(name, _PAGE_NAME - font.width(f" {chance}"))
-        return [(line, font, color) for line in font.fold(f"{what}{name} {chance}", _PAGE_NAME, 2).split("\n")]
+        name = f"{font.shorten(name, _PAGE_NAME - font.width(f' {chance}'))} {chance}"
+        lines = [f"{what} {name}"] if font.width(f"{what} {name}") <= _PAGE_NAME else [what, name]
+        return [(line, font, color) for line in lines]
 
     if row.correct:
-        lines = named("✓ ", *row.true, _PLAIN, _RIGHT)
+        lines = named("✓", *row.true, _PLAIN, _RIGHT)
     else:
-        lines = named("true: ", *row.true, _PLAIN, "0.15") + named("✗ predicted: ", *row.predicted, _BOLD, _WRONG)
+        lines = named("true:", *row.true, _PLAIN, "0.15") + named("✗ predicted:", *row.predicted, _BOLD, _WRONG)
     return [*lines, (_ID.shorten(row.sample_id, _PAGE_NAME, "end"), _ID, _FAINT)]
 
 

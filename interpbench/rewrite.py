@@ -6,6 +6,7 @@ their hooks and their keys in the state dict. Control flow is fixed as it went: 
 
 import copy
 import inspect
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -87,14 +88,15 @@ def must_be_none(value: Any, message: str) -> None:
 
 
 def _separate(layer: nn.Module, graph: fx.Graph) -> None:
-    """Every call of an activation module but its first goes to a copy of it."""
-    called = set()
+    """Every call of an activation module but its last, which hooks kept until now, goes to a copy of it."""
+    calls: dict[nn.Module, list[fx.Node]] = defaultdict(list)
     for node in graph.nodes:
         if node.op == "call_module":
-            module = layer.get_submodule(node.target)
-            if isinstance(module, ACTIVATION_MODULES) and module in called:
-                node.target = _add(layer, node.target.rpartition(".")[2], copy.deepcopy(module))
-            called.add(module)
+            calls[layer.get_submodule(str(node.target))].append(node)
+    for module, nodes in calls.items():
+        if isinstance(module, ACTIVATION_MODULES):
+            for node in nodes[:-1]:
+                node.target = _add(layer, str(node.target).rpartition(".")[2], copy.deepcopy(module))
 
 
 def _make_modules(layer: nn.Module, graph: fx.Graph) -> None:

@@ -274,6 +274,18 @@ class TestRewriting:
             "leaky_relu": "LeakyReLU(negative_slope=0.3)",
         }
 
+    def test_the_last_call_keeps_the_name(self) -> None:
+        """It is the one whose output a hook on the module had in the end."""
+        original = faulty.Reused().eval()
+        outputs: list[list[Tensor]] = []
+        for network in (original, with_own_activations(copy.deepcopy(original))):
+            kept: list[Tensor] = []
+            network.relu.register_forward_hook(lambda module, x, output, kept=kept: kept.append(output.clone()))
+            network(images())
+            outputs.append(kept)
+        assert [len(kept) for kept in outputs] == [3, 1]
+        assert torch.equal(outputs[0][2], outputs[1][0])
+
     def test_all_layers_and_keys_stay_in_their_order(self) -> None:
         original = self.block()
         rewritten = with_own_activations(copy.deepcopy(original))

@@ -81,7 +81,8 @@ def _first_images(data: "Dataset", model: "Model") -> "Tensor":
     from interpbench.images import choose, load_images
 
     indices = choose(data, None, 0)[:2]
-    return normalise(load_images(data, indices, model.card).images, model.card)
+    images = load_images(data, indices, model.card).images
+    return normalise(images, model.card).contiguous()  # in the memory order that every network takes
 
 
 def _table(diagnosis: "Diagnosis") -> Any:

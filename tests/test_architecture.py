@@ -184,6 +184,7 @@ ANOTHER_MEANING = {
     "tables": {"random"},
     "plot_labels": {"center"},
     "plot_maps": {"center"},
+    "plot_ranks": {"center"},
     "plots": {"center"},
     "plot_panels": {"center"},
     "plot_confusion": {"center"},

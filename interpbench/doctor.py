@@ -11,6 +11,7 @@ what can be mended. Which methods a fault rules out is said by what they need of
 """
 
 import copy
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -25,7 +26,7 @@ from interpbench.guard import Guard
 from interpbench.layers import as_maps, last_spatial_layer
 from interpbench.perturb import is_out_of_memory
 from interpbench.plugin import Configured
-from interpbench.probe import HAVE_MODES, Observation, observe
+from interpbench.probe import HAVE_MODES, Call, Observation, observe
 
 Kind = Literal[
     "failure", "output", "no gradient", "wrong gradient", "chance", "batch", "own state", "train mode", "overwritten",
@@ -351,13 +352,13 @@ def _layer(model: Model, seen: Observation, x: Tensor) -> Iterator[Finding]:
     if name is None or layer is None:
         hidden = [call.place for call in seen.calls if call.place.replace("[", ".").replace("]", "") == name]
         what = "the card names no layer" if name is None else f"there is no layer {name!r}"
-        yield _wrong_layer(model, x, hidden or [name], what + (", it is not registered" if hidden else ""))
+        yield _wrong_layer(model, seen, x, hidden or [name], what + (", it is not registered" if hidden else ""))
         return
     names = {id(module): full for full, module in model.network.named_modules()}
     calls = [call for call in seen.calls if call.name == names[id(layer)]]
     problem = _no_maps(calls)
     if problem:
-        yield _wrong_layer(model, x, [name], problem)
+        yield _wrong_layer(model, seen, x, [name], problem)
     elif calls[0].shape is not None and len(calls[0].shape) == 3:
         _, count, _ = calls[0].shape
         side = int(count**0.5)
@@ -368,7 +369,7 @@ def _layer(model: Model, seen: Observation, x: Tensor) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _no_maps(calls: list[Any]) -> str:
+def _no_maps(calls: list[Call]) -> str:
     """Why a layer's calls give no maps to look at; empty if they do."""
     if len(calls) != 1:
         return f"is called {len(calls)} times in a forward pass" if calls else "is never called"
@@ -381,15 +382,17 @@ def _no_maps(calls: list[Any]) -> str:
     return "" if height * width > 1 else f"gives maps of {height}x{width}, with nothing to localise"
 
 
-def _wrong_layer(model: Model, x: Tensor, where: Iterable[str | None], what: str) -> Finding:
-    better = better_layer(model, x)
+def _wrong_layer(model: Model, seen: Observation, x: Tensor, where: Iterable[str | None], what: str) -> Finding:
+    better = better_layer(model, seen, x)
     advice = f"Name {better!r}." if better else "No layer has maps that matter to the logits: leave CAM methods out."
     return Finding("CAM layer", tuple(filter(None, where)), what, advice, "CAM methods")
 
 
-def better_layer(model: Model, x: Tensor) -> str | None:
+def better_layer(model: Model, seen: Observation, x: Tensor) -> str | None:
     """The name of the layer that CAM methods should look at, or None if none is found."""
-    try:
-        return last_spatial_layer(model.network, x)
-    except Exception:  # the network's own faults are findings of their own
-        return None
+    with suppress(Exception):  # the network's own faults are findings of their own
+        best = last_spatial_layer(model.network, x)
+        times = Counter(call.name for call in seen.calls)
+        once = [call.name for call in seen.calls if call.name and times[call.name] == 1 and not _no_maps([call])]
+        return best if best in once or best is None else next(reversed(once), None)
+    return None

@@ -19,7 +19,7 @@ from interpbench.contracts import Model
 from interpbench.doctor import Diagnosis, Finding, Kind, better_layer, examine, two_images
 from interpbench.guard import Guard
 from interpbench.probe import ACTIVATION_MODULES
-from interpbench.rewrite import with_own_activations
+from interpbench.rewrite import calling, with_own_activations
 
 TOLERANCE = 1e-6
 NEEDED_IN_A_RUN: frozenset[Kind] = frozenset({"train mode", "overwritten"})
@@ -216,23 +216,27 @@ def _an_instance_each(model: Model, diagnosis: Diagnosis, x: Tensor) -> dict[str
 
 
 def _modules_of_their_own(model: Model, diagnosis: Diagnosis, x: Tensor) -> dict[str, Edit]:
+    if diagnosis.seen is None:
+        return {}
+    found = [call.caller for call in diagnosis.seen.functions if call.activation]
+    callers = [name for name in dict.fromkeys([*found, *diagnosis.seen.reused().values()]) if name is not None]
+    arguments: dict[str, dict[str, Any]] = {}
+    with suppress(Exception):  # what fails here fails again where it is reported
+        arguments = calling(copy.deepcopy(model.network), callers, x)
+
     def edit(name: str, copied: Model) -> None:
         layer = copied.network.get_submodule(name)
-        new = with_own_activations(layer)
+        new = with_own_activations(layer, arguments.get(name))
         if layer is copied.network:
             copied.network = new
         for owner in list(copied.network.modules()):
             owner._modules.update({child: new for child, inner in owner._modules.items() if inner is layer})
 
-    if diagnosis.seen is None:
-        return {}
-    callers = [call.caller for call in diagnosis.seen.functions if call.activation]
-    callers += diagnosis.seen.reused().values()
-    return {name: partial(edit, name) for name in callers if name is not None}
+    return {name: partial(edit, name) for name in callers}
 
 
 def _another_layer(model: Model, diagnosis: Diagnosis, x: Tensor) -> dict[str, Edit]:
-    name = better_layer(model, x)
+    name = better_layer(model, diagnosis.seen, x) if diagnosis.seen else None
 
     def edit(copied: Model) -> None:
         copied.card = replace(copied.card, target_layer=name)

@@ -7,10 +7,12 @@ their hooks and their keys in the state dict. Control flow is fixed as it went: 
 import copy
 import inspect
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from interpbench.probe import ACTIVATION_MODULES, ACTIVATIONS, is_in_place
 
@@ -39,11 +41,16 @@ class _OneLevel(fx.Tracer):
         return True
 
 
-def with_own_activations(layer: nn.Module) -> Rewritten:
+def with_own_activations(layer: nn.Module, arguments: Mapping[str, Any] | None = None) -> Rewritten:
     """The layer with a module for each call of an activation; `layer` itself must not be used any more.
 
     New modules are called after what they stand for (`relu`, `relu_1`), and stand before the other children, so that
     a layer which is counted from the last stays the same. They do not overwrite their input.
+
+    Args:
+        layer: in eval mode.
+        arguments: what it is called with, see `calling`; numbers, texts and None among them are fixed to what they
+            are. None for the defaults.
 
     Raises:
         Exception: of many kinds, if the forward cannot be traced: control flow that depends on values, layers that
@@ -52,7 +59,7 @@ def with_own_activations(layer: nn.Module) -> Rewritten:
     if "forward" in vars(layer):
         raise ValueError("its forward is patched onto the instance, where torch.fx does not see it")
     known = set(vars(layer))
-    graph = _trace(layer)
+    graph = _trace(layer, arguments)
     for name in set(vars(layer)) - known:  # constants that tracing found; as buffers they follow to(device)
         layer.register_buffer(name, vars(layer).pop(name), persistent=False)
     children = dict(layer._modules)
@@ -63,14 +70,36 @@ def with_own_activations(layer: nn.Module) -> Rewritten:
     return Rewritten(layer, graph)
 
 
-def _trace(layer: nn.Module) -> fx.Graph:
-    """The graph of the layer's forward, with arguments that have defaults fixed to them."""
+def calling(network: nn.Module, names: Iterable[str], x: Tensor) -> dict[str, dict[str, Any]]:
+    """What layers are called with in a forward pass: layer -> parameter -> value; raises what the network raises."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def note(name: str, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        bound = inspect.signature(layer.forward).bind(*args, **kwargs)
+        bound.apply_defaults()
+        found[name] = dict(bound.arguments)
+
+    layers = {name: network.get_submodule(name) for name in names}
+    handles = [m.register_forward_pre_hook(partial(note, name), with_kwargs=True) for name, m in layers.items()]
+    try:
+        with torch.no_grad():
+            network(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _trace(layer: nn.Module, arguments: Mapping[str, Any] | None) -> fx.Graph:
+    """The graph of the layer's forward."""
     parameters = list(inspect.signature(layer.forward).parameters.values())
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    graph = _OneLevel().trace(layer, concrete_args=defaults)
+    if arguments is None:
+        arguments = {p.name: p.default for p in parameters if p.default is not p.empty}
+    fixed = {name: value for name, value in arguments.items() if isinstance(value, int | float | str | None)}
+    graph = _OneLevel().trace(layer, concrete_args=fixed)
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
     for node, parameter in zip(placeholders, parameters, strict=True):
-        if parameter.name in defaults:  # torch.fx gives these other names, and callers may use them
+        if parameter.name in fixed:  # torch.fx gives these other names, and callers may use them
             node.target = parameter.name
     for node in graph.nodes:  # once a copy with torch's own function is unpickled, torch.fx traces nothing any more
         if getattr(node.target, "__name__", "") == "_assert_is_none":

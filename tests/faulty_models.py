@@ -180,6 +180,23 @@ class TwiceCalled(Sound):
         return self.relu3(self.conv2(self.relu2(self.conv2(x))))
 
 
+class PooledTwice(nn.Module):
+    """The network of many a tutorial: one pooling and functional ReLUs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv1 = nn.Conv2d(3, 6, 3, padding=1)
+        self.conv2 = nn.Conv2d(6, 6, 3, padding=1)
+        self.pool = nn.MaxPool2d(2)
+        self.fc = nn.Linear(6 * 9, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(F.relu(self.conv1(x)))
+        x = self.pool(F.relu(self.conv2(x)))
+        return self.fc(x.view(len(x), -1))
+
+
 class SharedBlock(nn.Module):
     """A whole block is called twice, with the activation in it."""
 
@@ -312,6 +329,34 @@ class NoGradInside(Sound):
         with torch.no_grad():
             side = self.conv2(x)
         return self.relu3(x + side)
+
+
+class Choosy(nn.Module):
+    """A block that is told what to do by its arguments, and adds a shortcut if it is given one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv2 = nn.Conv2d(6, 6, 3, padding=1)
+
+    def forward(self, x: Tensor, kind: str, shortcut: Tensor | None = None, gain: float = 1.0) -> Tensor:
+        if kind == "relu":
+            x = torch.relu(gain * self.conv2(x))
+        return x if shortcut is None else torch.relu(x + shortcut)
+
+
+class Told(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv1 = nn.Conv2d(3, 6, 3, padding=1)
+        self.blocks = nn.ModuleList([Choosy(), Choosy()])
+        self.fc = nn.Linear(6, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        y = self.blocks[0](x, "relu")
+        y = self.blocks[1](y, kind="relu", shortcut=x, gain=0.7)
+        return self.fc(y.mean((2, 3)))
 
 
 class ValueDependent(Sound):

@@ -192,6 +192,12 @@ class TestLayers:
         assert finding.what == "the card names no layer"
         assert finding.advice == "Name 'relu3'."
 
+    def test_called_twice(self) -> None:
+        finding = self.layer(faulty.PooledTwice(), "pool")
+        assert finding is not None
+        assert finding.what == "is called 2 times in a forward pass"
+        assert finding.advice == "Name 'conv2'."
+
     def test_dead(self) -> None:
         finding = self.layer(faulty.DeadLayer(), "old")
         assert finding is not None

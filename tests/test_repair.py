@@ -106,6 +106,15 @@ def test_a_hook_reads_right_on_the_copy() -> None:
     assert not torch.allclose(outputs(original.network), expected)
 
 
+def test_layers_that_are_told_what_to_do_by_arguments_are_rewritten_for_them() -> None:
+    original = model(faulty.Told(), "blocks.1.conv2")
+    mended, ruled_out, [done] = repaired(original, images())
+    assert done == Repair("activations as modules of their own", ("blocks.0", "blocks.1"), 0.0)
+    assert ruled_out == []
+    assert [len(list(block.children())) for block in mended.network.blocks] == [2, 3]
+    assert torch.equal(mended(images(5)), original(images(5)))
+
+
 @pytest.mark.parametrize("network", [faulty.Functional, faulty.Reused], ids=lambda network: network.__name__)
 def test_the_copy_can_be_copied_saved_moved_and_loaded(network: type[nn.Module]) -> None:
     original = model(network())

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from interpbench.cells import Cell, CellResult, ModelResult
 from interpbench.errors import ParameterError, RunFolderError
-from interpbench.leaderboard import leaderboard
+from interpbench.leaderboard import conclude
 from interpbench.results import Mode, RunFolder, write_csv
 from interpbench.tables import RunTables
 
@@ -32,13 +33,23 @@ class Run:
         folder: where it lies.
         info: run.json.
         tables: scores, curves, cells, timings, examples.
-        leaderboard: one row per data set, model, metric and method, with intervals.
+        conclusions: what follows from the scores, by the name of its file: see `leaderboard.conclude`.
     """
 
     folder: Path
     info: Mapping[str, Any] = field(repr=False)
     tables: RunTables = field(repr=False)
-    leaderboard: pd.DataFrame = field(repr=False)
+    conclusions: Mapping[str, pd.DataFrame] = field(repr=False)
+
+    @property
+    def leaderboard(self) -> pd.DataFrame:
+        """One row per data set, model, metric and method, with intervals, ranks and shares of the achievable."""
+        return self.conclusions["leaderboard"]
+
+    @property
+    def comparisons(self) -> pd.DataFrame:
+        """One row per pair of methods, data set, model and metric: can they be told apart?"""
+        return self.conclusions["comparisons"]
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -79,6 +90,7 @@ def run(
     images: int | None = None,
     steps: int | None = None,
     target: str | None = None,
+    ceiling: int | str | None = None,
     seed: int | None = None,
     device: str = "auto",
     precision: str = "fp32",
@@ -99,7 +111,7 @@ def run(
         suite: name of a bundled suite or path of a TOML file; `quick` by default. When resuming, what was recorded.
         dataset, model, method, metric: plugins as on the command line (`occlusion:window=16,stride=8`), instead of
             the suite's.
-        images, steps, target, seed: instead of the suite's.
+        images, steps, target, ceiling, seed: instead of the suite's.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: of the scores' forward passes: `fp32`, `bf16`, `fp16` or `auto`.
         batch_size: images a forward pass; None chooses it from the input's size.
@@ -123,7 +135,7 @@ def run(
     mode: Mode = "resume" if resume else "overwrite" if overwrite else "new"
     flags = {
         "dataset": dataset, "models": _names(model), "methods": _names(method), "metrics": _names(metric),
-        "images": images, "steps": steps, "target": target, "seed": seed,
+        "images": images, "steps": steps, "target": target, "ceiling": ceiling, "seed": seed,
     }  # fmt: skip
     base = _suite(suite, Path(output) if resume and output else None)
     chosen = base.changed(flags)
@@ -153,7 +165,7 @@ def load_run(folder: str | Path) -> Run:
     """
     run_folder = RunFolder(Path(folder))
     tables = run_folder.tables()
-    return Run(run_folder.path, run_folder.info(), tables, leaderboard(tables))
+    return Run(run_folder.path, run_folder.info(), tables, conclude(tables))
 
 
 def redraw(found: Run) -> list[Path]:
@@ -179,12 +191,13 @@ def _execute(plan: "Plan", folder: RunFolder, mode: Mode, plots: bool, listener:
             folder.write_cell(result)
             listener.cell(result)
     tables = folder.assemble()
-    board = leaderboard(tables)
-    folder.write("leaderboard.csv", lambda path: write_csv(board, path))
+    conclusions = conclude(tables)
+    for name, frame in conclusions.items():
+        folder.write(f"{name}.csv", partial(write_csv, frame))
     info |= {"status": "finished", "finished": _now(), **_outcome(folder)}
     info["notices"] += [notice for model in folder.model_records() for notice in model.get("notices", [])]
     folder.write_info(info)
-    finished = Run(folder.path, folder.info(), tables, board)
+    finished = Run(folder.path, folder.info(), tables, conclusions)
     if plots:
         redraw(finished)
     return finished
@@ -196,6 +209,7 @@ def _outcome(folder: RunFolder) -> dict[str, Any]:
     return {
         "models": {f"{m['dataset']} {m['model']}": {k: m[k] for k in MODEL_INFO if k in m} for m in models},
         "failures": [cell for cell in cells if cell["status"] != "ok"],
+        "forward_passes_of_ceilings": sum(cell.get("forward_passes", 0) for cell in cells),
         "left_behind": [
             {"method": cell["method"], "model": cell["model"], "what": cell["left_behind"]}
             for cell in cells
@@ -218,12 +232,12 @@ def _finished(folder: RunFolder, plan: "Plan", identity: Mapping[str, Any]) -> s
             f"{folder.path} holds another run: {', '.join(differing)} differ. Resume with the command that began it, "
             "or start afresh with --overwrite or another --output."
         )
-    finished = set()
+    finished, planned = set(), set(plan.cells)
     for record in folder.cell_records():
         cell = Cell(record["dataset"], record["model"], record["method"])
-        if record["status"] != "ok" or cell.method not in plan.methods:
+        if record["status"] != "ok" or cell not in planned:
             continue
-        if record["method_hash"] != plan.methods[cell.method].plugin.source_hash:
+        if record["method_hash"] != plan.method(cell).plugin.source_hash:
             raise RunFolderError(
                 f"Method {cell.method!r} has changed since its cells in {folder.path} were finished. Start afresh with "
                 "--overwrite or another --output."
@@ -287,7 +301,7 @@ def _info(plan: "Plan") -> dict[str, Any]:
                 "reference": c.plugin.reference,
                 "parameters": parameters.get(c.label, dict(c.values)) if c.plugin.kind == "model" else dict(c.values),
             }
-            for c in [*choices, *plan.metrics.values()]
+            for c in [*choices, *plan.metrics.values(), *([plan.ceiling] if plan.ceiling else [])]
         },
     }
 

@@ -28,6 +28,12 @@ class Maps:
     constant: Tensor
     nonfinite: Tensor
 
+    @classmethod
+    def sound(cls, saliency: Tensor) -> "Maps":
+        """Maps [B,H,W] that are known to be finite and not constant."""
+        neither = torch.zeros(len(saliency), dtype=torch.bool, device=saliency.device)
+        return cls(saliency, neither, neither)
+
     @property
     def valid(self) -> Tensor:
         """bool [B]."""

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,15 +23,27 @@ SCORE_COLUMNS = [
     "value",
 ]
 CURVE_COLUMNS = ["dataset", "model", "method", "metric", "protocol", "sample_id", "step", "fraction", "value"]
+CEILING = "(ceiling)"  # no plugin's name may have brackets
+Role = Literal["method", "control", "ceiling"]
 
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One method on one model and data set, all by their labels."""
+    """One method on one model and data set, all by their labels; or the search for a metric's ceiling there."""
 
     dataset: str
     model: str
     method: str
+
+    @classmethod
+    def ceiling(cls, dataset: str, model: str, metric: str) -> "Cell":
+        """The search for a metric's ceiling."""
+        return cls(dataset, model, f"{CEILING} {metric}")
+
+    @property
+    def ceiling_of(self) -> str | None:
+        """The metric whose ceiling it searches, or None where it is a method's cell."""
+        return self.method.removeprefix(f"{CEILING} ") if self.method.startswith(f"{CEILING} ") else None
 
     @property
     def folder(self) -> str:
@@ -51,10 +63,12 @@ class CellResult:
         cell: which.
         parameters: of the method, canonical JSON.
         method_hash: sha256 of the method's source file.
+        role: what the method is: one to be judged, a control, or the search for a ceiling.
         status: `ok`, or `failed` with a reason.
         images: how many were given; `constant` and `nonfinite` count those whose map was so, and is not scored.
         left_behind: what the method left on the model, which was undone.
         attribution_seconds, scoring_seconds: time taken.
+        forward_passes: of the search for a ceiling, besides those that score what it found.
         batch_size: images a forward pass in the end, after halving.
         scores, curves: rows with SCORE_COLUMNS and CURVE_COLUMNS.
         maps: sample id -> float32 [H,W], of the example images.
@@ -65,12 +79,14 @@ class CellResult:
     method_hash: str
     status: str
     reason: str = ""
+    role: Role = "method"
     images: int = 0
     constant: int = 0
     nonfinite: int = 0
     left_behind: tuple[str, ...] = ()
     attribution_seconds: float = 0.0
     scoring_seconds: float = 0.0
+    forward_passes: int = 0
     batch_size: int = 0
     scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=SCORE_COLUMNS))
     curves: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CURVE_COLUMNS))
@@ -82,6 +98,7 @@ class CellResult:
             **self.cell.as_dict(),
             "parameters": self.parameters,
             "method_hash": self.method_hash,
+            "role": self.role,
             "status": self.status,
             "reason": self.reason,
             "images": self.images,
@@ -90,6 +107,7 @@ class CellResult:
             "left_behind": list(self.left_behind),
             "attribution_seconds": self.attribution_seconds,
             "scoring_seconds": self.scoring_seconds,
+            "forward_passes": self.forward_passes,
             "batch_size": self.batch_size,
         }
 

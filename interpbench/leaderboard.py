@@ -1,12 +1,14 @@
 """The leaderboard: a pure function of a run's tables, the same bytes each time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from interpbench.comparison import GROUP, comparisons, standings
+from interpbench.achievable import BOARD_COLUMNS, achieved, shares
+from interpbench.comparison import GROUP, agreement, comparisons, mean_ranks, standings
 from interpbench.errors import RunFolderError
 from interpbench.seeding import derive
 from interpbench.statistics import bootstrap_interval
@@ -28,6 +30,7 @@ COLUMNS = [
     "high",
     "rank",
     "letters",
+    *BOARD_COLUMNS,
     "tied",
     "constant",
     "nonfinite",
@@ -37,16 +40,36 @@ COLUMNS = [
 ]
 
 
+def conclude(tables: RunTables) -> dict[str, pd.DataFrame]:
+    """Everything that follows from a run's scores, by the name of its file.
+
+    leaderboard, comparisons (of every two methods), ranks (across models), agreement (of rankings), shares (of the
+    achievable, per image).
+    """
+    pairs = comparisons(tables)
+    board = leaderboard(tables, pairs)
+    return {
+        "leaderboard": board,
+        "comparisons": pairs,
+        "ranks": mean_ranks(board),
+        "agreement": agreement(board),
+        "shares": shares(tables),
+    }
+
+
 def leaderboard(tables: RunTables, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per data set, model, metric and method, best mean first.
 
     Columns: dataset, model, weights, accuracy (of the model, 0..1), metric, better ("lower" or "higher"), protocol,
-    method, parameters (JSON), n (images scored), mean, low and high (95 % BCa bootstrap over images), rank (1 + the
-    number of methods that are better) and letters (two methods share one exactly if they cannot be told apart; see
-    `comparison.standings`), tied (mean share of tied positions), constant and nonfinite (images without a valid map),
-    unscored (images of the run without a score, for whatever reason), status, reason. A method that failed or has no
-    valid image keeps its rows, last: n is 0, mean and rank are missing, and `reason` says why. An image on which a
-    metric is undefined (NaN) is not among its n.
+    method, parameters (JSON), n (images scored), mean, low and high (95 % interval over images, see
+    `statistics.bootstrap_interval`), rank (1 + the number of methods that are better) and letters (two methods share
+    one exactly if they cannot be told apart; see `comparison.standings`), control (which one the floor is), floor and
+    ceiling (means over images), share (of the way from floor to ceiling, see `achievable`) with its interval share_low
+    and share_high, tied (mean share of tied positions), constant and nonfinite (images without a valid map), unscored
+    (images of the run without a score, for whatever reason), status, reason.
+
+    A method that failed or has no valid image keeps its rows, last: n is 0, mean and rank are missing, and `reason`
+    says why. An image on which a metric is undefined (NaN) is not among its n.
 
     Args:
         tables: of the run.
@@ -90,11 +113,14 @@ def _rows(tables: RunTables) -> Iterator[dict[str, Any]]:
     found = dict(iter(scores.groupby(["dataset", "model", "method", "metric"], sort=False)))
     applied = scores.groupby("dataset")["metric"].unique()
     images = tables.cells.groupby(["dataset", "model"])["images"].max()
+    found_shares = achieved(tables)
     for cell in tables.cells.to_dict("records"):
         for metric in applied.get(cell["dataset"], tables.metrics):
             key = (cell["dataset"], cell["model"], cell["method"], metric)
             row = _row(tables, cell, metric, found.get(key, scores.iloc[:0]))
-            yield {**row, "unscored": images[cell["dataset"], cell["model"]] - row["n"]}
+            share = found_shares.get((cell["dataset"], cell["model"], metric, cell["method"]))
+            unscored = images[cell["dataset"], cell["model"]] - row["n"]
+            yield {**row, **(asdict(share) if share else {"control": ""}), "unscored": unscored}
 
 
 def _row(tables: RunTables, cell: dict[str, Any], metric: str, scores: pd.DataFrame) -> dict[str, Any]:
@@ -102,7 +128,7 @@ def _row(tables: RunTables, cell: dict[str, Any], metric: str, scores: pd.DataFr
     card = tables.models.get((dataset, model), {})
     values = scores["value"].to_numpy(dtype=np.float64)
     seed = derive(tables.seed, dataset, model, metric)  # the same resamples for every method: equal maps, equal rows
-    low, high = bootstrap_interval(values, seed=seed)
+    low, high = _within(tables.metrics[metric]["range"], values, bootstrap_interval(values, seed=seed))
     return {
         **{name: cell[name] for name in COLUMNS if name in cell},
         "weights": card.get("weights", ""),
@@ -118,6 +144,15 @@ def _row(tables: RunTables, cell: dict[str, Any], metric: str, scores: pd.DataFr
         "tied": scores["tied"].mean(),
         "reason": cell["reason"] if values.size else cell["reason"] or _why_empty(cell),
     }
+
+
+def _within(limits: Sequence[float], values: np.ndarray, interval: tuple[float, float]) -> tuple[float, float]:
+    """The interval of a mean cut to the metric's range, if the values keep to it (areas of logits do not)."""
+    least, greatest = limits
+    if values.size and least <= values.min() and values.max() <= greatest:
+        low, high = np.clip(interval, least, greatest)  # NaN stays NaN
+        return float(low), float(high)
+    return interval
 
 
 def _why_empty(cell: dict[str, Any]) -> str:

@@ -115,9 +115,22 @@ def curve(
         batch_size: images a forward pass; halved on out-of-memory.
         precision: `fp32`, or `bf16` or `fp16` for the forward passes alone.
     """
-    steps = torch.tensor(
-        thresholds((ranks.shape[1], ranks.shape[2]), path.steps), dtype=torch.int32, device=ranks.device
-    )
+    changed = thresholds((ranks.shape[1], ranks.shape[2]), path.steps)
+    return outputs(model, path, ranks, changed, target, batch_size, precision)
+
+
+@torch.inference_mode()
+def outputs(
+    model: Callable[[Tensor], Tensor],
+    path: Perturbation,
+    ranks: Tensor,
+    changed: Sequence[int],
+    target: Tensor,
+    batch_size: BatchSize,
+    precision: str = "fp32",
+) -> Tensor:
+    """As `curve`, but where ranks below each of the `changed` numbers have changed: float32 [B,len(changed)]."""
+    steps = torch.tensor(changed, dtype=torch.int32, device=ranks.device)
 
     def score(images: int) -> Tensor:
         values = path.start.new_empty(len(ranks), len(steps), dtype=torch.float32)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from interpbench import images
-from interpbench.cells import Cell
+from interpbench.ceiling import ceiling
+from interpbench.cells import Cell, Role
 from interpbench.contracts import Dataset, Model
 from interpbench.devices import default_batch_size
 from interpbench.errors import DataError, NoWeightsError, ParameterError, WeightsError, unknown_name
@@ -31,6 +32,7 @@ class Plan:
         dataset: the data, its plugin, and the indices of the images that are used.
         models: label -> the plugin and the loaded model, on the CPU.
         methods, metrics: label -> the plugin with its parameters.
+        ceiling: the search for the ceilings of curve metrics, or None.
         protocols: metric label -> its protocol.
         device, precision: where and how scores are computed.
         notices: what the user should know before it starts.
@@ -44,6 +46,7 @@ class Plan:
     models: dict[str, tuple[Configured, Model]]
     methods: dict[str, Configured]
     metrics: dict[str, Configured]
+    ceiling: Configured | None
     protocols: dict[str, Protocol]
     device: torch.device
     precision: str
@@ -52,13 +55,29 @@ class Plan:
 
     @property
     def cells(self) -> list[Cell]:
-        """One a model and method that can explain it, in the order in which they run."""
-        return [
-            Cell(self.dataset.card.name, model, method)
-            for model, (choice, _) in self.models.items()
-            for method, explains in self.methods.items()
-            if _can_explain(explains, choice)
-        ]
+        """One a model and method that can explain it, and one a model and ceiling, in the order in which they run."""
+        dataset = self.dataset.card.name
+        curves = [label for label, metric in self.metrics.items() if metric.plugin.curve and self.ceiling is not None]
+        cells = []
+        for model, (choice, _) in self.models.items():
+            able = [label for label, method in self.methods.items() if _can_explain(method, choice)]
+            cells += [Cell(dataset, model, label) for label in able]
+            cells += [Cell.ceiling(dataset, model, label) for label in curves]
+        return cells
+
+    def method(self, cell: Cell) -> Configured:
+        """What makes the maps of a cell.
+
+        Raises:
+            KeyError: if the plan has no such method.
+        """
+        return self.ceiling if self.ceiling is not None and cell.ceiling_of else self.methods[cell.method]
+
+    def role(self, cell: Cell) -> Role:
+        """What a cell's method is to the others."""
+        if cell.ceiling_of:
+            return "ceiling"
+        return "control" if self.methods[cell.method].plugin.control else "method"
 
 
 def make_plan(
@@ -123,6 +142,7 @@ def make_plan(
         models=models,
         methods=methods,
         metrics=metrics,
+        ceiling=_ceiling(suite, methods, [model for _, model in models.values()]),
         protocols={label: protocol_of(metric, suite.target) for label, metric in metrics.items()},
         device=device,
         precision=precision,
@@ -186,6 +206,22 @@ def _metrics(
     if not chosen:
         raise DataError(f"No metric of the suite applies to {dataset.card.name!r}: {' '.join(notices)}")
     return chosen, notices
+
+
+def _ceiling(suite: Suite, methods: Mapping[str, Configured], models: Sequence[Model]) -> Configured | None:
+    """The search for ceilings; none without a control, for a share of the achievable needs a floor as well.
+
+    Raises:
+        ParameterError: if the grid is finer than an image.
+    """
+    if suite.ceiling == "none" or not any(method.plugin.control for method in methods.values()):
+        return None
+    size = min(model.card.size for model in models)
+    if suite.ceiling > size:
+        raise ParameterError(
+            f"ceiling={suite.ceiling}: so many patches do not fit on {size} pixels. Give a smaller number, or `none`."
+        )
+    return ceiling(suite.ceiling)
 
 
 def _can_explain(method: Configured, model: Configured) -> bool:

@@ -20,7 +20,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from interpbench.plot_labels import place_labels
 from interpbench.plot_maps import map_grid
@@ -62,6 +62,11 @@ class _Scene:
         present = set(rows["metric"])
         return [name for name in self.tables.metrics if name in present]
 
+    def place(self, row: Any) -> str:
+        """The rank of a row of the leaderboard, with a = where methods share it."""
+        others = self.ranked(dataset=row.dataset, model=row.model, metric=row.metric)
+        return f"{row.rank}{'=' if (others['rank'] == row.rank).sum() > 1 else ''}"
+
     def heading(self, metric: str) -> str:
         """A panel's title: the metric and which direction is better."""
         better = self.tables.metrics[metric]["better"]
@@ -72,8 +77,9 @@ def draw(tables: RunTables, board: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw every picture that the run has data for into `folder` as PNG, and return the files.
 
     Per data set and model: `curves-*` (mean perturbation curve and 95 % band of each method) and `maps-*` (image x
-    method). Per data set: `scores-*` (means with intervals) and `quality-time-*` (score against ms per image). Where
-    there are several models: `critical-difference` (mean ranks across them).
+    method). Per data set: `scores-*` (means with intervals), `shares-*` (of the achievable, likewise) and
+    `quality-time-*` (score against ms per image). Where there are several models: `critical-difference` (mean ranks
+    across them).
     """
     folder.mkdir(parents=True, exist_ok=True)
     scene = _Scene(tables, board, _looks(sorted(set(tables.cells["method"]))))
@@ -99,6 +105,8 @@ def _figures(scene: _Scene) -> Iterator[tuple[list[str], Figure]]:
     for dataset in pairs["dataset"].unique():
         if not scene.ranked(dataset=dataset).empty:
             yield ["scores", dataset], _scores(scene, dataset)
+            if scene.ranked(dataset=dataset)["share"].notna().any():
+                yield ["shares", dataset], _shares(scene, dataset)
         timed = _timed(scene, dataset)
         if not timed.empty:
             yield ["quality-time", dataset], _quality_time(scene, dataset, timed)
@@ -171,7 +179,8 @@ def _curves(scene: _Scene, dataset: str, model: str, scored: pd.DataFrame, curve
         groups = dict(iter(_where(curves, metric=metric).groupby("method")))
         for rank, row in enumerate(_where(scored, metric=metric).itertuples()):
             seed = derive(scene.tables.seed, dataset, model, metric, row.method)
-            _curve(panel, groups[row.method], scene.looks[row.method], seed, rank, f"{row.mean:.3f}  {row.method}")
+            label = f"{row.mean:.3f}  {scene.place(row)}  {row.method}"
+            _curve(panel, groups[row.method], scene.looks[row.method], seed, rank, label)
         panel.set(title=scene.heading(metric), xlabel="share of positions changed", xlim=(0, 1))
         panel.set_ylabel(scene.tables.metrics[metric]["unit"])
         panel.legend(
@@ -179,7 +188,7 @@ def _curves(scene: _Scene, dataset: str, model: str, scored: pd.DataFrame, curve
             bbox_to_anchor=(1.0, 1.02),
             frameon=False,
             alignment="left",
-            title="mean AUC",
+            title="mean AUC, rank (= shared), method",
             handlelength=3.2,
         )
     _suptitle(figure, f"{_title(scene, dataset, model)}: mean and 95 % band over images")
@@ -210,7 +219,31 @@ def _curve(panel: Axes, curves: pd.DataFrame, look: _Look, seed: int, rank: int,
 
 
 def _scores(scene: _Scene, dataset: str) -> Figure:
+    figure, panels = _intervals(scene, dataset, _where(scene.board, dataset=dataset))
+    for metric, panel in panels.items():
+        panel.set_xlabel(scene.tables.metrics[metric]["unit"])
+    _suptitle(figure, f"{dataset}: mean and 95 % interval over images")
+    return figure
+
+
+def _shares(scene: _Scene, dataset: str) -> Figure:
+    """As the scores, between the floor at 0 and the ceiling at 1; more is better, whatever the metric."""
     board = _where(scene.board, dataset=dataset)
+    measured = board.groupby("metric")["share"].transform(lambda share: share.notna().any())
+    board = board[measured].drop(columns=["mean", "low", "high"]).assign(better="higher")
+    board = board.rename(columns={"share": "mean", "share_low": "low", "share_high": "high"})
+    figure, panels = _intervals(scene, dataset, board)
+    for metric, panel in panels.items():
+        panel.set(title=metric, xlabel="share of the achievable: 0 best control, 1 greedy search")
+        panel.xaxis.set_major_formatter(PercentFormatter(1))
+        for end in (0, 1):
+            panel.axvline(end, color="0.35", linewidth=1, linestyle="--", zorder=1)
+    _suptitle(figure, f"{dataset}: share of the achievable and 95 % interval over images")
+    return figure
+
+
+def _intervals(scene: _Scene, dataset: str, board: pd.DataFrame) -> tuple[Figure, dict[str, Axes]]:
+    """A panel for each metric of `board`: means with intervals, a lane for each method."""
     metrics, models = scene.metrics(board), sorted(board["model"].unique())
     names = {model: _model_label(scene, dataset, model) for model in models}
     columns = min(2, len(metrics))
@@ -218,15 +251,15 @@ def _scores(scene: _Scene, dataset: str) -> Figure:
     width = 3.4 + _CHARACTER * max(map(len, methods))
     height = 0.9 + len(methods) * (0.16 + 0.1 * len(models))
     figure, axes = _grid(-(-len(metrics) // columns), columns, width, height)
-    for panel, metric in zip(axes.flat, metrics, strict=False):
+    panels = dict(zip(metrics, axes.flat, strict=False))
+    for metric, panel in panels.items():
         _score_panel(panel, _where(board, metric=metric), names)
-        panel.set(title=scene.heading(metric), xlabel=scene.tables.metrics[metric]["unit"])
+        panel.set_title(scene.heading(metric))
     for panel in axes.flat[len(metrics) :]:
         panel.set_axis_off()
     handles, names = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(models)), frameon=False)
-    _suptitle(figure, f"{dataset}: mean and 95 % interval over images")
-    return figure
+    return figure, panels
 
 
 def _score_panel(panel: Axes, rows: pd.DataFrame, names: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from interpbench.comparison import agreement
 from interpbench.tables import ARROWS, RunTables, is_random
 
 _REASON = 30  # characters of a reason that a table has room for
@@ -21,8 +22,8 @@ _INVALID = {"constant": "constant", "nonfinite": "not finite"}
 def print_report(tables: RunTables, board: pd.DataFrame, console: Console) -> None:
     """Print a table per data set and model to `console`, the reasons of failures, and a line for each metric.
 
-    Methods are rows, in the order of the first metric. Each metric is a column of `mean [low, high]`, the best bold.
-    Where the console is too narrow the interval goes below the mean, then the metrics are split over several tables.
+    Methods are rows, in the order of the first metric. Each metric is a column of `rank mean [low, high] share`, rank 1
+    bold. Where the console is too narrow the interval goes below, then the metrics are split over several tables.
     """
     for (dataset, model), rows in board.groupby(["dataset", "model"], sort=False):
         console.print(_heading(tables, rows, dataset, model))
@@ -33,6 +34,8 @@ def print_report(tables: RunTables, board: pd.DataFrame, console: Console) -> No
             console.print(Padding(line, (0, 0, 0, 2)))
         if (rows["reason"] != "").any():
             console.print()
+    for line in [*_legend(board), *_agreement(board)]:
+        console.print(line)
     for metric in _metrics(tables, board):
         console.print(_meaning(tables, metric))
 
@@ -99,6 +102,8 @@ def _table(tables: RunTables, rows: pd.DataFrame, metrics: Sequence[str], layout
             key = (mine["dataset"].iloc[0], mine["model"].iloc[0], method)
             line += [_time(speed.get(key)), _failures(mine, newline)]
         table.add_row(*line)
+    if rows["share"].notna().any():
+        table.add_row(Text("ceiling", style="dim"), *(_ceiling(rows, metric, newline) for metric in metrics))
     return table
 
 
@@ -114,15 +119,32 @@ def _by_method(tables: RunTables, rows: pd.DataFrame) -> list[tuple[str, pd.Data
 
 
 def _score(rows: pd.DataFrame, row: pd.Series, newline: str) -> Text:
+    """`rank mean share`, the interval below or within; a rank that several methods share has a =, and 1 is bold."""
     if row["n"] == 0:
         return Text("–", style="dim")
-    means = rows.loc[rows["metric"] == row["metric"], "mean"]
-    best = means.min() if row["better"] == "lower" else means.max()
+    mine = rows[rows["metric"] == row["metric"]]
+    shared = "=" if (mine["rank"] == row["rank"]).sum() > 1 else " "
     text = Text()
-    text.append(f"{row['mean']:.3f}", style="bold" if row["mean"] == best else None)
-    if row["n"] > 1:
-        text.append(newline).append(f"[{row['low']:.3f}, {row['high']:.3f}]", style="dim")
-    return text
+    text.append(f"{row['rank']}{shared} {row['mean']:.3f}", style="bold" if row["rank"] == 1 else None)
+    interval = f"[{row['low']:.3f}, {row['high']:.3f}]" if row["n"] > 1 else ""
+    share = _share(row["share"]) if mine["share"].notna().any() else ""
+    if newline == " ":
+        return text.append(f" {interval}".rstrip(), style="dim").append(share)
+    return text.append(share).append(f"\n{interval}".rstrip("\n"), style="dim")
+
+
+def _share(share: float) -> str:
+    return "    –" if pd.isna(share) else f" {share:4.0%}"
+
+
+def _ceiling(rows: pd.DataFrame, metric: str, newline: str) -> Text:
+    """The mean score that the search reaches, in the place of a method's."""
+    mine = rows[rows["metric"] == metric]
+    ceiling = mine.loc[mine["n"].idxmax(), "ceiling"]
+    if pd.isna(ceiling):
+        return Text()
+    gap = "" if newline == "\n" else " " * len(" [0.000, 0.000]")
+    return Text(f"{ceiling:.3f}{gap}{_share(1)}", style="dim")
 
 
 def _time(milliseconds: float | None) -> Text:
@@ -158,3 +180,32 @@ def _meaning(tables: RunTables, metric: str) -> Text:
     unit = f"{info['unit']} in " if info["unit"] else ""
     text = f"{metric} {ARROWS[info['better']]} {info['better']} is better, {unit}[{low:g}, {high:g}]"
     return Text(_plain(f"{text}, protocol {info['protocol']}. {info.get('summary', '')}"))
+
+
+def _legend(board: pd.DataFrame) -> list[Text]:
+    """What stands in a cell of the tables."""
+    if not (board["n"] > 0).any():
+        return []
+    text = (
+        "Rank: 1 + how many methods are better by Wilcoxon's test on the same images (5 % after Holm's correction); = "
+        "where several share it. Then the mean with its 95 % interval over images."
+    )
+    if board["share"].notna().any():
+        text += (
+            " Then the share of the achievable: 0 % is the best control, 100 % what a greedy search on coarse patches "
+            "reaches that looks at the metric itself."
+        )
+    return [Text(text)]
+
+
+def _agreement(board: pd.DataFrame) -> list[Text]:
+    """How far the rankings of the methods agree, across models and across metrics."""
+    lines = []
+    found = agreement(board).dropna(subset=["w"])
+    for across, rows in found.groupby("across", sort=False):
+        labels = rows["metric"].where(rows["across"] == "models", rows["model"])
+        pieces = ", ".join(f"{label} {w:.2f}" for label, w in zip(labels, rows["w"], strict=True))
+        lines.append(
+            Text(_plain(f"Agreement of rankings across {across} (Kendall's W, 1 is the same order): {pieces}."))
+        )
+    return lines

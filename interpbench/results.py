@@ -3,7 +3,8 @@
     run.json                          what was run, with what, where and when
     models/<model>.json .npz          each model's card and accuracy; the example images
     cells/<cell>/                     a finished cell: cell.json, scores.parquet, curves.parquet, maps.npz
-    scores.parquet scores.csv curves.parquet leaderboard.csv timings.csv plots/
+    scores.parquet scores.csv curves.parquet timings.csv
+    leaderboard.csv comparisons.csv ranks.csv agreement.csv shares.csv plots/    what follows from the scores
 
 A cell's folder appears whole or not at all, so a killed run loses at most the cell it was in. The tables are put
 together from the cells, sorted, whatever order they were finished in. Neither torch nor plugins are needed to read.
@@ -27,8 +28,20 @@ from interpbench.errors import RunFolderError
 from interpbench.tables import Example, RunTables
 
 SCHEMA_VERSION = 1
-CELL_COLUMNS = ["dataset", "model", "method", "parameters", "status", "reason", "images", "constant", "nonfinite"]
+CELL_COLUMNS = [
+    "dataset",
+    "model",
+    "method",
+    "parameters",
+    "role",
+    "status",
+    "reason",
+    "images",
+    "constant",
+    "nonfinite",
+]
 TIMING_COLUMNS = ["dataset", "model", "method", "attribution_seconds", "scoring_seconds", "images"]
+CONCLUSIONS = ("leaderboard", "comparisons", "ranks", "agreement", "shares")  # tables drawn from the others, as CSV
 Mode = Literal["new", "resume", "overwrite"]
 
 
@@ -68,7 +81,8 @@ class RunFolder:
         """Removes what a run writes and nothing else."""
         for name in ("cells", "models", "plots"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in ("scores.parquet", "scores.csv", "curves.parquet", "leaderboard.csv", "timings.csv", "run.json"):
+        tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv", "run.json")
+        for name in (*tables, *(f"{table}.csv" for table in CONCLUSIONS)):
             (self.path / name).unlink(missing_ok=True)
 
     def info(self) -> dict[str, Any]:
@@ -138,7 +152,7 @@ class RunFolder:
 
     def cell_records(self) -> list[dict[str, Any]]:
         """cell.json of every finished cell, sorted by labels."""
-        records = [self._json(path) for path in self.path.glob("cells/*/cell.json")]
+        records = [{"role": "method", **self._json(path)} for path in self.path.glob("cells/*/cell.json")]
         return sorted(records, key=lambda r: (r["dataset"], r["model"], r["method"]))
 
     def model_records(self) -> list[dict[str, Any]]:
@@ -168,20 +182,24 @@ class RunFolder:
 
     def _from_cells(self) -> RunTables:
         info = self.info()
-        records = self.cell_records()
+        every = self.cell_records()
+        records = [record for record in every if record["role"] != "ceiling"]
         folders = [self.path / "cells" / _stem(record) for record in records]
+        searches = [self.path / "cells" / _stem(record) for record in every if record["role"] == "ceiling"]
         scores = _read_tables([f / "scores.parquet" for f in folders], SCORE_COLUMNS)
         curves = _read_tables([f / "curves.parquet" for f in folders], CURVE_COLUMNS)
+        ceilings = _read_tables([f / "scores.parquet" for f in searches], SCORE_COLUMNS)
         by = ["dataset", "model", "method", "metric", "sample_id"]
         return RunTables(
             scores=scores.sort_values(by, ignore_index=True),
             curves=curves.sort_values([*by, "step"], ignore_index=True),
             cells=pd.DataFrame(records, columns=CELL_COLUMNS),
-            timings=pd.DataFrame(records, columns=TIMING_COLUMNS),
+            timings=pd.DataFrame(every, columns=TIMING_COLUMNS),
             metrics=info["metrics"],
             models={(r["dataset"], r["model"]): r for r in self.model_records()},
             examples=list(self._examples(records)),
             seed=info["seed"],
+            ceilings=ceilings.sort_values(by, ignore_index=True),
         )
 
     def _examples(self, records: list[dict[str, Any]]) -> Iterator[Example]:

@@ -53,8 +53,8 @@ def _run_model(plan: Plan, label: str, todo: list[Cell], progress: Progress) -> 
     except Exception as error:
         reason = f"the model itself fails: {type(error).__name__}: {error}"
         for cell in todo:
-            method = plan.methods[cell.method]
-            yield CellResult(cell, method.parameters_json, method.plugin.source_hash, "failed", reason)
+            method, role = plan.method(cell), plan.role(cell)
+            yield CellResult(cell, method.parameters_json, method.plugin.source_hash, "failed", reason, role)
     else:
         yield measured
         for cell in todo:
@@ -109,9 +109,9 @@ class ModelRun:
         )
 
     def cell(self, cell: Cell) -> CellResult:
-        """Explains and scores every image with one method."""
-        method = self.plan.methods[cell.method]
-        work = _CellWork(self, cell, method, BatchSize(self._batch_size))
+        """Explains and scores every image with one method, or searches the best map for one metric."""
+        kind = _CeilingWork if cell.ceiling_of else _CellWork
+        work = kind(self, cell, self.plan.method(cell), BatchSize(self._batch_size))
         try:
             for rows in self._batches(self._batch_size):
                 work.batch(rows)
@@ -129,14 +129,18 @@ class ModelRun:
         self, method: Configured, rows: slice, batch_size: BatchSize, left_behind: dict[str, None]
     ) -> tuple[Maps, Tensor, Tensor]:
         """The method's maps of some images, the images normalised, and their targets, on the device."""
-        x = self._x(rows)
-        target = self._targets(rows).to(x.device)
+        x, target = self.inputs(rows)
         ids = self.images.ids[rows]
         maps = attribute(
             method, self.model, self.guard, x, target, ids=ids, seed=self.plan.suite.seed, batch_size=batch_size,
             left_behind=left_behind,
         )  # fmt: skip
         return maps, x, target
+
+    def inputs(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Some images normalised, and their targets, on the device."""
+        x = self._x(rows)
+        return x, self._targets(rows).to(x.device)
 
     def explanation(self, maps: Maps, x: Tensor, target: Tensor, rows: slice) -> tuple[Explanation, Tensor]:
         """The images that have a valid map, with their maps ranked; and the share of tied positions of each."""
@@ -163,7 +167,7 @@ class ModelRun:
     def _notices(self) -> list[str]:
         """What the user must know of the model: which of the run's methods cannot be trusted on it, and why."""
         notices = []
-        run = [cell.method for cell in self.plan.cells if cell.model == self.label]
+        run = [cell.method for cell in self.plan.cells if cell.model == self.label and not cell.ceiling_of]
         for finding in self.diagnosis.findings:
             methods = [label for label in run if finding.concerns(self.plan.methods[label])]
             if methods:
@@ -216,6 +220,7 @@ class _CellWork:
     left_behind: dict[str, None] = field(default_factory=dict)
     attribution_seconds: float = 0.0
     scoring_seconds: float = 0.0
+    forward_passes: int = 0
     scores: list[pd.DataFrame] = field(default_factory=list)
     curves: list[pd.DataFrame] = field(default_factory=list)
     kept_maps: dict[str, np.ndarray] = field(default_factory=dict)
@@ -225,7 +230,7 @@ class _CellWork:
         """Explains and scores some images."""
         device = self.run.plan.device
         started = time.perf_counter()
-        maps, x, target = self.run.maps(self.method, rows, self.batch_size, self.left_behind)
+        maps, x, target = self._maps(rows)
         synchronise(device)
         explained = time.perf_counter()
         self.attribution_seconds += explained - started
@@ -234,7 +239,7 @@ class _CellWork:
         self.nonfinite += int(maps.nonfinite.sum())
         if bool(maps.valid.any()):
             explanation, tied = self.run.explanation(maps, x, target, rows)
-            for label in self.run.plan.metrics:
+            for label in self._metrics():
                 if label not in self.failed_metrics:
                     self._score(label, explanation, tied)
             self._keep_maps(explanation)
@@ -261,17 +266,26 @@ class _CellWork:
             method_hash=self.method.plugin.source_hash,
             status="failed" if self.failures else "ok",
             reason="; ".join(self.failures),
+            role=self.run.plan.role(self.cell),
             images=self.images,
             constant=self.constant,
             nonfinite=self.nonfinite,
             left_behind=tuple(self.left_behind),
             attribution_seconds=self.attribution_seconds,
             scoring_seconds=self.scoring_seconds,
+            forward_passes=self.forward_passes,
             batch_size=self.batch_size.images,
             scores=_concat(self.scores, SCORE_COLUMNS),
             curves=_concat(self.curves, CURVE_COLUMNS),
             maps=self.kept_maps,
         )
+
+    def _metrics(self) -> list[str]:
+        """The metrics that its maps are scored by."""
+        return list(self.run.plan.metrics)
+
+    def _maps(self, rows: slice) -> tuple[Maps, Tensor, Tensor]:
+        return self.run.maps(self.method, rows, self.batch_size, self.left_behind)
 
     def _score(self, label: str, explanation: Explanation, tied: Tensor) -> None:
         """One metric; if it raises, the other metrics' scores stay."""
@@ -296,6 +310,23 @@ class _CellWork:
         for i, sample_id in enumerate(explanation.ids):
             if sample_id in wanted:
                 self.kept_maps[sample_id] = explanation.saliency[i].cpu().numpy()
+
+
+class _CeilingWork(_CellWork):
+    """The search for one metric's ceiling: a method that may look at the metric itself."""
+
+    def _metrics(self) -> list[str]:
+        return [str(self.cell.ceiling_of)]
+
+    def _maps(self, rows: slice) -> tuple[Maps, Tensor, Tensor]:
+        plan = self.run.plan
+        x, target = self.run.inputs(rows)
+        [metric] = self._metrics()
+        blank, _ = self.run.explanation(Maps.sound(torch.zeros_like(x[:, 0])), x, target, rows)
+        with self.run.guard.watching(plan.suite.seed):
+            found, passes = self.method(plan.metrics[metric], blank, self.batch_size, plan.precision)
+        self.forward_passes += passes * len(x)
+        return Maps.sound(found), x, target
 
 
 def _fastest_format(model: Model, x: Tensor) -> torch.memory_format:

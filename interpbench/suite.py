@@ -7,9 +7,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from interpbench import settings
 from interpbench.errors import SuiteError
@@ -28,6 +28,7 @@ class Suite(Settings):
         dataset, models, methods, metrics: which plugins; `all` means all that apply.
         images: how many, class-balanced; None for all.
         steps: of every curve metric; None for the image's width in positions a step.
+        ceiling: patches a side of the search for the ceilings of curve metrics, or `none`.
         target: explain the class that the model predicts, or the true label.
         seed: of every random choice.
     """
@@ -41,6 +42,7 @@ class Suite(Settings):
     metrics: tuple[str, ...]
     images: PositiveInt | None = None
     steps: PositiveInt | None = None
+    ceiling: Annotated[int, Field(ge=2, le=16)] | Literal["none"] = 6
     target: Target = "predicted"
     seed: NonNegativeInt = 0
 

@@ -4,11 +4,13 @@ Labels (of data sets, models, methods, metrics) are unique and ready for display
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from interpbench.cells import SCORE_COLUMNS
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 
@@ -42,8 +44,9 @@ class RunTables:
             (12 hex digits), sample_id, label, target, tied (share of tied positions, 0..1), value.
         curves: dataset, model, method, metric, protocol, sample_id, step (0..S), fraction (share of positions
             changed, 0..1), value.
-        cells: dataset, model, method, parameters, status ("ok" or "failed"), reason ("" if ok), images (number given),
-            constant and nonfinite (numbers of images whose map was so).
+        cells: dataset, model, method, parameters, role ("method" or "control", a map that knows nothing of the model),
+            status ("ok" or "failed"), reason ("" if ok), images (number given), constant and nonfinite (numbers of
+            images whose map was so).
         timings: dataset, model, method, attribution_seconds, scoring_seconds, images.
         metrics: metric label -> better ("lower" or "higher"), range ([low, high]), unit, curve (bool), protocol (hash),
             protocol_text, and where it is known summary (one line on what it measures).
@@ -51,6 +54,7 @@ class RunTables:
             untrained).
         examples: a few images with their maps.
         seed: of the run; every interval derives its own from it.
+        ceilings: as scores, of the best map that a search found for each image and metric; empty where none was sought.
     """
 
     scores: pd.DataFrame
@@ -61,6 +65,7 @@ class RunTables:
     models: Mapping[tuple[str, str], Mapping[str, Any]]
     examples: list[Example]
     seed: int
+    ceilings: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=SCORE_COLUMNS))
 
     def milliseconds(self) -> pd.Series:
         """Attribution time in ms per image, indexed by (dataset, model, method); only cells that saw an image."""

@@ -26,6 +26,7 @@ METHODS = (
     "saliency",
     "sobel",
 )
+CONTROLS = ("center", "random", "sobel")
 CLASSES = ("star", "ring", "cross", "spiral galaxy", "gear")
 
 
@@ -43,6 +44,7 @@ def synthetic_tables(
     examples: int = 2,
     side: int = 32,
     weights: str = "shipped",
+    ceiling: bool = True,
 ) -> RunTables:
     """A run of `images` images; `failed` methods raised, `constant` gives methods' numbers of constant maps."""
     rng = np.random.default_rng(5)
@@ -67,6 +69,8 @@ def synthetic_tables(
         for model in sorted(models)
         for index in range(examples)
     ]
+    labels = [{"dataset": dataset, "model": model, "metric": m} for model in sorted(models) for m in sorted(metrics)]
+    ceilings = [_ceiling(rng, key, images, steps) for key in labels if ceiling and METRICS[key["metric"]]["curve"]]
     card = {"accuracy": 0.975, "accuracy_images": 2000, "weights": weights}
     return RunTables(
         scores=pd.concat(scores, ignore_index=True) if scores else EMPTY_SCORES,
@@ -77,6 +81,7 @@ def synthetic_tables(
         models={(dataset, model): card for model in models},
         examples=shown,
         seed=7,
+        ceilings=pd.concat(ceilings, ignore_index=True) if ceilings else EMPTY_SCORES,
     )
 
 
@@ -94,12 +99,19 @@ def _protocol(metric: str) -> dict[str, str]:
 def _cell(method: str, images: int, failed: bool, constant: int) -> dict[str, object]:
     return {
         "parameters": json.dumps({"name": method}),
+        "role": "control" if method in CONTROLS else "method",
         "status": "failed" if failed else "ok",
         "reason": f"RuntimeError: {method} met a layer that it does not know" if failed else "",
         "images": images,
         "constant": 0 if failed else constant,
         "nonfinite": 0,
     }
+
+
+def _ceiling(rng: np.random.Generator, key: dict[str, str], images: int, steps: int) -> pd.DataFrame:
+    """Scores of a map better than any method's."""
+    curves = _curves(rng, METRICS[key["metric"]]["better"] == "lower", -0.15, images, steps)
+    return _scores({**key, "method": f"(ceiling) {key['metric']}"}, curves)
 
 
 def _curves(rng: np.random.Generator, falls: bool, quality: float, images: int, steps: int) -> np.ndarray:

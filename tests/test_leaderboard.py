@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from interpbench.achievable import BOARD_COLUMNS
 from interpbench.comparison import comparisons
 from interpbench.errors import RunFolderError
 from interpbench.leaderboard import COLUMNS, leaderboard
@@ -58,6 +59,17 @@ def test_equal_means_are_sorted_by_name() -> None:
     tables = synthetic_tables(methods=THREE)
     tables = replace(tables, scores=tables.scores.assign(value=0.5))
     assert rows_of(tables, metric="insertion")["method"].tolist() == list(THREE)
+
+
+def test_intervals_keep_to_the_metrics_range_where_the_scores_do() -> None:
+    tables = synthetic_tables(methods=THREE, metrics=("deletion",), images=4)
+    values = np.array([0.01, 0.02, 0.4, 0.9])
+    inside = rows_of(replace(tables, scores=tables.scores.assign(value=np.tile(values, 3))), method="sobel").iloc[0]
+    assert (inside["low"], inside["high"]) == (0, 1)
+    alone = rows_of(synthetic_tables(methods=THREE, metrics=("deletion",), images=1), method="sobel").iloc[0]
+    assert np.isnan([alone["low"], alone["high"]]).all()
+    logits = rows_of(replace(tables, scores=tables.scores.assign(value=np.tile(3 * values, 3))), method="sobel").iloc[0]
+    assert logits["low"] < 0 < 1 < logits["high"]
 
 
 def test_ranks_and_letters_are_those_of_the_pairs() -> None:
@@ -120,13 +132,13 @@ def test_an_unfinished_run_without_cells_gives_an_empty_board() -> None:
     assert leaderboard(empty).empty
 
 
-def test_but_for_its_rank_a_row_does_not_depend_on_other_rows_or_on_their_order() -> None:
+def test_but_for_its_rank_and_share_a_row_does_not_depend_on_other_rows_or_on_their_order() -> None:
     tables = synthetic_tables(methods=THREE)
     keep = tables.scores["method"] == "sobel"
     alone = replace(tables, scores=tables.scores[keep], cells=tables.cells[tables.cells["method"] == "sobel"])
     together = leaderboard(tables).query("method == 'sobel'").reset_index(drop=True)
-    ranks = ["rank", "letters"]
-    pd.testing.assert_frame_equal(leaderboard(alone).drop(columns=ranks), together.drop(columns=ranks))
+    relative = ["rank", "letters", *BOARD_COLUMNS]
+    pd.testing.assert_frame_equal(leaderboard(alone).drop(columns=relative), together.drop(columns=relative))
     shuffled = replace(tables, cells=tables.cells.iloc[::-1])
     pd.testing.assert_frame_equal(leaderboard(shuffled), leaderboard(tables))
 

@@ -17,7 +17,7 @@ from interpbench.leaderboard import leaderboard
 from interpbench.plot_labels import place_labels
 from interpbench.plot_maps import map_grid
 from interpbench.plot_ranks import critical_differences
-from interpbench.plots import draw
+from interpbench.plots import _figures, _looks, _Scene, draw
 from interpbench.tables import RunTables
 from tests.synthetic_tables import synthetic_tables
 
@@ -43,6 +43,7 @@ def test_every_picture_of_a_run(tmp_path: Path) -> None:
         "curves-planted-vgg11.png",
         "maps-planted-vgg11.png",
         "scores-planted.png",
+        "shares-planted.png",
         "quality-time-planted.png",
         "critical-difference.png",
     ]
@@ -63,7 +64,12 @@ def test_settings_of_the_caller_are_left_alone(tmp_path: Path) -> None:
 
 def test_one_method_one_image_one_metric_and_no_mask(tmp_path: Path) -> None:
     tables = synthetic_tables(methods=("gradcam",), metrics=("deletion",), images=1, examples=1, masks=False)
-    assert len(names(tables, tmp_path)) == 4
+    assert names(tables, tmp_path) == [
+        "curves-planted-resnet18.png",
+        "maps-planted-resnet18.png",
+        "scores-planted.png",
+        "quality-time-planted.png",
+    ]
 
 
 def test_a_run_without_curves_has_no_picture_of_them(tmp_path: Path) -> None:
@@ -78,7 +84,7 @@ def test_a_run_in_which_all_failed_draws_its_images_only(tmp_path: Path) -> None
 def test_a_run_without_times_or_examples(tmp_path: Path) -> None:
     tables = synthetic_tables(methods=THREE)
     tables = replace(tables, timings=tables.timings.iloc[:0], examples=[])
-    assert names(tables, tmp_path) == ["curves-planted-resnet18.png", "scores-planted.png"]
+    assert names(tables, tmp_path) == ["curves-planted-resnet18.png", "scores-planted.png", "shares-planted.png"]
 
 
 def test_a_model_that_lacks_a_metric_and_a_method(tmp_path: Path) -> None:
@@ -88,7 +94,7 @@ def test_a_model_that_lacks_a_metric_and_a_method(tmp_path: Path) -> None:
     )
     cells = tables.cells[(tables.cells["model"] != "vgg11") | (tables.cells["method"] != "sobel")]
     tables = replace(tables, scores=tables.scores[~gone], cells=cells)
-    assert len(names(tables, tmp_path)) == 7
+    assert len(names(tables, tmp_path)) == 8
 
 
 def test_labels_of_any_kind(tmp_path: Path) -> None:
@@ -138,6 +144,25 @@ def test_ranks_are_drawn_the_same_whatever_the_order_of_sets(tmp_path: Path) -> 
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
         subprocess.run([sys.executable, "-c", code, tmp_path / f"{seed}.png"], env=environment, cwd=root, check=True)
     assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
+
+
+def test_shares_stand_between_floor_and_ceiling_and_more_is_better() -> None:
+    tables = synthetic_tables(models=("alexnet", "vgg11"), methods=THREE)
+    [(_, figure)] = [(name, figure) for name, figure in _figures(scene(tables)) if name == ["shares", "planted"]]
+    assert [panel.get_title() for panel in figure.axes] == ["deletion", "insertion"]
+    board = leaderboard(tables).query("metric == 'deletion'")
+    order = board.groupby("method")["share"].mean().sort_values(ascending=False)
+    panel = figure.axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == list(order.index)
+    ends = [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == "--"]
+    assert ends == [0, 1]
+    drawn = {round(float(x), 9) for line in panel.lines if line.get_marker() != "None" for x in line.get_xdata()}
+    assert drawn >= {round(share, 9) for share in board["share"]}
+
+
+def scene(tables: RunTables) -> _Scene:
+    """What figures are made from."""
+    return _Scene(tables, leaderboard(tables), _looks(sorted(set(tables.cells["method"]))))
 
 
 def test_invalid_maps_leave_a_note_in_their_place() -> None:

@@ -38,7 +38,47 @@ def test_metrics_are_split_only_where_they_must_be(width: int, tables_printed: i
 
 
 def test_a_wide_console_has_mean_and_interval_on_one_line() -> None:
-    assert re.search(r"gradcam +0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", report(synthetic_tables(), 200))
+    assert re.search(r"gradcam +\d[= ] 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] +-?\d+%", report(synthetic_tables(), 200))
+
+
+def test_each_score_has_its_rank_and_its_share() -> None:
+    tables = synthetic_tables()
+    text = report(tables, 220)
+    board = leaderboard(tables)
+    for method, rows in board.groupby("method"):
+        [line] = [line for line in text.splitlines() if line.startswith(method)]
+        scores = [board.loc[board["metric"] == metric].set_index("method").loc[method] for metric in METRICS]
+        ranks = [
+            (board.loc[board["metric"] == metric, "rank"] == score["rank"]).sum()
+            for metric, score in zip(METRICS, scores, strict=True)
+        ]
+        expected = [
+            f"{score['rank']}{'=' if ties > 1 else ' '} {score['mean']:.3f}"
+            for score, ties in zip(scores, ranks, strict=True)
+        ]
+        assert re.findall(r"\d[= ] \d\.\d{3}", line) == expected
+        assert re.findall(r"-?\d+%", line) == [
+            f"{share:.0%}" for share in [s["share"] for s in scores] if share == share
+        ]
+        assert len(rows) == 4
+    [line] = [line for line in text.splitlines() if line.startswith("ceiling")]
+    assert re.findall(r"\d\.\d{3}", line) == [
+        f"{board.loc[board['metric'] == m, 'ceiling'].iloc[0]:.3f}" for m in ("deletion", "insertion")
+    ]
+
+
+def test_without_a_ceiling_no_share_is_spoken_of() -> None:
+    text = report(synthetic_tables(ceiling=False))
+    assert "%" not in text.replace("5 %", "").replace("97.5%", "")
+    assert "share of the achievable" not in text
+
+
+def test_agreement_is_told_where_there_is_something_to_agree() -> None:
+    text = report(synthetic_tables(), 300)
+    assert re.search(r"across metrics \(Kendall's W, 1 is the same order\): resnet18 \d\.\d\d\.", text)
+    text = report(synthetic_tables(models=("a", "b")), 300)
+    assert re.search(r"across models \(Kendall's W, 1 is the same order\): deletion \d\.\d\d, .*insertion \d", text)
+    assert "Agreement" not in report(synthetic_tables(metrics=("deletion",)))
 
 
 def test_heading_says_what_the_model_is() -> None:
@@ -54,12 +94,13 @@ def test_columns_say_which_direction_is_better() -> None:
     assert "insertion ↑ higher" in text
 
 
-def test_best_is_bold() -> None:
+def test_those_that_nobody_beats_are_bold() -> None:
     tables = synthetic_tables()
-    text = report(tables, 200, color=True)
-    best = leaderboard(tables).groupby("metric")["mean"].first()
-    for metric in METRICS:
-        assert f"\x1b[1m{best[metric]:.3f}" in text
+    text = report(tables, 220, color=True)
+    best = leaderboard(tables).query("rank == 1")
+    assert len(best) > len(METRICS)
+    bold = re.findall(r"\x1b\[1m(\d[= ] \d\.\d{3})", text)
+    assert sorted(float(score[3:]) for score in bold) == sorted(round(mean, 3) for mean in best["mean"])
 
 
 def test_failures_are_counted_in_the_table_and_explained_below() -> None:
@@ -79,7 +120,7 @@ def test_each_metric_has_a_line_with_its_protocol() -> None:
 
 def test_one_image_has_no_interval() -> None:
     text = report(synthetic_tables(images=1, metrics=("deletion",)))
-    assert "nan" not in text
+    assert not re.search(r"\bnan\b", text)
     assert "[" not in text.split("in [0, 1]")[0]
 
 

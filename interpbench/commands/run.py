@@ -25,6 +25,9 @@ def run(
     target: Annotated[
         str | None, typer.Option(metavar="T", help="Class to explain: `predicted` (default) or `label`.")
     ] = None,
+    ceiling: Annotated[
+        str | None, typer.Option(metavar="G|none", help="Patches a side in the search for the best scores, or none.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of every random choice.")] = None,
     device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
@@ -50,9 +53,9 @@ def run(
         with ProgressBar(console) as progress:
             finished = api.run(
                 suite, dataset=dataset, model=model, method=method, metric=metric, images=images, steps=steps,
-                target=target, seed=seed, device=device, precision=precision, batch_size=_batch_size(batch_size),
-                data_root=data_root, download=download, weights=weights, plugin=plugin, output=output, resume=resume,
-                overwrite=overwrite, listener=progress,
+                target=target, ceiling=_ceiling(ceiling), seed=seed, device=device, precision=precision,
+                batch_size=_batch_size(batch_size), data_root=data_root, download=download, weights=weights,
+                plugin=plugin, output=output, resume=resume, overwrite=overwrite, listener=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise Interrupted(
@@ -94,3 +97,8 @@ def _batch_size(text: str) -> int | None:
     if not text.isdigit() or int(text) == 0:
         raise ParameterError(f"--batch-size {text!r}: expected a positive number or `auto`.")
     return int(text)
+
+
+def _ceiling(text: str | None) -> int | str | None:
+    """A number if it is one; whether it is allowed the suite knows."""
+    return int(text) if text is not None and text.isdigit() else text

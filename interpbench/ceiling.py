@@ -1,0 +1,128 @@
+"""The ceiling of a curve metric: about the best score that any order of an image's positions can reach.
+
+A greedy search over a coarse grid of patches, in the spirit of Wang and Wang, Benchmarking Deletion Metrics with the
+Principled Explanations, ICML 2024. It begins at the image, where the model has something to say, and asks again and
+again which of the patches that are left is best removed next. For deletion these come first; for insertion the answers
+are read backwards, since what is removed first without harm is inserted last. Patches that matter are taken one at a
+time, the others by the third of what is left. The order becomes a map that is scored like any other: the same baseline,
+output, steps, ties and area.
+
+It is no bound. Greedy choices can be wrong, and single pixels can be ordered better than patches; a method that does so
+has a share of the achievable above one.
+"""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from interpbench.cells import CEILING
+from interpbench.contracts import Explanation, Perturbation
+from interpbench.perturb import BatchSize, outputs
+from interpbench.plugin import Configured, MethodPlugin, Parameter
+
+
+def ceiling(grid: int) -> Configured:
+    """The search as a plan knows it, beside its methods: with its parameter and the hash of its source."""
+    source = Path(__file__)
+    plugin = MethodPlugin(
+        name=CEILING,
+        call=best_map,
+        parameters=(Parameter("grid", int),),
+        doc=__doc__ or "",
+        reference="Wang and Wang, Benchmarking Deletion Metrics with the Principled Explanations, ICML 2024",
+        licence="",
+        origin=str(source),
+        source_hash=hashlib.sha256(source.read_bytes().replace(b"\r\n", b"\n")).hexdigest(),
+        takes=frozenset(),
+        gradients=False,
+    )
+    return plugin.configure({"grid": grid})
+
+
+def best_map(
+    metric: Configured, explanation: Explanation, batch_size: BatchSize, precision: str = "fp32", *, grid: int
+) -> tuple[Tensor, int]:
+    """The map that the search finds best for a metric, float32 [B,H,W]; and how many forward passes an image it took.
+
+    All positions of a patch are equal, so the seeded order of ties decides within it.
+
+    Args:
+        metric: a curve metric.
+        explanation: the images, their targets and the model; its map is not looked at.
+        batch_size, precision: of the forward passes.
+        grid: patches a side.
+    """
+    with torch.no_grad():
+        path = metric(explanation)
+    order, passes = best_order(explanation, path, metric.plugin.better == "lower", grid, batch_size, precision)
+    height, width = explanation.x.shape[2:]
+    return -order.argsort(1)[:, patch_map(height, width, grid)].float(), passes
+
+
+def best_order(
+    explanation: Explanation, path: Perturbation, lower: bool, grid: int, batch_size: BatchSize, precision: str = "fp32"
+) -> tuple[Tensor, int]:
+    """The order in which the patches of each image change along a path, int64 [B,P]: patch numbers, row by row.
+
+    And how many forward passes an image the search took.
+
+    Args:
+        explanation: the images, their targets and the model.
+        path: what the metric makes of them.
+        lower: whether a lower output is better.
+        grid: patches a side; P is its square.
+        batch_size, precision: of the forward passes.
+    """
+    backwards = torch.equal(path.end, explanation.x)
+    if backwards:
+        path = replace(path, start=path.end, end=path.start)
+    count, device = len(explanation.ids), explanation.x.device
+    patch_of = patch_map(explanation.x.shape[2], explanation.x.shape[3], grid).to(device)
+    changed = torch.zeros(count, grid * grid, dtype=torch.bool, device=device)
+    rounds: list[Tensor] = []
+    passes = 0
+    for taken in sizes(grid * grid, grow=not backwards):
+        candidates = (~changed).nonzero()[:, 1].view(count, -1)
+        left = candidates.shape[1]
+        if taken < left:
+            passes += left
+            trials = changed[:, None].repeat(1, left, 1).scatter(2, candidates[:, :, None], True)
+            values = _outputs(explanation, path, trials[:, :, patch_of], batch_size, precision)
+            candidates = candidates.gather(1, values.argsort(dim=1, descending=not lower, stable=True))
+        rounds.append(candidates[:, :taken])
+        changed.scatter_(1, rounds[-1], True)
+    order = torch.cat(rounds, dim=1)
+    return order.flip(1) if backwards else order, passes
+
+
+def sizes(patches: int, grow: bool) -> list[int]:
+    """How many patches each round takes: a third of what is left, but one at least; the other way round to `grow`."""
+    taken = []
+    while patches:
+        taken.append(max(1, patches // 3))
+        patches -= taken[-1]
+    return taken[::-1] if grow else taken
+
+
+def patch_map(height: int, width: int, grid: int) -> Tensor:
+    """The number of the patch that each position belongs to, int64 [H,W]; patches differ by a row or column at most."""
+    row, column = (torch.arange(side) * grid // side for side in (height, width))
+    return row[:, None] * grid + column
+
+
+def _outputs(
+    explanation: Explanation, path: Perturbation, changed: Tensor, batch_size: BatchSize, precision: str
+) -> Tensor:
+    """The model's output for each image with each set of changed positions, bool [B,K,H,W] -> float32 [B,K]."""
+    values = []
+    sets = changed.shape[1]
+    for rows in torch.arange(len(changed), device=changed.device).split(max(1, batch_size.images // sets)):
+        repeated = rows.repeat_interleave(sets)
+        many = replace(path, start=path.start[repeated], end=path.end[repeated])
+        ranks = (~changed[rows]).flatten(0, 1).int()
+        found = outputs(explanation.model, many, ranks, [1], explanation.target[repeated], batch_size, precision)
+        values.append(found.view(len(rows), sets))
+    return torch.cat(values)

@@ -15,8 +15,9 @@ from typing import ClassVar
 from interpbench.errors import DuplicatePluginError, PluginError, unknown_name
 from interpbench.plugin import Kind, ModelPlugin, Plugin
 from interpbench.pretrained import Pretrained
-from interpbench.registry import Registry, origin_of, parameters_of
+from interpbench.registry import Registry, parameters_of
 from interpbench.seeding import derive
+from interpbench.source import origin_of
 
 
 def run_file(path: Path, version: str = "") -> ModuleType:

@@ -9,14 +9,12 @@ plugin's parameters, their annotations the schema:
 gives `--method smoothgrad:samples=50`. A wrong name or value is refused before anything runs.
 """
 
-import hashlib
 import inspect
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from interpbench.errors import DuplicatePluginError, PluginError, unknown_name
@@ -31,6 +29,7 @@ from interpbench.plugin import (
     Parameter,
     Plugin,
 )
+from interpbench.source import origin_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -255,15 +254,3 @@ def parameters_of(
         parameters.append(Parameter(argument.name, hints[argument.name], argument.default))
     takes = record.provided & {a.name for a in keyword}
     return tuple(parameters), takes
-
-
-def origin_of(function: Callable[..., Any]) -> tuple[str, str]:
-    """`file:line` of a function, and the sha256 of that file (of the code object where there is no file)."""
-    code = inspect.unwrap(function).__code__
-    path = Path(code.co_filename)
-    origin = f"{path}:{code.co_firstlineno}"
-    if path.is_file():
-        content = path.read_bytes().replace(b"\r\n", b"\n")
-    else:
-        content = code.co_code + repr(code.co_consts).encode()
-    return origin, hashlib.sha256(content).hexdigest()

@@ -30,6 +30,7 @@ PLUGINS = sorted(bundled_folder().rglob("*.py"))
 ORDER = [
     "errors",
     "plugin",
+    "source",
     "registry",
     "__init__",
     "layers",

@@ -1,0 +1,85 @@
+"""Where a plugin's code stands, and a hash of it: of the function and of all in its file that it is made of.
+
+So a plugin keeps its hash when another is added to its file, and loses it when a helper or a constant that it uses
+changes. What it imports is not looked into; a run records the versions of the packages that numbers depend on.
+"""
+
+import ast
+import hashlib
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+def origin_of(function: Callable[..., Any]) -> tuple[str, str]:
+    """`file:line` of a function, and the sha256 of its source (of the code object where there is no file)."""
+    code = inspect.unwrap(function).__code__
+    path = Path(code.co_filename)
+    origin = f"{path}:{code.co_firstlineno}"
+    if not path.is_file():
+        return origin, hashlib.sha256(code.co_code + repr(code.co_consts).encode()).hexdigest()
+    text = path.read_text(encoding="utf-8")  # line ends of any system come out as \n
+    if "<locals>" not in code.co_qualname:  # a function made by another is what that one's callers make of it
+        text = _made_of(text, code.co_firstlineno)
+    return origin, hashlib.sha256(text.encode()).hexdigest()
+
+
+def _made_of(text: str, line: int) -> str:
+    """The top-level statement at `line` and those that bind or change a name which these use, in the file's order."""
+    statements = _statements(text)
+    start = next((s for s in statements if s.first <= line <= s.last), None)
+    if start is None:
+        return text
+    found, waiting = {start}, deque([start])
+    while waiting:
+        used = waiting.popleft().uses
+        new = [s for s in statements if s not in found and not s.binds.isdisjoint(used)]
+        found.update(new)
+        waiting.extend(new)
+    return "".join(s.text for s in statements if s in found)
+
+
+class _Statement:
+    """A top-level statement with its decorators: its lines, its text, and the module's names it uses and binds."""
+
+    def __init__(self, node: ast.stmt, lines: list[str]) -> None:
+        decorators = getattr(node, "decorator_list", [])
+        self.first = min([node.lineno, *(d.lineno for d in decorators)])
+        self.last = node.end_lineno or node.lineno
+        self.text = "".join(lines[self.first - 1 : self.last])
+        self.uses = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        self.binds = set(_bound(node))
+
+
+@lru_cache(maxsize=64)  # of a file that offers many plugins each asks
+def _statements(text: str) -> list[_Statement]:
+    lines = text.splitlines(keepends=True)
+    return [_Statement(node, lines) for node in ast.parse(text).body]
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """The names that a top-level statement defines, or whose values it changes, as `TABLE["key"] = value` does."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+        return
+    for part in ast.walk(node):
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield part.name
+        elif isinstance(part, ast.alias):
+            yield (part.asname or part.name).partition(".")[0]
+        elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
+            yield part.id
+        elif isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store):
+            yield from _root(part)
+        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):  # NAMES.append(...)
+            yield from _root(part.func)
+
+
+def _root(node: ast.expr) -> Iterator[str]:
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    if isinstance(node, ast.Name):
+        yield node.id

@@ -7,9 +7,9 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from interpbench import settings
 from interpbench.errors import SuiteError
@@ -28,7 +28,7 @@ class Suite(Settings):
         dataset, models, methods, metrics: which plugins; `all` means all that apply.
         images: how many, class-balanced; None for all.
         steps: of every curve metric; None for the image's width in positions a step.
-        ceiling: patches a side of the search for the ceilings of curve metrics, or `none`.
+        ceiling: patches a side, 2 to 16, of the search for the ceilings of curve metrics, or `none`.
         target: explain the class that the model predicts, or the true label.
         seed: of every random choice.
     """
@@ -42,7 +42,7 @@ class Suite(Settings):
     metrics: tuple[str, ...]
     images: PositiveInt | None = None
     steps: PositiveInt | None = None
-    ceiling: Annotated[int, Field(ge=2, le=16)] | Literal["none"] = 6
+    ceiling: int | Literal["none"] = 6
     target: Target = "predicted"
     seed: NonNegativeInt = 0
 
@@ -51,6 +51,13 @@ class Suite(Settings):
     def _number(cls, value: Any) -> Any:
         if isinstance(value, bool | str):  # pydantic would take true for 1
             raise ValueError("a whole number is expected")
+        return value
+
+    @field_validator("ceiling", mode="before")
+    @classmethod
+    def _patches(cls, value: Any) -> Any:
+        if value != "none" and (type(value) is not int or not 2 <= value <= 16):
+            raise ValueError("a whole number from 2 to 16, or `none`, is expected")
         return value
 
     @field_validator("models", "methods", "metrics", mode="before")

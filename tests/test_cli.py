@@ -57,6 +57,7 @@ def test_run_shows_the_table_and_writes_tables_and_plots(tmp_path: Path) -> None
         "maps-tiny-quadrants.png",
         "quality-time-tiny.png",
         "scores-tiny.png",
+        "shares-tiny.png",
     }
     for table in TABLES:
         assert (tmp_path / "run" / table).stat().st_size > 0

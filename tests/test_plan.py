@@ -50,8 +50,10 @@ def test_a_plan_holds_everything_that_will_run(registry: Registry) -> None:
     assert [(c.dataset, c.model, c.method) for c in found.cells] == [
         ("planted", "resnet18:width=2", "saliency"),
         ("planted", "resnet18:width=2", "random"),
+        ("planted", "resnet18:width=2", "(ceiling) deletion"),
         ("planted", "vgg11:width=2", "saliency"),
         ("planted", "vgg11:width=2", "random"),
+        ("planted", "vgg11:width=2", "(ceiling) deletion"),
     ]
     assert len(found.indices) == 10
     assert sorted(found.dataset.labels[i] for i in found.indices) == list(range(10))

@@ -148,8 +148,10 @@ def workers_for(device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(8, max(0, (os.cpu_count() or 1) - 1))
 
 
-def as_input(images: Tensor, card: DatasetCard, device: torch.device) -> Tensor:
-    """uint8 [B,3,S,S] -> float32 [B,3,S,S] in channels_last, normalised."""
+def as_input(
+    images: Tensor, card: DatasetCard, device: torch.device, layout: torch.memory_format = torch.channels_last
+) -> Tensor:
+    """uint8 [B,3,S,S] -> float32 [B,3,S,S] in that memory layout, normalised."""
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (card.mean, card.std))
-    x = images.to(device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)
+    x = images.to(device, non_blocking=True).to(torch.float32, memory_format=layout)
     return x.div_(255).sub_(mean).div_(std)

@@ -58,7 +58,8 @@ class Training:
     def __init__(self, network: nn.Module, data: Images, recipe: Recipe, device: torch.device) -> None:
         self.recipe = recipe
         self.device = device
-        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self._layout = layout_of(network, device)
+        self.network = network.to(device).to(memory_format=self._layout)
         self.trained_on, self.validated_on = hold_out(data, recipe.validation, recipe.seed)
         self.rows: list[Row] = []
         self._card = data.card
@@ -116,7 +117,7 @@ class Training:
 
     def _input(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """A batch as the network takes it, and the target probabilities."""
-        return self._mixing(as_input(images, self._card, self.device), labels)
+        return self._mixing(as_input(images, self._card, self.device, self._layout), labels)
 
     def _train(self, epoch: int, tell: Progress) -> Row:
         """One epoch's row: loss and accuracy are means over its batches, as the weights changed."""
@@ -200,6 +201,22 @@ def evaluate(network: nn.Module, data: Images, device: torch.device) -> tuple[fl
         loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
         right += int((logits.argmax(1) == labels).sum())
     return loss / len(data), right / len(data)
+
+
+def layout_of(network: nn.Module, device: torch.device) -> torch.memory_format:
+    """channels_last, which is fastest; but not on a CPU where a pointwise convolution with a stride has few channels.
+
+    There the gradient of its weights writes past a buffer (oneDNN issue 6035: fewer input channels than a block of 16,
+    or 8 without AVX-512) and the process dies, or the numbers are wrong.
+    """
+    narrow = any(
+        isinstance(module, nn.Conv2d)
+        and max(module.kernel_size) == 1
+        and max(module.stride) > 1
+        and module.in_channels // module.groups < 16
+        for module in network.modules()
+    )
+    return torch.contiguous_format if narrow and device.type == "cpu" else torch.channels_last
 
 
 def _attention(device: torch.device) -> AbstractContextManager[None]:

@@ -20,7 +20,7 @@ from interpbench.errors import DataError, TrainingError
 from interpbench.plugin import Configured
 from interpbench.training import train
 from interpbench.training.data import Batches, Images, decode, hold_out
-from interpbench.training.loop import Step, Training, evaluate
+from interpbench.training.loop import Step, Training, evaluate, layout_of
 from interpbench.training.progress import bar
 from interpbench.training.recipe import Recipe
 from interpbench.weights import WeightsCard, load_state, read_weights, sha256
@@ -340,3 +340,20 @@ def test_a_compiled_step_learns_the_same(tiny, tmp_path):
     plain, compiled = ([float(row["loss"]) for row in rows(tmp_path / f"{c}.safetensors")] for c in (False, True))
     assert compiled == pytest.approx(plain, rel=1e-3)
     assert cards[0].notes["accuracy"] == cards[1].notes["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "stride", "device", "layout"),
+    [
+        (8, 1, 2, "cpu", torch.contiguous_format),
+        (8, 1, 1, "cpu", torch.channels_last),
+        (8, 3, 2, "cpu", torch.channels_last),
+        (16, 1, 2, "cpu", torch.channels_last),
+        (8, 1, 2, "meta", torch.channels_last),
+    ],
+)
+def test_the_layout_keeps_off_a_fault_of_narrow_strided_convolutions(
+    channels: int, kernel: int, stride: int, device: str, layout: torch.memory_format
+) -> None:
+    network = nn.Sequential(nn.Conv2d(channels, 8, kernel, stride))
+    assert layout_of(network, torch.device(device)) == layout

@@ -7,6 +7,13 @@ are read backwards, since what is removed first without harm is inserted last. P
 time, the others by the third of what is left. The order becomes a map that is scored like any other: the same baseline,
 output, steps, ties and area.
 
+Each round tries every patch that is left, unless it is the only one. With P patches these are about 3 P forward passes
+an image for insertion, and no more than P log_1.5 P for deletion, whose rounds begin small:
+
+    grid           2     4     6     8    12    16
+    deletion       9    93   285   630  1718  3320
+    insertion      9    50   110   201   441   775
+
 It is no bound. Greedy choices can be wrong, and single pixels can be ordered better than patches; a method that does so
 has a share of the achievable above one.
 """
@@ -87,7 +94,7 @@ def best_order(
     for taken in sizes(grid * grid, grow=not backwards):
         candidates = (~changed).nonzero()[:, 1].view(count, -1)
         left = candidates.shape[1]
-        if taken < left:
+        if left > 1:
             passes += left
             trials = changed[:, None].repeat(1, left, 1).scatter(2, candidates[:, :, None], True)
             values = _outputs(explanation, path, trials[:, :, patch_of], batch_size, precision)

@@ -88,11 +88,14 @@ def _make_schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int)
     settings = recipe.schedule
     match settings.name:
         case "one-cycle":
+            share = settings.warmup
+            if share * steps == 1:  # torch divides by zero; with a warm-up just shorter it begins at the top
+                share *= 1 - 1e-9
             return lr_scheduler.OneCycleLR(
-                optimiser, recipe.optimiser.lr, total_steps=steps, pct_start=settings.warmup, cycle_momentum=False
+                optimiser, recipe.optimiser.lr, total_steps=steps, pct_start=share, cycle_momentum=False
             )
         case "cosine":
-            warmup = round(settings.warmup * steps)
+            warmup = min(round(settings.warmup * steps), steps - 1)  # the last step falls
             fall = lr_scheduler.CosineAnnealingLR(optimiser, steps - warmup)
             if warmup == 0:
                 return fall

@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 from torchvision.models import VisionTransformer
@@ -108,11 +110,27 @@ def test_one_cycle_rises_and_falls_batch_by_batch() -> None:
     assert rates({"name": "one-cycle", "warmup": 0.25}) == pytest.approx(up + down)
 
 
+@pytest.mark.parametrize(("warmup", "steps"), [(0.2, 5), (0.5, 2), (1 / 3, 3)])
+def test_one_cycle_with_a_warm_up_of_one_step_begins_at_the_top(warmup: float, steps: int) -> None:
+    down = [cosine(1, 1 / 25 / 1e4, i / (steps - 1)) for i in range(steps)]
+    assert rates({"name": "one-cycle", "warmup": warmup}, epochs=1, steps=steps) == pytest.approx(down)
+
+
 def test_cosine_warms_up_linearly_and_falls_to_nothing() -> None:
     up = [0.01 + 0.99 * i / 5 for i in range(5)]
     down = [cosine(1, 0, i / 15) for i in range(15)]
     assert rates({"name": "cosine", "warmup": 0.25}) == pytest.approx(up + down)
     assert rates({"name": "cosine", "warmup": 0.0}) == pytest.approx([cosine(1, 0, i / 20) for i in range(20)])
+
+
+@given(
+    name=st.sampled_from(["one-cycle", "cosine"]),
+    warmup=st.floats(0, 1, exclude_max=True) | st.integers(2, 9).map(lambda n: 1 / n),
+    steps=st.integers(1, 12),
+)
+def test_no_schedule_is_too_short(name: str, warmup: float, steps: int) -> None:
+    seen = rates({"name": name, "warmup": warmup}, epochs=1, steps=steps)
+    assert all(0 < rate <= 1 + 1e-9 for rate in seen)
 
 
 def test_step_drops_between_epochs() -> None:

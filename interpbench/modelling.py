@@ -86,7 +86,12 @@ def _refuse_nonfinite(found: _Weights) -> None:
 def shipped_weights(choice: Configured, dataset: str) -> Path:
     """Where the weights of a model on a data set lie if its plugin ships them."""
     folder = Path(choice.plugin.origin.rpartition(":")[0]).parent / "weights"
-    return folder / f"{dataset.replace(':', '-').replace('/', '-')}-{choice.slug}.safetensors"
+    return folder / weights_file(choice, dataset)
+
+
+def weights_file(choice: Configured, dataset: str) -> str:
+    """What a file of a model's weights on a data set is called, as far as nobody calls it something else."""
+    return f"{dataset.replace(':', '-').replace('/', '-')}-{choice.slug}.safetensors"
 
 
 def shipped_card(choice: Configured, data: DatasetCard) -> WeightsCard | None:

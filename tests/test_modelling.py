@@ -12,10 +12,11 @@ from torchvision.models import ResNet18_Weights
 from interpbench.contracts import DatasetCard, Model
 from interpbench.discovery import discover, load_file
 from interpbench.errors import NoWeightsError, PluginError, WeightsError
-from interpbench.modelling import load_model, shipped_weights
+from interpbench.modelling import load_model, shipped_weights, weights_file
 from interpbench.plugin import Configured
 from interpbench.registry import Registry
 from interpbench.weights import WeightsCard, save_weights
+from tests.sources import choose
 
 FRUIT = DatasetCard("fruit", ("apple", "pear", "plum"), "fruit-1", size=16, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
 IMAGENET = DatasetCard("two-of-imagenet", ("tench", "parachute"), "1", imagenet=(0, 701))
@@ -101,6 +102,17 @@ def test_random_weights_are_given_when_asked_for_and_say_so(little: Configured) 
     assert (model.card.mean, model.card.std) == (FRUIT.mean, FRUIT.std)
     assert model.card.logit_of_label == (0, 1, 2)
     assert model.target_layer is model.network.get_submodule("0")
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "expected"),
+    [
+        ("torchvision:resnet34", "cifar10", "cifar10-torchvision-resnet34.safetensors"),
+        ("resnet18:width=8", "photos:2024/old", "photos-2024-old-resnet18.safetensors"),
+    ],
+)
+def test_a_file_of_weights_has_a_name_that_every_system_takes(model: str, dataset: str, expected: str) -> None:
+    assert weights_file(choose(model), dataset) == expected
 
 
 def test_random_weights_depend_on_the_seed_alone(little: Configured) -> None:

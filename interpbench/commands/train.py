@@ -47,6 +47,7 @@ def train(
     Where weights are shipped, what is left out is as it was for them.
     """
     from interpbench.devices import resolve_device
+    from interpbench.modelling import weights_file
     from interpbench.weights import check_writable
 
     registry = open_registry(plugin)
@@ -56,7 +57,7 @@ def train(
     settings = settings.changed(
         {"epochs": epochs, "batch_size": batch_size, "lr": lr, "size": size, "seed": seed, "precision": precision}
     )
-    path = output or Path(f"{splits[0].card.name}-{choice.name}.safetensors")
+    path = output or Path(weights_file(choice, splits[0].card.name))
     check_writable(path)
     if find_lr:
         _search(choice, splits[0], settings, path, device)
@@ -112,10 +113,14 @@ def _search(choice: Configured, data: "Dataset", recipe: "Recipe", path: Path, d
 
 
 def _choose_model(registry: Registry, text: str) -> Configured:
+    from interpbench.training import check_trainable
+
     [(name, values), *more] = parse_specs([text]) or [("", {})]
     if more:
         raise ParameterError(f"Train one model at a time, not {text!r}.")
-    return registry.configure("model", name, values)
+    choice = registry.configure("model", name, values)
+    check_trainable(choice)
+    return choice
 
 
 def _splits(registry: Registry, text: str, flags: dict[str, Any]) -> "list[Dataset]":

@@ -12,7 +12,7 @@ from torch import nn
 
 from interpbench.contracts import Dataset
 from interpbench.devices import describe
-from interpbench.errors import TrainingError
+from interpbench.errors import ParameterError, TrainingError
 from interpbench.plot_training import draw_training
 from interpbench.plugin import Configured, blaming
 from interpbench.seeding import derive
@@ -22,7 +22,7 @@ from interpbench.training.loop import Progress, Training, evaluate, report_stage
 from interpbench.training.recipe import Recipe
 from interpbench.weights import WeightsCard, load_state, save_weights, stored
 
-__all__ = ["Recipe", "build", "train"]
+__all__ = ["Recipe", "build", "check_trainable", "train"]
 
 TRAIN_SAMPLE = 10_000  # training images, at most, that the final accuracy is measured on
 
@@ -58,9 +58,11 @@ def train(
 
     Raises:
         DataError: if a data set is empty, or its images are not square and of one size.
+        ParameterError: if no gradients flow through the model.
         TrainingError: if the loss is no longer a number, or there is nothing to resume.
         WeightsError: if the file cannot be written.
     """
+    check_trainable(model)
     recipe, device = recipe or Recipe(), torch.device(device)
     data = decode(dataset_train, recipe.size, report_stage("reading train images", progress))
     identity = {"model": model.label, "data": data.card.revision, "recipe": recipe.model_dump_json()}
@@ -82,6 +84,15 @@ def train(
     draw_training(table, f"{model.name} on {data.card.name}", output.with_suffix(".training.png"))
     checkpoint.remove()
     return card
+
+
+def check_trainable(model: Configured) -> None:
+    """Raises ParameterError for a black box, which has no weights that a gradient could change."""
+    if not model.plugin.gradients:
+        raise ParameterError(
+            f"Model {model.label!r} cannot be trained: no gradients flow through it. Train the network that it was made "
+            "from, or an architecture of `python -m interpbench list models`."
+        )
 
 
 def build(model: Configured, data: Images, recipe: Recipe) -> nn.Module:

@@ -9,7 +9,7 @@ import torch
 from interpbench.contracts import Dataset
 from interpbench.errors import TrainingError
 from interpbench.plugin import Configured
-from interpbench.training import build
+from interpbench.training import build, check_trainable
 from interpbench.training.data import decode
 from interpbench.training.loop import Progress, Step, Training, report_stage
 from interpbench.training.recipe import Recipe
@@ -43,8 +43,10 @@ def find_lr(
         AdamW with one cycle; SGD often bears three times as much.
 
     Raises:
+        ParameterError: if no gradients flow through the model.
         TrainingError: if the loss diverges before it has fallen.
     """
+    check_trainable(model)
     recipe, device = recipe or Recipe(), torch.device(device)
     # Each step sets its own rate: the schedule has nothing to say.
     flat = recipe.changed({"schedule": {"name": "constant"}, "validation": 0.0})

@@ -57,6 +57,32 @@ def test_a_recipe_file_and_a_folder_of_photographs_of_any_size(tmp_path: Path) -
     assert "--size" in refused("train", *MODEL, *data, "--out", str(tmp_path / "other.safetensors"))
 
 
+def test_weights_without_an_output_are_named_after_the_data_and_the_model(tmp_path: Path) -> None:
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "mine.py").write_text(
+        "from torch import nn\n\n\n"
+        "def build(classes, size):\n"
+        "    return nn.Sequential(nn.Conv2d(3, classes, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    model = ["--model", "nets/mine.py:build", "--device", "cpu", "--epochs", "1"]
+    done = interpbench("train", *model, "--dataset", "tiny", "--plugin", str(TINY), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "tiny-nets-mine.py-build.safetensors").is_file()
+
+
+def test_a_black_box_is_refused_before_the_data_are_looked_for(tmp_path: Path) -> None:
+    box = tmp_path / "box.py"
+    box.write_text(
+        "from interpbench import model\n\n\n"
+        "@model('box', gradients=False)\n"
+        "def box(classes, size):\n"
+        "    raise AssertionError\n"
+    )
+    for more in ([], ["--find-lr"]):
+        arguments = ["train", "--plugin", str(box), "--model", "box", "--dataset", "imagefolder:root=gone", *more]
+        assert "Model 'box' cannot be trained: no gradients flow through it." in refused(*arguments)
+
+
 def test_find_lr_writes_its_search_and_no_weights(tmp_path: Path) -> None:
     done = interpbench(*BASE, "--find-lr", "--batch-size", "8", "--output", str(tmp_path / "w.safetensors"))
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """Models of torchvision and timm by the names that they have there."""
 
 import builtins
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,17 @@ def test_every_torchvision_classifier_has_its_imagenet_weights() -> None:
         assert offer is not None
         assert offer.source == str(models.get_model_weights(name).DEFAULT)
         assert len(offer.classes) == 1000
+
+
+@pytest.mark.parametrize("name", ["torchvision:vit_b_32", "timm:resmlp_12_224"])
+def test_an_untrained_head_is_not_the_zeros_that_the_library_begins_with(name: str) -> None:
+    """Else the gradient of every logit would be zero, and all maps of it constant."""
+    model = load_model(choose(name), replace(FRUIT, size=32), weights="random", seed=3)
+    x = images(model.card.size, 2).requires_grad_()
+    (gradient,) = torch.autograd.grad(model(x)[:, 1].sum(), x)
+    assert gradient.flatten(1).std(dim=1).min() > 0
+    again = load_model(choose(name), replace(FRUIT, size=32), weights="random", seed=3)
+    assert hash_tensors(again.network.state_dict()) == hash_tensors(model.network.state_dict())
 
 
 def test_on_other_data_torchvisions_models_need_weights() -> None:

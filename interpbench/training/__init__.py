@@ -90,8 +90,8 @@ def check_trainable(model: Configured) -> None:
     """Raises ParameterError for a black box, which has no weights that a gradient could change."""
     if not model.plugin.gradients:
         raise ParameterError(
-            f"Model {model.label!r} cannot be trained: no gradients flow through it. Train the network that it was made "
-            "from, or an architecture of `python -m interpbench list models`."
+            f"Model {model.label!r} cannot be trained: no gradients flow through it. Train the network that it was "
+            "made from, or an architecture of `python -m interpbench list models`."
         )
 
 

@@ -52,6 +52,14 @@ def from_torchvision(classes: int, size: int, *, name: Annotated[str, AfterValid
     if hasattr(network, "aux_logits"):  # GoogLeNet and Inception
         network.aux_logits = False  # in training too they give one tensor
         network.transform_input = True  # their weights expect another normalisation than torchvision's other ones
+    return _with_a_head(network, classes)
+
+
+def _with_a_head(network: nn.Module, classes: int) -> nn.Module:
+    """Starts from a random last layer where the library's is zero, for all maps of an untrained model are constant."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear) and layer.out_features == classes and not layer.weight.any():
+            nn.init.trunc_normal_(layer.weight, std=0.02)
     return network
 
 
@@ -102,5 +110,4 @@ def from_timm(classes: int, size: int, *, name: Annotated[str, AfterValidator(_o
     timm = _timm()
     found = timm.get_pretrained_cfg(name)
     sizes = {"img_size": size} if found is not None and found.fixed_input_size else {}
-    network: nn.Module = timm.create_model(name, num_classes=classes, **sizes)
-    return network
+    return _with_a_head(timm.create_model(name, num_classes=classes, **sizes), classes)

@@ -11,7 +11,8 @@ from interpbench.registry import dataset, method, metric, model
 
 if TYPE_CHECKING:
     from interpbench.api import Run, load_run, run
-    from interpbench.baselines import Baseline, baseline
+    from interpbench.backward import ELEMENTWISE, MOVING, Operation, Rule, run_with_rules, with_backward
+    from interpbench.baselines import Baseline, baseline, uniform_images
     from interpbench.contracts import (
         Dataset,
         DatasetCard,
@@ -21,11 +22,20 @@ if TYPE_CHECKING:
         Perturbation,
         Sample,
     )
-    from interpbench.errors import DataError, ParameterError, UnreadableImageError, WeightsError, unknown_name
+    from interpbench.errors import (
+        DataError,
+        MethodError,
+        ParameterError,
+        UnreadableImageError,
+        WeightsError,
+        unknown_name,
+    )
     from interpbench.folders import ImageFolder, class_folders
     from interpbench.images import read_image
+    from interpbench.layer_maps import activations_and_gradients, layer_activations, logits_with_scaled_channels
     from interpbench.layers import as_maps
     from interpbench.pretrained import Pretrained
+    from interpbench.samples import blocks, target_gradients, target_outputs
 
 __version__ = "0.1.0"
 
@@ -40,9 +50,20 @@ _HOMES = {
     "ModelCard": "contracts",
     "Perturbation": "contracts",
     "Sample": "contracts",
+    "layer_activations": "layer_maps",
+    "activations_and_gradients": "layer_maps",
+    "logits_with_scaled_channels": "layer_maps",
+    "ELEMENTWISE": "backward",
+    "MOVING": "backward",
+    "Operation": "backward",
+    "Rule": "backward",
+    "run_with_rules": "backward",
+    "with_backward": "backward",
     "Baseline": "baselines",
     "baseline": "baselines",
+    "uniform_images": "baselines",
     "DataError": "errors",
+    "MethodError": "errors",
     "ParameterError": "errors",
     "UnreadableImageError": "errors",
     "WeightsError": "errors",
@@ -52,35 +73,52 @@ _HOMES = {
     "read_image": "images",
     "as_maps": "layers",
     "Pretrained": "pretrained",
+    "blocks": "samples",
+    "target_gradients": "samples",
+    "target_outputs": "samples",
 }
 
 __all__ = [
+    "ELEMENTWISE",
+    "MOVING",
     "Baseline",
     "DataError",
     "Dataset",
     "DatasetCard",
     "Explanation",
     "ImageFolder",
+    "MethodError",
     "Model",
     "ModelCard",
+    "Operation",
     "ParameterError",
     "Perturbation",
     "Pretrained",
+    "Rule",
     "Run",
     "Sample",
     "UnreadableImageError",
     "WeightsError",
+    "activations_and_gradients",
     "as_maps",
     "baseline",
+    "blocks",
     "class_folders",
     "dataset",
+    "layer_activations",
     "load_run",
+    "logits_with_scaled_channels",
     "method",
     "metric",
     "model",
     "read_image",
     "run",
+    "run_with_rules",
+    "target_gradients",
+    "target_outputs",
+    "uniform_images",
     "unknown_name",
+    "with_backward",
 ]
 
 

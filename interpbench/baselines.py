@@ -1,5 +1,6 @@
 """What a removed pixel becomes."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -39,6 +40,19 @@ def baseline(name: Baseline, x: Tensor, card: ModelCard) -> Tensor:
     if name == "gaussian-blur":
         return _gaussian_blur(x)
     raise ParameterError(f"Unknown baseline {name!r}.")
+
+
+def uniform_images(x: Tensor, card: ModelCard, generators: Sequence[torch.Generator]) -> Tensor:
+    """Images of noise, each colour of each pixel uniform in 0..1 before normalisation: float32 [B,C,H,W].
+
+    Args:
+        x: float32 [B,C,H,W], whose shape and device they get.
+        card: of the model whose normalisation they get.
+        generators: CPU generators, one an image.
+    """
+    noise = torch.stack([torch.rand(x.shape[1:], generator=g) for g in generators]).to(x.device)
+    mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (card.mean, card.std))
+    return (noise - mean) / std
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,6 @@
 import contextlib
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,61 +12,25 @@ from captum.attr import GuidedBackprop, IntegratedGradients, LayerGradCam, Occlu
 from scipy.ndimage import sobel as scipy_sobel
 from torch import Tensor, nn
 
-from interpbench.attribution import Maps, attribute
 from interpbench.contracts import Model
-from interpbench.discovery import discover
 from interpbench.errors import MethodError
-from interpbench.guard import Guard
-from interpbench.perturb import BatchSize
-from interpbench.plugin import Configured
-from tests.tiny_models import NARROW, Linear, calibrate, convolutional, wrap
+from tests.methods.common import (
+    BATCH,
+    CONVOLUTIONAL,
+    METHODS,
+    QUICK,
+    REGISTRY,
+    TARGET,
+    close,
+    fitting_model,
+    images,
+    map_of,
+    maps_of,
+    small_model,
+)
+from tests.tiny_models import Linear, convolutional, wrap
 
-REGISTRY = discover()
-CONVOLUTIONAL = ["alexnet", "mobilenet_v2", "mobilenet_v3_small", "resnet18", "vgg11", "vgg16_bn"]
 SMALL_MODELS = [(name, 32) for name in CONVOLUTIONAL] + [("resnet18", 64), ("alexnet", 64)]
-METHODS = REGISTRY.names("method")
-BATCH, CLASSES = 3, 10
-TARGET = torch.tensor([1, 7, 4])
-
-
-def small_model(name: str, size: int, batch_size: int = 16) -> Model:
-    """A bundled architecture, narrow, as torchvision has it: with in-place ReLUs."""
-    torch.manual_seed(0)
-    choice = REGISTRY.configure("model", name, NARROW.get(name, {"width": 8}))
-    network = choice(CLASSES, size)
-    if name.startswith("mobilenet"):
-        calibrate(network, size)
-    model = wrap(network, size, CLASSES, batch_size, choice.plugin.target_layer)
-    assert any(getattr(m, "inplace", False) for m in model.modules()) or name not in CONVOLUTIONAL
-    return model
-
-
-def images(size: int, count: int = BATCH) -> Tensor:
-    return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
-
-
-def maps_of(method: Configured, model: Model, x: Tensor, target: Tensor, batch: int = 16, seed: int = 0) -> Maps:
-    ids = [f"image-{i}" for i in range(len(x))]
-    left_behind: dict[str, None] = {}
-    guard, batch_size = Guard(model), BatchSize(batch)
-    maps = attribute(
-        method, model, guard, x, target, ids=ids, seed=seed, batch_size=batch_size, left_behind=left_behind
-    )
-    assert left_behind == {}
-    assert guard.changed_weights() == []
-    return maps
-
-
-def map_of(name: str, model: Model, x: Tensor, target: Tensor = TARGET, **values: Any) -> Tensor:
-    found = maps_of(REGISTRY.configure("method", name, values), model, x, target)
-    return found.saliency
-
-
-def close(actual: Tensor, expected: Tensor) -> None:
-    """To 1e-6 of the greatest value."""
-    expected = expected.detach()
-    assert expected.abs().max() > 0
-    assert float((actual - expected).abs().max() / expected.abs().max()) <= 1e-6
 
 
 def captum_saliency(model: Model, x: Tensor) -> Tensor:
@@ -301,23 +264,24 @@ def test_random_maps_differ_between_images_and_seeds_and_repeat() -> None:
 class TestContract:
     """What every bundled method promises."""
 
-    model = staticmethod(lambda: small_model("resnet18", 32))
-
     def test_maps_have_the_right_shape_and_are_finite(self, name: str) -> None:
-        found = maps_of(REGISTRY.configure("method", name), self.model(), images(32), TARGET)
+        found = maps_of(REGISTRY.configure("method", name, QUICK.get(name)), fitting_model(name), images(32), TARGET)
         assert found.saliency.shape == (BATCH, 32, 32)
         assert bool(found.valid.all())
 
     def test_the_model_is_left_as_it_was_also_after_an_exception(self, name: str) -> None:
-        model = self.model()
+        model = fitting_model(name)
         before = {n: dict(vars(m)) for n, m in model.named_modules()}
 
         def explode(*arguments: object) -> None:
             raise ZeroDivisionError
 
-        handle = model.network.fc.register_forward_hook(explode)
+        last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+        handle = last.register_forward_hook(explode)
         with contextlib.suppress(ZeroDivisionError):
-            REGISTRY.configure("method", name)(model, images(32), TARGET, generators=[torch.Generator()] * BATCH)
+            REGISTRY.configure("method", name, QUICK.get(name))(
+                model, images(32), TARGET, generators=[torch.Generator()] * BATCH
+            )
         handle.remove()
         for module_name, module in model.named_modules():
             hooks = {k: v for k, v in vars(module).items() if "hook" in k and v}
@@ -326,14 +290,14 @@ class TestContract:
             assert not module.training
 
     def test_a_map_depends_neither_on_the_batch_nor_on_its_size(self, name: str) -> None:
-        method, model, x = REGISTRY.configure("method", name), self.model(), images(32)
+        method, model, x = REGISTRY.configure("method", name, QUICK.get(name)), fitting_model(name), images(32)
         together = maps_of(method, model, x, TARGET).saliency
         for batch in (1, 2):
             apart = maps_of(method, model, x, TARGET, batch=batch).saliency
             torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-5 * float(together.abs().max()))
 
     def test_black_box_methods_need_no_gradients(self, name: str) -> None:
-        method = REGISTRY.configure("method", name)
+        method = REGISTRY.configure("method", name, QUICK.get(name))
         if method.plugin.gradients:
             return
 
@@ -347,7 +311,7 @@ class TestContract:
                 with torch.no_grad():
                     return self.inner(x)
 
-        model = self.model()
+        model = fitting_model(name)
         model.network = BlackBox(small_model("resnet18", 32))
         assert bool(maps_of(method, model, images(32), TARGET).valid.all())
 

@@ -16,12 +16,12 @@ from interpbench.plugin import Configured
 from interpbench.training import train
 from interpbench.training.recipe import Recipe
 from interpbench.weights import read_weights
+from tests.methods.common import QUICK
 from tests.sources import REGISTRY, choose
 from tests.tiny_models import NARROW
 
 SIZE, IMAGES = 32, 4
 RECIPE = Recipe(epochs=1, batch_size=16)
-QUICK = {"rise": {"masks": 16}, "integrated-gradients": {"steps": 4}, "occlusion": {"window": 16}}
 OTHERS = [
     "alexnet:lrn=true,width=8",
     "resnet18:norm=group,width=8",

@@ -120,7 +120,7 @@ def run(
         plugin: files or folders with plugins.
         output: the run folder; results/runs/<suite>-<time> by default.
         resume, overwrite: what to do with a folder that holds a run.
-        plots: whether to draw.
+        plots: whether to draw them, and to write the page.
         listener: told how it gets on.
 
     Raises:
@@ -175,6 +175,26 @@ def redraw(found: Run) -> list[Path]:
     return draw(found.tables, found.leaderboard, found.folder / "plots")
 
 
+def write_page(source: Run | str | Path, output: str | Path | None = None) -> Path:
+    """Writes a run, or a leaderboard's CSV, as one HTML page that needs no network; the file.
+
+    Args:
+        source: a run, its folder, or a leaderboard: a run's leaderboard.csv, or a published one.
+        output: the page; report.html in the run's folder, or beside the CSV and called after it, by default.
+
+    Raises:
+        RunFolderError: if there is no run or leaderboard, or the page cannot be written.
+    """
+    from interpbench.page.evidence import of_csv, of_run
+    from interpbench.page.render import write_page
+
+    if not isinstance(source, Run) and Path(source).is_file():
+        return write_page(of_csv(Path(source)), Path(output or Path(source).with_suffix(".html")))
+    found = source if isinstance(source, Run) else load_run(source)
+    evidence = of_run(found.info, found.tables, found.conclusions)
+    return write_page(evidence, Path(output or found.folder / "report.html"))
+
+
 def _execute(plan: "Plan", folder: RunFolder, mode: Mode, plots: bool, listener: Listener) -> Run:
     from interpbench.runner import run_cells
 
@@ -200,6 +220,7 @@ def _execute(plan: "Plan", folder: RunFolder, mode: Mode, plots: bool, listener:
     finished = Run(folder.path, folder.info(), tables, conclusions)
     if plots:
         redraw(finished)
+        write_page(finished)
     return finished
 
 

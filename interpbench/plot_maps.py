@@ -17,7 +17,7 @@ from interpbench.tables import Example
 _CELL, _GAP, _LEFT, _FOOT = 1.25, 0.06, 1.4, 0.55  # inches
 _LINE = 0.125  # inches a line of small text
 _SMALL = 7.5
-_SEQUENTIAL, _DIVERGING = "inferno", "RdBu_r"
+SEQUENTIAL, DIVERGING = "inferno", "RdBu_r"
 _RIGHT, _WRONG = "#00694e", "#b34700"
 
 
@@ -92,21 +92,27 @@ def _overlay(cell: Axes, example: Example, method: str) -> None:
     _outline(cell, example.mask)
 
 
+def levels(values: np.ndarray) -> np.ndarray:
+    """A map as it is drawn: in 0..1 from its 1st to its 99th percentile, or, where it has both signs, in -1..1.
+
+    It is then symmetric about 0, up to the 99th percentile of its magnitude.
+    """
+    if _is_signed(values):
+        scale = np.percentile(np.abs(values), 99) or 1.0
+        return np.clip(values / scale, -1, 1)
+    low, high = np.percentile(values, [1, 99])
+    return np.clip((values - low) / ((high - low) or 1.0), 0, 1)
+
+
 def _is_signed(values: np.ndarray) -> bool:
     return bool(values.min() < 0 < values.max())
 
 
 def _blend(grey: np.ndarray, values: np.ndarray) -> np.ndarray:
     """RGB [H,W,3] in 0..1: `values` in colours over the image `grey`, the stronger the more opaque."""
-    if _is_signed(values):
-        scale = np.percentile(np.abs(values), 99) or 1.0
-        level = np.clip(values / scale, -1, 1)
-        strength, colors = np.abs(level), mpl.colormaps[_DIVERGING]((level + 1) / 2)
-    else:
-        low, high = np.percentile(values, [1, 99])
-        strength = np.clip((values - low) / ((high - low) or 1.0), 0, 1)
-        colors = mpl.colormaps[_SEQUENTIAL](strength)
-    alpha = (0.2 + 0.6 * strength)[..., None]
+    level = levels(values)
+    colors = mpl.colormaps[DIVERGING]((level + 1) / 2) if _is_signed(values) else mpl.colormaps[SEQUENTIAL](level)
+    alpha = (0.2 + 0.6 * np.abs(level))[..., None]
     return (1 - alpha) * grey[..., None] + alpha * colors[..., :3]
 
 
@@ -125,7 +131,7 @@ def _footer(figure: Figure, examples: Sequence[Example]) -> None:
     """A colour bar for each kind of map that occurs, and what the outline is."""
     kinds = {_is_signed(values) for example in examples for values in example.maps.values()}
     left = _LEFT
-    for signed, name, ticks in ((False, _SEQUENTIAL, ["low", "high"]), (True, _DIVERGING, ["−", "0", "+"])):
+    for signed, name, ticks in ((False, SEQUENTIAL, ["low", "high"]), (True, DIVERGING, ["−", "0", "+"])):
         if signed in kinds:
             bar = _axes(figure, left, 0.3, 1.1, 0.09)
             mappable = ScalarMappable(cmap=name)

@@ -19,7 +19,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
-from interpbench.plot_maps import _DIVERGING, _RIGHT, _SEQUENTIAL, _SMALL, _WRONG, _axes, _is_signed, _outline
+from interpbench.plot_maps import _RIGHT, _SMALL, _WRONG, DIVERGING, SEQUENTIAL, _axes, _is_signed, _outline
 from interpbench.plot_text import Font
 from interpbench.plots import _style
 
@@ -57,7 +57,7 @@ class Look:
         """The name of a colour map."""
         if self.cmap is not None and (self.signed or not diverging):
             return self.cmap
-        return _DIVERGING if diverging else _SEQUENTIAL
+        return DIVERGING if diverging else SEQUENTIAL
 
     def levels(self, values: np.ndarray) -> np.ndarray:
         """The map [H,W] scaled for itself: to -1..1 about 0 if it diverges, else to 0..1.

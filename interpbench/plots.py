@@ -23,16 +23,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from interpbench.plot_labels import place_labels
+from interpbench.plot_looks import DASHES, PALETTE, mean_curve
 from interpbench.plot_maps import map_grid
 from interpbench.plot_ranks import critical_differences
 from interpbench.seeding import derive
-from interpbench.statistics import bootstrap_band
 from interpbench.tables import ARROWS, RunTables, is_random
 
 DPI = 150
 _CHARACTER = 0.068  # inches that a character of a label takes
 _MARKERS = "osD^vP*X<>hp"
-_DASHES: list[Any] = ["-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5))]
 
 
 @dataclass(frozen=True)
@@ -132,10 +131,9 @@ def _style() -> Iterator[None]:
 
 
 def _looks(methods: Sequence[str]) -> dict[str, _Look]:
-    palette = sns.color_palette("colorblind")
-    palette = [*palette[:6], palette[7], palette[9], palette[6], palette[8]]  # pink and yellow, faint on white, last
+    dashes = [(0, lengths) if lengths else "-" for lengths in DASHES]
     return {
-        name: _Look(palette[i % len(palette)], _MARKERS[i % len(_MARKERS)], _DASHES[i % len(_DASHES)])
+        name: _Look(PALETTE[i % len(PALETTE)], _MARKERS[i % len(_MARKERS)], dashes[i % len(dashes)])
         for i, name in enumerate(methods)
     }
 
@@ -197,14 +195,14 @@ def _curves(scene: _Scene, dataset: str, model: str, scored: pd.DataFrame, curve
 
 def _curve(panel: Axes, curves: pd.DataFrame, look: _Look, seed: int, rank: int, label: str) -> None:
     """One method's mean curve over images with its 95 % band; the better its rank, the further in front."""
-    wide = curves.pivot_table(index="sample_id", columns="fraction", values="value").dropna()
-    fraction, values = wide.columns.to_numpy(dtype=float), wide.to_numpy()
-    low, high = bootstrap_band(values, seed=seed)
+    curve = mean_curve(curves, seed)
     order = 3 - rank / 100
-    panel.fill_between(fraction, low, high, color=look.color, alpha=0.15, linewidth=0, zorder=order - 1)
+    panel.fill_between(
+        curve.fraction, curve.low, curve.high, color=look.color, alpha=0.15, linewidth=0, zorder=order - 1
+    )
     panel.plot(
-        fraction,
-        values.mean(axis=0),
+        curve.fraction,
+        curve.mean,
         color=look.color,
         linestyle=look.dashes,
         marker=look.marker,

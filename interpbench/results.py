@@ -4,7 +4,8 @@
     models/<model>.json .npz          each model's card and accuracy; the example images
     cells/<cell>/                     a finished cell: cell.json, scores.parquet, curves.parquet, maps.npz
     scores.parquet scores.csv curves.parquet timings.csv
-    leaderboard.csv comparisons.csv ranks.csv agreement.csv shares.csv plots/    what follows from the scores
+    leaderboard.csv comparisons.csv ranks.csv agreement.csv shares.csv           what follows from the scores
+    plots/ report.html                                                           all of it to look at
 
 A cell's folder appears whole or not at all, so a killed run loses at most the cell it was in. The tables are put
 together from the cells, sorted, whatever order they were finished in. Neither torch nor plugins are needed to read.
@@ -81,7 +82,7 @@ class RunFolder:
         """Removes what a run writes and nothing else."""
         for name in ("cells", "models", "plots"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv", "run.json")
+        tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv", "run.json", "report.html")
         for name in (*tables, *(f"{table}.csv" for table in CONCLUSIONS)):
             (self.path / name).unlink(missing_ok=True)
 

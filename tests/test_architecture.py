@@ -72,10 +72,20 @@ ORDER = [
     "achievable",
     "leaderboard",
     "plot_labels",
+    "plot_looks",
     "plot_maps",
     "plot_ranks",
     "plots",
     "report",
+    "page",
+    "page.words",
+    "page.evidence",
+    "page.answer",
+    "page.trust",
+    "page.record",
+    "page.drawings",
+    "page.gallery",
+    "page.render",
     "plot_text",
     "plot_panels",
     "plot_confusion",
@@ -106,7 +116,7 @@ ORDER = [
     "cli",
     "__main__",
 ]
-WITHOUT_TORCH = ["cli", "results", "leaderboard", "plots", "report", "api"]
+WITHOUT_TORCH = ["cli", "results", "leaderboard", "plots", "report", "page.render", "api"]
 
 
 def tree(path: Path) -> ast.Module:
@@ -194,6 +204,7 @@ ANOTHER_MEANING = {
     "plot_maps": {"center"},
     "plot_ranks": {"center"},
     "plots": {"center"},
+    "page.trust": {"random"},
     "plot_panels": {"center"},
     "plot_confusion": {"center"},
     "training": {"torchvision"},

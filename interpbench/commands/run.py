@@ -67,11 +67,23 @@ def run(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN|CSV", help="A run folder; with --html also a leaderboard.csv.")],
+    html: Annotated[bool, typer.Option("--html", help="Write one HTML page that needs no network.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page; RUN/report.html or beside the CSV by default.")
+    ] = None,
 ) -> None:
-    """Show a finished run's tables again and redraw its plots; needs neither torch nor the plugins."""
+    """Show a finished run's tables again and redraw its plots, or write its page; needs no torch and no plugins."""
     from interpbench import api
 
+    if html:
+        page = api.write_page(run, output)
+        open_console().print(plain(f"Page: {page}"), soft_wrap=True)
+        return
+    if output is not None:
+        raise ParameterError("--output names the page: give --html with it.")
+    if run.is_file():
+        raise ParameterError(f"{run} is a file. Give a run folder, or --html for a page of a leaderboard.csv.")
     found = api.load_run(run)
     api.redraw(found)
     _show(found, open_console())

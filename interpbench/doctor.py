@@ -6,6 +6,7 @@ what can be mended. Which methods a fault rules out is said by what they need of
 * all methods: the answer is not what is explained (no logits), or not the image's alone (chance, its neighbours).
 * gradient methods: no gradient reaches the image, or a wrong one.
 * CAM methods: the layer that they look at does not give what they need.
+* methods for ReLUs: there is none.
 * methods that hook activations: DeepLIFT, guided backprop and LRP give each activation module a rule, so every
   activation must be a module of its own that is called once and does not overwrite its input.
 """
@@ -26,14 +27,18 @@ from interpbench.guard import Guard
 from interpbench.layers import as_maps, last_spatial_layer
 from interpbench.perturb import is_out_of_memory
 from interpbench.plugin import Configured
-from interpbench.probe import HAVE_MODES, Call, Observation, observe
+from interpbench.probe import HAVE_MODES, Call, FunctionCall, Observation, observe
 
 Kind = Literal[
     "failure", "output", "no gradient", "wrong gradient", "chance", "batch", "own state", "train mode", "overwritten",
     "in-place activation", "functional activation", "reused activation", "hidden layer", "CAM layer", "token grid",
+    "no rectifier",
 ]  # fmt: skip
-Scope = Literal["", "all methods", "gradient methods", "CAM methods", "methods that hook activations"]
+Scope = Literal[
+    "", "all methods", "gradient methods", "CAM methods", "methods that hook activations", "methods for ReLUs"
+]
 HOOKED: Scope = "methods that hook activations"
+NATURE: frozenset[Kind] = frozenset({"no rectifier"})  # rules methods out, and is no fault
 NOISE = 1e-4  # two answers that differ by less, as a share of the greatest logit, differ by rounding alone
 
 
@@ -71,6 +76,8 @@ class Finding:
             return False
         if self.rules_out == "CAM methods":
             return "layer" in method.values and method.values["layer"] is None
+        if self.rules_out == "methods for ReLUs":
+            return bool(method.plugin.rectifiers)
         return self.rules_out == "all methods" or (self.rules_out == "gradient methods" and method.plugin.gradients)
 
 
@@ -95,6 +102,11 @@ class Diagnosis:
     def ruled_out(self) -> list[str]:
         """Which methods are ruled out by what is not repaired."""
         return sorted({finding.rules_out for finding in self.findings if not finding.repaired} - {""})
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing rules methods out but what the model is by nature."""
+        return not any(f.rules_out for f in self.findings if not f.repaired and f.kind not in NATURE)
 
 
 @torch.enable_grad()
@@ -142,6 +154,7 @@ def _look(model: Model, x: Tensor) -> tuple[list[Finding], Observation | None]:
     if logits is not None:
         findings += _gradient(model, seen, leaf, logits)
         findings += _repeats(model, seen, x, logits.detach())
+        findings += _rectifiers(seen, logits)
     seen = replace(seen, output=None)  # and the graph behind it
     findings += _train_mode(model.network, seen)
     findings += _overwritten(model, seen, given)
@@ -325,6 +338,16 @@ def _activations(seen: Observation) -> Iterator[Finding]:
         yield Finding(
             "reused activation", tuple(reused), "one module is called several times, and its hooks mix the calls",
             "Give each call a module of its own.", HOOKED,
+        )  # fmt: skip
+
+
+def _rectifiers(seen: Observation, logits: Tensor) -> Iterator[Finding]:
+    """Whether a network through which gradients flow has a ReLU at all."""
+    calls: list[Call | FunctionCall] = [*seen.calls, *seen.functions]
+    if logits.requires_grad and not any(call.rectifier for call in calls):
+        yield Finding(
+            "no rectifier", (), "no ReLU is called", "Leave out methods that give ReLUs a rule of their own.",
+            "methods for ReLUs",
         )  # fmt: skip
 
 

@@ -143,6 +143,7 @@ class MethodPlugin(Plugin):
     gradients: bool = True  # False: black box, the model is only ever called forwards
     coarse: bool = False  # True: the map may be smaller than the image, and is resized bilinearly
     control: bool = False  # True: the map knows nothing of the model
+    rectifiers: bool = False  # True: gives ReLUs a rule of its own, and means nothing where there are none
 
 
 @dataclass(frozen=True)

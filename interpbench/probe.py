@@ -57,6 +57,7 @@ class Call:
         name: its dotted name, empty for the network itself; None if it is not registered.
         caller: the layer in whose forward it was called; None if that is not registered, or for the network itself.
         activation: whether it is one.
+        rectifier: whether it is a ReLU, or one that ends at a greatest value as ReLU6 does.
         in_place: whether it is set to overwrite its input.
         training: whether it does something else in train mode, and was in it.
         shape: of the tensor that it returned, or None if it returned something else.
@@ -66,6 +67,7 @@ class Call:
     name: str | None
     caller: str | None
     activation: bool
+    rectifier: bool
     in_place: bool
     training: bool
     shape: tuple[int, ...] | None
@@ -81,6 +83,7 @@ class FunctionCall:
         caller: the layer in whose forward it stands; None if that is not registered.
         line: `file.py:12`.
         activation: whether it is one, outside of the module that stands for it.
+        rectifier: whether that is a ReLU or a ReLU6.
         in_place: whether it overwrites its input.
         chance: whether it draws random numbers.
         cuts: whether a gradient ends here: an input has one, the output has none, or it is zero.
@@ -90,6 +93,7 @@ class FunctionCall:
     caller: str | None
     line: str
     activation: bool
+    rectifier: bool
     in_place: bool
     chance: bool
     cuts: bool
@@ -192,7 +196,8 @@ class _Recorder:
         place = name if name is not None else _place(self._network, module)
         activation, in_place = isinstance(module, ACTIVATION_MODULES), getattr(module, "inplace", False) is True
         training = module.training and isinstance(module, HAVE_MODES)
-        self.calls.append(Call(name, caller, activation, in_place, training, shape, place))
+        rectifier = isinstance(module, nn.ReLU) or (isinstance(module, nn.Hardtanh) and module.min_val == 0)
+        self.calls.append(Call(name, caller, activation, rectifier, in_place, training, shape, place))
         if module is self._layer and isinstance(output, Tensor) and not output.is_inference():
             self.kept.append((output, output._version))
 
@@ -205,7 +210,8 @@ class _Recorder:
         if activation or chance or cuts:
             caller = self._names.get(id(self._stack[-1])) if self._stack else None
             in_place = activation and is_in_place(name, args, kwargs)
-            self.functions.append(FunctionCall(name, caller, _line(), activation, in_place, chance, cuts))
+            rectifier = activation and _rectifies(name.rstrip("_"), args, kwargs)
+            self.functions.append(FunctionCall(name, caller, _line(), activation, rectifier, in_place, chance, cuts))
 
 
 class _Functions(TorchFunctionMode):
@@ -227,6 +233,12 @@ class _Functions(TorchFunctionMode):
 def _name(func: Callable[..., Any]) -> str:
     name = getattr(func, "__name__", "")
     return getattr(getattr(func, "__self__", None), "__name__", "") if name == "__get__" else name
+
+
+def _rectifies(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an activation function is a ReLU, or one that ends at a greatest value."""
+    least = kwargs.get("min_val", args[1] if len(args) > 1 else -1)
+    return name in ("relu", "relu6") or (name == "hardtanh" and least == 0)
 
 
 def _cuts(name: str, args: tuple[Any, ...], output: Any) -> bool:

@@ -114,6 +114,7 @@ def method(
     gradients: bool = True,
     coarse: bool = False,
     control: bool = False,
+    rectifiers: bool = False,
 ) -> Callable[[Function], Function]:
     """Registers an attribution method: `(model, x[B,C,H,W], target[B], *, parameters) -> saliency[B,H,W]`.
 
@@ -128,8 +129,12 @@ def method(
         coarse: True if the map may be smaller than the image; it is then resized bilinearly.
         control: True if the map knows nothing of the model. The best control of a run is the floor that the others'
             share of the achievable is measured from.
+        rectifiers: True if the method gives ReLUs a rule of its own, and means nothing for a model without any.
     """
-    return _register(MethodPlugin, name, reference, licence, gradients=gradients, coarse=coarse, control=control)
+    return _register(
+        MethodPlugin, name, reference, licence, gradients=gradients, coarse=coarse, control=control,
+        rectifiers=rectifiers,
+    )  # fmt: skip
 
 
 def model(

@@ -229,25 +229,29 @@ class TestLayers:
         network = VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=5)
         nn.init.normal_(network.heads.head.weight)
         diagnosis = examine(wrap(network, 32, 5, target_layer="encoder.layers.-1.ln_1"), torch.randn(2, 3, 32, 32))
-        [finding] = diagnosis.findings
-        assert finding.kind == "token grid"
+        finding = found(diagnosis)["token grid"]
         assert finding.what == "17 tokens: a class token and a grid of 4x4"
-        assert diagnosis.ruled_out == []
+        assert diagnosis.ruled_out == ["methods for ReLUs"]
+        assert diagnosis.healthy
+
+
+GUIDED = "guided-backprop"
 
 
 @pytest.mark.parametrize(
     ("scope", "ruled_out"),
     [
         ("", set()),
-        ("all methods", {"saliency", "gradcam", "gradcam:layer=x", "occlusion"}),
-        ("gradient methods", {"saliency", "gradcam", "gradcam:layer=x"}),
+        ("all methods", {"saliency", "gradcam", "gradcam:layer=x", "occlusion", GUIDED}),
+        ("gradient methods", {"saliency", "gradcam", "gradcam:layer=x", GUIDED}),
         ("CAM methods", {"gradcam"}),
+        ("methods for ReLUs", {GUIDED}),
         (HOOKS, set()),
     ],
 )
 def test_methods_are_ruled_out_by_their_traits(scope: Any, ruled_out: set[str]) -> None:
     registry = discover()
-    methods = [registry.configure("method", name) for name in ("saliency", "gradcam", "occlusion")]
+    methods = [registry.configure("method", name) for name in ("saliency", "gradcam", "occlusion", GUIDED)]
     methods.append(registry.configure("method", "gradcam", {"layer": "x"}))
     finding = Finding("output", (), "", "", scope)
     assert {method.label for method in methods if finding.concerns(method)} == ruled_out
@@ -267,7 +271,7 @@ TORCHVISION: dict[str, tuple[int, str, dict[str, int]]] = {
     "googlenet": (64, "inception5b", {"in-place activation": 57, "functional activation": 57}),
     "densenet121": (64, "features", {"overwritten": 1, "in-place activation": 121, "functional activation": 1}),
     "mobilenet_v2": (64, "features.18", {"in-place activation": 35}),
-    "vit_b_16": (32, "encoder.layers.-1.ln_1", {"token grid": 1}),
+    "vit_b_16": (32, "encoder.layers.-1.ln_1", {"token grid": 1, "no rectifier": 0}),
 }
 
 
@@ -287,7 +291,7 @@ def test_what_is_said_of_torchvisions_networks(name: str) -> None:
     network, x = torchvision(name)
     diagnosis = examine(network, x)
     assert counts(diagnosis) == TORCHVISION[name][2]
-    where = {kind: finding.where[0] for kind, finding in found(diagnosis).items()}
+    where = {kind: finding.where[0] for kind, finding in found(diagnosis).items() if finding.where}
     if name == "resnet18":
         assert where["reused activation"] == "layer1.0.relu"
     if name == "densenet121":

@@ -360,7 +360,7 @@ class TestRun:
 def test_torchvisions_networks_are_repaired_with_equal_answers(name: str) -> None:
     original, x = torchvision(name)
     mended, ruled_out, done = repaired(original, x)
-    assert ruled_out == []
+    assert ruled_out == (["methods for ReLUs"] if name == "vit_b_16" else [])
     assert all(r.difference == 0 and not r.discarded for r in done)
     other = torch.randn(3, *x.shape[1:], generator=torch.Generator().manual_seed(8))
     assert torch.equal(mended(other), original(other))

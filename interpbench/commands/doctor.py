@@ -55,7 +55,7 @@ def doctor(
         console.print(_table(after))
     _show_repairs(repairs, console)
     _show_verdict(after, registry, console)
-    raise typer.Exit(1 if after.ruled_out else 0)
+    raise typer.Exit(0 if after.healthy else 1)
 
 
 def _load(
@@ -108,7 +108,7 @@ def _show_repairs(repairs: "list[Repair]", console: "Console") -> None:
 
 
 def _show_verdict(diagnosis: "Diagnosis", registry: Registry, console: "Console") -> None:
-    if not diagnosis.ruled_out:
+    if diagnosis.healthy:
         console.print("Healthy." if not any(f.repaired for f in diagnosis.findings) else "Healthy once repaired.")
     for scope in diagnosis.ruled_out:
         findings = [finding for finding in diagnosis.findings if finding.rules_out == scope and not finding.repaired]

@@ -11,7 +11,15 @@ from interpbench.registry import dataset, method, metric, model
 
 if TYPE_CHECKING:
     from interpbench.api import Run, load_run, run
-    from interpbench.backward import ELEMENTWISE, MOVING, Operation, Rule, run_with_rules, with_backward
+    from interpbench.backward import (
+        ELEMENTWISE,
+        MOVING,
+        Operation,
+        Rule,
+        batch_norm_as_affine,
+        run_with_rules,
+        with_backward,
+    )
     from interpbench.baselines import Baseline, baseline, uniform_images
     from interpbench.contracts import (
         Dataset,
@@ -57,6 +65,7 @@ _HOMES = {
     "MOVING": "backward",
     "Operation": "backward",
     "Rule": "backward",
+    "batch_norm_as_affine": "backward",
     "run_with_rules": "backward",
     "with_backward": "backward",
     "Baseline": "baselines",
@@ -102,6 +111,7 @@ __all__ = [
     "activations_and_gradients",
     "as_maps",
     "baseline",
+    "batch_norm_as_affine",
     "blocks",
     "class_folders",
     "dataset",

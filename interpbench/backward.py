@@ -5,11 +5,13 @@ A mode that sees every torch function stands between the network and torch, so t
 in place are carried out on copies, so that what rules keep for the backward pass stays what it was.
 """
 
+import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -37,16 +39,18 @@ class Operation:
     Attributes:
         name: without underscores and the letters of operators in place: `relu` for `F.relu` and `Tensor.relu_`, `add`
             for `+`, `+=` and `torch.add`.
-        arguments: the leading ones: input, and weight and bias if it has these.
+        arguments: the positional ones; input, weight and bias are always among them.
+        named: the keyword arguments.
     """
 
     name: str
     arguments: tuple[Any, ...]
+    named: Mapping[str, Any]
     _call: Callable[..., Tensor]
 
     def __call__(self, *arguments: Any) -> Tensor:
         """The operation with other leading arguments; none of them is overwritten."""
-        return self._call(*arguments, *self.arguments[len(arguments) :])
+        return self._call(*arguments, *self.arguments[len(arguments) :], **self.named)
 
 
 Rule = Callable[[Operation], Tensor]
@@ -158,11 +162,10 @@ def _operation(
     kwargs = dict(kwargs)
     args = (*args, *(kwargs.pop(key) for key in names[len(args) :] if key in kwargs))
 
-    def call(first: Any, *others: Any) -> Any:
-        first = first.clone() if overwrites else first
-        return func(first, *others, **kwargs)
+    def call(first: Any, *others: Any, **named: Any) -> Any:
+        return func(first.clone() if overwrites else first, *others, **named)
 
-    return Operation(plain, args, call)
+    return Operation(plain, args, kwargs, call)
 
 
 def _overwrites(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -182,3 +185,17 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _tensors(item)
+
+
+def batch_norm_as_affine(operation: Operation) -> tuple[Tensor, Tensor]:
+    """Factor and shift [C] of a call of `F.batch_norm` in eval mode: its output is factor · input + shift."""
+    bound = inspect.signature(F.batch_norm).bind(*operation.arguments, **operation.named)
+    bound.apply_defaults()
+    given = bound.arguments
+    mean, variance = given["running_mean"], given["running_var"]
+    if mean is None or variance is None or given["training"]:
+        raise MethodError("batch norm takes its statistics from the batch: put the model into eval mode.")
+    weight = given["weight"] if given["weight"] is not None else torch.ones_like(mean)
+    bias = given["bias"] if given["bias"] is not None else torch.zeros_like(mean)
+    factor = weight / (variance + given["eps"]).sqrt()
+    return factor, bias - mean * factor

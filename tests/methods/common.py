@@ -21,10 +21,16 @@ TARGET = torch.tensor([1, 7, 4])
 # Parameters that make slow methods quick; the others have their defaults.
 QUICK: dict[str, dict[str, Any]] = {
     "ablationcam": {"channels": 16},
+    "blur-integrated-gradients": {"steps": 8},
+    "expected-gradients": {"samples": 8},
+    "guided-integrated-gradients": {"steps": 8},
     "integrated-gradients": {"steps": 4},
     "occlusion": {"window": 16},
     "rise": {"masks": 16},
     "scorecam": {"channels": 16},
+    "smoothgrad": {"samples": 4},
+    "smoothgrad-squared": {"samples": 4},
+    "vargrad": {"samples": 4},
 }
 # Methods that the other tests' convolutional networks are refused by -> an architecture that they explain.
 FITTING: dict[str, str] = {}

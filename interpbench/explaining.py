@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interpbench.attribution import attribute
 from interpbench.contracts import Dataset, DatasetCard, ModelCard, Sample, normalise
+from interpbench.devices import exact_arithmetic
 from interpbench.doctor import Finding
 from interpbench.errors import (
     DataError,
@@ -25,7 +26,6 @@ from interpbench.images import ImageSet, choose, fit, fit_mask, read_image
 from interpbench.perturb import BatchSize
 from interpbench.plugin import Configured, blaming
 from interpbench.repair import sound
-from interpbench.runner import _exact_arithmetic
 from interpbench.subject import Subject
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -174,7 +174,7 @@ class Explainer:
             parts = [self.model(self._x(part)).float().softmax(1).cpu() for part in images.split(count)]
             return torch.cat(parts)
 
-        with _exact_arithmetic(), blaming(self.subject.choice):
+        with exact_arithmetic(), blaming(self.subject.choice):
             if self.findings is None:
                 self._examine(images[:2])
             with torch.inference_mode():
@@ -201,7 +201,7 @@ class Explainer:
         if asked.error or not len(images):
             return None
         try:
-            with _exact_arithmetic():
+            with exact_arithmetic():
                 maps = attribute(
                     asked.method, self.model, self._guard, self._x(images), target.to(self.device), ids=ids,
                     seed=self.seed, batch_size=asked.batch_size, left_behind=asked.left_behind,

@@ -60,7 +60,7 @@ class Plan:
         curves = [label for label, metric in self.metrics.items() if metric.plugin.curve and self.ceiling is not None]
         cells = []
         for model, (choice, _) in self.models.items():
-            able = [label for label, method in self.methods.items() if _can_explain(method, choice)]
+            able = [label for label, method in self.methods.items() if can_explain(method, choice)]
             cells += [Cell(dataset, model, label) for label in able]
             cells += [Cell.ceiling(dataset, model, label) for label in curves]
         return cells
@@ -115,10 +115,10 @@ def make_plan(
     with blaming(dataset_choice):
         dataset: Dataset = dataset_choice()
     metrics, notices = _metrics(registry, suite, dataset, asked_metrics)
-    model_choices = _choices(registry, "model", suite.models)
-    methods = _choices(registry, "method", suite.methods)
+    model_choices = choose_plugins(registry, "model", suite.models)
+    methods = choose_plugins(registry, "method", suite.methods)
     named_methods = {name for name, _ in parse_specs(suite.methods)} if asked_methods else set()
-    notices += _without_gradients(model_choices, methods, named_methods)
+    notices += left_out_without_gradients(model_choices, methods, named_methods)
     files = _weights(weights, list(model_choices))
     size = partial(_batch_size, batch_size, device)
     named = {name for name, _ in parse_specs(suite.models)}
@@ -169,8 +169,15 @@ def configure_dataset(registry: Registry, text: str, flags: Mapping[str, Any]) -
     return registry.configure("dataset", name, values)
 
 
-def _choices(registry: Registry, kind: Kind, texts: Sequence[str]) -> dict[str, Configured]:
-    """label -> plugin with parameters; `all` stands for every plugin that can do without parameters."""
+def choose_plugins(registry: Registry, kind: Kind, texts: Sequence[str]) -> dict[str, Configured]:
+    """The plugins that a user or a suite names, label -> plugin with parameters.
+
+    `all` stands for every plugin that can do without parameters.
+
+    Raises:
+        UnknownNameError: for a name or parameter that does not exist.
+        ParameterError: for a value of the wrong type, or if nothing is chosen.
+    """
     choices: dict[str, Configured] = {}
     for name, values in parse_specs(texts):
         if name == ALL:
@@ -193,7 +200,7 @@ def _metrics(
     chosen: dict[str, Configured] = {}
     notices = []
     named = {name for name, _ in parse_specs(suite.metrics)}
-    for choice in _choices(registry, "metric", suite.metrics).values():
+    for choice in choose_plugins(registry, "metric", suite.metrics).values():
         if choice.plugin.needs_mask and not dataset.card.has_masks:
             what = f"{choice.name} needs ground-truth masks, which {dataset.card.name!r} does not have"
             if asked and choice.name in named:
@@ -224,21 +231,26 @@ def _ceiling(suite: Suite, methods: Mapping[str, Configured], models: Sequence[M
     return ceiling(suite.ceiling)
 
 
-def _can_explain(method: Configured, model: Configured) -> bool:
+def can_explain(method: Configured, model: Configured) -> bool:
+    """Whether a method finds in a model what it needs: gradients, unless it only calls the model forwards."""
     return bool(model.plugin.gradients or not method.plugin.gradients)
 
 
-def _without_gradients(
+def left_out_without_gradients(
     models: Mapping[str, Configured], methods: Mapping[str, Configured], named: Collection[str]
 ) -> list[str]:
     """A notice for each model through which no gradients flow, if methods are left out for it.
+
+    Args:
+        models, methods: label -> plugin with parameters.
+        named: the names of the methods that the user asked for, and that are therefore refused rather than left out.
 
     Raises:
         ParameterError: if one of these methods is named, or no method is left.
     """
     notices = []
     for label, model in models.items():
-        left_out = [method for method in methods.values() if not _can_explain(method, model)]
+        left_out = [method for method in methods.values() if not can_explain(method, model)]
         asked = [method.label for method in left_out if method.name in named]
         if asked or len(left_out) == len(methods):
             raise ParameterError(

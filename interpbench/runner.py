@@ -6,7 +6,6 @@ scored where they lie; one transfer a batch brings the numbers back.
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor
 from interpbench.attribution import Maps, attribute
 from interpbench.cells import CURVE_COLUMNS, SCORE_COLUMNS, Cell, CellResult, ModelResult
 from interpbench.contracts import Explanation, Model, normalise
-from interpbench.devices import synchronise
+from interpbench.devices import exact_arithmetic, synchronise
 from interpbench.errors import InterpBenchError, MethodError
 from interpbench.guard import Guard
 from interpbench.images import load_images
@@ -38,7 +37,7 @@ def run_cells(
 
     A method or metric that fails, fails its own cell; the others go on.
     """
-    with _exact_arithmetic():
+    with exact_arithmetic():
         for label in plan.models:
             todo = [cell for cell in plan.cells if cell.model == label and cell not in done]
             if todo:
@@ -357,15 +356,3 @@ def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
 def _spread(count: int, wanted: int) -> list[int]:
     """Up to `wanted` of the indices 0..count-1, evenly spread."""
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count, wanted)).tolist()})
-
-
-@contextmanager
-def _exact_arithmetic() -> Iterator[None]:
-    """Full float32 and repeatable kernels on a GPU; nothing changes on a CPU."""
-    matmul = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul

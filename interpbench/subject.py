@@ -15,7 +15,7 @@ from interpbench.contracts import Dataset, DatasetCard, Model
 from interpbench.devices import default_batch_size
 from interpbench.errors import NoWeightsError, ParameterError, UnknownNameError, WeightsError
 from interpbench.modelling import RANDOM, load_model, shipped_card, shipped_weights
-from interpbench.plan import _can_explain, _choices, _without_gradients, configure_dataset
+from interpbench.plan import can_explain, choose_plugins, configure_dataset, left_out_without_gradients
 from interpbench.plugin import Configured, blaming, parse_specs
 from interpbench.pretrained import IMAGENET, offered
 from interpbench.registry import Registry
@@ -73,9 +73,9 @@ def load_subject(
     if len(specs) != 1:
         raise ParameterError(f"Explain one model at a time, not {model!r}.")
     choice = registry.configure("model", *specs[0])
-    chosen = _choices(registry, "method", methods)
-    notices = _without_gradients({choice.label: choice}, chosen, {name for name, _ in parse_specs(methods)})
-    chosen = {label: method for label, method in chosen.items() if _can_explain(method, choice)}
+    chosen = choose_plugins(registry, "method", methods)
+    notices = left_out_without_gradients({choice.label: choice}, chosen, {name for name, _ in parse_specs(methods)})
+    chosen = {label: method for label, method in chosen.items() if can_explain(method, choice)}
     if data is None:
         data = data_card(registry, choice, dataset, weights, flags or {})
     loaded = load_model(

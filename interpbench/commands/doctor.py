@@ -36,16 +36,15 @@ def doctor(
 
     Exit code 0: healthy, or all that rules methods out can be repaired; 1: something rules methods out for good.
     """
-    from interpbench.devices import resolve_device
+    from interpbench.devices import exact_arithmetic, resolve_device
     from interpbench.doctor import examine
     from interpbench.repair import repair
-    from interpbench.runner import _exact_arithmetic
 
     registry = open_registry(plugin)
     flags = {"root": data_root, "download": download or None}
     data, loaded = _load(registry, model, dataset, {k: v for k, v in flags.items() if v is not None}, weights, seed)
     loaded.to(resolve_device(device))
-    with _exact_arithmetic():
+    with exact_arithmetic():
         x = _first_images(data, loaded).to(resolve_device(device))
         found = examine(loaded, x, seed)
         _, after, repairs = repair(loaded, found, x, seed)

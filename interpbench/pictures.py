@@ -21,7 +21,8 @@ from interpbench.images import ImageSet
 from interpbench.modelling import RANDOM
 from interpbench.picture_folder import PictureFolder, distinct
 from interpbench.plot_confusion import confusion_table, draw_confusion
-from interpbench.plot_panels import Look, Map, Panel, Row, draw_page, draw_panel, percent
+from interpbench.plot_overlay import Look
+from interpbench.plot_panels import Map, Panel, Row, draw_page, draw_panel, percent
 from interpbench.provenance import versions
 from interpbench.results import write_csv
 

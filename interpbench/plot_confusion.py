@@ -12,10 +12,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from interpbench.plot_maps import _SMALL, _axes
 from interpbench.plot_panels import DPI, titled_figure
+from interpbench.plot_style import SMALL, place_axes, style
 from interpbench.plot_text import Font
-from interpbench.plots import _style
 
 ANNOTATED = 20  # classes; above, the cells are too small for numbers
 OTHER = "another class"
@@ -59,7 +58,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str, path:
         title: the heading.
         path: the file.
     """
-    with _style():
+    with style():
         figure = _confusion(counts, [*classes, OTHER][: counts.shape[1]], title)
         figure.savefig(path, dpi=DPI, metadata={"Software": None}, format="png")
 
@@ -68,7 +67,7 @@ def _confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
     rows, columns = counts.shape
     annotated = rows <= ANNOTATED
     cell = 0.46 if rows <= 12 else 0.36 if annotated else 5.2 / rows
-    font = Font(_SMALL)
+    font = Font(SMALL)
     labels = [font.shorten(name, _NAME) for name in names]
     name = max(map(font.width, labels))
     angle = 60 if annotated else 90  # of the names below
@@ -77,30 +76,30 @@ def _confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
     note = "colour: share of the row" if not annotated else "number of images, and share of the row: also as colour"
     figure, top = titled_figure(left + across + 0.75, up + head, foot, (title, note))
     top -= head
-    panel = _axes(figure, left, top - up, across, up)
+    panel = place_axes(figure, left, top - up, across, up)
     percentages = row_percentages(counts)
     panel.imshow(percentages, cmap=_COLOURS, norm=_NORM, interpolation="nearest", aspect="auto")
     _name_axes(panel, labels, rows, angle)
     if annotated:
         _annotate(panel, counts, percentages, 6.5 if rows <= 12 else 5.5)
-    bar = _axes(figure, left + across + 0.15, top - up, 0.1, min(up, 2.5))
+    bar = place_axes(figure, left + across + 0.15, top - up, 0.1, min(up, 2.5))
     ticks = [0, 1, 5, 10, 25, 50, 100] if up > 2 else [0, 10, 100]
     figure.colorbar(ScalarMappable(_NORM, _COLOURS), cax=bar, ticks=ticks)
-    bar.set_yticklabels([f"{tick}%" for tick in ticks], fontsize=_SMALL)
-    bar.set_title("of row", fontsize=_SMALL, fontweight="normal", pad=4, loc="left")
+    bar.set_yticklabels([f"{tick}%" for tick in ticks], fontsize=SMALL)
+    bar.set_title("of row", fontsize=SMALL, fontweight="normal", pad=4, loc="left")
     return figure
 
 
 def _name_axes(panel: Axes, labels: Sequence[str], rows: int, angle: float) -> None:
     every = -(-len(labels) // _TICKS)
-    panel.set_xticks(range(0, len(labels), every), labels[::every], fontsize=_SMALL, rotation=angle, ha="right")
+    panel.set_xticks(range(0, len(labels), every), labels[::every], fontsize=SMALL, rotation=angle, ha="right")
     for tick in panel.get_xticklabels():
         tick.set(rotation_mode="anchor", va="center" if angle == 90 else "baseline")
-    panel.set_yticks(range(0, rows, every), labels[:rows:every], fontsize=_SMALL)
+    panel.set_yticks(range(0, rows, every), labels[:rows:every], fontsize=SMALL)
     panel.tick_params(length=0, pad=3)
     panel.grid(visible=False)
-    panel.set_xlabel("predicted class", fontsize=_SMALL + 1)
-    panel.set_ylabel("true class", fontsize=_SMALL + 1)
+    panel.set_xlabel("predicted class", fontsize=SMALL + 1)
+    panel.set_ylabel("true class", fontsize=SMALL + 1)
 
 
 def _annotate(panel: Axes, counts: np.ndarray, percentages: np.ndarray, size: float) -> None:

@@ -11,20 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from PIL import Image
 
-from interpbench.plot_maps import _RIGHT, _SMALL, _WRONG, DIVERGING, SEQUENTIAL, _axes, _is_signed, _outline
+from interpbench.plot_overlay import Look, enlarged, outline
+from interpbench.plot_style import LINE, RIGHT, SMALL, WRONG, place_axes, place_picture, style
 from interpbench.plot_text import Font
-from interpbench.plots import _style
 
 DPI = 200
-_MARGIN, _FOOT, _LINE = 0.1, 0.5, 0.125  # inches; the last is a line of small text
+_MARGIN, _FOOT = 0.1, 0.5  # inches
 _PANEL_CELL, _PANEL_GAP, _PANEL_COLUMNS = 1.3, 0.1, 5
 _PAGE_CELL, _PAGE_GAP, _PAGE_NAME, _BETWEEN = 0.8, 0.05, 1.55, 0.12  # the last between methods
 _BAR, _BAR_OF_TARGET = "#9db8cf", "#0173b2"
@@ -32,53 +30,6 @@ _FAINT = "0.4"
 _PLAIN, _BOLD, _ID, _TITLE = Font(), Font(weight="bold"), Font(5.5), Font(10)
 
 Map = np.ndarray | None  # float [H,W], or None where the method failed
-
-
-@dataclass(frozen=True)
-class Look:
-    """How maps are drawn.
-
-    Attributes:
-        alpha: opacity where a map is strongest, 0..1; a quarter of it where it is weakest.
-        cmap: a colour map of matplotlib's instead of our own; for maps drawn from low to high, or for all if `signed`.
-        signed: True for colours that diverge from 0, False for |s| from low to high, None for what the pictures of a
-            run have: diverging where a map has both signs, else from low to high.
-    """
-
-    alpha: float = 0.8
-    cmap: str | None = None
-    signed: bool | None = None
-
-    def diverges(self, values: np.ndarray) -> bool:
-        """Whether a map is drawn in colours that diverge from 0."""
-        return _is_signed(values) if self.signed is None else self.signed
-
-    def colours(self, diverging: bool) -> str:
-        """The name of a colour map."""
-        if self.cmap is not None and (self.signed or not diverging):
-            return self.cmap
-        return DIVERGING if diverging else SEQUENTIAL
-
-    def levels(self, values: np.ndarray) -> np.ndarray:
-        """The map [H,W] scaled for itself: to -1..1 about 0 if it diverges, else to 0..1.
-
-        By the 99th percentile of its magnitude, or from its 1st to its 99th percentile.
-        """
-        if self.diverges(values):
-            return np.clip(values / (np.percentile(np.abs(values), 99) or 1.0), -1, 1)
-        values = np.abs(values) if self.signed is False else values
-        low, high = np.percentile(values, [1, 99])
-        return np.clip((values - low) / ((high - low) or 1.0), 0, 1)
-
-    def overlay(self, image: np.ndarray, values: np.ndarray, pixels: int) -> np.ndarray:
-        """RGB in 0..1, at least `pixels` wide: the map [H,W] in colours over the grey image uint8 [H,W,3]."""
-        factor = max(1, math.ceil(pixels / image.shape[1]))
-        grey = _enlarged(image @ np.array([0.299, 0.587, 0.114]) / 255, factor)
-        diverging = self.diverges(values)
-        levels = np.clip(_smooth(self.levels(values), factor), -1 if diverging else 0, 1)
-        colours = mpl.colormaps[self.colours(diverging)]((levels + 1) / 2 if diverging else levels)
-        opacity = self.alpha * (0.25 + 0.75 * np.abs(levels))[..., None]
-        return (1 - opacity) * grey[..., None] + opacity * colours[..., :3]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +79,7 @@ class Row:
 
 def draw_panel(panel: Panel, subtitle: str, look: Look, path: Path) -> None:
     """Writes a PNG: the image, its predictions, and each method's map, in rows of up to five."""
-    with _style():
+    with style():
         figure = _panel(panel, subtitle, look)
         figure.savefig(path, dpi=DPI, metadata={"Software": None}, format="png")
 
@@ -143,7 +94,7 @@ def draw_page(rows: Sequence[Row], methods: Sequence[str], titles: tuple[str, st
         look: how maps are drawn.
         path: the file.
     """
-    with _style():
+    with style():
         figure = _page(rows, methods, titles, look)
         figure.savefig(path, dpi=DPI, metadata={"Software": None}, format="png")
 
@@ -152,13 +103,13 @@ def titled_figure(width: float, height: float, foot: float, titles: tuple[str, s
     """A figure for content of that size above a foot, all in inches, with a heading and a line; the content's top."""
     width = max(width, 4.5)
     lines = [_TITLE.fold(titles[0], width, 2), _PLAIN.fold(titles[1], width)]
-    heights = [0.165 * (lines[0].count("\n") + 1), _LINE * (lines[1].count("\n") + 1)]
+    heights = [0.165 * (lines[0].count("\n") + 1), LINE * (lines[1].count("\n") + 1)]
     above = _MARGIN + sum(heights) + 0.14
     figure = Figure(figsize=(width + 2 * _MARGIN, above + height + foot))
     FigureCanvasAgg(figure)
     across, up = figure.get_size_inches()
     y = up - _MARGIN
-    for text, size, color, used in zip(lines, (10, _SMALL), ("black", _FAINT), heights, strict=True):
+    for text, size, color, used in zip(lines, (10, SMALL), ("black", _FAINT), heights, strict=True):
         figure.text(_MARGIN / across, y / up, text, va="top", fontsize=size, color=color, linespacing=1.15)
         y -= used + 0.04
     return figure, up - above
@@ -174,8 +125,8 @@ def _panel(panel: Panel, subtitle: str, look: Look) -> Figure:
     figure, top = titled_figure(columns * step - _PANEL_GAP, tops[-1], _FOOT, (panel.name, subtitle))
     for i, text in enumerate(heads):
         row, column = divmod(i, columns)
-        cell = _cell(figure, _MARGIN + column * step, top - tops[row] + step, _PANEL_CELL)
-        cell.set_title(text, fontsize=_SMALL, fontweight="normal", pad=3, linespacing=1.1)
+        cell = place_picture(figure, _MARGIN + column * step, top - tops[row] + step, _PANEL_CELL)
+        cell.set_title(text, fontsize=SMALL, fontweight="normal", pad=3, linespacing=1.1)
         if i == 0:
             _picture(cell, panel.image, panel.image / 255)
         elif i == 1:
@@ -188,7 +139,7 @@ def _panel(panel: Panel, subtitle: str, look: Look) -> Figure:
 
 def _head(texts: Sequence[str]) -> float:
     """Inches that folded texts take above their cells."""
-    return 0.05 + _LINE * (1 + max(text.count("\n") for text in texts))
+    return 0.05 + LINE * (1 + max(text.count("\n") for text in texts))
 
 
 def _page(rows: Sequence[Row], methods: Sequence[str], titles: tuple[str, str], look: Look) -> Figure:
@@ -198,22 +149,22 @@ def _page(rows: Sequence[Row], methods: Sequence[str], titles: tuple[str, str], 
     captions = [_caption(row) for row in rows]
     names = 0.15 + max(font.width(line) for caption in captions for line, font, _ in caption)
     heads = [_PLAIN.fold(label, span) for label in methods]
-    subhead = 1.1 * _LINE if pairs else 0
+    subhead = 1.1 * LINE if pairs else 0
     head = _head(heads) + subhead
     lefts = [_MARGIN + names + step + _BETWEEN + i * (span + _BETWEEN) for i in range(len(methods))]
     figure, top = titled_figure(lefts[-1] + span - _MARGIN, head + len(rows) * step, _FOOT, titles)
     across, up = figure.get_size_inches()
     for left, text in zip(lefts, heads, strict=True):
         place = ((left + span / 2) / across, (top - head + 0.04 + subhead) / up)
-        figure.text(*place, text, ha="center", va="bottom", fontsize=_SMALL)
+        figure.text(*place, text, ha="center", va="bottom", fontsize=SMALL)
     for i, (row, caption) in enumerate(zip(rows, captions, strict=True)):
         line = top - head - i * step
-        cell = _cell(figure, _MARGIN + names, line, _PAGE_CELL)
+        cell = place_picture(figure, _MARGIN + names, line, _PAGE_CELL)
         _picture(cell, row.image, row.image / 255)
-        _outline(cell, row.mask)
+        outline(cell, row.mask)
         _write_caption(cell, caption)
         for left, method in zip(lefts, methods, strict=True):
-            cells = [_cell(figure, left + k * step, line, _PAGE_CELL) for k in range(2 if pairs else 1)]
+            cells = [place_picture(figure, left + k * step, line, _PAGE_CELL) for k in range(2 if pairs else 1)]
             _row_maps(cells, row, method, look, headed=i == 0)
     drawn = [values for row in rows for method in methods for values in row.maps[method]]
     evidence = "\noutline: true evidence" if any(row.mask is not None for row in rows) else ""
@@ -225,7 +176,7 @@ def _row_maps(cells: Sequence[Axes], row: Row, method: str, look: Look, headed: 
     """A method's map for the predicted class, and beside it that for the true class."""
     for cell, values, text in zip(cells, row.maps[method], ("predicted", "true"), strict=False):
         if headed and len(cells) == 2:
-            cell.set_title(text, fontsize=_SMALL, fontweight="normal", color=_FAINT, pad=2)
+            cell.set_title(text, fontsize=SMALL, fontweight="normal", color=_FAINT, pad=2)
         if text == "true" and row.correct:
             cell.set_axis_off()
             _note(cell, "the same")
@@ -243,32 +194,25 @@ def _caption(row: Row) -> list[tuple[str, Font, str]]:
         return [(line, font, color) for line in lines]
 
     if row.correct:
-        lines = named("✓", *row.true, _PLAIN, _RIGHT)
+        lines = named("✓", *row.true, _PLAIN, RIGHT)
     else:
-        lines = named("true:", *row.true, _PLAIN, "0.15") + named("✗ predicted:", *row.predicted, _BOLD, _WRONG)
+        lines = named("true:", *row.true, _PLAIN, "0.15") + named("✗ predicted:", *row.predicted, _BOLD, WRONG)
     return [*lines, (_ID.shorten(row.sample_id, _PAGE_NAME, "end"), _ID, _FAINT)]
 
 
 def _write_caption(cell: Axes, lines: Sequence[tuple[str, Font, str]]) -> None:
     """Left of a cell, in the middle of its height."""
     for i, (line, font, color) in enumerate(lines):
-        y = 0.5 + ((len(lines) - 1) / 2 - i) * _LINE / _PAGE_CELL
+        y = 0.5 + ((len(lines) - 1) / 2 - i) * LINE / _PAGE_CELL
         look: dict[str, Any] = {"fontsize": font.size, "weight": font.weight, "color": color}
         cell.text(-0.07, y, line, transform=cell.transAxes, ha="right", va="center", **look)
-
-
-def _cell(figure: Figure, left: float, top: float, side: float) -> Axes:
-    cell = _axes(figure, left, top - side, side, side)
-    cell.set(xticks=[], yticks=[])
-    cell.grid(visible=False)
-    return cell
 
 
 def _picture(cell: Axes, image: np.ndarray, colours: np.ndarray) -> None:
     """Draws `colours` in the coordinates of the pixels of `image`."""
     height, width = image.shape[:2]
     factor = max(1, math.ceil(_pixels(cell) / colours.shape[1]))
-    cell.imshow(_enlarged(colours, factor), extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="antialiased")
+    cell.imshow(enlarged(colours, factor), extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="antialiased")
 
 
 def _map(cell: Axes, image: np.ndarray, values: Map, look: Look, mask: np.ndarray | None = None) -> None:
@@ -280,7 +224,7 @@ def _map(cell: Axes, image: np.ndarray, values: Map, look: Look, mask: np.ndarra
         _note(cell, "constant map")
     else:
         _picture(cell, image, look.overlay(image, values, _pixels(cell)))
-        _outline(cell, mask)
+        outline(cell, mask)
 
 
 def _note(cell: Axes, text: str) -> None:
@@ -291,7 +235,7 @@ def _note(cell: Axes, text: str) -> None:
         transform=cell.transAxes,
         ha="center",
         va="center",
-        fontsize=_SMALL,
+        fontsize=SMALL,
         color=_FAINT,
         style="italic",
     )
@@ -335,23 +279,11 @@ def _legend(figure: Figure, left: float, maps: Sequence[Map], look: Look, note: 
     width = 1.1
     for diverging in sorted(kinds):
         ticks = ["−", "0", "+"] if diverging else ["low", "high"]
-        bar = _axes(figure, left + 0.1, 0.3, width, 0.08)
+        bar = place_axes(figure, left + 0.1, 0.3, width, 0.08)
         mappable = ScalarMappable(cmap=look.colours(diverging))
         figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=np.linspace(0, 1, len(ticks)))
-        bar.set_xticklabels(ticks, fontsize=_SMALL)
+        bar.set_xticklabels(ticks, fontsize=SMALL)
         bar.tick_params(length=2, pad=2)
         left += width + 0.4
     across, up = figure.get_size_inches()
-    figure.text(left / across, 0.3 / up, note, va="center", fontsize=_SMALL)
-
-
-def _enlarged(pixels: np.ndarray, factor: int) -> np.ndarray:
-    """Each pixel of [H,W,...] as a square of `factor` x `factor`."""
-    return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
-def _smooth(levels: np.ndarray, factor: int) -> np.ndarray:
-    """[H,W] -> [factor·H,factor·W], bicubic."""
-    height, width = levels.shape
-    image = Image.fromarray(levels.astype(np.float32))
-    return np.asarray(image.resize((factor * width, factor * height), Image.Resampling.BICUBIC))
+    figure.text(left / across, 0.3 / up, note, va="center", fontsize=SMALL)

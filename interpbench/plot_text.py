@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from interpbench.plot_maps import _SMALL as SMALL
+from interpbench.plot_style import SMALL
 
 _DPI = 200  # at which letters are measured
 

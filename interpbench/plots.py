@@ -6,14 +6,11 @@ has the same colour, marker and dashes in every picture of a run; markers and da
 
 import re
 import textwrap
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -26,10 +23,10 @@ from interpbench.plot_labels import place_labels
 from interpbench.plot_looks import DASHES, PALETTE, mean_curve
 from interpbench.plot_maps import map_grid
 from interpbench.plot_ranks import critical_differences
+from interpbench.plot_style import DPI, style
 from interpbench.seeding import derive
 from interpbench.tables import ARROWS, RunTables, is_random
 
-DPI = 150
 _CHARACTER = 0.068  # inches that a character of a label takes
 _MARKERS = "osD^vP*X<>hp"
 
@@ -83,7 +80,7 @@ def draw(tables: RunTables, board: pd.DataFrame, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     scene = _Scene(tables, board, _looks(sorted(set(tables.cells["method"]))))
     written: list[Path] = []
-    with _style():
+    with style():
         for labels, figure in _figures(scene):
             path = _unused(folder, "-".join(labels), written)
             figure.savefig(path, dpi=DPI, metadata={"Software": None})
@@ -112,22 +109,6 @@ def _figures(scene: _Scene) -> Iterator[tuple[list[str], Figure]]:
     ranks = critical_differences(scene.board, {metric: scene.heading(metric) for metric in scene.tables.metrics})
     if ranks is not None:
         yield ["critical-difference"], ranks
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    settings = {
-        **sns.axes_style("whitegrid"),
-        **sns.plotting_context("paper"),
-        "grid.color": "0.88",
-        "text.parse_math": False,  # a label may hold dollar signs
-        "font.family": ["DejaVu Sans"],
-        "axes.titleweight": "bold",
-        "figure.dpi": DPI,
-    }
-    with mpl.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield
 
 
 def _looks(methods: Sequence[str]) -> dict[str, _Look]:

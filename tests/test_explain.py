@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -22,10 +23,10 @@ from interpbench.cli import main
 from interpbench.discovery import bundled_folder, discover
 from interpbench.picture_folder import distinct, fresh_folder
 from interpbench.pictures import _top
-from interpbench.plot_maps import _blend
-from interpbench.plot_panels import DPI, Look, Panel, _panel, draw_panel, percent
+from interpbench.plot_overlay import Look
+from interpbench.plot_panels import DPI, Panel, _panel, draw_panel, percent
+from interpbench.plot_style import style
 from interpbench.plot_text import Font
-from interpbench.plots import _style
 from interpbench.seeding import derive
 from interpbench.subject import find_class, load_subject
 from interpbench.weights import WeightsCard, save_weights
@@ -431,8 +432,13 @@ GREY = IMAGE @ np.array([0.299, 0.587, 0.114]) / 255
 
 
 @pytest.mark.parametrize("values", [RNG.normal(size=(16, 16)), RNG.random((16, 16))], ids=["signed", "positive"])
-def test_maps_are_coloured_as_in_the_pictures_of_a_run(values: np.ndarray) -> None:
-    np.testing.assert_allclose(Look().overlay(IMAGE, values, 16), _blend(GREY, values), atol=1e-6)
+def test_the_stronger_a_map_the_more_opaque_are_its_colours(values: np.ndarray) -> None:
+    level = Look().levels(values)
+    signed = values.min() < 0
+    colours = colormaps["RdBu_r" if signed else "inferno"](level / 2 + 0.5 if signed else level)[..., :3]
+    opacity = (0.2 + 0.6 * np.abs(level))[..., None]
+    expected = (1 - opacity) * GREY[..., None] + opacity * colours
+    np.testing.assert_allclose(Look().overlay(IMAGE, values, 16), expected, atol=1e-6)
 
 
 def test_signed_maps_are_centred_at_zero_and_absolute_ones_fold() -> None:
@@ -474,7 +480,7 @@ def test_images_keep_their_pixels_and_maps_are_smooth() -> None:
 )
 def test_text_fits(text: str) -> None:
     font = Font()
-    with _style():  # where letters that the font lacks are no warning
+    with style():  # where letters that the font lacks are no warning
         for inches in (0.8, 1.3):
             lines = font.fold(text, inches).split("\n")
             assert len(lines) <= 3
@@ -516,7 +522,7 @@ def overlapping(figure: Figure) -> list[tuple[str, str]]:
     ("name", "label"), [("cat.jpg", "gradcam"), ("long-" * 40, "occlusion:window=16,stride=8,fill")]
 )
 def test_nothing_overlaps_on_a_panel(methods: int, name: str, label: str) -> None:
-    with _style():
+    with style():
         figure = _panel(panel(methods, name, label), f"resnet18 trained on {name}; explained: {name}, 50%", Look())
         assert overlapping(figure) == []
 
@@ -539,7 +545,7 @@ def test_a_panel_is_as_large_as_its_grid(tmp_path: Path, methods: int, columns: 
 
 def test_an_invalid_map_leaves_a_note() -> None:
     maps = {"a": None, "b": np.full((16, 16), np.nan), "c": np.zeros((16, 16)), "d": RNG.random((16, 16))}
-    with _style():
+    with style():
         figure = _panel(Panel("x", IMAGE, [("cat", 1.0)], "cat", maps), "", Look())
     notes = {axes.get_title(): [t.get_text() for t in axes.texts] for axes in figure.axes}
     assert [notes[name] for name in "abcd"] == [["failed"], ["NaN or infinite"], ["constant map"], []]

@@ -18,8 +18,9 @@ from interpbench.explaining import Explainer, Predictions, confusion, predict, s
 from interpbench.picture_folder import PictureFolder
 from interpbench.pictures import Job, _rows
 from interpbench.plot_confusion import OTHER, _confusion, confusion_table, draw_confusion, row_percentages
-from interpbench.plot_panels import DPI, Look, Row, _page, draw_page
-from interpbench.plots import _style
+from interpbench.plot_overlay import Look
+from interpbench.plot_panels import DPI, Row, _page, draw_page
+from interpbench.plot_style import style
 from interpbench.subject import Subject, load_subject
 from tests.test_explain import CPU, TINY, call, content, overlapping, record, refused
 from tests.tiny_models import card
@@ -311,7 +312,7 @@ def rows(count: int, *, correct: bool = False, name: str = "cat", methods: int =
 def test_nothing_overlaps_on_a_page(name: str, methods: int) -> None:
     titles = (f"resnet18 on {name}: accuracy 83.3% on 1,000 images", "misclassified samples, 1 to 10 of 20 drawn")
     for correct in (False, True):
-        with _style():
+        with style():
             figure = _page(
                 rows(3, correct=correct, name=name, methods=methods),
                 [f"method-{i}" for i in range(methods)],
@@ -356,7 +357,7 @@ def test_row_percentages() -> None:
 @pytest.mark.parametrize(("classes", "annotated"), [(2, True), (20, True), (21, False), (150, False)])
 def test_small_confusion_matrices_have_numbers_and_large_ones_colours(classes: int, annotated: bool) -> None:
     counts = np.ones((classes, classes), dtype=np.int64) + 99 * np.eye(classes, dtype=np.int64)
-    with _style():
+    with style():
         figure = _confusion(counts, [f"a long class name {i}" for i in range(classes)], "model on data: accuracy")
         texts = [text.get_text() for text in figure.axes[0].texts]
         assert texts.count("100") == (classes if annotated else 0)

@@ -115,6 +115,7 @@ SUITE = Suite(
     methods=("saliency", "random", "center"),
     metrics=("deletion",),
     images=4,
+    ceiling="none",
 )
 
 
@@ -152,7 +153,7 @@ def test_a_black_box_runs_with_occlusion_and_rise(tmp_path: Path) -> None:
     finished = interpbench.run(
         dataset="planted:count=20",
         model=f"onnx:{path}",
-        method=["occlusion:window=16", "rise:masks=8"],
+        method=["occlusion:window=16", "rise:masks=8", "random"],
         metric="deletion:steps=4",
         images=4,
         device="cpu",
@@ -162,4 +163,5 @@ def test_a_black_box_runs_with_occlusion_and_rise(tmp_path: Path) -> None:
     assert len(finished.failed) == 0
     assert set(finished.scores["model"]) == {f"onnx:{path}"}
     assert finished.scores["value"].between(0, 1).all()
-    assert len(finished.scores) == 8
+    assert len(finished.scores) == 12
+    assert len(finished.tables.ceilings) == 4

@@ -13,7 +13,7 @@ from interpbench.errors import unknown_name
 if TYPE_CHECKING:
     from interpbench.explaining import Explainer
     from interpbench.picture_folder import PictureFolder
-    from interpbench.plot_panels import Look
+    from interpbench.plot_overlay import Look
 
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")]
 DatasetName = Annotated[str, typer.Option("--dataset", metavar="D", help="Data set, e.g. imagefolder:root=DIR.")]
@@ -157,7 +157,7 @@ def _look(alpha: float, cmap: str | None, signed: bool | None) -> "Look":
     """Raises UnknownNameError if matplotlib has no such colour map."""
     from matplotlib import colormaps
 
-    from interpbench.plot_panels import Look
+    from interpbench.plot_overlay import Look
 
     if cmap is not None and cmap not in colormaps:
         raise unknown_name("colour map", cmap, [name for name in colormaps if not name.endswith("_r")])

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from interpbench.page.evidence import Evidence
-from interpbench.plot_maps import DIVERGING, SEQUENTIAL, levels
+from interpbench.plot_overlay import DIVERGING, SEQUENTIAL, Look
 from interpbench.tables import Example
 
 _SIDE = 224  # pixels of an image's longer side at most
@@ -121,7 +121,7 @@ def _tile(
     mine = scores.get((example.dataset, example.model, example.sample_id, method), {})
     if values is None or not np.isfinite(values).all() or values.min() == values.max():
         return Tile(method, "", False, mine)
-    drawn = levels(values)
+    drawn = Look().levels(values)
     return Tile(method, _map_uri(drawn), bool(drawn.min() < 0), mine)
 
 

@@ -1,0 +1,86 @@
+"""A map over the image that it explains: how it is scaled, coloured and blended, and the outline of the evidence."""
+
+import math
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from PIL import Image
+
+SEQUENTIAL, DIVERGING = "inferno", "RdBu_r"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How maps are drawn.
+
+    Attributes:
+        alpha: opacity where a map is strongest, 0..1; a quarter of it where it is weakest.
+        cmap: a colour map of matplotlib's instead of our own; for maps drawn from low to high, or for all if `signed`.
+        signed: True for colours that diverge from 0, False for |s| from low to high, None for what the pictures of a
+            run have: diverging where a map has both signs, else from low to high.
+    """
+
+    alpha: float = 0.8
+    cmap: str | None = None
+    signed: bool | None = None
+
+    def diverges(self, values: np.ndarray) -> bool:
+        """Whether a map is drawn in colours that diverge from 0."""
+        return is_signed(values) if self.signed is None else self.signed
+
+    def colours(self, diverging: bool) -> str:
+        """The name of a colour map."""
+        if self.cmap is not None and (self.signed or not diverging):
+            return self.cmap
+        return DIVERGING if diverging else SEQUENTIAL
+
+    def levels(self, values: np.ndarray) -> np.ndarray:
+        """The map [H,W] scaled for itself: to -1..1 about 0 if it diverges, else to 0..1.
+
+        By the 99th percentile of its magnitude, or from its 1st to its 99th percentile.
+        """
+        if self.diverges(values):
+            return np.clip(values / (np.percentile(np.abs(values), 99) or 1.0), -1, 1)
+        values = np.abs(values) if self.signed is False else values
+        low, high = np.percentile(values, [1, 99])
+        return np.clip((values - low) / ((high - low) or 1.0), 0, 1)
+
+    def overlay(self, image: np.ndarray, values: np.ndarray, pixels: int) -> np.ndarray:
+        """RGB in 0..1, at least `pixels` wide: the map [H,W] in colours over the grey image uint8 [H,W,3]."""
+        factor = max(1, math.ceil(pixels / image.shape[1]))
+        grey = enlarged(image @ np.array([0.299, 0.587, 0.114]) / 255, factor)
+        diverging = self.diverges(values)
+        levels = np.clip(_smooth(self.levels(values), factor), -1 if diverging else 0, 1)
+        colours = mpl.colormaps[self.colours(diverging)]((levels + 1) / 2 if diverging else levels)
+        opacity = self.alpha * (0.25 + 0.75 * np.abs(levels))[..., None]
+        return (1 - opacity) * grey[..., None] + opacity * colours[..., :3]
+
+
+def is_signed(values: np.ndarray) -> bool:
+    """Whether a map has both signs."""
+    return bool(values.min() < 0 < values.max())
+
+
+def outline(cell: Axes, mask: np.ndarray | None) -> None:
+    """The mask's border, white on black so that it shows on any ground."""
+    if mask is None:
+        return
+    padded = np.pad(mask, 1).astype(float)  # so that a mask at the image's edge is closed
+    rows, columns = (np.arange(size) - 1 for size in padded.shape)
+    for color, width in (("black", 1.7), ("white", 0.8)):
+        cell.contour(columns, rows, padded, levels=[0.5], colors=color, linewidths=width)
+    cell.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
+
+
+def enlarged(pixels: np.ndarray, factor: int) -> np.ndarray:
+    """Each pixel of [H,W,...] as a square of `factor` x `factor`."""
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _smooth(levels: np.ndarray, factor: int) -> np.ndarray:
+    """[H,W] -> [factor·H,factor·W], bicubic."""
+    height, width = levels.shape
+    image = Image.fromarray(levels.astype(np.float32))
+    return np.asarray(image.resize((factor * width, factor * height), Image.Resampling.BICUBIC))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from interpbench.contracts import Dataset, ModelCard, Sample
@@ -104,14 +104,14 @@ def load_images(dataset: Dataset, indices: list[int], card: ModelCard) -> ImageS
 
 
 def read_image(path: Path, name: str) -> np.ndarray:
-    """An image file as uint8 [H,W,3], RGB.
+    """An image file as uint8 [H,W,3], RGB, upright: turned as its EXIF orientation says.
 
     Raises:
         UnreadableImageError: that calls it `name`, if it cannot be decoded.
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableImageError(f"{name}: {error}") from error
 

@@ -201,6 +201,38 @@ def test_a_palette_keeps_its_colours(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.gif", "a"), colours)
 
 
+# What undoes each orientation, as the EXIF standard tells it: where the first row and column of the file belong.
+UPRIGHT = {
+    1: lambda pixels: pixels,
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.transpose(1, 0, 2),
+    6: lambda pixels: np.rot90(pixels, -1),  # the first row is the right side
+    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda pixels: np.rot90(pixels),  # the first row is the left side
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("format_", ["png", "jpeg", "webp"])
+def test_photographs_are_turned_upright(tmp_path: Path, format_: str, orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name, options in (("plain", {}), ("turned", {"exif": exif})):
+        Image.fromarray(pixels).save(tmp_path / name, format_, **options)
+    expected = UPRIGHT[orientation](read_image(tmp_path / "plain", "plain"))
+    np.testing.assert_array_equal(read_image(tmp_path / "turned", "turned"), expected)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's remarks on damaged files
+@pytest.mark.parametrize("exif", [b"", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\0\x01\x01\x12"])
+def test_damaged_exif_data_are_passed_by(tmp_path: Path, exif: bytes) -> None:
+    Image.new("RGB", (8, 4), "red").save(tmp_path / "a.jpg", exif=b"Exif\0\0" + exif)
+    assert read_image(tmp_path / "a.jpg", "a").shape == (4, 8, 3)
+
+
 @pytest.mark.filterwarnings("ignore")  # Pillow's remarks on damaged files
 @pytest.mark.parametrize("format_", ["png", "jpeg", "gif", "bmp", "tiff", "webp", "ppm"])
 def test_damaged_files_are_unreadable_and_nothing_worse(tmp_path: Path, format_: str) -> None:

@@ -8,12 +8,24 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from interpbench.contracts import Dataset, ModelCard, Sample
 from interpbench.errors import DataError, UnreadableImageError
 from interpbench.seeding import shuffled
+
+# What turns each EXIF orientation upright. ImageOps.exif_transpose also writes the EXIF data anew, which raises errors of
+# many kinds where they are damaged.
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class InputSize(Protocol):
@@ -111,8 +123,10 @@ def read_image(path: Path, name: str) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+            upright = image if turn is None else image.transpose(turn)
+            return np.asarray(upright.convert("RGB"))
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableImageError(f"{name}: {error}") from error
 
 

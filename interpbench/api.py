@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from interpbench.cells import Cell, CellResult, ModelResult
+from interpbench.csv_files import write_csv
 from interpbench.errors import ParameterError, RunFolderError
 from interpbench.leaderboard import conclude
-from interpbench.results import Mode, RunFolder, write_csv
+from interpbench.results import Mode, RunFolder
 from interpbench.tables import RunTables
 
 if TYPE_CHECKING:

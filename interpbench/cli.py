@@ -12,6 +12,7 @@ from interpbench import __version__
 from interpbench.commands.catalogue import list_, show
 from interpbench.commands.doctor import doctor
 from interpbench.commands.pictures import explain, gallery
+from interpbench.commands.publish import leaderboard, publish, verify
 from interpbench.commands.run import report, run
 from interpbench.commands.shared import Interrupted, open_console, plain
 from interpbench.commands.train import train
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, report, explain, gallery, show, train, doctor):
+for command in (run, report, publish, leaderboard, verify, explain, gallery, show, train, doctor):
     app.command()(command)
 app.command("list")(list_)
 

@@ -62,6 +62,10 @@ class RunFolderError(InterpBenchError):
     """A run folder that cannot be written, is not empty, or holds another run."""
 
 
+class SubmissionError(InterpBenchError):
+    """A published run that is not what it should be, or one that cannot be published; the message says why."""
+
+
 class MethodError(InterpBenchError):
     """A method returned something that is not a saliency map; its own cell fails and the run goes on."""
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from interpbench.contracts import Dataset
+from interpbench.csv_files import write_csv
 from interpbench.devices import describe
 from interpbench.explaining import Explainer, Files, Predictions, batches, confusion, pixels_id
 from interpbench.images import ImageSet
@@ -24,7 +25,6 @@ from interpbench.plot_confusion import confusion_table, draw_confusion
 from interpbench.plot_overlay import Look
 from interpbench.plot_panels import Map, Panel, Row, draw_page, draw_panel, percent
 from interpbench.provenance import versions
-from interpbench.results import write_csv
 
 AT_ONCE = 16  # images of a user that are explained together: few, so that panels appear as they are made
 TOP = 5  # predictions that a panel lists

@@ -11,7 +11,6 @@ A cell's folder appears whole or not at all, so a killed run loses at most the c
 together from the cells, sorted, whatever order they were finished in. Neither torch nor plugins are needed to read.
 """
 
-import csv
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from interpbench.cells import CURVE_COLUMNS, SCORE_COLUMNS, CellResult, ModelResult, safe_name
+from interpbench.csv_files import write_csv
 from interpbench.errors import RunFolderError
 from interpbench.tables import Example, RunTables
 
@@ -222,21 +222,6 @@ class RunFolder:
                     mask=arrays["masks"][i] if "masks" in arrays else None,
                     maps={method: found[sample_id] for method, found in maps.items() if sample_id in found},
                 )
-
-
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
-    """A CSV with the same bytes for the same frame: UTF-8, "\\n", numbers to nine digits.
-
-    Text that a spreadsheet would run as a formula is written after a single quote.
-    """
-    safe = frame.copy()
-    for column in safe.select_dtypes(exclude="number").columns:
-        safe[column] = safe[column].map(_harmless)
-    safe.to_csv(path, index=False, float_format="%.9g", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-
-
-def _harmless(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _stem(record: Mapping[str, Any]) -> str:

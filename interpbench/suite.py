@@ -72,6 +72,15 @@ class Suite(Settings):
         """The first 12 hexadecimal digits of the selection's sha256."""
         return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def frame(self) -> str:
+        """The first 12 hexadecimal digits of the sha256 of what any two methods of it are compared on.
+
+        Everything but the methods themselves, and which of its models and metrics were run.
+        """
+        frame = self.model_dump(exclude={"methods", "models", "metrics", "description"})
+        return hashlib.sha256(json.dumps(frame, sort_keys=True).encode()).hexdigest()[:12]
+
     def changed(self, values: Mapping[str, Any]) -> "Suite":
         """This suite with other values where they are not None.
 

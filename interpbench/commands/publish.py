@@ -1,0 +1,238 @@
+"""`publish`, `leaderboard` and `verify`: put a run on a leaderboard, read leaderboards, check what others published."""
+
+import enum
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interpbench.commands.shared import Names, Plugins, open_console, plain
+from interpbench.errors import ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from interpbench.boards import Grid
+    from interpbench.verification import Verification
+
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where submissions and leaderboards lie.")]
+RESULTS = Path("results")
+SHOWN = 10  # scores that do not agree, in the terminal
+
+
+class Format(enum.StrEnum):
+    """How a leaderboard is written."""
+
+    table = "table"
+    csv = "csv"
+    markdown = "markdown"
+    latex = "latex"
+
+
+def publish(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    by: Annotated[str | None, typer.Option(metavar="WHO", help="Your name; git's user.name by default.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the submission; made of your name.")] = None,
+    comment: Annotated[str, typer.Option(metavar="TEXT", help="A line on what it is.")] = "",
+    suite: Annotated[str | None, typer.Option(metavar="FILE", help="The suite, where it is not a bundled one.")] = None,
+    results: Results = RESULTS,
+    declare_failures: Annotated[
+        bool, typer.Option("--declare-failures", help="Failed cells are meant to be there; each keeps its reason.")
+    ] = False,
+    supersede: Annotated[
+        bool, typer.Option("--supersede", help="Take the place of your earlier submission of this name.")
+    ] = False,
+) -> None:
+    """Put a finished run on its suite's leaderboard: DIR/<suite>/<name>/ and DIR/leaderboards/<suite>.csv."""
+    from interpbench.api import load_run
+    from interpbench.publishing import publish as publish_run
+    from interpbench.suite import load_suite
+
+    found = publish_run(
+        load_run(run), by or _git_name(), name=name, comment=comment, results=results, supersede=supersede,
+        declare_failures=declare_failures, suite=load_suite(suite) if suite else None,
+    )  # fmt: skip
+    said = {
+        "published": f"Published {found.folder}.",
+        "unchanged": f"{found.folder} is published already; nothing changed.",
+        "superseded": f"Published {found.folder}; it supersedes your earlier submission of this name, and says so.",
+    }
+    console = open_console()
+    console.print(plain(said[found.what]), soft_wrap=True)
+    console.print(plain(f"Leaderboard: {found.leaderboard}"), soft_wrap=True)
+
+
+def leaderboard(
+    csv: Annotated[
+        list[Path] | None, typer.Argument(metavar="[CSV]...", help="Leaderboards; all in DIR/leaderboards by default.")
+    ] = None,
+    dataset: Annotated[Names, typer.Option(metavar="D", help="Only these, as `cifar*`; repeatable.")] = None,
+    model: Annotated[Names, typer.Option(metavar="M", help="Only these; repeatable.")] = None,
+    method: Annotated[Names, typer.Option(metavar="M", help="Only these; repeatable.")] = None,
+    metric: Annotated[Names, typer.Option(metavar="M", help="Only these; repeatable.")] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="e.g. share; -share for the greatest first.")
+    ] = None,
+    format: Annotated[Format, typer.Option(help="How to write it.")] = Format.table,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to a file.")] = None,
+    results: Results = RESULTS,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check every published file; exit code 1 if one is bad.")
+    ] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Write all leaderboards again from submissions.")] = False,
+) -> None:
+    """Show, filter, sort and merge leaderboards; check what is published."""
+    if check or rebuild:
+        _check_or_rebuild(results, rebuild)
+        return
+    from interpbench import boards
+
+    paths = csv or sorted((results / "leaderboards").glob("*.csv"))
+    if not paths:
+        raise ParameterError(f"There is no leaderboard in {results / 'leaderboards'}. Give a CSV, or --results DIR.")
+    board = boards.merge({str(path): boards.read_board(path) for path in paths})
+    wanted = {"dataset": dataset, "model": model, "method": method, "metric": metric}
+    board = boards.select(board, {key: patterns or [] for key, patterns in wanted.items()})
+    if sort:
+        board = boards.sort(board, sort)
+    _write(board, format, output)
+
+
+def verify(
+    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="A folder that `publish` wrote.")],
+    part: Annotated[float, typer.Option(metavar="P", help="Share of the images to score again.")] = 0.05,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Chooses them; a new one each time by default.")] = None,
+    suite: Annotated[str | None, typer.Option(metavar="FILE", help="The suite, where it is not a bundled one.")] = None,
+    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    data_root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")] = False,
+    weights: Annotated[
+        Names, typer.Option(metavar="W", help="FILE; MODEL=FILE where there are several models.")
+    ] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Score a random part of a submission again and compare. Exit code 0: it holds, 1: it does not."""
+    from interpbench.verification import verify as verify_submission
+
+    console = open_console()
+    with console.status("Loading") as status:
+        found = verify_submission(
+            submission, part=part, seed=seed, suite=suite, device=device, weights=weights or (), plugin=plugin or (),
+            data={k: v for k, v in {"root": data_root, "download": download or None}.items() if v is not None},
+            progress=lambda what: status.update(plain(f"Scored {what}")),
+        )  # fmt: skip
+    _tell(found, console)
+    raise typer.Exit(0 if found.holds else 1)
+
+
+def _check_or_rebuild(results: Path, rebuild: bool) -> None:
+    from interpbench.checking import check
+    from interpbench.published import suites, write_leaderboard
+
+    console = open_console()
+    for suite in suites(results) if rebuild else ():
+        console.print(plain(f"Wrote {write_leaderboard(results, suite)}"), soft_wrap=True)
+    found = check(results)
+    for name, faults in found.items():
+        console.print(plain(f"{'bad ' if faults else 'good'}  {name}"), soft_wrap=True)
+        for fault in faults:
+            console.print(plain(f"      {fault}"), soft_wrap=True)
+    if not found:
+        console.print(plain(f"Nothing is published in {results}."), soft_wrap=True)
+    raise typer.Exit(1 if any(found.values()) else 0)
+
+
+def _write(board: "pd.DataFrame", format: Format, output: Path | None) -> None:
+    import tempfile
+
+    from interpbench import boards
+    from interpbench.csv_files import write_csv
+
+    found = boards.grids(board)
+    if format is Format.table and output is None:
+        _print_grids(found)
+        return
+    if format is Format.csv:
+        with tempfile.TemporaryDirectory() as folder:
+            write_csv(board, Path(folder) / "board.csv")
+            text = (Path(folder) / "board.csv").read_text(encoding="utf-8")
+    else:
+        text = boards.latex(found) if format is Format.latex else boards.markdown(found)
+    if output is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ParameterError(f"Cannot write {output}: {error.strerror}. Give another --output.") from error
+
+
+def _print_grids(found: "list[Grid]") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console = open_console()
+    styles = {"best": "bold", "tied": "underline", "": ""}
+    for grid in found:
+        table = Table(title=Text(grid.title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table.add_column("method")
+        for metric in grid.header:
+            table.add_column(Text(metric), justify="left")
+        for method, entries in grid.rows:
+            table.add_row(Text(method), *(Text(e.text, styles[e.mark]) for e in entries))
+        console.print(table)
+        console.print()
+    console.print(
+        plain(
+            "Rank (= where several share it), mean, 95 % interval, share of the achievable; the best is bold, what "
+            "cannot be told apart from it underlined."
+        )
+    )
+
+
+def _tell(found: "Verification", console: "Console") -> None:
+    record = found.submission.record
+    console.print(
+        plain(
+            f"{record.suite.name}/{record.name} by {record.by}, {record.finished:%Y-%m-%d}, on {record.device} in "
+            f"{record.precision}; here on {found.device}."
+        ),
+        soft_wrap=True,
+    )
+    for fault in found.faults:
+        console.print(plain(f"Wrong: {fault}"), soft_wrap=True)
+    compared, (images, whole) = found.compared, found.images
+    apart = compared[~compared["agrees"]]
+    greatest = compared["difference"].max()
+    console.print(
+        plain(
+            f"{len(compared) - len(apart)} of {len(compared)} scores agree, of {images} of {whole} images "
+            f"(seed {found.seed}); "
+            f"the greatest difference is {greatest:.2g}."
+        ),
+        soft_wrap=True,
+    )
+    for row in apart.head(SHOWN).itertuples():
+        console.print(
+            plain(
+                f"Wrong: {row.metric} of {row.method} on {row.model}, {row.sample_id}: published {row.published:.6g}, "
+                f"found {row.found:.6g}, allowed {row.tolerance:.2g}"
+            ),
+            soft_wrap=True,
+        )
+    if len(apart) > SHOWN:
+        console.print(plain(f"and {len(apart) - SHOWN} more."))
+    verdict = "It holds." if found.holds else "It does not hold."
+    console.print(plain(verdict))
+
+
+def _git_name() -> str:
+    try:
+        done = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        done = None
+    if done is None or not done.stdout.strip():
+        raise ParameterError("Who publishes it? Give your name with --by.")
+    return done.stdout.strip()

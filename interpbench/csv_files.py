@@ -1,0 +1,59 @@
+"""CSV files with the same bytes for the same table, safe to open in a spreadsheet, and read back as they were."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet may take for the start of a formula
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """A CSV with the same bytes for the same frame: UTF-8, "\\n", numbers to nine digits.
+
+    Text that a spreadsheet would run as a formula is written after a single quote.
+    """
+    safe = frame.copy()
+    for column in safe.select_dtypes(exclude="number").columns:
+        safe[column] = safe[column].map(_harmless)
+    safe.to_csv(path, index=False, float_format="%.9g", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+
+
+def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """A CSV that `write_csv` wrote.
+
+    Args:
+        path: of the file.
+        columns: those that it must have, in any order, with their pandas types; further ones are refused.
+
+    Raises:
+        ValueError: if it is no CSV, or has other columns or types; the message says which.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=_empty_numbers(columns))
+    except (OSError, ValueError, OverflowError, pd.errors.ParserError) as error:
+        raise ValueError(f"no table of this kind: {str(error)[:300]}.") from None
+    if sorted(frame.columns) != sorted(columns):
+        raise ValueError(f"its columns are {', '.join(map(str, frame.columns))[:500]}; expected {', '.join(columns)}.")
+    for column, kind in columns.items():
+        if kind == "str":
+            frame[column] = frame[column].map(_restored)
+    return frame
+
+
+def _empty_numbers(columns: Mapping[str, str]) -> dict[str, list[str]]:
+    return {column: [""] for column, kind in columns.items() if kind in ("float64", "Int64")}
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
+
+
+def _restored(value: str) -> str:
+    return value[1:] if value.startswith("'") and _is_formula(value) else value
+
+
+def _is_formula(text: str) -> bool:
+    return text.lstrip("'").startswith(_FORMULA)  # or one that is quoted already: a further quote, to come off again

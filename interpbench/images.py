@@ -15,8 +15,8 @@ from interpbench.contracts import Dataset, ModelCard, Sample
 from interpbench.errors import DataError, UnreadableImageError
 from interpbench.seeding import shuffled
 
-# What turns each EXIF orientation upright. ImageOps.exif_transpose also writes the EXIF data anew, which raises errors of
-# many kinds where they are damaged.
+# What turns each EXIF orientation upright. ImageOps.exif_transpose also writes the EXIF data anew, which raises errors
+# of many kinds where they are damaged.
 _TURNS: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

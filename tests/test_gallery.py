@@ -22,7 +22,7 @@ from interpbench.plot_overlay import Look
 from interpbench.plot_panels import DPI, Row, _page, draw_page
 from interpbench.plot_style import style
 from interpbench.subject import Subject, load_subject
-from tests.test_explain import CPU, TINY, call, content, overlapping, record, refused
+from tests.picture_commands import CPU, TINY, call, content, overlapping, record, refused
 from tests.tiny_models import card
 
 PLUGIN = """

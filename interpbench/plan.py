@@ -159,7 +159,8 @@ def configure_dataset(registry: Registry, text: str, flags: Mapping[str, Any]) -
     """
     specs = parse_specs([text])
     if len(specs) != 1:
-        raise ParameterError(f"A run has one data set, not {len(specs)}: {text!r}.")
+        hint = ' A value that holds a comma is written in double quotes: NAME:PARAMETER="a,b".' if specs else ""
+        raise ParameterError(f"A run has one data set, not {len(specs)}: {text!r}.{hint}")
     name, values = specs[0]
     known = {p.name for p in registry.get("dataset", name).parameters}
     for flag, value in flags.items():

@@ -200,7 +200,7 @@ class Configured:
         The value of an only required parameter comes first, without its name: `imagefolder:photos,split=test`.
         """
         defaults = {p.name: p.default for p in self.plugin.parameters}
-        changed = {k: str(v) for k, v in sorted(self.values.items()) if v != defaults[k]}
+        changed = {k: quoted(str(v)) for k, v in sorted(self.values.items()) if v != defaults[k]}
         first = [changed.pop(name) for name in self._first if not _PAIR.match(changed[name])]
         pairs = [f"{k}={v}" for k, v in changed.items()]
         return self.name + (":" + ",".join(first + pairs) if changed or first else "")
@@ -249,6 +249,18 @@ def blaming(choice: Configured) -> Iterator[None]:
 
 _PAIR = re.compile(r"[^\W\d]\w*=")  # parameter=...
 _FILE = re.compile(r"(.+\.py:\w+)(?::(.*))?")  # FILE.py:FUNCTION is a name in itself
+_QUOTED = r'"(?:[^"]|"")*"'
+_PIECE = re.compile(rf"(?:(?<=[=:]){_QUOTED}(?=\s*(?:,|$))|[^,])+")  # up to a comma that is not within a quoted value
+
+
+def quoted(value: str) -> str:
+    """A parameter's value as one types it: in double quotes where it holds a comma, its own quotes doubled."""
+    needs = "," in value or value.startswith('"') or value != value.strip()
+    return '"' + value.replace('"', '""') + '"' if needs else value
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1].replace('""', '"') if re.fullmatch(_QUOTED, value) else value
 
 
 def parse_specs(texts: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
@@ -256,11 +268,11 @@ def parse_specs(texts: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
 
     A comma starts a new name, unless what follows is `parameter=value`, which belongs to the name before. What stands
     behind the colon without a name (`folder:photos`) gets the name `POSITIONAL`; which parameter it is, the plugin
-    knows. `FILE.py:FUNCTION` is one name.
+    knows. A value in double quotes may hold commas: `folder:root="a,b"`. `FILE.py:FUNCTION` is one name.
     """
     specs: list[tuple[str, dict[str, str]]] = []
     for text in texts:
-        for piece in filter(None, (p.strip() for p in text.split(","))):
+        for piece in filter(None, (p.strip() for p in _PIECE.findall(text))):
             if "=" in piece.partition(":")[0]:  # parameter=value of the spec before
                 if not specs:
                     raise ParameterError(f"{piece!r} belongs to no name: write NAME:{piece}.")
@@ -274,7 +286,7 @@ def parse_specs(texts: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
                 key, value = pair.split("=", 1)
                 if key in specs[-1][1]:
                     raise ParameterError(f"Parameter {key!r} of {specs[-1][0]!r} is given twice.")
-                specs[-1][1][key] = value
+                specs[-1][1][key] = _unquoted(value)
     return specs
 
 

@@ -267,6 +267,14 @@ def test_flags_that_a_data_set_does_not_take_are_refused(registry: Registry, fla
         plan(registry, data={flag: "x"})
 
 
+def test_a_folder_whose_name_holds_a_comma_is_quoted(registry: Registry) -> None:
+    found = configure_dataset(registry, 'imagefolder:root="a,b",split=test', {})
+    assert (found.values["root"], found.values["split"]) == (Path("a,b"), "test")
+    assert configure_dataset(registry, found.label, {}).values == found.values
+    with pytest.raises(ParameterError, match=r'quotes: NAME:PARAMETER="a,b"'):
+        configure_dataset(registry, "imagefolder:root=a,b", {})
+
+
 @pytest.mark.parametrize(("text", "count"), [("planted,cifar10", 2), ("", 0)])
 def test_a_run_has_one_data_set(registry: Registry, text: str, count: int) -> None:
     with pytest.raises(ParameterError, match=f"A run has one data set, not {count}"):

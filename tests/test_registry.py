@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 
 from interpbench import dataset, method, metric, model
 from interpbench.errors import DuplicatePluginError, ParameterError, PluginError, UnknownNameError
-from interpbench.plugin import REQUIRED, Configured, parse_specs
+from interpbench.plugin import REQUIRED, Configured, parse_specs, quoted
 from interpbench.registry import Registry
 
 HERE = Path(__file__).name
@@ -326,7 +326,7 @@ def test_a_value_that_no_parameter_can_take_is_refused(text: str, message: str) 
 
 
 @settings(deadline=None)
-@given(st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"], exclude_characters=","), min_size=1))
+@given(st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]), min_size=1))
 def test_a_label_with_a_first_value_typed_again_gives_the_same_values(value: str) -> None:
     choice = registered(named, model("lib")).configure("model", "lib", {"name": value})
     ((name, values),) = parse_specs([choice.label])
@@ -366,6 +366,12 @@ def test_fresh_registries_share_nothing() -> None:
         (["b.py:build"], [("b.py:build", {})]),
         (["C:/a/b.py:build:x=1,y=2,c"], [("C:/a/b.py:build", {"x": "1", "y": "2"}), ("c", {})]),
         (["b.py:build,x=1"], [("b.py:build", {"x": "1"})]),
+        (['a:x="1,2",y=3,b'], [("a", {"x": "1,2", "y": "3"}), ("b", {})]),
+        (['a:"C:/b, c",d'], [("a", {"": "C:/b, c"}), ("d", {})]),
+        (['a:"x=1,y=2"'], [("a", {"": "x=1,y=2"})]),
+        (['a:x="say ""hi"", twice"'], [("a", {"x": 'say "hi", twice'})]),
+        (['a:x=5"disk,y=6"disk'], [("a", {"x": '5"disk', "y": '6"disk'})]),
+        (['a:x="open,b'], [("a", {"x": '"open'}), ("b", {})]),
     ],
 )
 def test_specs_are_read_as_typed(texts: list[str], specs: list[tuple[str, dict[str, str]]]) -> None:
@@ -385,12 +391,17 @@ def test_specs_that_make_no_sense_are_refused(text: str, message: str) -> None:
 
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,8}", fullmatch=True)
-VALUES = st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"], exclude_characters=","), max_size=8)
+VALUES = st.text(
+    st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]) | st.sampled_from('",'), max_size=8
+)
 SPECS = st.lists(st.tuples(NAMES, st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), VALUES, max_size=3)))
 
 
 @settings(deadline=None)
 @given(SPECS, st.booleans())
 def test_specs_written_out_are_read_back(specs: list[tuple[str, dict[str, str]]], together: bool) -> None:
-    texts = [name + (":" + ",".join(f"{k}={v}" for k, v in values.items()) if values else "") for name, values in specs]
+    texts = [
+        name + (":" + ",".join(f"{k}={quoted(v)}" for k, v in values.items()) if values else "")
+        for name, values in specs
+    ]
     assert parse_specs([",".join(texts)] if together else texts) == specs

@@ -14,7 +14,7 @@ from interpbench.cells import Cell, CellResult, ModelResult
 from interpbench.csv_files import write_csv
 from interpbench.errors import ParameterError, RunFolderError
 from interpbench.leaderboard import conclude
-from interpbench.results import Mode, RunFolder
+from interpbench.results import PAGE, Mode, RunFolder
 from interpbench.tables import RunTables
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def write_page(source: Run | str | Path, output: str | Path | None = None) -> Pa
         return write_page(of_csv(Path(source)), Path(output or Path(source).with_suffix(".html")))
     found = source if isinstance(source, Run) else load_run(source)
     evidence = of_run(found.info, found.tables, found.conclusions)
-    return write_page(evidence, Path(output or found.folder / "report.html"))
+    return write_page(evidence, Path(output or found.folder / PAGE))
 
 
 def _execute(plan: "Plan", folder: RunFolder, mode: Mode, plots: bool, listener: Listener) -> Run:

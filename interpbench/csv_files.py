@@ -39,7 +39,7 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         raise ValueError(f"its columns are {', '.join(map(str, frame.columns))[:500]}; expected {', '.join(columns)}.")
     for column, kind in columns.items():
         if kind == "str":
-            frame[column] = frame[column].map(_restored)
+            frame[column] = frame[column].map(restored)
     return frame
 
 
@@ -51,7 +51,8 @@ def _harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and _is_formula(value) else value
 
 
-def _restored(value: str) -> str:
+def restored(value: str) -> str:
+    """Text as it was before it was kept from being a formula."""
     return value[1:] if value.startswith("'") and _is_formula(value) else value
 
 

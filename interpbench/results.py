@@ -43,6 +43,7 @@ CELL_COLUMNS = [
 ]
 TIMING_COLUMNS = ["dataset", "model", "method", "attribution_seconds", "scoring_seconds", "images"]
 CONCLUSIONS = ("leaderboard", "comparisons", "ranks", "agreement", "shares")  # tables drawn from the others, as CSV
+PAGE = "report.html"
 Mode = Literal["new", "resume", "overwrite"]
 
 
@@ -82,7 +83,7 @@ class RunFolder:
         """Removes what a run writes and nothing else."""
         for name in ("cells", "models", "plots"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv", "run.json", "report.html")
+        tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv", "run.json", PAGE)
         for name in (*tables, *(f"{table}.csv" for table in CONCLUSIONS)):
             (self.path / name).unlink(missing_ok=True)
 

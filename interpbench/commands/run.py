@@ -63,6 +63,7 @@ def run(
             f"--output {progress.folder or 'DIR'} and --resume."
         ) from None
     _show(finished, console)
+    console.print(plain(f"Page: {finished.folder / api.PAGE}"), soft_wrap=True)
     raise typer.Exit(1 if len(finished.failed) else 0)
 
 

@@ -198,20 +198,21 @@ def _headline(evidence: Evidence, verdicts: tuple[Verdict, ...], glance: tuple[L
     scope = f"{count(len(verdicts), 'metric')} on {count(models, 'model')}"
     methods = [line for line in glance if line.unbeaten]
     top = [line.method for line in methods if line.unbeaten == methods[0].unbeaten]
+    names = [f"{method} (a control)" if method in evidence.controls else method for method in top]
     alone = Counter(winner.method for winner in winners if winner.alone)
     if max(winner.n for winner in winners) < 2 or max(winner.others for winner in winners) == 0:
         best = winners[0].method
         return "Nothing can be told apart here", f"By {scope}, {best} has the best mean, but nothing was there to test."
     if alone[top[0]] == total:
-        return f"{top[0]} is significantly best throughout", f"By {scope}, it is better than every other method."
+        return f"{names[0]} is significantly best throughout", f"By {scope}, it is better than every other method."
     comparisons = f"In {methods[0].unbeaten} of {count(total, 'comparison')} ({scope})"
     runners = [f"{line.method} ({line.unbeaten})" for line in methods[len(top) :]]
     rest = f" Next come {listing(runners, 4)}." if runners else ""
     sole = f"; in {alone[top[0]]} it is better than all others" if len(top) == 1 and alone[top[0]] else ""
-    lede = f"{comparisons} no method is significantly better than {listing(top)}{sole}.{rest}"
+    lede = f"{comparisons} no method is significantly better than {listing(names)}{sole}.{rest}"
     if methods[0].unbeaten == total:
-        return f"Nothing here beats {listing(top, 4)}", lede
-    return f"No single method is best; {listing(top, 4)} {'is' if len(top) == 1 else 'are'} beaten least often", lede
+        return f"Nothing here beats {listing(names, 4)}", lede
+    return f"No single method is best; {listing(names, 4)} {'is' if len(top) == 1 else 'are'} beaten least often", lede
 
 
 def interval(low: float, high: float) -> str:

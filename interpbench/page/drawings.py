@@ -18,7 +18,9 @@ from interpbench.seeding import derive
 WIDTH, HEIGHT = 460, 280  # of a chart, in units of its SVG
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 36  # around its panel
 _POINTS = 65  # of a curve at most
-_LABEL = 44  # characters of a name in the diagram of ranks
+_LABEL = 44  # characters of a name in a diagram of ranks
+_CHARACTER = 8.4  # units that a character takes there at most, on average
+_AXIS = 460.0  # units from the best rank to the worst
 
 
 @dataclass(frozen=True)
@@ -219,9 +221,10 @@ def rank_diagrams(evidence: Evidence) -> list[RankDiagram]:
 
 
 def _ranks(metric: str, ranks: pd.DataFrame, test: pd.Series) -> RankDiagram:
-    width, side, row = 980.0, 260.0, 24.0
-    count = len(ranks)
-    left, right = side, width - side
+    count, row = len(ranks), 24.0
+    texts = [name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}…" for name in ranks["method"]]
+    left = 60 + _CHARACTER * max(map(len, texts))
+    right = left + _AXIS
 
     def at(rank: float) -> float:
         return round(left + (rank - 1) / max(count - 1, 1) * (right - left), 2)
@@ -234,12 +237,11 @@ def _ranks(metric: str, ranks: pd.DataFrame, test: pd.Series) -> RankDiagram:
     marks = []
     for i, (method, rank) in enumerate(zip(ranks["method"], ranks["mean_rank"], strict=True)):
         line = i if i < half else count - 1 - i
-        text = method if len(method) <= _LABEL else f"{method[: _LABEL - 1]}…"
-        marks.append(Mark(method, text, float(rank), at(rank), start + row * line, i < half))
+        marks.append(Mark(method, texts[i], float(rank), at(rank), start + row * line, i < half))
     critical = test["critical_difference"]
     return RankDiagram(
-        metric, width, start + row * (half - 1) + 16, axis, left, right,
-        tuple(Tick(at(rank), str(rank)) for rank in range(1, count + 1, max(1, count // 15))),
+        metric, left + right, start + row * (half - 1) + 16, axis, left, right,
+        tuple(Tick(at(rank), str(rank)) for rank in range(1, count + 1, -(-count // 15))),
         tuple(marks), bars,
         Bar(at(1), at(1 + critical), 16) if pd.notna(critical) else None,
         f"critical difference {critical:.2f}" if pd.notna(critical) else "",

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from interpbench.comparison import agreement, mean_ranks
+from interpbench.csv_files import restored
 from interpbench.errors import RunFolderError
 from interpbench.tables import RunTables
 
@@ -24,7 +25,6 @@ _NUMBERS = [
     "constant", "nonfinite", "unscored",
 ]  # fmt: skip
 _COUNTS = ["n", "constant", "nonfinite", "unscored"]
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ def _published(raw: pd.DataFrame) -> dict[str, Any]:
 def _read(path: Path) -> pd.DataFrame:
     """A leaderboard's CSV, all of it as text."""
     try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False).map(_unquoted)
+        raw = pd.read_csv(path, dtype=str, keep_default_na=False).map(restored)
     except (OSError, ValueError) as error:  # pandas' own errors, and that it is no UTF-8, are ValueErrors
         raise RunFolderError(
             f"{path} cannot be read as CSV: {str(error).strip()}. Give a run's leaderboard.csv."
@@ -162,11 +162,6 @@ def _numbers(raw: pd.DataFrame, column: str, path: Path) -> pd.Series:
     if not wrong.empty:
         raise RunFolderError(f"{path}: {column} is {wrong.iloc[0]!r} in row {wrong.index[0] + 1}; expected a number.")
     return numbers.astype(float)
-
-
-def _unquoted(text: str) -> str:
-    """Text as it was before it was kept from being a formula, for a spreadsheet."""
-    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
 
 
 def _refuse_what_cannot_be_compared(board: pd.DataFrame, path: Path) -> None:

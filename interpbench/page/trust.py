@@ -1,6 +1,6 @@
 """What speaks against a run's answer, and what for it: remarks, worst first."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -57,17 +57,29 @@ def _completeness(evidence: Evidence) -> Iterator[Remark]:
     rows = evidence.board.drop_duplicates(["dataset", "model", "method"])
     failed = rows[rows["status"] == "failed"]
     if not failed.empty:
-        names = [f"{row.method} on {row.model}" for row in failed.itertuples()]
+        names = _grouped([(row.method, f"on {row.model}") for row in failed.itertuples()])
         text = f"{count(len(failed), 'cell')} of {len(rows)} failed: {listing(names)}. Those have no score."
         yield Remark("caution", "Failures", text)
     invalid = rows[(rows["constant"] > 0) | (rows["nonfinite"] > 0)]
     if not invalid.empty:
-        names = [f"{row.method} on {row.model} ({row.constant + row.nonfinite})" for row in invalid.itertuples()]
+        places = [(row.method, f"on {row.model} ({row.constant + row.nonfinite})") for row in invalid.itertuples()]
+        names = _grouped(places)
         text = f"Constant, NaN or infinite maps are left out of the means, which may flatter: {listing(names)}."
         yield Remark("caution", "Maps that say nothing", text)
     skipped = evidence.info.get("skipped", {})
     if skipped:
         yield Remark("caution", "Skipped images", f"{count(len(skipped), 'image')} could not be read.")
+
+
+def _grouped(places: Sequence[tuple[str, str]]) -> list[str]:
+    """Methods and where: `x on a`, or `x (6 times)` where that is shorter."""
+    found: dict[str, list[str]] = {}
+    for method, where in places:
+        found.setdefault(method, []).append(where)
+    return [
+        f"{method} {' and '.join(wheres)}" if len(wheres) <= 2 else f"{method} ({len(wheres)} times)"
+        for method, wheres in found.items()
+    ]
 
 
 def _models(evidence: Evidence) -> Iterator[Remark]:
@@ -105,13 +117,14 @@ def _controls(evidence: Evidence) -> Iterator[Remark]:
         ignorant = rows[rows["method"].isin(evidence.controls)]
         near = best[~best["method"].isin(evidence.controls) & best["letters"].map(_shares(ignorant["letters"]))]
         where = f"by {metric} on {model}"
-        beaten += [f"{method} {where}" for method in best["method"] if method in evidence.controls]
-        unsure += [f"{method} {where}" for method in near["method"]]
+        beaten += [(method, where) for method in best["method"] if method in evidence.controls]
+        unsure += [(method, where) for method in near["method"]]
     if beaten:
-        text = f"Nothing is better than a control, a map that ignores the model: {listing(beaten)}."
+        text = f"Nothing is better than a control, a map that ignores the model: {listing(_grouped(beaten))}."
         yield Remark("serious", "Controls unbeaten", text)
     if unsure:
-        text = f"At rank 1, yet not to be told apart from a control, since its scores vary much: {listing(unsure)}."
+        names = listing(_grouped(unsure))
+        text = f"At rank 1, yet not to be told apart from a control, since its scores vary much: {names}."
         yield Remark("caution", "Rank 1 for want of evidence", text)
     if evidence.controls and not beaten and not unsure and not evidence.scored.empty:
         yield Remark("good", "Controls", f"Every method at rank 1 is better than {listing(sorted(evidence.controls))}.")

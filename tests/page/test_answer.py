@@ -119,3 +119,8 @@ def test_without_scores_there_is_no_answer() -> None:
     found = said(("a", "deletion", "x", NAN, 1, ""), n=0, status="failed", reason="it broke")
     assert found.headline == "Nothing was scored"
     assert found.verdicts == ()
+
+
+def test_a_control_is_called_one() -> None:
+    found = said(("a", "deletion", "flat", 0.1, 1, "a"), ("a", "deletion", "x", 0.2, 1, "a"), control="flat")
+    assert found.headline == "Nothing here beats flat (a control) and x"

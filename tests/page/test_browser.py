@@ -22,7 +22,7 @@ LARGEST = 5_000_000  # bytes of the page of a run like `quick`
 @pytest.fixture(scope="module")
 def browser() -> Iterator["playwright.Browser"]:
     with playwright.sync_playwright() as started:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
+        options = ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
         found = started.chromium.launch(executable_path=BROWSER, args=options)
         yield found
         found.close()
@@ -248,6 +248,15 @@ def test_without_a_script_everything_is_there(browser: "playwright.Browser", fil
     assert watched.page.locator("#board tbody tr:visible").count() == 108
     assert watched.page.locator(".example:visible").count() == 12
     assert watched.page.locator("#filter").is_hidden()
+    watched.check(file)
+
+
+def test_print_is_light_whole_and_no_wider_than_the_paper(browser: "playwright.Browser", file: Path) -> None:
+    watched = Watched(browser, file, width=720, color_scheme="dark")
+    watched.page.emulate_media(media="print")
+    assert watched.page.evaluate("getComputedStyle(document.body).color") == "rgb(21, 24, 29)"
+    assert watched.page.evaluate("document.documentElement.scrollWidth") == 720
+    assert watched.page.locator("#filter, .bar").first.is_hidden()
     watched.check(file)
 
 

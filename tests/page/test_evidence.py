@@ -5,10 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from interpbench.csv_files import write_csv
 from interpbench.errors import RunFolderError
 from interpbench.page.answer import answer
 from interpbench.page.evidence import of_csv
-from interpbench.results import write_csv
+from interpbench.published import COLUMNS
 from tests.page.pages import HOSTILE, board_evidence, run_evidence
 
 ROWS = [("a", "deletion", "x", 0.1, 1, "a"), ("a", "deletion", "y", 0.2, 2, "b")]
@@ -40,6 +41,7 @@ def test_names_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_a_published_leaderboard_names_its_suite_and_submissions(tmp_path: Path) -> None:
     board = board_evidence(*ROWS).board.assign(**PUBLISHED)
+    assert set(board.columns) <= set(COLUMNS)
     write_csv(board, tmp_path / "any.csv")
     found = of_csv(tmp_path / "any.csv")
     assert found.title == "cifar10 version 3"

@@ -97,3 +97,10 @@ def test_remarks_are_worst_first() -> None:
 def test_a_run_knows_its_controls_by_their_role() -> None:
     found = run_evidence(images=24)
     assert found.controls == {"center", "random", "sobel"}
+
+
+def test_a_method_that_fails_often_is_named_once() -> None:
+    rows = [(model, "deletion", method, 0.1, 1, "a") for model in "abc" for method in "xy"]
+    found = remark(evidence(rows=rows, control="", status=["failed", "ok"] * 3), "Failures")
+    assert found is not None
+    assert found.text.startswith("3 cells of 6 failed: x (3 times).")

@@ -15,8 +15,6 @@
   }
   theme.addEventListener("click", () => { dark = !dark; paint(); });
   prefersDark.addEventListener("change", (event) => { dark = event.matches; paint(); });
-  addEventListener("beforeprint", () => { root.style.colorScheme = "light"; });
-  addEventListener("afterprint", paint);
   paint();
 
   // A method that is pointed at, focused or chosen lights up everywhere.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from interpbench.attribution import attribute
 from interpbench.contracts import DatasetCard, Model, Sample, normalise
+from interpbench.errors import MethodError
 from interpbench.guard import Guard
 from interpbench.modelling import load_model
 from interpbench.perturb import BatchSize
@@ -31,6 +32,16 @@ OTHERS = [
     "timm:test_convnext",
 ]
 HUGE = ["vit_b_16"]
+TRANSFORMERS = ["vit_b_16", "vit_small", "timm:test_vit"]
+NEED_ATTENTION = {"attention-gradient", "attention-rollout"}
+# Have products of activations, or norms other than batch norm: no rules of DeepLIFT's, LRP's and the full gradient's.
+WITHOUT_RULES = [
+    *TRANSFORMERS,
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
+    *(name for name in OTHERS if "shufflenet" not in name),
+]
+NEED_RULES = {"deeplift", "deepshap", "full-gradient", "lrp-epsilon", "lrp-epsilon-plus-flat", "lrp-z-plus"}
 
 
 class Corners:
@@ -99,9 +110,16 @@ def test_it_trains_loads_and_is_explained(name: str, tmp_path: Path) -> None:
     assert len(moved) > len(untrained) / 2
 
     x, target = x[:IMAGES], logits[:IMAGES].argmax(1)
+    refused = set()
     for method in (REGISTRY.configure("method", n, QUICK.get(n)) for n in REGISTRY.names("method")):
         if method.plugin.rectifiers and not any(isinstance(m, nn.ReLU | nn.ReLU6) for m in model.modules()):
             continue  # is not defined there
-        saliency = maps(method, model, x, target)
+        try:
+            saliency = maps(method, model, x, target)
+        except MethodError:
+            refused.add(method.name)
+            continue
         assert saliency.shape == (IMAGES, SIZE, SIZE), method.name
         assert bool(saliency.isfinite().all()), method.name
+    needs_attention = set() if name in TRANSFORMERS else NEED_ATTENTION
+    assert refused == needs_attention | (NEED_RULES if name in WITHOUT_RULES else set())

@@ -46,3 +46,14 @@ def center(model: Model, x: Tensor, target: Tensor, *, sigma: float = 0.25) -> T
     rows, columns = (torch.linspace(-0.5, 0.5, side, device=x.device) / sigma for side in x.shape[2:])
     bump = torch.exp(-0.5 * (rows[:, None] ** 2 + columns[None, :] ** 2))
     return bump.expand(len(x), -1, -1)
+
+
+@method(
+    "input-magnitude",
+    gradients=False,
+    control=True,
+    reference="Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, appendix on the input's part",
+)
+def input_magnitude(model: Model, x: Tensor, target: Tensor) -> Tensor:
+    """How far each pixel is from the mean colour: the norm over the channels of the normalised image: -> [B,H,W]."""
+    return x.norm(dim=1)

@@ -23,7 +23,11 @@ from interpbench import (
 Rule = Callable[[Tensor, Tensor, Tensor], Tensor]  # output, where the ReLU is open, g -> what goes on
 
 
-@method("deconvnet", reference="Zeiler, Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014")
+@method(
+    "deconvnet",
+    rectifiers=True,
+    reference="Zeiler, Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014",
+)
 def deconvnet(model: Model, x: Tensor, target: Tensor) -> Tensor:
     """The gradient where a ReLU lets positive g back, be it open or not; greatest |.| of the channels: -> [B,H,W].
 
@@ -36,7 +40,9 @@ def deconvnet(model: Model, x: Tensor, target: Tensor) -> Tensor:
 
 
 @method(
-    "guided-gradcam", reference="Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, Grad-CAM, ICCV 2017, section 3.2"
+    "guided-gradcam",
+    rectifiers=True,
+    reference="Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, Grad-CAM, ICCV 2017, section 3.2",
 )
 def guided_gradcam(model: Model, x: Tensor, target: Tensor, *, layer: str | None = None) -> Tensor:
     """Guided backprop times Grad-CAM enlarged bilinearly, the greatest |.| of the channels: [B,C,H,W] -> [B,H,W].
@@ -56,6 +62,7 @@ def guided_gradcam(model: Model, x: Tensor, target: Tensor, *, layer: str | None
 
 @method(
     "rectgrad",
+    rectifiers=True,
     reference="Kim, Seo, Jeon, Koo, Choe, Jeon, Why are Saliency Maps Noisy?, ICCV workshops 2019",
 )
 def rectgrad(model: Model, x: Tensor, target: Tensor, *, percentile: PositiveFloat = 98.0) -> Tensor:

@@ -23,17 +23,21 @@ QUICK: dict[str, dict[str, Any]] = {
     "ablationcam": {"channels": 16},
     "blur-integrated-gradients": {"steps": 8},
     "expected-gradients": {"samples": 8},
+    "extremal-perturbation": {"steps": 3},
     "guided-integrated-gradients": {"steps": 8},
     "integrated-gradients": {"steps": 4},
+    "kernel-shap": {"samples": 24, "segments": 8},
+    "lime": {"samples": 24, "segments": 8},
     "occlusion": {"window": 16},
     "rise": {"masks": 16},
     "scorecam": {"channels": 16},
     "smoothgrad": {"samples": 4},
     "smoothgrad-squared": {"samples": 4},
+    "sobol-attribution": {"cells": 2, "designs": 4},
     "vargrad": {"samples": 4},
 }
-# Methods that the other tests' convolutional networks are refused by -> an architecture that they explain.
-FITTING: dict[str, str] = {}
+# Methods that refuse convolutional networks -> an architecture that they explain.
+FITTING = {"attention-rollout": "vit_small", "attention-gradient": "vit_small"}
 
 
 def fitting_model(method: str, batch_size: int = 16) -> Model:

@@ -28,6 +28,10 @@ from interpbench.seeding import derive
 from interpbench.tables import ARROWS, RunTables, is_random
 
 _CHARACTER = 0.068  # inches that a character of a label takes
+_LANE = 0.18  # inches that a line of a legend takes
+_NAMED = 12  # methods that are named beside their points; more are numbered
+# Where a legend stands beside its panel.
+_BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1.02), "frameon": False, "alignment": "left"}
 _MARKERS = "osD^vP*X<>hp"
 
 
@@ -153,7 +157,7 @@ def _curves(scene: _Scene, dataset: str, model: str, scored: pd.DataFrame, curve
     """A panel for each metric; `scored` are the rows of the leaderboard to draw, `curves` those of the images."""
     metrics, methods = scene.metrics(scored), scored["method"].unique()
     legend = 0.9 + _CHARACTER * max(map(len, methods))
-    figure, axes = _grid(1, len(metrics), 3.6 + legend, max(3.2, 0.18 * len(methods) + 0.8))
+    figure, axes = _grid(1, len(metrics), 3.6 + legend, max(3.2, _LANE * len(methods) + 0.8))
     for panel, metric in zip(axes[0], metrics, strict=True):
         groups = dict(iter(_where(curves, metric=metric).groupby("method")))
         for rank, row in enumerate(_where(scored, metric=metric).itertuples()):
@@ -162,14 +166,7 @@ def _curves(scene: _Scene, dataset: str, model: str, scored: pd.DataFrame, curve
             _curve(panel, groups[row.method], scene.looks[row.method], seed, rank, label)
         panel.set(title=scene.heading(metric), xlabel="share of positions changed", xlim=(0, 1))
         panel.set_ylabel(scene.tables.metrics[metric]["unit"])
-        panel.legend(
-            loc="upper left",
-            bbox_to_anchor=(1.0, 1.02),
-            frameon=False,
-            alignment="left",
-            title="mean AUC, rank (= shared), method",
-            handlelength=3.2,
-        )
+        panel.legend(title="mean AUC, rank (= shared), method", handlelength=3.2, **_BESIDE)
     _suptitle(figure, f"{_title(scene, dataset, model)}: mean and 95 % band over images")
     return figure
 
@@ -279,12 +276,15 @@ def _timed(scene: _Scene, dataset: str) -> pd.DataFrame:
 def _quality_time(scene: _Scene, dataset: str, rows: pd.DataFrame) -> Figure:
     metrics = scene.metrics(rows)
     metrics = [m for m in metrics if scene.tables.metrics[m]["curve"]] or metrics
-    models = sorted(rows["model"].unique())
-    figure, axes = _grid(len(metrics), len(models), 4.4, 3.6, sharey="row")
+    models, methods = sorted(rows["model"].unique()), rows["method"].unique()
+    numbered = len(methods) > _NAMED
+    legend = 1.0 + _CHARACTER * max(map(len, methods)) if numbered else 0
+    height = max(3.6, _LANE * len(methods) + 0.9) if numbered else 3.6
+    figure, axes = _grid(len(metrics), len(models), 4.4 + legend, height, sharey="row")
     points = {}
     for line, metric in zip(axes, metrics, strict=True):
         for panel, model in zip(line, models, strict=True):
-            points[panel] = _time_panel(panel, _where(rows, metric=metric, model=model), scene.looks)
+            points[panel] = _time_panel(panel, _where(rows, metric=metric, model=model), scene.looks, numbered)
             name = _model_label(scene, dataset, model)
             panel.set(title=f"{name}\n{scene.heading(metric)}", xlabel="ms per image")
         line[0].set_ylabel(scene.tables.metrics[metric]["unit"])
@@ -296,14 +296,23 @@ def _quality_time(scene: _Scene, dataset: str, rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def _time_panel(panel: Axes, rows: pd.DataFrame, looks: dict[str, _Look]) -> dict[str, tuple[float, float]]:
-    """A point with its interval for each method; returns method -> (x, y)."""
+def _time_panel(
+    panel: Axes, rows: pd.DataFrame, looks: dict[str, _Look], numbered: bool
+) -> dict[str, tuple[float, float]]:
+    """A point with its interval for each method; what is to be written beside each: label -> (x, y).
+
+    The method's name; or, if `numbered`, its number in a list beside the panel, best first.
+    """
     rows = rows.fillna({"low": rows["mean"], "high": rows["mean"]})
-    for row in rows.itertuples():
+    for number, row in enumerate(rows.itertuples(), 1):
         look = looks[row.method]
         panel.plot([row.milliseconds] * 2, [row.low, row.high], color=look.color, linewidth=1, alpha=0.6)
-        panel.plot(row.milliseconds, row.mean, look.marker, color=look.color, markersize=6)
+        label = f"{number}   {row.mean:.3f}  {row.method}"
+        panel.plot(row.milliseconds, row.mean, look.marker, color=look.color, markersize=6, label=label)
     panel.set_xscale("log")
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.margins(x=0.18, y=0.15)
-    return dict(zip(rows["method"], zip(rows["milliseconds"], rows["mean"], strict=True), strict=True))
+    if numbered:
+        panel.legend(title="number, mean, method", **_BESIDE)
+    names = map(str, range(1, len(rows) + 1)) if numbered else rows["method"]
+    return dict(zip(names, zip(rows["milliseconds"], rows["mean"], strict=True), strict=True))

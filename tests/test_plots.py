@@ -17,6 +17,7 @@ from interpbench.leaderboard import leaderboard
 from interpbench.plot_labels import place_labels
 from interpbench.plot_maps import map_grid
 from interpbench.plot_ranks import critical_differences
+from interpbench.plot_style import style
 from interpbench.plots import _figures, _looks, _Scene, draw
 from interpbench.tables import RunTables
 from tests.synthetic_tables import synthetic_tables
@@ -199,6 +200,41 @@ def test_labels_do_not_cover_each_other() -> None:
     boxes = [text.get_window_extent(renderer) for text in panel.texts]
     assert len(boxes) == len(points)
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+def crowded(count: int) -> RunTables:
+    """A run whose methods, most of them as quick as one another, crowd on the plot of quality against time."""
+    methods = tuple(f"method-with-a-long-name-{i:02d}" for i in range(count))
+    tables = synthetic_tables(methods=methods, metrics=("deletion",), examples=0)
+    rng = np.random.default_rng(2)
+    speed = dict(zip(methods, rng.choice([0.3, 3, 4, 80], count) * np.exp(rng.normal(0, 0.15, count)), strict=True))
+    seconds = [24e-3 * speed[method] for method in tables.timings["method"]]
+    return replace(tables, timings=tables.timings.assign(attribution_seconds=seconds))
+
+
+@pytest.mark.parametrize("count", [5, 12, 13, 30])
+def test_methods_that_crowd_are_numbered_and_listed(count: int) -> None:
+    tables = crowded(count)
+    board = leaderboard(tables)
+    scene = _Scene(tables, board, _looks(sorted(set(tables.cells["method"]))))
+    with style():
+        [figure] = [figure for labels, figure in _figures(scene) if labels[0] == "quality-time"]
+    [panel] = figure.axes
+    written = [text.get_text() for text in panel.texts]
+    best_first = board.sort_values("mean")["method"].tolist()
+    if count <= 12:
+        assert sorted(written) == sorted(best_first)
+        assert panel.get_legend() is None
+        return
+    assert sorted(map(int, written)) == list(range(1, count + 1))
+    listed = [text.get_text().split() for text in panel.get_legend().get_texts()]
+    assert [(int(number), method) for number, _, method in listed] == list(enumerate(best_first, 1))
+    renderer = figure._get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in (*panel.texts, *panel.get_legend().get_texts())]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    points = dict(board.set_index("method")["mean"])
+    for text in panel.texts:
+        assert text.xy[1] == points[best_first[int(text.get_text()) - 1]]
 
 
 @pytest.mark.parametrize("module", ["tables", "statistics", "comparison", "leaderboard", "plots", "report"])

@@ -34,7 +34,7 @@ def check(results: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     known = suites(results)
     for suite in known:
-        submissions: list[Submission] = []
+        sound: list[Submission] = []
         for folder in submission_folders(results, suite):
             name = f"{suite}/{folder.name}"
             try:
@@ -42,9 +42,15 @@ def check(results: Path) -> dict[str, list[str]]:
             except SubmissionError as error:
                 found[name] = [str(error)]
                 continue
-            found[name] = [*faults(submission, folder), *_against(submission, submissions)]
-            submissions.append(submission)
-        found[f"{LEADERBOARDS}/{suite}.csv"] = list(_board_faults(results, suite, submissions))
+            found[name] = faults(submission, folder) or _against(submission, sound)
+            if not found[name]:
+                sound.append(submission)
+        bad = len(submission_folders(results, suite)) - len(sound)
+        found[f"{LEADERBOARDS}/{suite}.csv"] = (
+            [f"cannot be made, since {bad} of its submissions are bad"]
+            if bad
+            else list(_board_faults(results, suite, sound))
+        )
     for path in sorted((results / LEADERBOARDS).glob("*.csv")):
         if path.stem not in known:
             found[f"{LEADERBOARDS}/{path.name}"] = ["no submission stands behind it"]

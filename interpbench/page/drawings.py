@@ -6,13 +6,14 @@ Nothing here is markup: the template writes it, and escapes every name.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from interpbench.page.evidence import Evidence
 from interpbench.page.words import number
-from interpbench.plot_looks import mean_curve
+from interpbench.plot_looks import MeanCurve, mean_curve
 from interpbench.seeding import derive
 
 WIDTH, HEIGHT = 460, 280  # of a chart, in units of its SVG
@@ -117,27 +118,14 @@ def _chart(evidence: Evidence, key: tuple[str, ...], curves: pd.DataFrame) -> Ch
     rows = board[(board["dataset"] == dataset) & (board["model"] == model) & (board["metric"] == metric)]
     rows = rows.sort_values("mean", ascending=(rows["better"] != "lower").all(), kind="stable")
     mine = dict(iter(curves.groupby("method")))
-    drawn = [(row, mine[row.method]) for row in rows.itertuples() if row.method in mine]
-    seeds = [derive(evidence.tables.seed, dataset, model, metric, row.method) for row, _ in drawn]
-    means = [mean_curve(points, seed) for (_, points), seed in zip(drawn, seeds, strict=True)]
-    low = min((float(curve.low.min()) for curve in means), default=0.0)
-    high = max((float(curve.high.max()) for curve in means), default=1.0)
-    low, high = (0.0, max(high, 1e-9)) if 0 <= low < 0.5 * high else (low, high)
-    chosen = _chosen(len(means[0].fraction)) if means else np.array([], dtype=int)
-    x = [_x(float(fraction)) for fraction in means[0].fraction[chosen]] if means else []
-
-    def path(values: Sequence[float]) -> str:
-        return " ".join(f"{a:.1f},{_y(value, low, high):.1f}" for a, value in zip(x, values, strict=True))
-
-    found = []
-    for (row, _), curve in zip(drawn, means, strict=True):
-        upper, lower = path(curve.high[chosen]), path(curve.low[chosen])
-        band = f"M{upper} L{' '.join(reversed(lower.split()))}Z"
-        values = tuple(round(float(value), 4) for value in curve.mean[chosen])
-        shared = "=" if (rows["rank"] == row.rank).sum() > 1 else ""
-        label = f"{row.method}: mean {number(row.mean)}, 95 % [{number(row.low)}, {number(row.high)}]"
-        label += f", rank {row.rank}{shared}"
-        found.append(Curve(row.method, f"M{path(curve.mean[chosen])}", band, values, label))
+    means = {
+        method: mean_curve(mine[method], derive(evidence.tables.seed, dataset, model, metric, method))
+        for method in rows["method"]
+        if method in mine
+    }
+    low, high = _range(list(means.values()))
+    drawn = [_curve(row, rows, means[row.method], low, high) for row in rows.itertuples() if row.method in means]
+    fractions = next(iter(means.values())).fraction if means else np.zeros(0)
     return Chart(
         dataset,
         model,
@@ -147,8 +135,35 @@ def _chart(evidence: Evidence, key: tuple[str, ...], curves: pd.DataFrame) -> Ch
         tuple(Tick(_y(value, low, high), f"{value:g}") for value in ticks(low, high)),
         round(low, 6),
         round(high, 6),
-        tuple(round(float(value), 4) for value in means[0].fraction[chosen]) if means else (),
-        tuple(found),
+        tuple(round(float(value), 4) for value in fractions[_chosen(len(fractions))]),
+        tuple(drawn),
+    )
+
+
+def _range(curves: Sequence[MeanCurve]) -> tuple[float, float]:
+    """The values that a panel shows: those of all bands, and 0 if it is not far below them."""
+    low = min((float(curve.low.min()) for curve in curves), default=0.0)
+    high = max((float(curve.high.max()) for curve in curves), default=1.0)
+    return (0.0, max(high, 1e-9)) if 0 <= low < 0.5 * high else (low, high)
+
+
+def _curve(row: Any, rows: pd.DataFrame, curve: MeanCurve, low: float, high: float) -> Curve:
+    """The curve of a row of the leaderboard; `rows` are all those of its chart."""
+    chosen = _chosen(len(curve.fraction))
+
+    def points(values: np.ndarray) -> list[str]:
+        pairs = zip(curve.fraction[chosen], values[chosen], strict=True)
+        return [f"{_x(float(fraction)):.1f},{_y(float(value), low, high):.1f}" for fraction, value in pairs]
+
+    outline = [*points(curve.high), *reversed(points(curve.low))]
+    shared = "=" if (rows["rank"] == row.rank).sum() > 1 else ""
+    score = f"mean {number(row.mean)}, 95 % [{number(row.low)}, {number(row.high)}], rank {row.rank}{shared}"
+    return Curve(
+        method=row.method,
+        line=f"M{' '.join(points(curve.mean))}",
+        band=f"M{' '.join(outline)}Z",
+        means=tuple(round(float(value), 4) for value in curve.mean[chosen]),
+        label=f"{row.method}: {score}",
     )
 
 

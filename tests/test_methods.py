@@ -77,7 +77,11 @@ def test_equals_captum_called_directly_on_every_model_with_mixed_targets(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = CAPTUM[name](model, x)
-    close(map_of(name, model, x), expected)
+    found = map_of(name, model, x)
+    if name == "occlusion":  # differences between logits, each of which is rounded
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(model(x).abs().max()))
+    else:
+        close(found, expected)
 
 
 @pytest.mark.parametrize(("architecture", "size"), [("resnet18", 224), ("alexnet", 224)])

@@ -1,0 +1,155 @@
+"""What is computed in boxes, what on whole maps, and which windows run together: the cheapest way by a model of costs.
+
+Costs are in multiply-adds. The model knows shapes alone, so that the same command takes the same way on every machine;
+`tests/bench/test_bench_occlusion.py` holds it against the clock.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import nn
+
+from interpbench.incremental.graph import Program, Step
+from interpbench.incremental.regions import Axis, Spans, alike, distinct, hull, merged
+
+# In the time of so many multiply-adds a CPU core at full speed, which does 70 billion a second, ...
+PER_NUMBER = 10  # ... writes a number and reads it again,
+PER_MOVED = 20  # ... gathers a number of a box or pastes it,
+PER_POSITION = 400  # ... finds where a position of a box lies,
+PER_WEIGHT = 30  # ... brings a weight into the order that a batch needs,
+PER_CALL = 2_000_000  # ... calls a layer,
+PER_BOX = 10_000_000  # ... calls it for boxes.
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Boxes up to the map `cut`, whole maps behind it.
+
+    Attributes:
+        cut: name of the map.
+        axes: the boxes along rows and along columns.
+        number: int64 [2,N], the number of each window's span along either axis.
+        batches: the numbers of windows that run at once; their boxes are of one size on every map.
+        cost: of the boxes of all windows, in multiply-adds.
+    """
+
+    cut: str
+    axes: tuple[Axis, Axis]
+    number: np.ndarray
+    batches: tuple[np.ndarray, ...] = ()
+    cost: float = 0.0
+
+    def groups(self) -> list[np.ndarray]:
+        """The numbers of the windows that have boxes of the same size on every map, for each such set."""
+        kinds = np.stack([axis.kind[number] for axis, number in zip(self.axes, self.number, strict=True)])
+        _, group = np.unique(kinds, axis=1, return_inverse=True)
+        group = group.reshape(-1)
+        order = np.argsort(group, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+
+
+def cheapest(program: Program, boxes: np.ndarray, batch: int) -> Plan | None:
+    """The plan of least cost; None if whole images cost no more.
+
+    Args:
+        program: the network.
+        boxes: int64 [N,4], top, left, bottom and right of each window, inside of the image.
+        batch: images that a forward pass holds.
+    """
+    nodes = [node.name for node in program.graph.graph.nodes]
+    whole = dict(zip(nodes, len(boxes) * _whole_costs(program, batch), strict=True))
+    best, least = None, sum(whole.values())
+    for plan in plans(program, boxes, batch):
+        cost = plan.cost + sum(whole[name] for name in nodes[nodes.index(plan.cut) + 1 :])
+        if cost < least:
+            best, least = plan, cost
+    return best
+
+
+def plans(program: Program, boxes: np.ndarray, batch: int) -> Iterator[Plan]:
+    """For every possible cut the plan."""
+    sides = [distinct(boxes[:, [axis, axis + 2]]) for axis in (0, 1)]
+    spans = [_spans(program, axis, found) for axis, (found, _) in enumerate(sides)]
+    number = np.stack([number for _, number in sides])
+    for cut in program.cuts:
+        yield _plan(program, cut, spans, number, batch)
+
+
+def _whole_costs(program: Program, batch: int) -> np.ndarray:
+    """What each node of the graph costs for one image, float [nodes]."""
+    costs = []
+    for node in program.graph.graph.nodes:
+        if node.op in ("placeholder", "output", "get_attr"):
+            costs.append(0.0)
+            continue
+        numbers, work, weights = math.prod(node.meta.get("shape", ())), 0, 0
+        module = program.graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            weights = module.weight.numel()
+            work = weights * numbers // module.weight.shape[0]
+        costs.append(work + PER_NUMBER * numbers + (PER_CALL + PER_WEIGHT * weights) / batch)
+    return np.array(costs)
+
+
+def _spans(program: Program, axis: int, windows: Spans) -> dict[str, Spans]:
+    """Map -> what can differ on it for each of the windows."""
+    spans = {program.image: windows}
+    for step in program.steps.values():
+        changed = hull([spans[name] for name in step.inputs])
+        spans[step.name] = step.layer.reach[axis].touched(changed, step.shape[1 + axis])
+    return spans
+
+
+def _plan(program: Program, cut: str, spans: Sequence[dict[str, Spans]], number: np.ndarray, batch: int) -> Plan:
+    """The plan for one cut; its cost counts the steps before it alone."""
+    steps = program.until(cut)
+    per_batch = sum(PER_BOX + PER_WEIGHT * step.layer.weights for step in steps)
+    plan = Plan(cut, _axes(program, steps, spans, number, per_batch), number)
+    numbers, image = math.prod(program.shapes[cut]), math.prod(program.shapes[program.image])
+    batches: list[np.ndarray] = []
+    cost = number.shape[1] * PER_MOVED * numbers
+    for group in plan.groups():
+        boxes = [_Box.of(program, plan, step, group) for step in steps]
+        largest = max(numbers, *(box.numbers for box in boxes))
+        parts = -(-len(group) // max(1, batch * image // largest))
+        batches += np.array_split(group, parts)
+        cost += parts * per_batch + len(group) * sum(box.cost for box in boxes)
+    return replace(plan, batches=tuple(batches), cost=float(cost))
+
+
+def _axes(
+    program: Program, steps: Sequence[Step], spans: Sequence[dict[str, Spans]], number: np.ndarray, per_batch: float
+) -> tuple[Axis, Axis]:
+    """The boxes along rows and columns, with as many classes as are worth a batch of their own."""
+    names = [program.image, *(step.name for step in steps)]
+    per_position = np.array([step.layer.weights + PER_MOVED * step.shape[0] for step in steps])
+    lengths = [np.stack([np.ptp(side[step.name], axis=1) for step in steps]) for side in spans]
+    classes = alike(lengths[1]).max() + 1
+    axes = []
+    for axis in (0, 1):
+        weight = per_position * lengths[1 - axis][:, number[1 - axis]].mean(1)
+        kind = merged(lengths[axis], np.bincount(number[axis]), weight, classes * per_batch)
+        classes = kind.max() + 1
+        sizes = {name: program.shapes[name][1 + axis] for name in names}
+        axes.append(Axis.of({name: spans[axis][name] for name in names}, sizes, kind))
+    return axes[0], axes[1]
+
+
+@dataclass(frozen=True)
+class _Box:
+    """What a step takes for one window: multiply-adds, and the most numbers that it holds."""
+
+    cost: int
+    numbers: int
+
+    @classmethod
+    def of(cls, program: Program, plan: Plan, step: Step, group: np.ndarray) -> "_Box":
+        made, read = 1, 1
+        for axis, reach, number in zip(plan.axes, step.layer.reach, plan.number, strict=True):
+            start, length = axis.box(step.name, number[group[:1]])
+            made, read = made * length, read * reach.read(start, length)[1]
+        wide, channels = step.shape[0], sum(program.shapes[name][0] for name in step.inputs)
+        work = made * (step.layer.weights + PER_NUMBER * wide) + read * (PER_POSITION + PER_MOVED * channels)
+        return cls(work, max(made * wide, read * channels))

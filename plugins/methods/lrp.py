@@ -40,6 +40,8 @@ STABILISER = 1e-6
 def lrp_epsilon(model: Model, x: Tensor, target: Tensor, *, epsilon: PositiveFloat = 1e-6) -> Tensor:
     """LRP with z + epsilon · sign z below the line in every layer, summed over the channels: [B,C,H,W] -> [B,H,W].
 
+    In a ReLU network it tends to gradient x input as epsilon goes to 0 (Ancona, Ceolini, Öztireli, Gross, ICLR 2018).
+
     Parameters:
         epsilon: keeps quotients finite; larger ones take relevance from weak inputs.
 

@@ -42,15 +42,14 @@ def sobol_attribution(
     dimensions = cells * cells
     sequence = torch.from_numpy(qmc.Sobol(2 * dimensions, scramble=False).random(designs)).to(x)
     first, second = sequence[:, :dimensions], sequence[:, dimensions:]
-    original = _answers(model, x, target, first, cells, fill)
-    spread = original.var(1, correction=0)
-    indices = []
-    for i in range(dimensions):
-        exchanged = first.clone()
-        exchanged[:, i] = second[:, i]
-        change = (original - _answers(model, x, target, exchanged, cells, fill)).square().mean(1) / 2
-        indices.append(change / spread)
-    grid = torch.stack(indices, 1).unflatten(1, (1, cells, cells))
+    exchanged = first.repeat(dimensions, 1, 1)  # one column of A at a time is B's
+    each = torch.arange(dimensions)
+    exchanged[each, :, each] = second.T
+    masks = torch.cat([first[None], exchanged]).flatten(0, 1)
+    answers = _answers(model, x, target, masks, cells, fill).unflatten(1, (1 + dimensions, designs))
+    original, changed = answers[:, :1], answers[:, 1:]
+    indices = (original - changed).square().mean(2) / (2 * original.var(2, correction=0))
+    grid = indices.unflatten(1, (1, cells, cells))
     return F.interpolate(grid, size=x.shape[2:], mode="bilinear", align_corners=False)[:, 0]
 
 

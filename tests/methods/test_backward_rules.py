@@ -235,6 +235,13 @@ def test_lrp_of_a_batch_norm_before_a_convolution_conserves_the_logit() -> None:
     torch.testing.assert_close(total, model(x)[range(BATCH), FEW], rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize("architecture", ["resnet18", "vgg11_bn", "alexnet"])
+def test_lrp_epsilon_tends_to_gradient_x_input(architecture: str) -> None:
+    model, x = double(architecture)
+    found = map_of("lrp-epsilon", model, x, epsilon=1e-13)
+    assert difference(found, map_of("gradient-x-input", model, x)) <= 1e-3  # pooling and sums keep their stabiliser
+
+
 def test_lrp_epsilon_takes_relevance_from_weak_inputs() -> None:
     model, x = double("vgg11")
     totals = [map_of("lrp-epsilon", model, x, epsilon=e).abs().sum() for e in (1e-6, 1e-2, 1.0)]

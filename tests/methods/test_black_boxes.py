@@ -158,7 +158,7 @@ def test_black_boxes_pack_images_and_perturbations(name: str) -> None:
     handle.remove()
     full = [size for size in sizes if size in (15, 16)]
     assert max(sizes) <= 16
-    assert len(full) >= len(sizes) - 7
+    assert len(full) >= len(sizes) - 1
 
 
 def test_sobol_attribution_equals_a_loop_over_designs() -> None:
@@ -198,12 +198,12 @@ def test_sobol_indices_of_an_additive_model_tend_to_the_cells_variances() -> Non
 def cells_of(steps: int, image: Tensor, model: Model, target: int, area: float, empty: Tensor) -> Tensor:
     """The mask of one image and area, by loops over points and cells, at the image's size of 8 x 8."""
     values = torch.linspace(0.5, 0.51, 4, dtype=image.dtype).requires_grad_()
-    optimiser = torch.optim.Adam([values], lr=0.05)
+    optimiser = torch.optim.Adam([values], lr=0.1)
     wanted = torch.tensor([0.0] * (64 - round(64 * area)) + [1.0] * round(64 * area), dtype=image.dtype)
-    for _ in range(steps):
+    for step in range(steps):
         mask = smooth(values)
         value = model((mask * image + (1 - mask) * empty)[None])[0, target]
-        loss = 300 * ((mask.flatten().sort().values - wanted) ** 2).mean() - value
+        loss = 100 * ((step + 1) / steps) ** 3 * ((mask.flatten().sort().values - wanted) ** 2).mean() - value
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -237,7 +237,7 @@ def test_extremal_perturbation_equals_a_loop_over_areas_points_and_cells() -> No
 
 def test_extremal_perturbation_finds_the_only_pixels_that_count() -> None:
     weight = torch.zeros(2, 3, 32, 32)
-    weight[1, :, 8:16, 16:24] = 1.0
+    weight[1, :, 8:16, 16:24] = 0.05
     model, x = wrap(Linear(weight), 32, 2), torch.ones(1, 3, 32, 32)
     found = map_of("extremal-perturbation", model, x, torch.tensor([1]), fill="zero")[0]
     row, column = divmod(int(found.argmax()), 32)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from interpbench.folders import ImageFolder, class_folders
     from interpbench.images import read_image
+    from interpbench.incremental import occluded_outputs
     from interpbench.layer_maps import activations_and_gradients, layer_activations, logits_with_scaled_channels
     from interpbench.layers import as_maps
     from interpbench.pretrained import Pretrained
@@ -81,6 +82,7 @@ _HOMES = {
     "class_folders": "folders",
     "read_image": "images",
     "as_maps": "layers",
+    "occluded_outputs": "incremental",
     "Pretrained": "pretrained",
     "blocks": "samples",
     "target_gradients": "samples",
@@ -121,6 +123,7 @@ __all__ = [
     "method",
     "metric",
     "model",
+    "occluded_outputs",
     "read_image",
     "run",
     "run_with_rules",

@@ -134,4 +134,4 @@ def test_a_run_and_the_doctor_say_where_it_does_not_apply(tmp_path: Path, activa
     )
     assert code == 0  # the network is what it is, and healthy
     assert "Healthy." in said
-    assert ("Ruled out: methods for ReLUs, such as guided-backprop" in said) is not applies
+    assert ("Ruled out: methods for ReLUs, such as deconvnet, guided-backprop" in said) is not applies

@@ -1,11 +1,19 @@
 """`doctor`: what makes methods go wrong on a model, and what can be repaired."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interpbench.commands.shared import Plugins, open_console, open_registry, plain
+from interpbench.commands.shared import (
+    DataRoot,
+    Device,
+    Download,
+    Plugins,
+    data_flags,
+    open_console,
+    open_registry,
+    plain,
+)
 from interpbench.errors import ParameterError
 from interpbench.registry import Registry
 
@@ -26,10 +34,10 @@ def doctor(
     weights: Annotated[
         str | None, typer.Option(metavar="W", help="FILE or `random`; by default what is shipped, or torchvision's.")
     ] = None,
-    data_root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")] = False,
+    data_root: DataRoot = None,
+    download: Download = False,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of random weights, and of all chance.")] = 0,
-    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Device = "auto",
     plugin: Plugins = None,
 ) -> None:
     """Find what makes methods go wrong on a model, and what can be repaired on a copy with the same answers.
@@ -41,8 +49,7 @@ def doctor(
     from interpbench.repair import repair
 
     registry = open_registry(plugin)
-    flags = {"root": data_root, "download": download or None}
-    data, loaded = _load(registry, model, dataset, {k: v for k, v in flags.items() if v is not None}, weights, seed)
+    data, loaded = _load(registry, model, dataset, data_flags(data_root, download), weights, seed)
     loaded.to(resolve_device(device))
     with exact_arithmetic():
         x = _first_images(data, loaded).to(resolve_device(device))

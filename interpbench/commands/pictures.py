@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interpbench.commands.shared import Interrupted, Plugins, open_console, open_registry, plain
+from interpbench.commands.shared import (
+    DataRoot,
+    Device,
+    Download,
+    Interrupted,
+    Plugins,
+    data_flags,
+    open_console,
+    open_registry,
+    plain,
+)
 from interpbench.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -48,9 +58,6 @@ Signed = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of every random choice.")]
-Device = Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
-DataRoot = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")]
-Download = Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")]
 Output = Annotated[Path | None, typer.Option(metavar="DIR", help="A folder in results/ by default.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what the same command wrote to --output.")]
 
@@ -84,7 +91,7 @@ def explain(
     files = explaining.Files(explaining.find_files(image))
     where = resolve_device(device)
     subject = load_subject(
-        open_registry(plugin), model, method, dataset=dataset, flags=_flags(data_root, download), weights=weights,
+        open_registry(plugin), model, method, dataset=dataset, flags=data_flags(data_root, download), weights=weights,
         device=where, seed=seed,
     )  # fmt: skip
     wanted = None if target == "predicted" else find_class(target, subject.classes)
@@ -133,7 +140,7 @@ def gallery(
     look = _look(alpha, cmap, signed)
     where = resolve_device(device)
     registry = open_registry(plugin)
-    data = open_dataset(registry, dataset, _flags(data_root, download))
+    data = open_dataset(registry, dataset, data_flags(data_root, download))
     subject = load_subject(registry, model, method, data.card, weights=weights, device=where, seed=seed)
     indices = choose(data, images, seed)
     explainer = explaining.Explainer(subject, where, seed)
@@ -162,10 +169,6 @@ def _look(alpha: float, cmap: str | None, signed: bool | None) -> "Look":
     if cmap is not None and cmap not in colormaps:
         raise unknown_name("colour map", cmap, [name for name in colormaps if not name.endswith("_r")])
     return Look(alpha, cmap, signed)
-
-
-def _flags(root: Path | None, download: bool) -> dict[str, Any]:
-    return {k: v for k, v in {"root": root, "download": download or None}.items() if v is not None}
 
 
 def _folder(command: str, name: str, output: Path | None, info: Mapping[str, Any]) -> "PictureFolder":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interpbench.commands.shared import Names, Plugins, open_console, plain
+from interpbench.commands.shared import DataRoot, Device, Download, Names, Plugins, data_flags, open_console, plain
 from interpbench.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ def verify(
     part: Annotated[float, typer.Option(metavar="P", help="Share of the images to score again.")] = 0.05,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Chooses them; a new one each time by default.")] = None,
     suite: Annotated[str | None, typer.Option(metavar="FILE", help="The suite, where it is not a bundled one.")] = None,
-    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    data_root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")] = False,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    download: Download = False,
     weights: Annotated[
         Names, typer.Option(metavar="W", help="FILE; MODEL=FILE where there are several models.")
     ] = None,
@@ -120,7 +120,7 @@ def verify(
     with console.status("Loading") as status:
         found = verify_submission(
             submission, part=part, seed=seed, suite=suite, device=device, weights=weights or (), plugin=plugin or (),
-            data={k: v for k, v in {"root": data_root, "download": download or None}.items() if v is not None},
+            data=data_flags(data_root, download),
             progress=lambda what: status.update(plain(f"Scored {what}")),
         )  # fmt: skip
     _tell(found, console)

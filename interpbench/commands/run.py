@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interpbench.commands.shared import Interrupted, Names, Plugins, open_console, plain
+from interpbench.commands.shared import DataRoot, Device, Download, Interrupted, Names, Plugins, open_console, plain
 from interpbench.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ def run(
         str | None, typer.Option(metavar="G|none", help="Patches a side in the search for the best scores, or none.")
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of every random choice.")] = None,
-    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Device = "auto",
     precision: Annotated[
         str, typer.Option(metavar="P", help="Of the scores' forward passes: fp32, bf16, fp16 or auto.")
     ] = "fp32",
     batch_size: Annotated[str, typer.Option(metavar="N|auto", help="Images a forward pass.")] = "auto",
-    data_root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")] = False,
+    data_root: DataRoot = None,
+    download: Download = False,
     weights: Annotated[
         Names, typer.Option(metavar="W", help="FILE or `random`; MODEL=FILE where there are several models.")
     ] = None,

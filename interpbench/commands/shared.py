@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="PATH", help="File or folder with plugins; repeatable.")
 ]
+DataRoot = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")]
+Download = Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")]
+Device = Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
 Names = list[str] | None
 
 
 class Interrupted(Exception):  # typer would turn a KeyboardInterrupt into exit code 1, which means a failed cell
     """The user pressed Ctrl-C."""
+
+
+def data_flags(root: Path | None, download: bool) -> dict[str, Any]:
+    """The data set's parameters that were given as flags."""
+    return {k: v for k, v in {"root": root, "download": download or None}.items() if v is not None}
 
 
 def open_registry(paths: list[Path] | None) -> Registry:

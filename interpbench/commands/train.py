@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interpbench.commands.shared import Interrupted, Plugins, open_console, open_registry, plain
+from interpbench.commands.shared import (
+    DataRoot,
+    Device,
+    Download,
+    Interrupted,
+    Plugins,
+    open_console,
+    open_registry,
+    plain,
+)
 from interpbench.errors import ParameterError, RecipeError
 from interpbench.plugin import Configured, parse_specs
 from interpbench.registry import Registry
@@ -18,8 +27,8 @@ if TYPE_CHECKING:
 def train(
     model: Annotated[str, typer.Option(metavar="M", help="Architecture, e.g. resnet18:width=16.")],
     dataset: Annotated[str, typer.Option(metavar="D", help="Data set with a train and a test split.")] = "planted",
-    data_root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")] = False,
+    data_root: DataRoot = None,
+    download: Download = False,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Settings as TOML; see `list recipes`.")
     ] = None,
@@ -31,7 +40,7 @@ def train(
     precision: Annotated[
         str | None, typer.Option(metavar="P", help="Of the forward passes: fp32, bf16 or fp16.")
     ] = None,
-    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Device = "auto",
     output: Annotated[
         Path | None, typer.Option("--output", "--out", metavar="FILE", help="<dataset>-<model>.safetensors.")
     ] = None,

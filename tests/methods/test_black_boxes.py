@@ -198,7 +198,7 @@ def test_sobol_indices_of_an_additive_model_tend_to_the_cells_variances() -> Non
 def cells_of(steps: int, image: Tensor, model: Model, target: int, area: float, empty: Tensor) -> Tensor:
     """The mask of one image and area, by loops over points and cells, at the image's size of 8 x 8."""
     values = torch.linspace(0.5, 0.51, 4, dtype=image.dtype).requires_grad_()
-    optimiser = torch.optim.Adam([values], lr=0.1)
+    optimiser = torch.optim.Adam([values], lr=0.2)
     wanted = torch.tensor([0.0] * (64 - round(64 * area)) + [1.0] * round(64 * area), dtype=image.dtype)
     for step in range(steps):
         mask = smooth(values)
@@ -217,7 +217,7 @@ def smooth(values: Tensor) -> Tensor:
         added = []
         for cell, value in enumerate(values):
             down, right = ((row + 0.5) / 4 - (cell // 2 + 0.5), (column + 0.5) / 4 - (cell % 2 + 0.5))
-            added.append(value * math.exp(-(max(0.0, math.hypot(down, right) - 1) ** 2) / 4))
+            added.append(value * math.exp(-2 * max(0.0, math.hypot(down, right) - 0.5) ** 2))
         stacked = torch.stack(added)
         weights = torch.exp(20 * stacked)
         rows.append((weights * stacked).sum() / weights.sum())

@@ -45,11 +45,9 @@ def _made_of(text: str, line: int) -> str:
 class _Statement:
     """A top-level statement with its decorators: its lines, its text, and the module's names it uses and binds."""
 
-    def __init__(self, node: ast.stmt, lines: list[str]) -> None:
-        decorators = getattr(node, "decorator_list", [])
-        self.first = min([node.lineno, *(d.lineno for d in decorators)])
-        self.last = node.end_lineno or node.lineno
-        self.text = "".join(lines[self.first - 1 : self.last])
+    def __init__(self, node: ast.stmt, text: str) -> None:
+        self.first, self.last = _first_line(node), node.end_lineno or node.lineno
+        self.text = text
         self.uses = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         self.binds = set(_bound(node))
 
@@ -57,7 +55,26 @@ class _Statement:
 @lru_cache(maxsize=64)  # of a file that offers many plugins each asks
 def _statements(text: str) -> list[_Statement]:
     lines = text.splitlines(keepends=True)
-    return [_Statement(node, lines) for node in ast.parse(text).body]
+    found = []
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found += [_Statement(one, ast.unparse(one) + "\n") for one in _apart(node)]
+        else:
+            found.append(_Statement(node, "".join(lines[_first_line(node) - 1 : node.end_lineno])))
+    return found
+
+
+def _apart(node: ast.Import | ast.ImportFrom) -> Iterator[ast.Import | ast.ImportFrom]:
+    """An import statement for each name, so that a further name is no change for what does not use it."""
+    for alias in node.names:
+        if isinstance(node, ast.Import):
+            yield ast.copy_location(ast.Import([alias]), node)
+        else:
+            yield ast.copy_location(ast.ImportFrom(node.module, [alias], node.level), node)
+
+
+def _first_line(node: ast.stmt) -> int:
+    return min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:

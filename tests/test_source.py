@@ -11,7 +11,7 @@ from interpbench.source import origin_of
 FILE = '''"""Plugins."""
 
 import math
-from os import path
+from os import path, sep
 
 LIMIT = 3
 TABLE = {}
@@ -84,7 +84,8 @@ MADE_OF_FIRST = [
 NOT_OF_FIRST = [
     ("side = 4", "side = 5"),
     ('NAMES.append("b")', 'NAMES.append("c")'),
-    ("from os import path", "from os import sep"),
+    ("from os import path, sep", "from os import path"),
+    ("import math", "import math, cmath"),
     ('"""Plugins."""', '"""More plugins."""'),
     ("def second(x):", "def between(x):\n    return 1\n\n\ndef second(x):"),
 ]

@@ -119,25 +119,32 @@ class Grid:
     rows: list[tuple[str, list[Entry]]]
 
 
-def grids(board: pd.DataFrame) -> list[Grid]:
-    """A grid a data set and model, methods in the order of the board's first metric."""
-    return [
-        _grid(str(dataset), str(model), rows) for (dataset, model), rows in board.groupby(KEY[:2], sort=False)
-    ]  # fmt: skip
+def grids(board: pd.DataFrame, whole: pd.DataFrame | None = None) -> list[Grid]:
+    """A grid a data set and model, methods in the order of the board's first metric.
+
+    Args:
+        board: what is shown.
+        whole: what it was selected from: which method is best, and which share a rank, is said among all of them.
+    """
+    whole = board if whole is None else whole
+    groups = dict(iter(whole.groupby(KEY[:2], sort=False)))
+    return [_grid(key, rows, groups[key]) for key, rows in board.groupby(KEY[:2], sort=False)]
 
 
-def _grid(dataset: str, model: str, rows: pd.DataFrame) -> Grid:
+def _grid(key: tuple[str, ...], rows: pd.DataFrame, whole: pd.DataFrame) -> Grid:
+    dataset, model = key
     metrics = list(dict.fromkeys(rows["metric"]))
     found = {(row.metric, row.method): row for row in rows.itertuples()}
-    marks = {metric: _marks(rows[rows["metric"] == metric]) for metric in metrics}
-    shared = {metric: _shared(rows[rows["metric"] == metric]) for metric in metrics}
+    marks = {metric: _marks(whole[whole["metric"] == metric]) for metric in metrics}
+    shared = {metric: _shared(whole[whole["metric"] == metric]) for metric in metrics}
+    authors = dict(zip(rows["method"], rows["by"], strict=True)) if "by" in whole and len(set(whole["by"])) > 1 else {}
     better = dict(zip(rows["metric"], rows["better"], strict=True))
     return Grid(
         title=f"{model} on {dataset}{_accuracy(rows)}",
         header=[f"{metric} {ARROWS[better[metric]]}" for metric in metrics],
         rows=[
             (
-                method,
+                f"{method} ({authors[method]})" if method in authors else method,
                 [_entry(found.get((m, method)), marks[m].get(method, ""), method in shared[m]) for m in metrics],
             )
             for method in dict.fromkeys(rows["method"])

@@ -47,7 +47,7 @@ def check(results: Path) -> dict[str, list[str]]:
                 sound.append(submission)
         bad = len(submission_folders(results, suite)) - len(sound)
         found[f"{LEADERBOARDS}/{suite}.csv"] = (
-            [f"cannot be made, since {bad} of its submissions are bad"]
+            [f"cannot be made, since {bad} of its submissions do not hold together"]
             if bad
             else list(_board_faults(results, suite, sound))
         )

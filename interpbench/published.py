@@ -47,8 +47,8 @@ def suites(results: Path) -> list[str]:
     """The suites that have submissions below `results`."""
     if not results.is_dir():
         return []
-    folders = [path for path in results.iterdir() if path.is_dir() and path.name not in OTHER_FOLDERS]
-    return sorted(path.name for path in folders if submission_folders(results, path.name))
+    names = [path.name for path in results.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(name for name in names if name not in OTHER_FOLDERS and submission_folders(results, name))
 
 
 def submission_folders(results: Path, suite: str) -> list[Path]:
@@ -153,6 +153,8 @@ def _other_scores(new: Submission, other: Submission, changed: Sequence[str]) ->
     by = ["model", "method", "metric", "sample_id"]
     both = new.scores.merge(other.scores, on=by, suffixes=("", "_other"))
     both = both[~both["method"].isin(changed)]
+    if both.empty:
+        return
     allowed = both["metric"].map({m: tolerance(info, new, other) for m, info in new.record.metrics.items()})
     apart = both[(both["value"] - both["value_other"]).abs() > allowed]
     for method, rows in apart.groupby("method"):

@@ -59,6 +59,8 @@ def publish(
     """
     if run.info.get("status") != "finished":
         raise SubmissionError(f"{run.folder} is not finished: run it again with --resume, then publish it.")
+    if not by.strip():
+        raise SubmissionError("Who publishes it? Give your name with --by.")
     results = Path(results)
     name = _slug(by) if name is None else name
     if not re.fullmatch(SLUG, name):

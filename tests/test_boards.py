@@ -116,3 +116,18 @@ def test_leaderboard_as_a_user_runs_it(results: Path, tmp_path: Path) -> None:
     assert "Give a CSV, or --results DIR" in refused("leaderboard", "--results", str(tmp_path))
     assert "Unknown model 'alexnett'. Did you mean 'alexnet'" in refused(*common, "--model", "alexnett")
     assert "is no leaderboard" in refused("leaderboard", str(results / "few" / "ada" / "scores.csv"))
+
+
+def test_a_selection_says_what_is_best_among_all(board: pd.DataFrame) -> None:
+    for (model, metric), rows in board.groupby(["model", "metric"]):
+        for method in METHODS:
+            [grid] = grids(select(board, {"model": [model], "metric": [metric], "method": [method]}), board)
+            [everything] = grids(rows)
+            assert grid.rows == [row for row in everything.rows if row[0] == method]
+
+
+def test_where_several_people_have_published_each_method_says_whose_it_is(board: pd.DataFrame) -> None:
+    theirs = board.assign(by=["Ada" if method == "random" else "Grace" for method in board["method"]])
+    assert {method for method, _ in grids(theirs)[0].rows} == {
+        f"{method} ({'Ada' if method == 'random' else 'Grace'})" for method in METHODS
+    }

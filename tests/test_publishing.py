@@ -225,3 +225,26 @@ def test_a_name_that_is_no_name_writes_nothing(name: str, finished: Run, suite: 
     with pytest.raises(SubmissionError, match="is no name for a submission"):
         publish(finished, "Ada", name=name, results=tmp_path / "deep" / "results", suite=suite)
     assert content(tmp_path) == {}
+
+
+def test_submissions_of_the_same_methods_on_different_models_stand_side_by_side(
+    suite_file: Path, suite: Suite, tmp_path: Path
+) -> None:
+    from interpbench import api
+
+    for model in suite.models:
+        run = api.run(
+            str(suite_file), model=model, method="center", metric="deletion", output=tmp_path / model, device="cpu",
+            plots=False,
+        )  # fmt: skip
+        publish(run, model, results=tmp_path / "results", suite=suite)
+    assert all(faults == [] for faults in check(tmp_path / "results").values())
+    board = read_leaderboard(tmp_path / "results" / "leaderboards" / "few.csv")
+    assert list(zip(board["model"], board["by"], strict=True)) == [("alexnet", "alexnet"), ("resnet18", "resnet18")]
+    (tmp_path / "results" / ".git" / "objects").mkdir(parents=True)
+    assert suites(tmp_path / "results") == ["few"]
+
+
+def test_check_takes_no_arguments_that_it_would_ignore(results: Path, tmp_path: Path) -> None:
+    assert "give nothing else" in refused("leaderboard", "--results", str(results), "--check", "typo.csv")
+    assert "There is no folder" in refused("leaderboard", "--results", str(tmp_path / "nothere"), "--check")

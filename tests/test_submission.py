@@ -131,7 +131,7 @@ def test_what_does_not_hold_together_is_found(case: str, folder: Path, results: 
     found = check(results)
     faults = found["few/ada"]
     assert any(message in fault for fault in faults), faults
-    assert "bad" in found["leaderboards/few.csv"][0]
+    assert "do not hold together" in found["leaderboards/few.csv"][0]
 
 
 def test_a_folder_by_another_name_and_a_leaderboard_of_nobody(folder: Path, results: Path) -> None:

@@ -51,8 +51,8 @@ def publish(
     from interpbench.suite import load_suite
 
     found = publish_run(
-        load_run(run), by or _git_name(), name=name, comment=comment, results=results, supersede=supersede,
-        declare_failures=declare_failures, suite=load_suite(suite) if suite else None,
+        load_run(run), _git_name() if by is None else by, name=name, comment=comment, results=results,
+        supersede=supersede, declare_failures=declare_failures, suite=load_suite(suite) if suite else None,
     )  # fmt: skip
     said = {
         "published": f"Published {found.folder}.",
@@ -85,6 +85,8 @@ def leaderboard(
 ) -> None:
     """Show, filter, sort and merge leaderboards; check what is published."""
     if check or rebuild:
+        if csv or dataset or model or method or metric or sort or output:
+            raise ParameterError("--check and --rebuild look at everything in --results: give nothing else with them.")
         _check_or_rebuild(results, rebuild)
         return
     from interpbench import boards
@@ -94,10 +96,10 @@ def leaderboard(
         raise ParameterError(f"There is no leaderboard in {results / 'leaderboards'}. Give a CSV, or --results DIR.")
     board = boards.merge({str(path): boards.read_board(path) for path in paths})
     wanted = {"dataset": dataset, "model": model, "method": method, "metric": metric}
-    board = boards.select(board, {key: patterns or [] for key, patterns in wanted.items()})
+    shown = boards.select(board, {key: patterns or [] for key, patterns in wanted.items()})
     if sort:
-        board = boards.sort(board, sort)
-    _write(board, format, output)
+        shown = boards.sort(shown, sort)
+    _write(shown, board, format, output)
 
 
 def verify(
@@ -132,6 +134,8 @@ def _check_or_rebuild(results: Path, rebuild: bool) -> None:
     from interpbench.published import suites, write_leaderboard
 
     console = open_console()
+    if not results.is_dir():
+        raise ParameterError(f"There is no folder {results}. Name the one with submissions with --results.")
     for suite in suites(results) if rebuild else ():
         console.print(plain(f"Wrote {write_leaderboard(results, suite)}"), soft_wrap=True)
     found = check(results)
@@ -144,13 +148,13 @@ def _check_or_rebuild(results: Path, rebuild: bool) -> None:
     raise typer.Exit(1 if any(found.values()) else 0)
 
 
-def _write(board: "pd.DataFrame", format: Format, output: Path | None) -> None:
+def _write(board: "pd.DataFrame", whole: "pd.DataFrame", format: Format, output: Path | None) -> None:
     import tempfile
 
     from interpbench import boards
     from interpbench.csv_files import write_csv
 
-    found = boards.grids(board)
+    found = boards.grids(board, whole)
     if format is Format.table and output is None:
         _print_grids(found)
         return

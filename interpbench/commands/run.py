@@ -94,6 +94,8 @@ def _show(finished: "Run", console: "Console") -> None:
     from interpbench.report import print_report
 
     print_report(finished.tables, finished.leaderboard, console)
+    if finished.info.get("status") != "finished":
+        console.print("Note: this run is not finished, and ranks may change. Continue it with --resume.")
     for notice in finished.info.get("notices", []):
         console.print("Note:", plain(notice))
     for left in finished.info.get("left_behind", []):

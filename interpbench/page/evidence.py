@@ -15,11 +15,13 @@ from interpbench.tables import RunTables
 
 _NEEDED = ["dataset", "model", "metric", "better", "method", "n", "mean", "rank"]
 _TEXTS = [
-    "dataset", "model", "weights", "metric", "better", "protocol", "method", "parameters", "letters", "control",
-    "status", "reason",
+    "by", "submission",
+    "dataset", "model", "weights", "metric", "better", "protocol", "method", "parameters", "role", "letters",
+    "control", "status", "reason",
 ]  # fmt: skip
 _SUITE = {"suite": "name", "suite_version": "version", "suite_hash": "hash"}  # columns of a published leaderboard
 _SUBMISSION = ["submission", "by", "date", "device", "precision", "versions"]
+_SOURCES = ["data_revision", "weights_sha256", "method_sha256"]
 _NUMBERS = [
     "accuracy", "n", "mean", "low", "high", "rank", "floor", "ceiling", "share", "share_low", "share_high", "tied",
     "constant", "nonfinite", "unscored",
@@ -66,10 +68,9 @@ class Evidence:
 
     @cached_property
     def controls(self) -> frozenset[str]:
-        """The methods that know nothing of the model, as far as that is recorded."""
-        if self.tables is not None:
-            cells = self.tables.cells
-            return frozenset(cells.loc[cells["role"] == "control", "method"])
+        """The methods that know nothing of the model; of a leaderboard without roles, those that are a floor."""
+        if (self.board["role"] != "").any():
+            return frozenset(self.board.loc[self.board["role"] == "control", "method"])
         return frozenset(self.board["control"]) - {""}
 
     @cached_property
@@ -117,13 +118,17 @@ def of_csv(path: Path) -> Evidence:
 
 def _published(raw: pd.DataFrame) -> dict[str, Any]:
     """What a published leaderboard says of itself, in the form of run.json."""
-    if not {*_SUITE, *_SUBMISSION, "data_revision"} <= set(raw.columns):
+    if not {*_SUITE, *_SUBMISSION, *_SOURCES} <= set(raw.columns):
         return {}
     first = raw.iloc[0]
     return {
         "suite": {key: first[column] for column, key in _SUITE.items()},
         "identity": {"data": {"revision": first["data_revision"]}},
-        "submissions": raw[_SUBMISSION].drop_duplicates().to_dict("records"),
+        "submissions": raw[_SUBMISSION].drop_duplicates().sort_values(["date", "submission"]).to_dict("records"),
+        "models": {
+            f"{row.dataset} {row.model}": {"card": {"weights_sha256": row.weights_sha256}} for row in raw.itertuples()
+        },
+        "plugins": {f"method {row.method}": {"source_hash": row.method_sha256} for row in raw.itertuples()},
     }
 
 

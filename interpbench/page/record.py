@@ -43,7 +43,7 @@ class Record:
     repeat: str
     facts: Facts
     protocols: tuple[Protocol, ...]
-    submissions: tuple[Entry, ...]
+    submissions: tuple[Mapping[str, str], ...]
     models: tuple[Entry, ...]
     plugins: tuple[Entry, ...]
     samples: tuple[str, ...]
@@ -57,7 +57,7 @@ def record(evidence: Evidence) -> Record:
         repeat=repeat(info) if "command" in info else "",
         facts=_facts(info) if info else (),
         protocols=tuple(_protocol(metric, about) for metric, about in evidence.metrics.items()),
-        submissions=tuple(_entry(entry["submission"], entry) for entry in info.get("submissions", ())),
+        submissions=tuple(info.get("submissions", ())),
         models=tuple(_model(name, model) for name, model in info.get("models", {}).items()),
         plugins=tuple(_entry(name, plugin) for name, plugin in info.get("plugins", {}).items()),
         samples=tuple(map(str, info.get("identity", {}).get("data", {}).get("samples", ()))),
@@ -128,11 +128,11 @@ def _protocol(metric: str, about: Mapping[str, Any]) -> Protocol:
 
 def _model(name: str, model: Mapping[str, Any]) -> Entry:
     card = dict(model.get("card", {}))
-    images = model.get("accuracy_images", 0)
+    images = model.get("accuracy_images")
     found = {
         "weights": card.pop("weights", ""),
         "weights' sha256": card.pop("weights_sha256", ""),
-        "accuracy in this run": f"{percent(model.get('accuracy'))} of {images} images",
+        "accuracy in this run": f"{percent(model.get('accuracy'))} of {images} images" if images else "",
         "pixels' sha256": model.get("pixels_sha256", ""),
         **{key: _text(value) for key, value in sorted(card.items())},
     }

@@ -144,7 +144,10 @@ def _places(evidence: Evidence) -> list[Place]:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the leaderboard: its record, its places in the lists, and where its interval is drawn, 0..100."""
+    """A row of the leaderboard: its record, its places in the lists, and where its interval is drawn, 0..100.
+
+    `by` is who submitted it, where there are several submissions.
+    """
 
     cells: dict[str, Any]
     place: int
@@ -152,6 +155,7 @@ class Row:
     shared: bool
     at: dict[str, float | None]
     troubles: str
+    by: str
 
 
 def _rows(evidence: Evidence, metrics: list[str], places: list[Place]) -> list[Row]:
@@ -160,14 +164,16 @@ def _rows(evidence: Evidence, metrics: list[str], places: list[Place]) -> list[R
     scale = scales(board)
     index = {(place.dataset, place.model): i for i, place in enumerate(places)}
     ties = board[board["n"] > 0].groupby(["dataset", "model", "metric", "rank"]).size().to_dict()
+    several = len(evidence.info.get("submissions", ())) > 1
     rows = []
     for cells in board.to_dict("records"):
         key = (cells["dataset"], cells["model"], cells["metric"], cells["rank"])
         where = _where(cells, scale.get(cells["metric"]))
         scored = cells["n"] > 0
         shared = scored and ties.get(key, 0) > 1
+        by = cells["by"] if several else ""
         place = index[cells["dataset"], cells["model"]]
-        rows.append(Row(cells, place, metrics.index(cells["metric"]), shared, where, _troubles(cells)))
+        rows.append(Row(cells, place, metrics.index(cells["metric"]), shared, where, _troubles(cells), by))
 
     def order(row: Row) -> tuple[int, int, float]:
         mean = row.cells["mean"] if row.cells["better"] == "lower" else -row.cells["mean"]

@@ -159,7 +159,8 @@ def _ties(evidence: Evidence) -> Iterator[Remark]:
 
 def _circumstances(evidence: Evidence) -> Iterator[Remark]:
     if evidence.tables is None:
-        text = "The CSV holds no scores of single images, nor how it was made."
+        made = ". How it was made stands at the end" if evidence.info.get("submissions") else ", nor how it was made"
+        text = f"The CSV holds no scores of single images{made}."
         yield Remark("note", "Only a leaderboard", text)
     suite = evidence.info.get("suite", {})
     if suite.get("changed"):

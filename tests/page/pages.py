@@ -52,6 +52,7 @@ def board_evidence(*rows: tuple[str, str, str, float, int, str], **columns: Any)
     better = board["metric"].map(lambda metric: "lower" if metric == "deletion" else "higher")
     common = {"dataset": "planted", "weights": "shipped", "accuracy": 0.9, "n": 100, "status": "ok", "reason": ""}
     common |= {"low": board["mean"] - 0.01, "high": board["mean"] + 0.01, "control": "", "protocol": "0123456789ab"}
+    common |= {"role": (board["method"] == columns.get("control")).map({True: "control", False: "method"})}
     common |= {"parameters": "{}", "tied": 0.0, "constant": 0, "nonfinite": 0, "unscored": 0}
     nothing = dict.fromkeys(["floor", "ceiling", "share", "share_low", "share_high"], float("nan"))
     board = board.assign(better=better, **(nothing | common | columns))[COLUMNS].astype({"rank": "Int64"})

@@ -9,6 +9,8 @@ from interpbench.csv_files import write_csv
 from interpbench.errors import RunFolderError
 from interpbench.page.answer import answer
 from interpbench.page.evidence import of_csv
+from interpbench.page.record import record
+from interpbench.page.render import page
 from interpbench.published import COLUMNS
 from tests.page.pages import HOSTILE, board_evidence, run_evidence
 
@@ -16,7 +18,7 @@ ROWS = [("a", "deletion", "x", 0.1, 1, "a"), ("a", "deletion", "y", 0.2, 2, "b")
 PUBLISHED = {
     "schema_version": 1, "suite": "cifar10", "suite_version": 3, "suite_hash": "feed", "data_revision": "files-1",
     "submission": "ours", "by": "A. Nonymous", "date": "2026-01-01", "device": "cpu", "precision": "fp32",
-    "versions": "torch 2.15", "digest": "beef",
+    "versions": "torch 2.15", "digest": "beef", "weights_sha256": "fade", "method_sha256": "cafe",
 }  # fmt: skip
 
 
@@ -48,10 +50,45 @@ def test_a_published_leaderboard_names_its_suite_and_submissions(tmp_path: Path)
     assert [entry["by"] for entry in found.info["submissions"]] == ["A. Nonymous"]
 
 
+def test_a_published_leaderboard_says_how_it_was_made_and_who_submitted_what(tmp_path: Path) -> None:
+    board = board_evidence(*ROWS).board.assign(**PUBLISHED)
+    board.loc[board["method"] == "y", ["submission", "by", "date"]] = ["theirs", "Ada Lovelace", "2025-12-31"]
+    write_csv(board, tmp_path / "any.csv")
+    found = record(of_csv(tmp_path / "any.csv"))
+    assert [(entry["by"], entry["date"]) for entry in found.submissions] == [
+        ("Ada Lovelace", "2025-12-31"), ("A. Nonymous", "2026-01-01"),
+    ]  # fmt: skip
+    assert dict(found.facts) == {"suite": "cifar10 version 3, hash feed", "data revision": "files-1"}
+    assert [(entry.name, entry.facts) for entry in found.models] == [("planted a", (("weights' sha256", "fade"),))]
+    assert [(entry.name, entry.facts) for entry in found.plugins] == [
+        (f"method {method}", (("source hash", "cafe"),)) for method in "xy"
+    ]
+    text = page(of_csv(tmp_path / "any.csv"))
+    for part in ("2025-12-31", "torch 2.15", "fp32", ">by Ada Lovelace<", ">by A. Nonymous<"):
+        assert part in text
+    assert "nor how it was made" not in text
+
+
+def test_of_one_submission_the_rows_need_no_name(tmp_path: Path) -> None:
+    write_csv(board_evidence(*ROWS).board.assign(**PUBLISHED), tmp_path / "any.csv")
+    text = page(of_csv(tmp_path / "any.csv"))
+    assert "A. Nonymous" in text
+    assert ">by A. Nonymous<" not in text
+
+
 def test_few_columns_suffice(tmp_path: Path) -> None:
     board = board_evidence(*ROWS).board[["dataset", "model", "metric", "better", "method", "n", "mean", "rank"]]
     write_csv(board, tmp_path / "small.csv")
     assert answer(of_csv(tmp_path / "small.csv")).headline == "x is significantly best throughout"
+
+
+def test_roles_tell_the_controls_and_without_them_the_floors_do(tmp_path: Path) -> None:
+    board = run_evidence(images=12).board
+    write_csv(board, tmp_path / "board.csv")
+    assert of_csv(tmp_path / "board.csv").controls == {"center", "random", "sobel"}
+    older = board.drop(columns="role").assign(control="sobel")
+    write_csv(older, tmp_path / "older.csv")
+    assert of_csv(tmp_path / "older.csv").controls == {"sobel"}
 
 
 @pytest.mark.parametrize(

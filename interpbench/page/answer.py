@@ -61,12 +61,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Line:
-    """A method at a glance: for each metric, on how many models nobody beats it, and its mean rank there."""
+    """A method at a glance: for each metric, on how many models nobody beats it, and its mean place by score."""
 
     method: str
     control: bool
     unbeaten: int
-    cells: tuple[tuple[int, int, float], ...]  # unbeaten, models, mean rank
+    cells: tuple[tuple[int, int, float], ...]  # unbeaten, models, mean place
 
 
 @dataclass(frozen=True)
@@ -172,21 +172,30 @@ def _way(leader: str, rows: pd.DataFrame) -> str:
 
 
 def _glance(evidence: Evidence) -> list[Line]:
-    ranks = evidence.ranks.set_index(["metric", "method"])["mean_rank"].to_dict()
+    by_metric = [(rows, _places(rows)) for _, rows in evidence.by_metric()]
     lines = []
     for method in evidence.methods:
         cells = []
-        for metric, rows in evidence.by_metric():
+        for rows, places in by_metric:
             mine = rows[rows["method"] == method]
-            mean_rank = ranks.get((metric, method), mine["rank"].astype(float).mean())
-            cells.append((int((mine["rank"] == 1).sum()), len(mine), float(mean_rank)))
+            cells.append((int((mine["rank"] == 1).sum()), len(mine), places.get(method, float("nan"))))
         lines.append(Line(method, method in evidence.controls, sum(cell[0] for cell in cells), tuple(cells)))
 
     def order(line: Line) -> tuple[int, float]:
-        known = [rank for *_, rank in line.cells if rank == rank]
+        known = [place for *_, place in line.cells if place == place]
         return -line.unbeaten, sum(known) / len(known) if known else float("inf")
 
     return sorted(lines, key=order)
+
+
+def _places(rows: pd.DataFrame) -> dict[str, float]:
+    """Where a method's mean stands among all means, averaged over the models; only of methods scored on all of them.
+
+    With several models these are the mean ranks of `comparison.mean_ranks`.
+    """
+    costs = rows["mean"].where(rows["better"] == "lower", -rows["mean"])
+    table = rows.assign(cost=costs).pivot_table(index=["dataset", "model"], columns="method", values="cost")
+    return table.dropna(axis="columns").rank(axis="columns").mean().to_dict()
 
 
 def _headline(evidence: Evidence, verdicts: tuple[Verdict, ...], glance: tuple[Line, ...]) -> tuple[str, str]:

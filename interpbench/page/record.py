@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ def record(evidence: Evidence) -> Record:
         facts=_facts(info) if info else (),
         protocols=tuple(_protocol(metric, about) for metric, about in evidence.metrics.items()),
         submissions=tuple(info.get("submissions", ())),
-        models=tuple(_model(name, model) for name, model in info.get("models", {}).items()),
+        models=tuple(_model(name, about, info) for name, about in info.get("models", {}).items()),
         plugins=tuple(_entry(name, plugin) for name, plugin in info.get("plugins", {}).items()),
         samples=tuple(map(str, info.get("identity", {}).get("data", {}).get("samples", ()))),
         incidents=tuple(_incidents(info)),
@@ -126,7 +126,7 @@ def _protocol(metric: str, about: Mapping[str, Any]) -> Protocol:
     return Protocol(metric, str(about.get("protocol", "")), str(about.get("protocol_text", "")).strip(), _known(facts))
 
 
-def _model(name: str, model: Mapping[str, Any]) -> Entry:
+def _model(name: str, model: Mapping[str, Any], info: Mapping[str, Any]) -> Entry:
     card = dict(model.get("card", {}))
     images = model.get("accuracy_images")
     found = {
@@ -137,12 +137,25 @@ def _model(name: str, model: Mapping[str, Any]) -> Entry:
         **{key: _text(value) for key, value in sorted(card.items())},
     }
     for finding in model.get("findings", []):
-        state = "mended on a copy" if finding.get("repaired") else f"rules out {finding.get('rules_out')}"
-        places = ", ".join(finding.get("where", []))
-        found[f"doctor: {finding.get('kind')}"] = f"{finding.get('what')} ({state}): {places}"
+        places = ", ".join(finding["where"]) or "the model as a whole"
+        repaired = ", repaired" if finding["repaired"] else ""
+        state = _consequence(name, finding, info.get("notices", ()))
+        found[f"doctor: {finding['kind']}{repaired}"] = f"{finding['what']}: {places}. {state}"
     for i, mended in enumerate(model.get("repairs", []), 1):
         found[f"repair {i}"] = _text(mended)
     return Entry(name, _known(found))
+
+
+def _consequence(name: str, finding: Mapping[str, Any], notices: Sequence[str]) -> str:
+    """What a finding means for the run's scores: a notice of the run names the methods that it rules out."""
+    if finding["repaired"]:
+        return "The scores are those of a copy that is free of it."
+    if not finding["rules_out"]:
+        return "Recorded; it rules out no method."
+    said = [notice.partition(": ") for notice in notices]
+    if any(name.endswith(f" {model}") and what.startswith(finding["what"]) for model, _, what in said):
+        return "It concerns methods of this run: see the notice."
+    return f"Recorded, since it matters to {finding['rules_out']}; no method of this run is known to be affected."
 
 
 def _entry(name: str, plugin: Mapping[str, Any]) -> Entry:

@@ -1,5 +1,7 @@
 """Is what the page says in words what the tables say?"""
 
+import pytest
+
 from interpbench.comparison import comparisons
 from interpbench.page.answer import Answer, answer
 from tests.page.pages import board_evidence, run_evidence
@@ -26,6 +28,34 @@ def test_unbeaten_is_whom_no_comparison_finds_worse() -> None:
                 if method in (pair.method, pair.other) and pair.better not in ("", method)
             ]
             assert line.cells[i][:2] == (2 - len(set(lost)), 2)
+
+
+@pytest.mark.parametrize("models", [("a",), ("a", "b", "c")])
+def test_the_place_by_score_is_that_of_the_mean_with_one_model_as_with_several(models: tuple[str, ...]) -> None:
+    evidence = run_evidence(models=models, images=12)
+    lines = {line.method: line for line in answer(evidence).glance}
+    for i, (_, rows) in enumerate(evidence.by_metric()):
+        for method, line in lines.items():
+            places = []
+            for model in models:
+                means = dict(rows.loc[rows["model"] == model, ["method", "mean"]].itertuples(index=False))
+                lower = (rows["better"] == "lower").all()
+                ahead = sum(m < means[method] if lower else m > means[method] for m in means.values())
+                level = sum(m == means[method] for m in means.values())
+                places.append(ahead + (level + 1) / 2)
+            assert line.cells[i][2] == pytest.approx(sum(places) / len(places))
+    mean_ranks = evidence.ranks.set_index(["metric", "method"])["mean_rank"]
+    for (metric, method), rank in mean_ranks.items():
+        assert lines[method].cells[list(evidence.metrics).index(metric)][2] == pytest.approx(rank)
+
+
+def test_a_method_without_a_score_somewhere_has_no_mean_place() -> None:
+    found = said(
+        ("a", "deletion", "x", 0.1, 1, "a"), ("a", "deletion", "y", 0.2, 2, "b"), ("b", "deletion", "x", 0.1, 1, "a"),
+    )  # fmt: skip
+    places = {line.method: line.cells[0][2] for line in found.glance}
+    assert places["x"] == 1
+    assert places["y"] != places["y"]
 
 
 def test_verdicts_name_the_best_mean_of_each_model() -> None:

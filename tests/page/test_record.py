@@ -52,6 +52,26 @@ def test_what_is_recorded_is_told() -> None:
         assert protocol.text.startswith(f"{protocol.metric}\nbaseline = mean colour")
 
 
+@pytest.mark.parametrize(
+    ("changes", "notices", "says"),
+    [
+        ({}, [], "no method of this run is known to be affected"),
+        ({}, ["resnet50: no gradient (relu), which rules out gradcam."], "no method of this run is known to be"),
+        ({}, ["resnet18: no gradient (relu), which rules out gradcam."], "concerns methods of this run"),
+        ({"repaired": True}, [], "a copy that is free of it"),
+        ({"rules_out": ""}, [], "rules out no method"),
+    ],
+)
+def test_a_finding_says_whether_it_concerns_the_run(changes: dict[str, object], notices: list[str], says: str) -> None:
+    finding = {"kind": "no gradient", "where": ["relu"], "what": "no gradient", "rules_out": "gradient methods",
+               "repaired": False} | changes  # fmt: skip
+    models = {"planted resnet18": {"card": {}, "findings": [finding]}}
+    [model] = record(run_evidence(info={"models": models, "notices": notices}, images=12)).models
+    [(_, text)] = model.facts
+    assert text.startswith("no gradient: relu. ")
+    assert says in text
+
+
 def test_changes_and_incidents_are_told() -> None:
     info = {
         "suite": INFO["suite"] | {"changed": True},

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from interpbench.comparison import agreement, mean_ranks
 from interpbench.csv_files import restored
 from interpbench.errors import RunFolderError
+from interpbench.suite import Suite, load_suite, suite_names
 from interpbench.tables import RunTables
 
 _NEEDED = ["dataset", "model", "metric", "better", "method", "n", "mean", "rank"]
@@ -27,6 +28,9 @@ _NUMBERS = [
     "constant", "nonfinite", "unscored",
 ]  # fmt: skip
 _COUNTS = ["n", "constant", "nonfinite", "unscored"]
+
+
+Change = Literal["", "selection", "settings"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +59,20 @@ class Evidence:
         """The name, with the suite's version where it is known."""
         version = self.info.get("suite", {}).get("version")
         return self.name if version is None else f"{self.name} version {version}"
+
+    @cached_property
+    def change(self) -> Change:
+        """How the run's settings differ from those of its suite: "selection" where they can still be compared."""
+        suite = self.info.get("suite", {})
+        if not suite.get("changed"):
+            return ""
+        if suite["name"] not in suite_names():
+            return "settings"
+        try:
+            ran = Suite.model_validate(self.info["settings"])
+        except ValueError:  # pydantic's; run.json is of another version, whose settings mean something else
+            return "settings"
+        return "selection" if ran.frame == load_suite(suite["name"]).frame else "settings"
 
     @cached_property
     def methods(self) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def record(evidence: Evidence) -> Record:
     info = evidence.info
     return Record(
         repeat=repeat(info) if "command" in info else "",
-        facts=_facts(info) if info else (),
+        facts=_facts(evidence) if info else (),
         protocols=tuple(_protocol(metric, about) for metric, about in evidence.metrics.items()),
         submissions=tuple(info.get("submissions", ())),
         models=tuple(_model(name, about, info) for name, about in info.get("models", {}).items()),
@@ -93,9 +93,10 @@ def _flags(settings: Mapping[str, Any]) -> list[str]:
     return flags
 
 
-def _facts(info: Mapping[str, Any]) -> Facts:
+def _facts(evidence: Evidence) -> Facts:
+    info = evidence.info
     suite, git, data = info.get("suite", {}), info.get("git", {}), info.get("identity", {}).get("data", {})
-    changed = ", with settings changed" if suite.get("changed") else ""
+    changed = {"": "", "selection": ", of an own selection", "settings": ", with settings changed"}[evidence.change]
     commit = str(git.get("commit", "")) + (", with uncommitted changes" if git.get("changed") else "")
     found = {
         "suite": f"{suite.get('name', '')} version {suite.get('version', '')}, hash {suite.get('hash', '')}{changed}",

@@ -162,10 +162,13 @@ def _circumstances(evidence: Evidence) -> Iterator[Remark]:
         made = ". How it was made stands at the end" if evidence.info.get("submissions") else ", nor how it was made"
         text = f"The CSV holds no scores of single images{made}."
         yield Remark("note", "Only a leaderboard", text)
-    suite = evidence.info.get("suite", {})
-    if suite.get("changed"):
-        text = f"Settings of the suite {suite['name']} were changed: do not compare with results of the suite as it is."
+    suite = evidence.info.get("suite", {}).get("name")
+    if evidence.change == "settings":
+        text = f"Settings of the suite {suite} were changed: do not compare with results of the suite as it is."
         yield Remark("caution", "Changed suite", text)
+    if evidence.change == "selection":
+        text = f"Methods, models or metrics were chosen; what the suite {suite} has too can be compared with it."
+        yield Remark("note", "Own selection", text)
     if evidence.info.get("git", {}).get("changed"):
         yield Remark("note", "Uncommitted changes", "The code that ran differs from its commit.")
     for left in evidence.info.get("left_behind", []):

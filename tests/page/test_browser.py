@@ -85,6 +85,39 @@ def test_the_leaderboard_is_filtered_by_metric_model_and_text(page: "playwright.
     assert len(rows(page)) == 4
     assert all("rise:masks=500" in row.inner_text() for row in rows(page))
     assert page.locator("#filter output").inner_text() == "4 of 108 rows"
+    page.select_option("#filter [name=place]", "")
+    page.fill("#filter [name=text]", " insertion  RISE vgg ")
+    [row] = rows(page)
+    assert all(part in row.inner_text() for part in ("rise:masks=500", "vgg11", "insertion"))
+    nothing = page.get_by_text("No row fits these choices.")
+    assert nothing.is_hidden()
+    page.fill("#filter [name=text]", "rise gradcam")
+    assert rows(page) == []
+    assert nothing.is_visible()
+
+
+def test_the_first_click_shows_the_best_first(page: "playwright.Page", evidence: Evidence) -> None:
+    def values(column: str) -> list[float]:
+        shown = [row.locator(f"td.{column}").get_attribute("data-value") for row in rows(page)]
+        return [float(value) for value in shown if value]
+
+    page.locator("#board th[data-key=share] button").click()
+    shares = evidence.board.query("metric == 'deletion'")["share"].dropna()
+    assert values("share") == pytest.approx(sorted(shares, reverse=True))
+    page.select_option("#filter [name=metric]", label="insertion")
+    page.locator("#board th[data-key=mean] button").click()
+    means = evidence.board.query("metric == 'insertion'")["mean"]
+    assert values("mean") == pytest.approx(sorted(means, reverse=True))
+
+
+def test_the_legend_draws_the_marks_as_the_plot_does(page: "playwright.Page") -> None:
+    dashes = "one => getComputedStyle(one).strokeDasharray"
+    legend, plot = (
+        {mark: page.locator(f"{where} path.{mark}").first.evaluate(dashes) for mark in ("floor", "ceiling")}
+        for where in ("svg.key", "#board .plot")
+    )
+    assert legend == plot
+    assert legend["floor"] != legend["ceiling"]
 
 
 def test_the_leaderboard_is_sorted_by_mouse_and_keyboard(page: "playwright.Page", evidence: Evidence) -> None:

@@ -7,12 +7,15 @@ import pytest
 
 from interpbench.page.evidence import Evidence
 from interpbench.page.trust import Remark, trust
+from interpbench.suite import load_suite
 from tests.page.pages import board_evidence, run_evidence
 
 FAIR = [
     ("a", "deletion", "x", 0.1, 1, "a"), ("a", "deletion", "y", 0.2, 2, "b"), ("a", "deletion", "flat", 0.3, 3, "c"),
 ]  # fmt: skip
 INFO = {"suite": {"name": "quick", "changed": False}, "status": "finished"}
+CHANGED = {"suite": {"name": "quick", "changed": True}}
+QUICK = load_suite("quick").model_dump(mode="json")
 
 
 def evidence(info: dict[str, Any] | None = None, rows: Any = FAIR, **columns: Any) -> Evidence:
@@ -40,7 +43,12 @@ def test_a_fair_run_has_nothing_worse_than_notes() -> None:
         ("Few images", "caution", "30 images", {"n": 30}),
         ("Coarse maps", "note", "of y share", {"tied": [0.4, 0.6, 1.0]}),
         ("Skipped images", "caution", "1 image", {"info": {"skipped": {"image-1": "truncated"}}}),
-        ("Changed suite", "caution", "quick", {"info": {"suite": {"name": "quick", "changed": True}}}),
+        ("Changed suite", "caution", "quick", {"info": CHANGED | {"settings": QUICK | {"images": 9}}}),
+        ("Changed suite", "caution", "quick", {"info": CHANGED | {"settings": {"of": "another version"}}}),
+        ("Changed suite", "caution", "mine", {"info": {"suite": {"name": "mine", "changed": True}}}),
+        ("Own selection", "note", "quick", {"info": CHANGED | {"settings": QUICK | {"models": ["alexnet"]}}}),
+        ("Own selection", "note", "quick", {"info": CHANGED | {"settings": QUICK | {"methods": ["mine", "random"]}}}),
+        ("Own selection", "note", "quick", {"info": CHANGED | {"settings": QUICK | {"metrics": ["deletion"]}}}),
         ("Uncommitted changes", "note", "commit", {"info": {"git": {"commit": "0", "changed": True}}}),
         ("Notice", "note", "mind the gap", {"info": {"notices": ["mind the gap"]}}),
         ("Left behind", "note", "x left", {"info": {"left_behind": [{"method": "x", "model": "a", "what": ["hook"]}]}}),
@@ -52,6 +60,12 @@ def test_each_reason_for_doubt_is_named(title: str, level: str, says: str, chang
     assert found is not None
     assert found.level == level
     assert says in found.text
+
+
+def test_a_selection_of_the_suite_is_no_changed_suite() -> None:
+    found = evidence(info=CHANGED | {"settings": QUICK | {"models": ["alexnet"], "metrics": ["deletion"]}})
+    assert remark(found, "Changed suite") is None
+    assert trust(found).verdict == "Nothing serious speaks against it"
 
 
 def test_an_unbeaten_control_is_serious() -> None:

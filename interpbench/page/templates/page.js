@@ -86,6 +86,7 @@
   const rows = all("tr", body);
   const heads = all("thead th", board);
   const filter = document.getElementById("filter");
+  const noRow = document.querySelector("#leaderboard .none");
   function value(row, column) {
     const cell = row.cells[column];
     if (cell.dataset.value === undefined) return cell.textContent.trim();
@@ -95,8 +96,12 @@
     if (a === null || b === null) return (a === null) - (b === null);
     return sign * (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
   }
+  function greatestIsBest(key) {
+    return key === "share" || (key === "mean" && rows.every((row) => row.hidden || row.dataset.better === "higher"));
+  }
   function sort(head) {
-    const falling = head.getAttribute("aria-sort") === "ascending";
+    const before = head.getAttribute("aria-sort");
+    const falling = before === null ? greatestIsBest(head.dataset.key) : before === "ascending";
     for (const other of heads) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", falling ? "descending" : "ascending");
     const column = heads.indexOf(head);
@@ -107,16 +112,17 @@
   for (const head of heads) head.querySelector("button")?.addEventListener("click", () => sort(head));
   function showRows() {
     const { metric, place, text } = filter.elements;
-    const wanted = text.value.trim().toLowerCase();
+    const words = text.value.toLowerCase().split(/\s+/);
     board.classList.toggle("one-metric", metric.value !== "");
     board.classList.toggle("one-model", place.value !== "");
     let shown = 0;
     for (const row of rows) {
       row.hidden = (metric.value !== "" && row.dataset.metric !== metric.value)
         || (place.value !== "" && row.dataset.place !== place.value)
-        || !row.textContent.toLowerCase().includes(wanted);
+        || !words.every((word) => row.textContent.toLowerCase().includes(word));
       shown += !row.hidden;
     }
+    noRow.hidden = shown > 0;
     filter.elements.shown.value = `${shown} of ${rows.length} rows`;
   }
   filter.addEventListener("input", showRows);

@@ -3,6 +3,8 @@
 import hashlib
 import re
 from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,10 @@ _BEST = 6
 
 @dataclass(frozen=True)
 class Place:
-    """A data set and model of the leaderboard, and what is known of the model."""
+    """A data set and model of the leaderboard, and what is known of the model.
+
+    `tested` is its accuracy as its weights' file states it, measured after training; `accuracy` that of the run.
+    """
 
     name: str
     dataset: str
@@ -38,6 +43,7 @@ class Place:
     accuracy: float
     images: int
     classes: str
+    tested: str
 
 
 def page(evidence: Evidence) -> str:
@@ -136,10 +142,24 @@ def _places(evidence: Evidence) -> list[Place]:
         info = evidence.tables.models.get((dataset, model), {}) if evidence.tables else {}
         name = f"{model} on {dataset}" if several else model
         images = int((rows["n"] + rows["unscored"]).max())
-        classes = str(info.get("card", {}).get("classes", ""))
+        card = info.get("card", {})
+        classes, tested = str(card.get("classes", "")), _tested(card.get("notes", {}))
         row = rows.iloc[0]
-        found.append(Place(name, dataset, model, str(row["weights"]), float(row["accuracy"]), images, classes))
+        found.append(Place(name, dataset, model, str(row["weights"]), float(row["accuracy"]), images, classes, tested))
     return found
+
+
+def _tested(notes: Mapping[str, str]) -> str:
+    """The accuracy that a weights' file states, such as `98.75 % on 2000 images after training`; empty if it does not.
+
+    The file may be anybody's, so that an accuracy that is no number is left as it stands.
+    """
+    if not {"accuracy", "tested_on"} <= notes.keys():
+        return ""
+    accuracy = notes["accuracy"]
+    with suppress(ValueError):
+        accuracy = f"{100 * float(accuracy):.4g}\u202f%"
+    return f"({accuracy} on {notes['tested_on']} after training)"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from base64 import b64encode
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from interpbench.errors import RunFolderError
 from interpbench.page.render import page, write_page
-from tests.page.pages import HOSTILE, board_evidence, run_evidence
+from tests.page.pages import HOSTILE, INFO, board_evidence, run_evidence
 
 VOID = {"meta", "link", "br", "wbr", "input", "img"}
 
@@ -96,6 +97,19 @@ def test_numbers_of_the_leaderboard_are_in_the_page(text: str) -> None:
     assert text.count('<tr data-m="') == len(evidence.board) + len(evidence.methods)
     assert "RuntimeError: sobel met a layer that it does not know" in text
     assert "2 constant" in text
+
+
+def test_the_page_says_what_the_suite_is_and_how_well_the_models_were_trained() -> None:
+    settings = {"settings": INFO["settings"] | {"description": "Planted objects, <exactly> masked."}}
+    run = run_evidence(info=settings, models=("a", "b", "c"), images=12)
+    assert run.tables is not None
+    notes = {"a": {"accuracy": "0.9875", "tested_on": "2000 images"}, "b": {"accuracy": "good", "tested_on": "<all>"}}
+    models = {key: about | {"card": {"notes": notes.get(key[1], {})}} for key, about in run.tables.models.items()}
+    text = page(replace(run, tables=replace(run.tables, models=models)))
+    assert "The suite quick: Planted objects, &lt;exactly&gt; masked." in text
+    assert "(98.75\u202f% on 2000 images after training)" in text
+    assert "(good on &lt;all&gt; after training)" in text
+    assert text.count("after training)") == 2
 
 
 def test_protocol_and_provenance_are_in_the_page(text: str) -> None:

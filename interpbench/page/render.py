@@ -150,7 +150,7 @@ def _places(evidence: Evidence) -> list[Place]:
 
 
 def _tested(notes: Mapping[str, str]) -> str:
-    """The accuracy that a weights' file states, such as `98.75 % on 2000 images after training`; empty if it does not.
+    """The accuracy that a weights' file states, such as `(98.75 % on 2000 images)`; empty if it does not.
 
     The file may be anybody's, so that an accuracy that is no number is left as it stands.
     """
@@ -159,7 +159,7 @@ def _tested(notes: Mapping[str, str]) -> str:
     accuracy = notes["accuracy"]
     with suppress(ValueError):
         accuracy = f"{100 * float(accuracy):.4g}\u202f%"
-    return f"({accuracy} on {notes['tested_on']} after training)"
+    return f"({accuracy} on {notes['tested_on']})"
 
 
 @dataclass(frozen=True)

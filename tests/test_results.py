@@ -1,0 +1,21 @@
+"""What the project itself publishes holds together, and a part of it is scored again."""
+
+from pathlib import Path
+
+from interpbench.checking import check
+from interpbench.published import suites
+from interpbench.verification import verify
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def test_everything_published_holds_together() -> None:
+    assert {"quick", "cifar10"} <= set(suites(RESULTS))
+    assert {name: faults for name, faults in check(RESULTS).items() if faults} == {}
+
+
+def test_a_part_of_the_quick_submission_is_true() -> None:
+    found = verify(RESULTS / "quick" / "interpbench", part=0.05, seed=1, device="cpu")
+    assert found.faults == []
+    assert found.compared["agrees"].all()
+    assert found.images == (2, 30)

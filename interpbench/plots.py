@@ -210,7 +210,7 @@ def _shares(scene: _Scene, dataset: str) -> Figure:
     board = board.rename(columns={"share": "mean", "share_low": "low", "share_high": "high"})
     figure, panels = _intervals(scene, dataset, board)
     for metric, panel in panels.items():
-        panel.set(title=metric, xlabel="share of the achievable: 0 best control, 1 greedy search")
+        panel.set(title=metric, xlabel="0 %: best control, 100 %: greedy search")
         panel.xaxis.set_major_formatter(PercentFormatter(1))
         for end in (0, 1):
             panel.axvline(end, color="0.35", linewidth=1, linestyle="--", zorder=1)

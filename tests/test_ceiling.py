@@ -210,7 +210,8 @@ def test_running_out_of_memory_halves_the_batch_and_changes_no_order() -> None:
 def run(output: Path, **changes: Any) -> interpbench.Run:
     settings: dict[str, Any] = {
         "dataset": "tiny", "model": "quadrants", "method": ["gradient", "random"], "metric": ["deletion", "insertion"],
-        "images": 8, "weights": "random", "plugin": TINY, "device": "cpu", "output": output, "plots": False,
+        "images": 8, "ceiling": 6, "weights": "random", "plugin": TINY, "device": "cpu", "output": output,
+        "plots": False,
     }  # fmt: skip
     return interpbench.run(**settings | changes)
 

@@ -206,8 +206,8 @@ def evaluate(network: nn.Module, data: Images, device: torch.device) -> tuple[fl
 def layout_of(network: nn.Module, device: torch.device) -> torch.memory_format:
     """channels_last, which is fastest; but not on a CPU where a pointwise convolution with a stride has few channels.
 
-    There the gradient of its weights writes past a buffer (oneDNN issue 6035: fewer input channels than a block of 16,
-    or 8 without AVX-512) and the process dies, or the numbers are wrong.
+    There the gradient of its weights writes past a buffer (fewer input channels than a block of 16, or 8 without
+    AVX-512: https://github.com/uxlfoundation/oneDNN/issues/6035), and the process dies or the numbers are wrong.
     """
     narrow = any(
         isinstance(module, nn.Conv2d)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from interpbench.suite import Suite
 
 RUNS = Path("results/runs")
-MODEL_INFO = ("card", "accuracy", "accuracy_images", "pixels_sha256", "findings", "repairs")  # in run.json
+MODEL_INFO = ("card", "accuracy", "accuracy_images", "pixels_sha256", "findings", "repairs", "scoring")  # in run.json
 Names = str | Sequence[str] | None
 
 
@@ -96,6 +96,7 @@ def run(
     device: str = "auto",
     precision: str = "fp32",
     batch_size: int | None = None,
+    compile: str = "auto",
     data_root: str | Path | None = None,
     download: bool = False,
     weights: Names = None,
@@ -115,7 +116,8 @@ def run(
         images, steps, target, ceiling, seed: instead of the suite's.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: of the scores' forward passes: `fp32`, `bf16`, `fp16` or `auto`.
-        batch_size: images a forward pass; None chooses it from the input's size.
+        batch_size: images a forward pass; None chooses it from the input's size, or measures it in long runs.
+        compile: torch.compile for the scores' forward passes: `auto` (where it pays), `always` or `never`.
         data_root, download: for data sets that lie on disk.
         weights: `FILE`, `random`, or `MODEL=FILE`.
         plugin: files or folders with plugins.
@@ -127,7 +129,7 @@ def run(
     Raises:
         InterpBenchError: if the input is wrong. A method that fails only fails its own cells: see `Run.failed`.
     """
-    from interpbench.devices import resolve_device, resolve_precision
+    from interpbench.devices import resolve_compile, resolve_device, resolve_precision
     from interpbench.discovery import discover
     from interpbench.plan import make_plan
 
@@ -148,6 +150,7 @@ def run(
         device=torch_device,
         precision=resolve_precision(precision, torch_device),
         batch_size=batch_size,
+        compile=resolve_compile(compile),
         weights=_names(weights) or (),
         data={k: v for k, v in {"root": data_root, "download": download or None}.items() if v is not None},
         asked_metrics=metric is not None,

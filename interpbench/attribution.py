@@ -1,6 +1,6 @@
 """Calls a method safely: guarded, seeded, halved on out-of-memory, and its answer checked to be a saliency map."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -51,6 +51,7 @@ def attribute(
     seed: int,
     batch_size: BatchSize,
     left_behind: dict[str, None],
+    shared_as: Hashable = None,
 ) -> Maps:
     """The method's maps of a batch.
 
@@ -63,6 +64,7 @@ def attribute(
         seed: of the run.
         batch_size: images a forward pass; halved on out-of-memory.
         left_behind: gets a key for whatever the method left on the model, which is undone; also if it raises.
+        shared_as: a name for these images and targets, under which methods share what they compute of them.
 
     Raises:
         MethodError: if what comes back is no saliency map; and whatever the method itself raises.
@@ -76,10 +78,14 @@ def attribute(
             seeds = [derive(seed, "method", method.name, sample_id) for sample_id in ids[part]]
             generators = [torch.Generator().manual_seed(s) for s in seeds]
             left: list[str] = []
+            inputs, targets = x[part].clone(), target[part].clone()
+            if shared_as is not None:
+                model.shared.hand_out(inputs, targets, (shared_as, first, images))
             try:
                 with guard.watching(seeds[0]) as left:
-                    answer = method(model, x[part].clone(), target[part].clone(), generators=generators)
+                    answer = method(model, inputs, targets, generators=generators)
             finally:
+                model.shared.take_back(sound=not left)
                 left_behind.update(dict.fromkeys(left))
             maps.append(_checked(method, answer, x[part]))
         return torch.cat(maps)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from interpbench.contracts import ModelCard
+from interpbench.contracts import ModelCard, colour
 from interpbench.errors import ParameterError
 
 Baseline = Literal["zero", "black", "white", "mean", "blur", "gaussian-blur"]
@@ -31,7 +31,7 @@ def baseline(name: Baseline, x: Tensor, card: ModelCard) -> Tensor:
     if name == "zero":
         return torch.zeros_like(x)
     if name in ("black", "white"):
-        mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (card.mean, card.std))
+        mean, std = colour(card.mean, x.device), colour(card.std, x.device)
         return ((float(name == "white") - mean) / std).to(x.dtype).expand_as(x)
     if name == "mean":
         return x.mean(dim=(2, 3), keepdim=True).expand_as(x)
@@ -50,8 +50,8 @@ def uniform_images(x: Tensor, card: ModelCard, generators: Sequence[torch.Genera
         card: of the model whose normalisation they get.
         generators: CPU generators, one an image.
     """
-    noise = torch.stack([torch.rand(x.shape[1:], generator=g) for g in generators]).to(x.device)
-    mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (card.mean, card.std))
+    noise = torch.stack([torch.rand(x.shape[1:], generator=g) for g in generators]).to(x.device, non_blocking=True)
+    mean, std = colour(card.mean, x.device), colour(card.std, x.device)
     return (noise - mean) / std
 
 
@@ -91,6 +91,6 @@ def _reflected(length: int, margin: int) -> list[int]:
 def _per_channel(x: Tensor, kernel: np.ndarray, mode: Literal["constant", "valid"]) -> Tensor:
     """Correlates each channel with `kernel`, padded by zeros to the same size or not padded."""
     channels = x.shape[1]
-    weight = torch.as_tensor(kernel, dtype=x.dtype, device=x.device).expand(channels, 1, *kernel.shape)
+    weight = torch.from_numpy(kernel).to(x.dtype).to(x.device, non_blocking=True).expand(channels, 1, *kernel.shape)
     padding = "same" if mode == "constant" else "valid"
     return F.conv2d(x, weight, padding=padding, groups=channels)

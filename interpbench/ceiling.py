@@ -49,9 +49,7 @@ def ceiling(grid: int) -> Configured:
     return plugin.configure({"grid": grid})
 
 
-def best_map(
-    metric: Configured, explanation: Explanation, batch_size: BatchSize, precision: str = "fp32", *, grid: int
-) -> tuple[Tensor, int]:
+def best_map(metric: Configured, explanation: Explanation, batch_size: BatchSize, *, grid: int) -> tuple[Tensor, int]:
     """The map that the search finds best for a metric, float32 [B,H,W]; and how many forward passes an image it took.
 
     All positions of a patch are equal, so the seeded order of ties decides within it.
@@ -59,18 +57,18 @@ def best_map(
     Args:
         metric: a curve metric.
         explanation: the images, their targets and the model; its map is not looked at.
-        batch_size, precision: of the forward passes.
+        batch_size: of the forward passes.
         grid: patches a side.
     """
     with torch.no_grad():
         path = metric(explanation)
-    order, passes = best_order(explanation, path, metric.plugin.better == "lower", grid, batch_size, precision)
+    order, passes = best_order(explanation, path, metric.plugin.better == "lower", grid, batch_size)
     height, width = explanation.x.shape[2:]
     return -order.argsort(1)[:, patch_map(height, width, grid)].float(), passes
 
 
 def best_order(
-    explanation: Explanation, path: Perturbation, lower: bool, grid: int, batch_size: BatchSize, precision: str = "fp32"
+    explanation: Explanation, path: Perturbation, lower: bool, grid: int, batch_size: BatchSize
 ) -> tuple[Tensor, int]:
     """The order in which the patches of each image change along a path, int64 [B,P]: patch numbers, row by row.
 
@@ -81,7 +79,7 @@ def best_order(
         path: what the metric makes of them.
         lower: whether a lower output is better.
         grid: patches a side; P is its square.
-        batch_size, precision: of the forward passes.
+        batch_size: of the forward passes.
     """
     backwards = torch.equal(path.end, explanation.x)
     if backwards:
@@ -97,7 +95,7 @@ def best_order(
         if left > 1:
             passes += left
             trials = changed[:, None].repeat(1, left, 1).scatter(2, candidates[:, :, None], True)
-            values = _outputs(explanation, path, trials[:, :, patch_of], batch_size, precision)
+            values = _outputs(explanation, path, trials[:, :, patch_of], batch_size)
             candidates = candidates.gather(1, values.argsort(dim=1, descending=not lower, stable=True))
         rounds.append(candidates[:, :taken])
         changed.scatter_(1, rounds[-1], True)
@@ -120,9 +118,7 @@ def patch_map(height: int, width: int, grid: int) -> Tensor:
     return row[:, None] * grid + column
 
 
-def _outputs(
-    explanation: Explanation, path: Perturbation, changed: Tensor, batch_size: BatchSize, precision: str
-) -> Tensor:
+def _outputs(explanation: Explanation, path: Perturbation, changed: Tensor, batch_size: BatchSize) -> Tensor:
     """The model's output for each image with each set of changed positions, bool [B,K,H,W] -> float32 [B,K]."""
     values = []
     sets = changed.shape[1]
@@ -130,6 +126,6 @@ def _outputs(
         repeated = rows.repeat_interleave(sets)
         many = replace(path, start=path.start[repeated], end=path.end[repeated])
         ranks = (~changed[rows]).flatten(0, 1).int()
-        found = outputs(explanation.model, many, ranks, [1], explanation.target[repeated], batch_size, precision)
+        [found] = outputs(explanation.model, [many], [[1]], ranks, explanation.target[repeated], batch_size)
         values.append(found.view(len(rows), sets))
     return torch.cat(values)

@@ -70,6 +70,7 @@ class CellResult:
         attribution_seconds, scoring_seconds: time taken.
         forward_passes: of the search for a ceiling, besides those that score what it found.
         batch_size: images a forward pass in the end, after halving.
+        precision_effect: metric -> what a lower precision changed, see `scoring.precision_effect`.
         scores, curves: rows with SCORE_COLUMNS and CURVE_COLUMNS.
         maps: sample id -> float32 [H,W], of the example images.
     """
@@ -88,6 +89,7 @@ class CellResult:
     scoring_seconds: float = 0.0
     forward_passes: int = 0
     batch_size: int = 0
+    precision_effect: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=SCORE_COLUMNS))
     curves: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CURVE_COLUMNS))
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -109,6 +111,7 @@ class CellResult:
             "scoring_seconds": self.scoring_seconds,
             "forward_passes": self.forward_passes,
             "batch_size": self.batch_size,
+            "precision_effect": self.precision_effect,
         }
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from interpbench.errors import MethodError
 from interpbench.layers import find_layer
+from interpbench.sharing import Shared
 
 Triple = tuple[float, float, float]
 
@@ -123,6 +124,7 @@ class Model(nn.Module):
         network: the module itself, in eval mode, its parameters frozen.
         card: what it is.
         batch_size: images a forward pass; methods that perturb pack their inputs to this number.
+        shared: what methods have computed of it for the images at hand.
     """
 
     def __init__(self, network: nn.Module, card: ModelCard, batch_size: int) -> None:
@@ -130,6 +132,7 @@ class Model(nn.Module):
         self.network = network
         self.card = card
         self.batch_size = batch_size
+        self.shared = Shared()
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B,classes] of x [B,C,H,W], which is normalised."""
@@ -211,6 +214,10 @@ def normalise(images: Tensor, card: ModelCard) -> Tensor:
     The memory stays in the order of the images: `torch.channels_last`.
     """
     x = images.permute(0, 3, 1, 2).to(torch.float32).div(255)
-    mean = torch.tensor(card.mean, device=x.device)[:, None, None]
-    std = torch.tensor(card.std, device=x.device)[:, None, None]
+    mean, std = colour(card.mean, x.device), colour(card.std, x.device)
     return (x - mean) / std
+
+
+def colour(values: Triple, device: torch.device) -> Tensor:
+    """A number a channel, float32 [3,1,1]; on a GPU without waiting for it."""
+    return torch.tensor(values).to(device, non_blocking=True)[:, None, None]

@@ -1,14 +1,17 @@
 """Devices, precisions and batch sizes: what the user may ask for, and what `auto` means."""
 
 import platform
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal, cast, get_args
 
 import torch
 
 from interpbench.errors import DeviceError, unknown_name
 
 PRECISIONS = ("fp32", "bf16", "fp16", "auto")
+Compile = Literal["auto", "always", "never"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -45,6 +48,17 @@ def resolve_precision(name: str, device: torch.device) -> str:
     return name
 
 
+def resolve_compile(name: str) -> Compile:
+    """`auto`, `always` or `never`.
+
+    Raises:
+        UnknownNameError: for any other name.
+    """
+    if name not in get_args(Compile):
+        raise unknown_name("--compile", name, get_args(Compile))
+    return cast(Compile, name)
+
+
 def default_batch_size(size: int, device: torch.device) -> int:
     """Images a forward pass, from the input's side alone, so that a run is the same each time.
 
@@ -63,12 +77,38 @@ def describe(device: torch.device) -> str:
     return f"{device} {platform.machine()} ({torch.get_num_threads()} threads)"
 
 
-def synchronise(device: torch.device) -> None:
-    """Waits for the device, so that a clock read afterwards tells the truth."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+class Stopwatch:
+    """Adds up how long a device works at something. On a GPU by events in its own queue, so that nobody waits."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._seconds = 0.0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within this context it runs."""
+        if self._device.type == "cuda":
+            events = (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+            events[0].record()
+            yield
+            events[1].record()
+            self._events.append(events)
+            return
+        started = time.perf_counter()
+        yield
+        if self._device.type == "mps":
+            torch.mps.synchronize()
+        self._seconds += time.perf_counter() - started
+
+    @property
+    def seconds(self) -> float:
+        """What it has measured; waits for the GPU."""
+        for start, end in self._events:
+            end.synchronize()
+            self._seconds += start.elapsed_time(end) / 1000
+        self._events.clear()
+        return self._seconds
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from interpbench.layers import as_maps
 def activations_and_gradients(model: Model, layer: str | None, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """A layer's maps [B,K,h,w] and d logit_target / d maps; one forward pass, one backward pass to the layer only.
 
-    Tokens come as maps, see `as_maps`.
+    Tokens come as maps, see `as_maps`. Methods that ask for the same layer and images share the passes.
 
     Args:
         model: is left as it was.
@@ -25,16 +25,22 @@ def activations_and_gradients(model: Model, layer: str | None, x: Tensor, target
     Raises:
         MethodError: if there is no such layer, or it gives no maps.
     """
-    outputs: list[Tensor] = []
+    module = _module(model, layer)
 
-    def cut(output: Tensor) -> Tensor:
-        outputs.append(output.detach().requires_grad_())
-        return outputs[-1].clone()  # what follows may work in place
+    def make() -> tuple[Tensor, Tensor]:
+        outputs: list[Tensor] = []
 
-    with torch.enable_grad(), changed(_module(model, layer), cut):
-        score = model(x).gather(1, target[:, None]).sum()
-    (gradient,) = torch.autograd.grad(score, outputs[-1])
-    return as_maps(outputs[-1].detach()), as_maps(gradient)
+        def cut(output: Tensor) -> Tensor:
+            outputs.append(output.detach().requires_grad_())
+            return outputs[-1].clone()  # what follows may work in place
+
+        with torch.enable_grad(), changed(module, cut):
+            score = model(x).gather(1, target[:, None]).sum()
+        (gradient,) = torch.autograd.grad(score, outputs[-1])
+        return as_maps(outputs[-1].detach()), as_maps(gradient)
+
+    activations, gradients = model.shared.once(("activations and gradients", module), model, x, target, make)
+    return activations, gradients
 
 
 def layer_activations(model: Model, layer: str | None, x: Tensor) -> Tensor:

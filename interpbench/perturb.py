@@ -6,19 +6,18 @@ perturbs by rank is a path, so this is the only loop of its kind.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from interpbench.contracts import Perturbation
+from interpbench.phases import phase
 from interpbench.seeding import derive, permutation
 
 Result = TypeVar("Result")
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
@@ -96,49 +95,71 @@ def thresholds(shape: tuple[int, int], steps: int | None) -> list[int]:
     return [*range(0, positions, stride), positions]
 
 
-@torch.inference_mode()
-def curve(
+def curves(
     model: Callable[[Tensor], Tensor],
-    path: Perturbation,
+    paths: Sequence[Perturbation],
     ranks: Tensor,
     target: Tensor,
     batch_size: BatchSize,
-    precision: str = "fp32",
-) -> Tensor:
-    """The model's output for the target along a path, float32 [B,S+1] on the device of `path.start`.
+    ends: Sequence[tuple[Tensor, Tensor] | None] = (),
+) -> list[Tensor]:
+    """The model's output for the target along each path, float32 [B,S+1] on the device of the images.
+
+    All paths share the forward passes.
 
     Args:
-        model: gives logits [N,classes] for [N,C,H,W].
-        path: from where to where, in which steps, and what is read.
+        model: gives logits [N,classes] for [N,C,H,W]; a `Scorer` says in which dtype and number it wants its images.
+        paths: from where to where, in which steps, and what is read.
         ranks: int32 [B,H,W], 0 changes first.
         target: int64 [B].
         batch_size: images a forward pass; halved on out-of-memory.
-        precision: `fp32`, or `bf16` or `fp16` for the forward passes alone.
+        ends: what is known already of each path: its outputs [B] at the start and at the end.
+
+    Raises:
+        ValueError: if a path has more steps than there are positions.
     """
-    changed = thresholds((ranks.shape[1], ranks.shape[2]), path.steps)
-    return outputs(model, path, ranks, changed, target, batch_size, precision)
+    changed = [thresholds((ranks.shape[1], ranks.shape[2]), path.steps) for path in paths]
+    if not ends:
+        return outputs(model, paths, changed, ranks, target, batch_size)
+    inner = [steps if end is None else steps[1:-1] for steps, end in zip(changed, ends, strict=True)]
+    found = outputs(model, paths, inner, ranks, target, batch_size)
+    return [
+        values if end is None else torch.cat([end[0][:, None], values, end[1][:, None]], dim=1)
+        for values, end in zip(found, ends, strict=True)
+    ]
 
 
 @torch.inference_mode()
 def outputs(
     model: Callable[[Tensor], Tensor],
-    path: Perturbation,
+    paths: Sequence[Perturbation],
+    changed: Sequence[Sequence[int]],
     ranks: Tensor,
-    changed: Sequence[int],
     target: Tensor,
     batch_size: BatchSize,
-    precision: str = "fp32",
-) -> Tensor:
-    """As `curve`, but where ranks below each of the `changed` numbers have changed: float32 [B,len(changed)]."""
-    steps = torch.tensor(changed, dtype=torch.int32, device=ranks.device)
+) -> list[Tensor]:
+    """As `curves`, but where ranks below each of a path's `changed` numbers have changed: float32 [B,len(changed)]."""
+    layout = _Layout(paths)
+    dtype = getattr(model, "dtype", paths[0].start.dtype)
+    walks = [_Walk(layout, path, steps, ranks, dtype) for path, steps in zip(paths, changed, strict=True)]
+    targets = [target.repeat(len(steps)) for steps in changed]
+    items = [len(steps) * len(ranks) for steps in changed]
+    fixed_shape = getattr(model, "fixed_shape", False)
 
-    def score(images: int) -> Tensor:
-        values = path.start.new_empty(len(ranks), len(steps), dtype=torch.float32)
-        for rows, columns, batch in _batches(path, ranks, steps, images):
-            with _autocast(batch.device, precision):
-                logits = model(batch)
-            values[rows, columns] = _read(logits, path.output, target[rows])
-        return values
+    def score(images: int) -> list[Tensor]:
+        found = [torch.empty(count, device=ranks.device) for count in items]
+        # Used again for each pass. Zeros, since a model of fixed shape is also given the rows that nothing fills.
+        buffer = walks[0].start.new_zeros(images if fixed_shape else min(images, sum(items)), layout.length)
+        for pieces in _packed(items, images):
+            with phase("perturbation"):
+                for path, part, rows in pieces:
+                    walks[path].write(part, buffer[rows])
+            with phase("forwards"):
+                batch = buffer if fixed_shape else buffer[: pieces[-1].rows.stop]
+                logits = model(layout.images(batch)).float()
+                for path, part, rows in pieces:
+                    found[path][part] = _read(logits[rows], paths[path].output, targets[path][part])
+        return [values.view(-1, len(ranks)).T for values in found]
 
     return batch_size.attempt(score)
 
@@ -149,36 +170,79 @@ def area(values: Tensor) -> Tensor:
     return (values.sum(-1) - (values[..., 0] + values[..., -1]) / 2) / (values.shape[-1] - 1)
 
 
-def _batches(path: Perturbation, ranks: Tensor, steps: Tensor, images: int) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Full forward batches: as many images as fit, times as many steps as fill the rest.
+class _Piece(NamedTuple):
+    """A run of a path's items, and the rows of the forward pass that they fill."""
 
-    One comparison and one select make a whole batch, written into one buffer that is used again. They run over each
-    image as one row of numbers in the order in which it lies in memory, which is how they are fastest.
+    path: int
+    items: slice
+    rows: slice
+
+
+def _packed(items: Sequence[int], images: int) -> Iterator[list[_Piece]]:
+    """Full forward passes, each as the pieces that fill it."""
+    pieces: list[_Piece] = []
+    filled = 0
+    for number, count in enumerate(items):
+        first = 0
+        while first < count:
+            last = min(count, first + images - filled)
+            pieces.append(_Piece(number, slice(first, last), slice(filled, filled + last - first)))
+            filled += last - first
+            first = last
+            if filled == images:
+                yield pieces
+                pieces, filled = [], 0
+    if pieces:
+        yield pieces
+
+
+class _Walk:
+    """One path of all images as a list of items, step by step: item s·B + b is image b after step s.
+
+    One comparison and one select make all items of some whole steps. They run over each image as one row of numbers in
+    the order in which it lies in memory, which is how they are fastest.
     """
-    layout = _Layout(path)
-    order = layout.rows(ranks[:, None].expand_as(path.start))
-    start, end = layout.rows(path.start), layout.rows(path.end)
-    buffer = start.new_empty(0)
-    for first in range(0, len(ranks), images):
-        rows = slice(first, min(first + images, len(ranks)))
-        block = max(1, images // (rows.stop - rows.start))
-        for left in range(0, len(steps), block):
-            columns = slice(left, min(left + block, len(steps)))
-            shape = (rows.stop - rows.start, columns.stop - columns.start, start.shape[1])
-            if buffer.shape != shape:
-                buffer = start.new_empty(shape)
-            changed = order[rows, None] < steps[columns, None]
-            torch.where(changed, end[rows, None], start[rows, None], out=buffer)
-            yield rows, columns, layout.images(buffer)
+
+    def __init__(
+        self, layout: "_Layout", path: Perturbation, changed: Sequence[int], ranks: Tensor, dtype: torch.dtype
+    ) -> None:
+        self.start, self._end = (layout.rows(images).to(dtype) for images in (path.start, path.end))
+        self._order = layout.rows(ranks[:, None].expand_as(path.start))
+        steps = torch.tensor(changed, dtype=torch.int32)
+        self._steps = steps.to(ranks.device, non_blocking=True)[:, None, None]
+
+    def write(self, items: slice, out: Tensor) -> None:
+        """Some items, into rows [n,C·H·W]."""
+        filled = 0
+        for steps, rows in _rectangles(items.start, items.stop, len(self._order)):
+            count = (steps.stop - steps.start) * (rows.stop - rows.start)
+            part = out[filled : filled + count].view(steps.stop - steps.start, -1, out.shape[1])
+            torch.where(self._order[rows] < self._steps[steps], self._end[rows], self.start[rows], out=part)
+            filled += count
+
+
+def _rectangles(first: int, last: int, images: int) -> Iterator[tuple[slice, slice]]:
+    """A run of items as rectangles of steps x images: a begun step, whole steps, the beginning of another."""
+    while first < last:
+        step, image = divmod(first, images)
+        whole = (last - first) // images
+        if image or not whole:
+            count = min(images - image, last - first)
+            yield slice(step, step + 1), slice(image, image + count)
+            first += count
+        else:
+            yield slice(step, step + whole), slice(0, images)
+            first += whole * images
 
 
 class _Layout:
-    """Images [B,C,H,W] as rows [B,C·H·W] in the memory format of a path's images, and back."""
+    """Images [B,C,H,W] as rows [B,C·H·W] in the memory format of the paths' images, and back."""
 
-    def __init__(self, path: Perturbation) -> None:
-        self._shape = path.start.shape[1:]
+    def __init__(self, paths: Sequence[Perturbation]) -> None:
+        self._shape = paths[0].start.shape[1:]
+        self.length = self._shape.numel()
         # One end is the images themselves; the other, a baseline, may have come out in another format.
-        self._channels_last = _is_channels_last(path.start) or _is_channels_last(path.end)
+        self._channels_last = any(_is_channels_last(end) for path in paths for end in (path.start, path.end))
 
     def rows(self, images: Tensor) -> Tensor:
         return (images.permute(0, 2, 3, 1) if self._channels_last else images).reshape(len(images), -1)
@@ -195,16 +259,6 @@ def _is_channels_last(images: Tensor) -> bool:
 
 
 def _read(logits: Tensor, output: str, target: Tensor) -> Tensor:
-    """[I·S,classes] -> [I,S], the output of each image's target."""
-    values = logits.float()
-    if output == "probability":
-        values = values.softmax(dim=1)
-    values = values.unflatten(0, (len(target), -1))
-    index = target[:, None, None].expand(-1, values.shape[1], 1)
-    return values.gather(2, index).squeeze(2)
-
-
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=DTYPES[precision])
+    """[n,classes] -> [n], the output of each item's target."""
+    values = logits.softmax(dim=1) if output == "probability" else logits
+    return values.gather(1, target[:, None])[:, 0]

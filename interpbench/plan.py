@@ -12,7 +12,7 @@ from interpbench import images
 from interpbench.ceiling import ceiling
 from interpbench.cells import Cell, Role
 from interpbench.contracts import Dataset, Model
-from interpbench.devices import default_batch_size
+from interpbench.devices import Compile, default_batch_size
 from interpbench.errors import DataError, NoWeightsError, ParameterError, WeightsError, unknown_name
 from interpbench.modelling import RANDOM, load_model
 from interpbench.plugin import Configured, Kind, blaming, parse_specs
@@ -35,6 +35,8 @@ class Plan:
         ceiling: the search for the ceilings of curve metrics, or None.
         protocols: metric label -> its protocol.
         device, precision: where and how scores are computed.
+        batch_size: images a forward pass, or None where that is to be found out.
+        compile: whether the scoring copy of a model is compiled: `auto`, `always` or `never`.
         notices: what the user should know before it starts.
         changed: whether the selection differs from the suite's own.
     """
@@ -52,6 +54,8 @@ class Plan:
     precision: str
     notices: tuple[str, ...]
     changed: bool = False
+    batch_size: int | None = None
+    compile: Compile = "auto"
 
     @property
     def cells(self) -> list[Cell]:
@@ -87,6 +91,7 @@ def make_plan(
     device: torch.device,
     precision: str = "fp32",
     batch_size: int | None = None,
+    compile: Compile = "auto",
     weights: Sequence[str] = (),
     data: Mapping[str, Any] | None = None,
     asked_metrics: bool = False,
@@ -99,7 +104,8 @@ def make_plan(
         suite: what to run.
         registry: where the plugins are.
         device, precision: of the scores' forward passes.
-        batch_size: images a forward pass; None chooses it from the input's size.
+        batch_size: images a forward pass; None chooses it from the input's size, or measures it in long runs.
+        compile: whether torch.compile makes the scoring copies: `auto` where it pays.
         weights: `FILE` or `random` for every model, or `MODEL=FILE` for one.
         data: parameters for the data set from flags (`root`, `download`).
         asked_metrics: whether the user named the metrics. Those that a suite names are left out, with a notice, where
@@ -148,6 +154,8 @@ def make_plan(
         precision=precision,
         notices=tuple(notices),
         changed=changed,
+        batch_size=batch_size,
+        compile=compile,
     )
 
 

@@ -20,8 +20,8 @@ from interpbench.discovery import discover
 from interpbench.perturb import BatchSize, rank, tie_breakers
 from interpbench.plugin import Configured
 from interpbench.results import RunFolder
-from interpbench.scoring import evaluate
 from tests.reference import removal
+from tests.scores import scored
 from tests.tiny_models import Linear, convolutional, wrap
 
 TINY = Path(__file__).parent / "plugins" / "tiny.py"
@@ -52,7 +52,7 @@ def explanation(network: nn.Module, x: Tensor, saliency: Tensor | None = None) -
 def reached(network: nn.Module, x: Tensor, chosen: Configured, grid: int, batch: int = 64) -> list[float]:
     """The areas that the search reaches: its maps scored as those of a method are."""
     found, _ = best_map(chosen, explanation(network, x), BatchSize(batch), grid=grid)
-    return evaluate(chosen, explanation(network, x, found), BatchSize(batch), "fp32").per_image.tolist()
+    return scored(chosen, explanation(network, x, found), batch).per_image.tolist()
 
 
 def removed_values(network: nn.Module, x: Tensor, chosen: Configured, grid: int) -> list[dict[removal.Subset, float]]:
@@ -105,7 +105,7 @@ def test_the_search_is_never_better_than_the_best_order_and_little_worse(name: s
     network, x, chosen = sharp(side), noise(12, 3, side, side), metric(name)
     lost = losses(network, x, reached(network, x, chosen, grid), chosen, grid)
     assert lost.min() > -1e-6
-    by_chance = evaluate(chosen, explanation(network, x, noise(12, side, side, seed=1)), BatchSize(64), "fp32")
+    by_chance = scored(chosen, explanation(network, x, noise(12, side, side, seed=1)), 64)
     assert lost.mean() < 0.15 * losses(network, x, by_chance.per_image.tolist(), chosen, grid).mean()
 
 

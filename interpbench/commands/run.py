@@ -34,6 +34,10 @@ def run(
         str, typer.Option(metavar="P", help="Of the scores' forward passes: fp32, bf16, fp16 or auto.")
     ] = "fp32",
     batch_size: Annotated[str, typer.Option(metavar="N|auto", help="Images a forward pass.")] = "auto",
+    compile: Annotated[
+        str,
+        typer.Option(metavar="C", help="torch.compile for the scores' passes: auto, always or never."),
+    ] = "auto",
     data_root: DataRoot = None,
     download: Download = False,
     weights: Annotated[
@@ -54,8 +58,8 @@ def run(
             finished = api.run(
                 suite, dataset=dataset, model=model, method=method, metric=metric, images=images, steps=steps,
                 target=target, ceiling=_ceiling(ceiling), seed=seed, device=device, precision=precision,
-                batch_size=_batch_size(batch_size), data_root=data_root, download=download, weights=weights,
-                plugin=plugin, output=output, resume=resume, overwrite=overwrite, listener=progress,
+                batch_size=_batch_size(batch_size), compile=compile, data_root=data_root, download=download,
+                weights=weights, plugin=plugin, output=output, resume=resume, overwrite=overwrite, listener=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise Interrupted(

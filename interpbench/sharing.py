@@ -1,0 +1,83 @@
+"""What several methods need of a model for the same images, computed once: a layer's maps and their gradients.
+
+The runner hands out images under a name; as long as a method passes on these very tensors, unchanged, and the model
+stands as it was given to it, what was computed for another method is given again. What is kept is bounded by a budget,
+so that memory does not grow with the images.
+"""
+
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor, nn
+
+BUDGET = 256 * 2**20  # bytes that are kept of a model
+
+
+class Shared:
+    """Results for the images that were handed out, by their name and by what they are."""
+
+    def __init__(self, budget: int = BUDGET) -> None:
+        self._budget = budget
+        self._kept: dict[tuple[Hashable, Hashable], tuple[Tensor, ...]] = {}
+        self._new: dict[tuple[Hashable, Hashable], tuple[Tensor, ...]] = {}
+        self._handed: tuple[Tensor, int, Tensor, int, Hashable] | None = None
+
+    def hand_out(self, x: Tensor, target: Tensor, name: Hashable) -> None:
+        """From here on these tensors stand for the images and targets of that name."""
+        self._handed = (x, x._version, target, target._version, name)
+
+    def take_back(self, *, sound: bool) -> None:
+        """From here on no tensor stands for images. What was computed since is kept if the model was sound."""
+        self._handed = None
+        if sound:
+            self._kept |= self._new
+        self._new = {}
+
+    def forget(self) -> None:
+        """Nothing that was computed counts any more."""
+        self._kept = {}
+
+    def once(
+        self, what: Hashable, model: nn.Module, x: Tensor, target: Tensor, make: Callable[[], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
+        """`make()`, or what it gave before for the same images; always tensors that the caller may change.
+
+        Args:
+            what: names the result among those of the same images.
+            model: is asked whether it stands as it is.
+            x, target: what the result is for.
+            make: computes it.
+        """
+        name = self._name(x, target)
+        if name is None or acts_otherwise(model):
+            return make()
+        found = self._kept.get((name, what)) or self._new.get((name, what))
+        if found is None:
+            found = make()
+            if self._size(found) + sum(map(self._size, [*self._kept.values(), *self._new.values()])) > self._budget:
+                return found
+            self._new[name, what] = found
+        return tuple(tensor.clone() for tensor in found)
+
+    @staticmethod
+    def _size(tensors: tuple[Tensor, ...]) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def _name(self, x: Tensor, target: Tensor) -> Hashable:
+        """The name that the tensors were handed out under, if they are still those."""
+        if self._handed is None:
+            return None
+        images, version, targets, target_version, name = self._handed
+        same = x is images and target is targets and x._version == version and target._version == target_version
+        return name if same else None
+
+
+def acts_otherwise(model: nn.Module) -> bool:
+    """Whether passes may do something else than the model's classes say: hooks, patches, train mode, a torch mode."""
+    if torch._C._len_torch_function_stack():
+        return True
+    for module in model.modules():
+        hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+        if module.training or any(hooks) or "forward" in vars(module):
+            return True
+    return False

@@ -1,7 +1,7 @@
 """The whole job as one call: `run(...)` plans, runs, writes and returns the run; `load_run(folder)` opens one."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from interpbench import precision as precisions
 from interpbench.cells import Cell, CellResult, ModelResult
 from interpbench.csv_files import write_csv
 from interpbench.errors import ParameterError, RunFolderError
 from interpbench.leaderboard import conclude
-from interpbench.results import PAGE, Mode, RunFolder
+from interpbench.results import PAGE, PROFILE, Mode, RunFolder
 from interpbench.tables import RunTables
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     plots: bool = True,
+    profile: bool = False,
     listener: Listener | None = None,
 ) -> Run:
     """Explains and scores; writes the run folder; returns the run. The arguments are the command line's options.
@@ -124,6 +126,7 @@ def run(
         output: the run folder; results/runs/<suite>-<time> by default.
         resume, overwrite: what to do with a folder that holds a run.
         plots: whether to draw them, and to write the page.
+        profile: whether to write profile.csv, what the time goes into, and trace.json, of the first batches.
         listener: told how it gets on.
 
     Raises:
@@ -158,7 +161,7 @@ def run(
         changed=chosen != base,
     )
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(chosen.name))
-    return _execute(plan, folder, mode, plots, listener or Listener())
+    return _execute(plan, folder, mode, plots, profile, listener or Listener())
 
 
 def load_run(folder: str | Path) -> Run:
@@ -199,27 +202,24 @@ def write_page(source: Run | str | Path, output: str | Path | None = None) -> Pa
     return write_page(evidence, Path(output or found.folder / PAGE))
 
 
-def _execute(plan: "Plan", folder: RunFolder, mode: Mode, plots: bool, listener: Listener) -> Run:
-    from interpbench.runner import run_cells
-
+def _execute(plan: "Plan", folder: RunFolder, mode: Mode, plots: bool, profile: bool, listener: Listener) -> Run:
     identity = _identity(plan)
     folder.start(mode)
     done = _finished(folder, plan, identity) if mode == "resume" else set()
     info = {**_info(plan), "identity": identity, "status": "running"}
     folder.write_info(info)
     listener.planned(plan, folder.path, len(done))
-    for result in run_cells(plan, done=done, progress=listener.images):
-        if isinstance(result, ModelResult):
-            folder.write_model(result)
-        else:
-            folder.write_cell(result)
-            listener.cell(result)
+    if profile:
+        _run_profiled(plan, folder, done, listener)
+    else:
+        _run_cells(plan, folder, done, listener, listener.images)
     tables = folder.assemble()
     conclusions = conclude(tables)
     for name, frame in conclusions.items():
         folder.write(f"{name}.csv", partial(write_csv, frame))
     info |= {"status": "finished", "finished": _now(), **_outcome(folder)}
     info["notices"] += [notice for model in folder.model_records() for notice in model.get("notices", [])]
+    info["notices"] += precisions.notices(info["precision_effect"], plan.precision)
     folder.write_info(info)
     finished = Run(folder.path, folder.info(), tables, conclusions)
     if plots:
@@ -228,12 +228,44 @@ def _execute(plan: "Plan", folder: RunFolder, mode: Mode, plots: bool, listener:
     return finished
 
 
+def _run_cells(
+    plan: "Plan", folder: RunFolder, done: set[Cell], listener: Listener, progress: Callable[[Cell, int], None]
+) -> None:
+    """Runs what is not done, and writes each cell as it is finished."""
+    from interpbench.runner import run_cells
+
+    for result in run_cells(plan, done=done, progress=progress):
+        if isinstance(result, ModelResult):
+            folder.write_model(result)
+        else:
+            folder.write_cell(result)
+            listener.cell(result)
+
+
+def _run_profiled(plan: "Plan", folder: RunFolder, done: set[Cell], listener: Listener) -> None:
+    """As `_run_cells`, and writes where the time went."""
+    from interpbench.profiling import Profile
+
+    taken = Profile(plan.device)
+
+    def progress(cell: Cell, images: int) -> None:
+        listener.images(cell, images)
+        taken.step()
+
+    with taken.taken():
+        _run_cells(plan, folder, done, listener, progress)
+    table, trace = PROFILE
+    folder.write(table, partial(write_csv, taken.table))
+    folder.write(trace, taken.write_trace)
+
+
 def _outcome(folder: RunFolder) -> dict[str, Any]:
     """What run.json says of a finished run: the models, what failed, what was left behind, what could not be read."""
     cells, models = folder.cell_records(), folder.model_records()
     return {
         "models": {f"{m['dataset']} {m['model']}": {k: m[k] for k in MODEL_INFO if k in m} for m in models},
         "failures": [cell for cell in cells if cell["status"] != "ok"],
+        "precision_effect": precisions.effects(cells),
         "forward_passes_of_ceilings": sum(cell.get("forward_passes", 0) for cell in cells),
         "left_behind": [
             {"method": cell["method"], "model": cell["model"], "what": cell["left_behind"]}

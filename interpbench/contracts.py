@@ -35,6 +35,7 @@ class DatasetCard:
         has_masks: whether every sample carries the exact mask of the evidence.
         imagenet: for each label the index of its class among ImageNet-1k's logits, or None.
         reference, licence: where the data come from, and on what terms.
+        concurrent: whether several threads may ask for samples at once, which then decode faster.
     """
 
     name: str
@@ -47,6 +48,7 @@ class DatasetCard:
     imagenet: tuple[int, ...] | None = None
     reference: str = ""
     licence: str = ""
+    concurrent: bool = False
 
 
 @dataclass(frozen=True)

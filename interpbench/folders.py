@@ -49,7 +49,7 @@ class ImageFolder:
                 )
             self.ids += [path.relative_to(folder).as_posix() for path in files]
             self.labels += [label] * len(files)
-        self.card = replace(card, revision=self._revision())
+        self.card = replace(card, revision=self._revision(), concurrent=True)
 
     def _revision(self) -> str:
         """Names and sizes of all files: changes with the selection, and costs no reading."""

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -94,25 +95,40 @@ def load_images(dataset: Dataset, indices: list[int], card: ModelCard) -> ImageS
     Raises:
         DataError: if none can be read.
     """
-    samples: list[Sample] = []
-    skipped: dict[str, str] = {}
-    for index in indices:
+    masks = dataset.card.has_masks
+
+    def fitted(index: int) -> _Fitted | str:
         try:
-            samples.append(dataset[index])
+            sample = dataset[index]
         except UnreadableImageError as error:
-            skipped[dataset.ids[index]] = str(error)
+            return str(error)
+        return _Fitted(sample.id, fit(sample.image, card), sample.label, fit_mask(sample, card) if masks else None)
+
+    if dataset.card.concurrent:
+        with ThreadPoolExecutor() as threads:
+            found = list(threads.map(fitted, indices))
+    else:
+        found = [fitted(index) for index in indices]
+    skipped = {dataset.ids[i]: answer for i, answer in zip(indices, found, strict=True) if isinstance(answer, str)}
+    samples = [answer for answer in found if isinstance(answer, _Fitted)]
     if not samples:
         raise DataError(f"None of the {len(indices)} images of {dataset.card.name!r} can be read: {skipped}.")
-    masks = None
-    if dataset.card.has_masks:
-        masks = torch.from_numpy(np.stack([fit_mask(s, card) for s in samples]))
     return ImageSet(
         ids=tuple(s.id for s in samples),
-        images=torch.from_numpy(np.stack([fit(s.image, card) for s in samples])),
+        images=torch.from_numpy(np.stack([s.image for s in samples])),
         labels=torch.tensor([s.label for s in samples]),
-        masks=masks,
+        masks=torch.from_numpy(np.stack([s.mask for s in samples if s.mask is not None])) if masks else None,
         skipped=skipped,
     )
+
+
+class _Fitted(NamedTuple):
+    """A sample at the model's input size."""
+
+    id: str
+    image: np.ndarray
+    label: int
+    mask: np.ndarray | None
 
 
 def read_image(path: Path, name: str) -> np.ndarray:

@@ -45,15 +45,22 @@ def activations_and_gradients(model: Model, layer: str | None, x: Tensor, target
 
 def layer_activations(model: Model, layer: str | None, x: Tensor) -> Tensor:
     """A layer's maps [B,K,h,w], without gradients; arguments and errors as of `activations_and_gradients`."""
-    outputs: list[Tensor] = []
+    module = _module(model, layer)
 
-    def keep(output: Tensor) -> Tensor:
-        outputs.append(output.detach().clone())
-        return output
+    def make() -> tuple[Tensor]:
+        outputs: list[Tensor] = []
 
-    with torch.no_grad(), changed(_module(model, layer), keep):
-        model(x)
-    return as_maps(outputs[-1])
+        def keep(output: Tensor) -> Tensor:
+            outputs.append(output.detach().clone())
+            return output
+
+        with torch.no_grad(), changed(module, keep):
+            model(x)
+        return (as_maps(outputs[-1]),)
+
+    # A pass that went on to the gradients has found them too.
+    known = model.shared.known(("activations and gradients", module), model, x)
+    return known[0] if known else model.shared.once(("activations", module), model, x, None, make)[0]
 
 
 def logits_with_scaled_channels(model: Model, layer: str | None, x: Tensor, factors: Tensor) -> Tensor:

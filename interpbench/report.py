@@ -40,6 +40,16 @@ def print_report(tables: RunTables, board: pd.DataFrame, console: Console) -> No
         console.print(_meaning(tables, metric))
 
 
+def print_profile(phases: pd.DataFrame, console: Console) -> None:
+    """Print what a run's time went into, a row a phase; with the columns phase, seconds, share and calls."""
+    table = Table("phase", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("seconds", "share", "calls"):
+        table.add_column(column, justify="right")
+    for row in phases.itertuples():
+        table.add_row(_plain(row.phase), f"{row.seconds:.2f}", f"{row.share:.1%}", f"{row.calls:,}")
+    console.print(table)
+
+
 def _plain(text: object) -> str:
     """`text` without the characters that would steer the terminal."""
     return "".join(character if character.isprintable() else " " for character in str(text))

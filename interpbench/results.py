@@ -6,6 +6,7 @@
     scores.parquet scores.csv curves.parquet timings.csv
     leaderboard.csv comparisons.csv ranks.csv agreement.csv shares.csv           what follows from the scores
     plots/ report.html                                                           all of it to look at
+    profile.csv trace.json                                                       of a run with --profile
 
 A cell's folder appears whole or not at all, so a killed run loses at most the cell it was in. The tables are put
 together from the cells, sorted, whatever order they were finished in. Neither torch nor plugins are needed to read.
@@ -44,6 +45,7 @@ CELL_COLUMNS = [
 TIMING_COLUMNS = ["dataset", "model", "method", "attribution_seconds", "scoring_seconds", "images"]
 CONCLUSIONS = ("leaderboard", "comparisons", "ranks", "agreement", "shares")  # tables drawn from the others, as CSV
 PAGE = "report.html"
+PROFILE = ("profile.csv", "trace.json")
 Mode = Literal["new", "resume", "overwrite"]
 
 
@@ -83,7 +85,7 @@ class RunFolder:
         """Removes what a run writes and nothing else."""
         for name in ("cells", "models", "plots"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv", "run.json", PAGE)
+        tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv", "run.json", PAGE, *PROFILE)
         for name in (*tables, *(f"{table}.csv" for table in CONCLUSIONS)):
             (self.path / name).unlink(missing_ok=True)
 

@@ -83,7 +83,8 @@ def prepare(model: Model, x: Tensor, precision: str = "fp32") -> Scorer:
 
 def _fold(scorer: Scorer, proof: _Proof) -> str:
     """Folds batch norms into convolutions; what came of it."""
-    if not any(isinstance(module, NORMS) for module in scorer.network.modules()):
+    norms = _norms(scorer.network)
+    if not norms:
         return "none"
     try:
         memory_format = memory_format_of(proof.x)
@@ -94,7 +95,12 @@ def _fold(scorer: Scorer, proof: _Proof) -> str:
     if why:
         return f"kept: {why} when they are folded"
     scorer.network = folded.requires_grad_(False)
-    return "folded"
+    return f"{norms - _norms(folded)} of {norms} folded"
+
+
+def _norms(network: nn.Module) -> int:
+    """How many batch norms it has."""
+    return sum(isinstance(module, NORMS) for module in network.modules())
 
 
 def _lower(scorer: Scorer, x: Tensor, precision: str) -> str:

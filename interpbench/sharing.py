@@ -38,38 +38,49 @@ class Shared:
         self._kept = {}
 
     def once(
-        self, what: Hashable, model: nn.Module, x: Tensor, target: Tensor, make: Callable[[], tuple[Tensor, ...]]
+        self, what: Hashable, model: nn.Module, x: Tensor, target: Tensor | None, make: Callable[[], tuple[Tensor, ...]]
     ) -> tuple[Tensor, ...]:
         """`make()`, or what it gave before for the same images; always tensors that the caller may change.
 
         Args:
             what: names the result among those of the same images.
             model: is asked whether it stands as it is.
-            x, target: what the result is for.
+            x, target: what the result is for; None where it depends on no target.
             make: computes it.
         """
-        name = self._name(x, target)
-        if name is None or acts_otherwise(model):
-            return make()
+        found = self.known(what, model, x, target)
+        if found is not None:
+            return found
+        made = make()
+        name = self._name(model, x, target)
+        size = self._size(made) + sum(map(self._size, [*self._kept.values(), *self._new.values()]))
+        if name is None or size > self._budget:
+            return made
+        self._new[name, what] = made
+        return tuple(tensor.clone() for tensor in made)
+
+    def known(
+        self, what: Hashable, model: nn.Module, x: Tensor, target: Tensor | None = None
+    ) -> tuple[Tensor, ...] | None:
+        """What was computed before, or None."""
+        name = self._name(model, x, target)
         found = self._kept.get((name, what)) or self._new.get((name, what))
-        if found is None:
-            found = make()
-            if self._size(found) + sum(map(self._size, [*self._kept.values(), *self._new.values()])) > self._budget:
-                return found
-            self._new[name, what] = found
-        return tuple(tensor.clone() for tensor in found)
+        return None if found is None else tuple(tensor.clone() for tensor in found)
 
     @staticmethod
     def _size(tensors: tuple[Tensor, ...]) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
-    def _name(self, x: Tensor, target: Tensor) -> Hashable:
-        """The name that the tensors were handed out under, if they are still those."""
-        if self._handed is None:
+    def _name(self, model: nn.Module, x: Tensor, target: Tensor | None) -> Hashable:
+        """The name that the tensors were handed out under, if they are still those; None for any others."""
+        if self._handed is None or acts_otherwise(model):
             return None
         images, version, targets, target_version, name = self._handed
-        same = x is images and target is targets and x._version == version and target._version == target_version
-        return name if same else None
+        if x is not images or x._version != version:
+            return None
+        if target is not None and (target is not targets or target._version != target_version):
+            return None
+        return name
 
 
 def acts_otherwise(model: nn.Module) -> bool:

@@ -47,6 +47,9 @@ def run(
     output: Annotated[Path | None, typer.Option(metavar="DIR", help="results/runs/<suite>-<time> by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --output.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write what the time goes into, and a trace of the first batches.")
+    ] = False,
 ) -> None:
     """Explain images with each method, score the maps, write tables and plots."""
     from interpbench import api
@@ -59,7 +62,8 @@ def run(
                 suite, dataset=dataset, model=model, method=method, metric=metric, images=images, steps=steps,
                 target=target, ceiling=_ceiling(ceiling), seed=seed, device=device, precision=precision,
                 batch_size=_batch_size(batch_size), compile=compile, data_root=data_root, download=download,
-                weights=weights, plugin=plugin, output=output, resume=resume, overwrite=overwrite, listener=progress,
+                weights=weights, plugin=plugin, output=output, resume=resume, overwrite=overwrite,
+                profile=profile, listener=progress,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise Interrupted(
@@ -67,6 +71,8 @@ def run(
             f"--output {progress.folder or 'DIR'} and --resume."
         ) from None
     _show(finished, console)
+    if profile:
+        _show_profile(finished, console)
     console.print(plain(f"Page: {finished.folder / api.PAGE}"), soft_wrap=True)
     raise typer.Exit(1 if len(finished.failed) else 0)
 
@@ -108,6 +114,17 @@ def _show(finished: "Run", console: "Console") -> None:
     for why in list(finished.info.get("skipped", {}).values())[:5]:
         console.print(plain(f"Note: skipped an image that cannot be read: {why}"))
     console.print(plain(f"Tables and plots: {finished.folder}"))
+
+
+def _show_profile(finished: "Run", console: "Console") -> None:
+    import pandas as pd
+
+    from interpbench.report import print_profile
+    from interpbench.results import PROFILE
+
+    table, trace = (finished.folder / name for name in PROFILE)
+    print_profile(pd.read_csv(table), console)
+    console.print(plain(f"Trace of the first batches, for chrome://tracing or ui.perfetto.dev: {trace}"))
 
 
 def _batch_size(text: str) -> int | None:

@@ -65,6 +65,7 @@ class Imagenette:
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
             reference=REFERENCE,
+            concurrent=True,
         )
 
     def __getitem__(self, index: int) -> Sample:

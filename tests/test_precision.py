@@ -1,0 +1,68 @@
+"""A lower precision is never silent: what it changes is measured in the run, and said."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import interpbench
+from interpbench.precision import effects, notices
+
+TINY = Path(__file__).parent / "plugins" / "tiny.py"
+METHODS = ["gradient", "random", "center"]
+
+
+def run(output: Path, **changes: Any) -> interpbench.Run:
+    settings: dict[str, Any] = {
+        "dataset": "tiny", "model": "quadrants", "method": METHODS, "metric": ["deletion", "insertion"], "images": 40,
+        "weights": "random", "plugin": TINY, "device": "cpu", "output": output, "plots": False, "ceiling": "none",
+    }  # fmt: skip
+    return interpbench.run(**settings | changes)
+
+
+def test_the_effect_in_run_json_is_the_difference_between_two_runs(tmp_path: Path) -> None:
+    """With one image a batch, every image is scored in float32 too."""
+    low = run(tmp_path / "low", precision="bf16", batch_size=1)
+    exact = run(tmp_path / "exact", batch_size=1)
+    by = ["metric", "method", "sample_id"]
+    difference = (low.scores.set_index(by)["value"] - exact.scores.set_index(by)["value"]).abs()
+    assert difference.max() > 0
+    for effect in low.info["precision_effect"]:
+        of_metric = difference.xs(effect["metric"])
+        assert effect["images"] == 40
+        assert effect["mean_difference"] == pytest.approx(of_metric.mean(), rel=1e-4)
+        assert effect["greatest_difference"] == pytest.approx(of_metric.max(), rel=1e-4)
+        means = exact.scores[exact.scores["metric"] == effect["metric"]].groupby("method")["value"].mean()
+        assert effect["methods_fp32"] == list(means.sort_values().index)
+    assert [e["metric"] for e in low.info["precision_effect"]] == ["deletion", "insertion"]
+    assert sum("in bf16, areas of 40 images differ from float32's by" in n for n in low.info["notices"]) == 2
+
+
+def test_some_images_of_each_batch_are_compared(tmp_path: Path) -> None:
+    low = run(tmp_path / "low", precision="bf16", batch_size=20)
+    assert {effect["images"] for effect in low.info["precision_effect"]} == {4}  # two of each batch of twenty
+
+
+def test_float32_has_nothing_to_say(tmp_path: Path) -> None:
+    exact = run(tmp_path / "exact")
+    assert exact.info["precision_effect"] == []
+    assert exact.info["notices"] == []
+    assert exact.info["models"]["tiny quadrants"]["scoring"]["greatest_difference"] < 1e-4
+
+
+def test_a_changed_order_is_said() -> None:
+    cells = [
+        {
+            "dataset": "d", "model": "m", "role": "method", "method": method,
+            "precision_effect": {"deletion": {
+                "images": 2, "mean_difference": 0.01, "greatest_difference": 0.02, "mean": low, "mean_fp32": exact,
+            }},
+        }
+        for method, low, exact in (("a", 0.1, 0.3), ("b", 0.2, 0.2))
+    ]  # fmt: skip
+    [found] = effects(cells)
+    assert (found["methods"], found["methods_fp32"], found["same_order"]) == (["a", "b"], ["b", "a"], False)
+    [said] = notices([found], "fp16")
+    assert said.endswith("0.01 on average, 0.02 at most; the order of methods is another: b, a in float32.")
+    assert np.isclose(found["mean_difference"], 0.01)

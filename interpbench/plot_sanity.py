@@ -25,6 +25,7 @@ _BARS = {
     "smooth": "smooth: all layers new, maps averaged over noise",
 }
 _RISE = "efficient: rise in complexity, all layers new (more is better)"
+_RULED = "threshold of the verdict"  # on the rank correlation of absolute maps
 _TICKS = 45  # layers that are named below a panel, at most
 _CHARACTER, _LAYER = 0.068, 0.115  # inches that a character of a label takes, and a layer's name across
 _FAINT: dict[str, Any] = {"color": "0.35", "linewidth": 1, "linestyle": "--", "zorder": 1}
@@ -106,7 +107,7 @@ def _lines(panel: Axes, rows: pd.DataFrame, looks: Mapping[str, MethodLook]) -> 
 
 def _mark_rule(panel: Axes, layers: int) -> None:
     """The threshold of the verdict, over the half of the layers whose mean it is about."""
-    panel.plot([0.5, np.ceil(layers / 2) + 0.5], [THRESHOLD] * 2, label="threshold of the verdict", **_FAINT)
+    panel.plot([0.5, np.ceil(layers / 2) + 0.5], [THRESHOLD] * 2, label=_RULED, **_FAINT)
 
 
 def _layer_names(rows: pd.DataFrame) -> dict[int, str]:
@@ -138,7 +139,7 @@ def _bars(table: pd.DataFrame, test: str, title: str) -> Figure:
         _draw_bars(panel, rows, methods, names)
         panel.set_xlabel(_RISE if test == "efficient" else _BARS[test])
         if len(names) > 1:
-            panel.axvline(THRESHOLD, **_FAINT)
+            panel.axvline(THRESHOLD, label=_RULED, **_FAINT)
             figure.legend(loc="outside lower center", ncols=2, frameon=False)
         figure.suptitle(f"{title}\nmean and 95 % interval over images")
     return figure

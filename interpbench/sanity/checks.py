@@ -16,7 +16,9 @@
 The class that is explained is the one that the trained model predicts, for every copy. A method's own chance is the
 same for both maps, so noise is no difference. Maps are compared as absolute values and, where the method is signed,
 with their signs too. Signed is a method that gives the trained model a negative value anywhere; for the others the two
-are the same. A pair in which a map is constant, or not finite, cannot be compared: it is left out, and counted.
+are the same. Absolute maps are what the verdicts go by: where a method's sign is that of the logit, as with LRP's z+
+rule, a new top layer turns a whole map upside down without moving anything in it. A pair in which a map is constant, or
+not finite, cannot be compared: it is left out, and counted.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -138,8 +138,9 @@ def _bars(table: pd.DataFrame, test: str, title: str) -> Figure:
         panel = figure.subplots()
         _draw_bars(panel, rows, methods, names)
         panel.set_xlabel(_RISE if test == "efficient" else _BARS[test])
-        if len(names) > 1:
+        if test == "random-logit":
             panel.axvline(THRESHOLD, label=_RULED, **_FAINT)
+        if len(names) > 1:
             figure.legend(loc="outside lower center", ncols=2, frameon=False)
         figure.suptitle(f"{title}\nmean and 95 % interval over images")
     return figure

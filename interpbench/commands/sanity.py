@@ -136,7 +136,8 @@ def _show(found: "pd.DataFrame", checks: "Checks", explainer: "Explainer", folde
 
     console = open_console()
     console.print(_table(found))
-    console.print(plain(RULE), soft_wrap=True)
+    if _judged(found):
+        console.print(plain(RULE), soft_wrap=True)
     notes = list(explainer.notices)
     notes += [f"skipped an image that cannot be read: {why}" for why in list(folder.info["skipped"].values())[:5]]
     notes += [f"{row.method}: {row.problem}" for row in found.itertuples() if row.problem]
@@ -163,15 +164,23 @@ def _table(found: "pd.DataFrame") -> Any:
     if "upper_half" in shown:
         shown.pop("independent", None)  # is in verdicts.csv, and a terminal is narrow
     title = "Rank correlation of absolute maps with those of the trained model, and verdicts"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("method", min_width=min(24, max(map(len, found["method"]))), overflow="fold")
     for heading in shown.values():
-        table.add_column(heading, justify="right")
-    for heading in ("to the model", "to the class"):
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, justify="right", max_width=7)
+    judged = _judged(found)
+    for what in judged:
+        table.add_column(f"to {what}", no_wrap=True)
     for row in found.to_dict("records"):
         numbers = [
             "" if math.isnan(row[c]) else f"{row[c]:+.1%}" if c == "entropy_rise" else f"{row[c]:.2f}" for c in shown
         ]
-        table.add_row(*map(plain, [row["method"], *numbers, row["model"], row["class"]]))
+        table.add_row(*map(plain, [row["method"], *numbers, *(row[what] for what in judged)]))
     return table
+
+
+def _judged(found: "pd.DataFrame") -> list[str]:
+    """The columns in which there is a verdict on some method."""
+    from interpbench.sanity.verdict import UNKNOWN
+
+    return [what for what in ("model", "class") if (found[what] != UNKNOWN).any()]

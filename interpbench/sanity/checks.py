@@ -50,7 +50,7 @@ from interpbench.sanity.randomise import Randomised, Randomiser
 from interpbench.seeding import derive
 
 TESTS = ("cascading", "independent", "smooth", "efficient", "random-logit")
-DEFAULT = ("cascading", "independent", "efficient", "random-logit")  # smooth takes as long as all of these together
+DEFAULT = ("cascading", "independent", "efficient", "random-logit")  # smooth makes each map of many
 ALL = "all"
 ALL_LAYERS = "(all)"
 SAMPLES, NOISE = 50, 0.1  # sMPRT's: noisy images a map, and the noise's deviation as a share of the image's range

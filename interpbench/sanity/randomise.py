@@ -72,7 +72,7 @@ class Randomiser:
         order = _from_top(model, x[:1])
         own = [name for name in order if any(True for _ in _module(model, name).parameters(recurse=False))]
         self.layers = [name for name in own if _reset(_module(model, name)) is not None]
-        self.left_out = [name for name in own if name not in self.layers]
+        self.left_out = [name or "model" for name in own if name not in self.layers]
         if not self.layers:
             raise ParameterError(
                 f"Model {model.card.name!r} has no layer that can be initialised again: no module has parameters and "

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 
 from interpbench.contracts import normalise
 from interpbench.discovery import discover
+from interpbench.errors import ParameterError
 from interpbench.explaining import Explainer
 from interpbench.images import ImageSet, choose, load_images
 from interpbench.plot_sanity import _bars, _layers
@@ -298,8 +299,10 @@ def upper_half(model: str, methods: str, folder: Path) -> dict[str, str]:
     return dict(pd.read_csv(folder / "verdicts.csv").set_index("method")["model"])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["resnet18", "vgg11_bn", "alexnet"])
+@pytest.mark.parametrize(
+    "model",
+    ["alexnet", pytest.param("vgg11_bn", marks=pytest.mark.slow), pytest.param("resnet18", marks=pytest.mark.slow)],
+)
 def test_guided_backprop_is_insensitive_to_upper_layers_and_gradcam_is_not(model: str, tmp_path: Path) -> None:
     """As Adebayo et al. found."""
     found = upper_half(model, "gradcam,guided-backprop", tmp_path / "out")
@@ -307,8 +310,6 @@ def test_guided_backprop_is_insensitive_to_upper_layers_and_gradcam_is_not(model
 
 
 def test_a_model_of_one_class_has_no_other() -> None:
-    from interpbench.errors import ParameterError
-
     model = wrap(torch.nn.Flatten(), classes=1)
     with pytest.raises(ParameterError, match="second class"):
         other_classes(torch.zeros(3, dtype=torch.int64), ["a", "b", "c"], model.card.classes, 0)

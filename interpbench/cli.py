@@ -14,6 +14,7 @@ from interpbench.commands.doctor import doctor
 from interpbench.commands.pictures import explain, gallery
 from interpbench.commands.publish import leaderboard, publish, verify
 from interpbench.commands.run import report, run
+from interpbench.commands.sanity import sanity
 from interpbench.commands.shared import Interrupted, open_console, plain
 from interpbench.commands.train import train
 from interpbench.errors import InterpBenchError
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, report, publish, leaderboard, verify, explain, gallery, show, train, doctor):
+for command in (run, report, publish, leaderboard, verify, explain, gallery, sanity, show, train, doctor):
     app.command()(command)
 app.command("list")(list_)
 

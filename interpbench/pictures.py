@@ -5,7 +5,7 @@ They bring together what `explaining` finds out, how `plot_panels` and `plot_con
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,8 @@ class Job:
         return [None] * len(ids) if found is None else list(found)
 
 
-def provenance(explainer: Explainer, look: Look) -> dict[str, Any]:
-    """What a record says of how pictures are made: model, weights' hash, methods with parameters, seed, versions."""
+def provenance(explainer: Explainer) -> dict[str, Any]:
+    """What a record says of how maps are made: model, weights' hash, methods with parameters, seed, versions."""
     card = explainer.model.card.as_dict()
     return {
         "command": sys.argv,
@@ -67,7 +67,6 @@ def provenance(explainer: Explainer, look: Look) -> dict[str, Any]:
             label: {"parameters": dict(choice.values), "source_hash": choice.plugin.source_hash}
             for label, choice in explainer.subject.methods.items()
         },
-        "drawing": asdict(look),
     }
 
 

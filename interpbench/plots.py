@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from interpbench.plot_labels import place_labels
-from interpbench.plot_looks import DASHES, PALETTE, mean_curve
+from interpbench.plot_looks import MARKERS, MethodLook, mean_curve, method_looks
 from interpbench.plot_maps import map_grid
 from interpbench.plot_ranks import critical_differences
 from interpbench.plot_style import DPI, style
@@ -32,16 +32,6 @@ _LANE = 0.18  # inches that a line of a legend takes
 _NAMED = 12  # methods that are named beside their points; more are numbered
 # Where a legend stands beside its panel.
 _BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1.02), "frameon": False, "alignment": "left"}
-_MARKERS = "osD^vP*X<>hp"
-
-
-@dataclass(frozen=True)
-class _Look:
-    """How a method is drawn in every picture of a run."""
-
-    color: Any
-    marker: str
-    dashes: Any
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,7 @@ class _Scene:
 
     tables: RunTables
     board: pd.DataFrame
-    looks: dict[str, _Look]
+    looks: dict[str, MethodLook]
 
     def ranked(self, **labels: str) -> pd.DataFrame:
         """Rows of the leaderboard with these labels and a mean, best first."""
@@ -82,7 +72,7 @@ def draw(tables: RunTables, board: pd.DataFrame, folder: Path) -> list[Path]:
     across them).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scene = _Scene(tables, board, _looks(sorted(set(tables.cells["method"]))))
+    scene = _Scene(tables, board, method_looks(sorted(set(tables.cells["method"]))))
     written: list[Path] = []
     with style():
         for labels, figure in _figures(scene):
@@ -113,14 +103,6 @@ def _figures(scene: _Scene) -> Iterator[tuple[list[str], Figure]]:
     ranks = critical_differences(scene.board, {metric: scene.heading(metric) for metric in scene.tables.metrics})
     if ranks is not None:
         yield ["critical-difference"], ranks
-
-
-def _looks(methods: Sequence[str]) -> dict[str, _Look]:
-    dashes = [(0, lengths) if lengths else "-" for lengths in DASHES]
-    return {
-        name: _Look(PALETTE[i % len(PALETTE)], _MARKERS[i % len(_MARKERS)], dashes[i % len(dashes)])
-        for i, name in enumerate(methods)
-    }
 
 
 def _unused(folder: Path, name: str, taken: Sequence[Path]) -> Path:
@@ -171,7 +153,7 @@ def _curves(scene: _Scene, dataset: str, model: str, scored: pd.DataFrame, curve
     return figure
 
 
-def _curve(panel: Axes, curves: pd.DataFrame, look: _Look, seed: int, rank: int, label: str) -> None:
+def _curve(panel: Axes, curves: pd.DataFrame, look: MethodLook, seed: int, rank: int, label: str) -> None:
     """One method's mean curve over images with its 95 % band; the better its rank, the further in front."""
     curve = mean_curve(curves, seed)
     order = 3 - rank / 100
@@ -249,7 +231,7 @@ def _score_panel(panel: Axes, rows: pd.DataFrame, names: dict[str, str]) -> None
         mine = rows[rows["model"] == model]
         lanes = mine["method"].map(methods.index) + 0.7 * ((i + 0.5) / len(names) - 0.5)
         spread = [(mine["mean"] - mine["low"]).fillna(0), (mine["high"] - mine["mean"]).fillna(0)]
-        look = {"color": palette[i], "marker": _MARKERS[i % len(_MARKERS)], "label": name}
+        look = {"color": palette[i], "marker": MARKERS[i % len(MARKERS)], "label": name}
         panel.errorbar(mine["mean"], lanes, xerr=spread, linestyle="", markersize=4.5, elinewidth=1.3, **look)
         for lane in lanes[mine["n"] == 0]:
             panel.text(0.99, lane, f"{model}: no score", transform=panel.get_yaxis_transform(), **_FAINT)
@@ -297,7 +279,7 @@ def _quality_time(scene: _Scene, dataset: str, rows: pd.DataFrame) -> Figure:
 
 
 def _time_panel(
-    panel: Axes, rows: pd.DataFrame, looks: dict[str, _Look], numbered: bool
+    panel: Axes, rows: pd.DataFrame, looks: dict[str, MethodLook], numbered: bool
 ) -> dict[str, tuple[float, float]]:
     """A point with its interval for each method; what is to be written beside each: label -> (x, y).
 

@@ -123,6 +123,13 @@ ORDER = [
     "provenance",
     "precision",
     "pictures",
+    "sanity",
+    "sanity.similarity",
+    "sanity.randomise",
+    "sanity.comparing",
+    "sanity.checks",
+    "sanity.verdict",
+    "plot_sanity",
     "api",
     "publishing",
     "verification",
@@ -132,6 +139,7 @@ ORDER = [
     "commands.run",
     "commands.publish",
     "commands.pictures",
+    "commands.sanity",
     "commands.catalogue",
     "commands.train",
     "commands.doctor",
@@ -217,7 +225,7 @@ def strings(module: str) -> set[str]:
     }
 
 
-# Words that are also a plugin's name: untrained weights, matplotlib's alignment, what `train` trains on by default, and
+# Words that are also a plugin's name: untrained weights, matplotlib's alignment, what commands take by default, and
 # packages whose version is noted.
 ANOTHER_MEANING = {
     "modelling": {"random"},
@@ -231,8 +239,19 @@ ANOTHER_MEANING = {
     "plot_confusion": {"center"},
     "training": {"torchvision"},
     "provenance": {"torchvision"},
+    "plot_sanity": {"center"},
     "commands.train": {"planted"},
     "commands.doctor": {"planted"},
+    "commands.sanity": {
+        "planted",
+        "resnet18",
+        "gradcam",
+        "gradient-x-input",
+        "guided-backprop",
+        "lrp-z-plus",
+        "saliency",
+        "sobel",
+    },
 }
 
 

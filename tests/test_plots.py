@@ -15,10 +15,11 @@ from matplotlib.image import imread
 from interpbench.comparison import mean_ranks
 from interpbench.leaderboard import leaderboard
 from interpbench.plot_labels import place_labels
+from interpbench.plot_looks import method_looks
 from interpbench.plot_maps import map_grid
 from interpbench.plot_ranks import critical_differences
 from interpbench.plot_style import style
-from interpbench.plots import _figures, _looks, _Scene, draw
+from interpbench.plots import _figures, _Scene, draw
 from interpbench.tables import RunTables
 from tests.synthetic_tables import synthetic_tables
 
@@ -163,7 +164,7 @@ def test_shares_stand_between_floor_and_ceiling_and_more_is_better() -> None:
 
 def scene(tables: RunTables) -> _Scene:
     """What figures are made from."""
-    return _Scene(tables, leaderboard(tables), _looks(sorted(set(tables.cells["method"]))))
+    return _Scene(tables, leaderboard(tables), method_looks(sorted(set(tables.cells["method"]))))
 
 
 def test_invalid_maps_leave_a_note_in_their_place() -> None:
@@ -216,7 +217,7 @@ def crowded(count: int) -> RunTables:
 def test_methods_that_crowd_are_numbered_and_listed(count: int) -> None:
     tables = crowded(count)
     board = leaderboard(tables)
-    scene = _Scene(tables, board, _looks(sorted(set(tables.cells["method"]))))
+    scene = _Scene(tables, board, method_looks(sorted(set(tables.cells["method"]))))
     with style():
         [figure] = [figure for labels, figure in _figures(scene) if labels[0] == "quality-time"]
     [panel] = figure.axes

@@ -1,7 +1,7 @@
 """`explain` and `gallery`: pictures of what a model looks at."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,12 +11,14 @@ from interpbench.commands.shared import (
     DataRoot,
     Device,
     Download,
-    Interrupted,
     Plugins,
     data_flags,
     open_console,
     open_registry,
     plain,
+    progress_bar,
+    result_folder,
+    writing,
 )
 from interpbench.errors import unknown_name
 
@@ -96,10 +98,11 @@ def explain(
     )  # fmt: skip
     wanted = None if target == "predicted" else find_class(target, subject.classes)
     explainer = explaining.Explainer(subject, where, seed)
-    folder = _folder("explain", subject.choice.slug, output, {**pictures.provenance(explainer, look), "target": target})
+    info = {**pictures.provenance(explainer), "drawing": asdict(look), "target": target}
+    folder = result_folder("explain", subject.choice.slug, output, info)
     folder.start(overwrite=overwrite)
     skipped: dict[str, str] = {}
-    with _writing(folder), _bar(len(files.ids) * len(subject.methods)) as advance:
+    with writing(folder), progress_bar(len(files.ids) * len(subject.methods)) as advance:
         images = pictures.explain_files(pictures.Job(explainer, folder, look, advance), files, wanted, skipped)
         folder.info |= {"images": images, "skipped": skipped, **pictures.outcome(explainer)}
     _list(images, folder)
@@ -144,15 +147,16 @@ def gallery(
     subject = load_subject(registry, model, method, data.card, weights=weights, device=where, seed=seed)
     indices = choose(data, images, seed)
     explainer = explaining.Explainer(subject, where, seed)
-    info = {**pictures.provenance(explainer, look), "dataset": dataset, "revision": data.card.revision, "only": only}
-    folder = _folder("gallery", f"{data.card.name}-{subject.choice.slug}", output, info)
+    chosen_data = {"dataset": dataset, "revision": data.card.revision, "only": only}
+    info = {**pictures.provenance(explainer), "drawing": asdict(look), **chosen_data}
+    folder = result_folder("gallery", f"{data.card.name}-{subject.choice.slug}", output, info)
     folder.start(overwrite=overwrite)
     skipped: dict[str, str] = {}
-    with _writing(folder):
-        with _bar(len(indices)) as advance:
+    with writing(folder):
+        with progress_bar(len(indices)) as advance:
             found = explaining.predict(explainer, data, indices, skipped, lambda n: advance("classifying", n))
         chosen = explaining.select(found, data, only, count, seed)
-        with _bar(len(chosen) * len(subject.methods)) as advance:
+        with progress_bar(len(chosen) * len(subject.methods)) as advance:
             summary = pictures.draw_gallery(pictures.Job(explainer, folder, look, advance), data, found, chosen, only)
         folder.info |= {**summary, "skipped": skipped, **pictures.outcome(explainer)}
     open_console().print(plain(pictures.gallery_text(summary, only)), soft_wrap=True)
@@ -169,38 +173,6 @@ def _look(alpha: float, cmap: str | None, signed: bool | None) -> "Look":
     if cmap is not None and cmap not in colormaps:
         raise unknown_name("colour map", cmap, [name for name in colormaps if not name.endswith("_r")])
     return Look(alpha, cmap, signed)
-
-
-def _folder(command: str, name: str, output: Path | None, info: Mapping[str, Any]) -> "PictureFolder":
-    from interpbench.picture_folder import PictureFolder, fresh_folder
-
-    return PictureFolder(output or fresh_folder(command, name), command, info)
-
-
-@contextmanager
-def _writing(folder: "PictureFolder") -> Iterator[None]:
-    """Completes the folder's record, also after Ctrl-C."""
-    try:
-        with folder:
-            yield
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"Interrupted. What is finished lies in {folder.path}; start afresh with the same command, "
-            f"--output {folder.path} and --overwrite."
-        ) from None
-
-
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[str, int], None]]:
-    """A live progress bar on a terminal; what it gives is told what is going on, and how many images more are done."""
-    from rich import progress as rich
-
-    columns = (rich.TextColumn("{task.description}", markup=False), rich.BarColumn(), rich.MofNCompleteColumn())
-    times = (rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn())
-    console = open_console()
-    with rich.Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal) as display:
-        task = display.add_task("starting", total=total)
-        yield lambda what, images: display.update(task, advance=images, description=what)
 
 
 def _list(images: list[dict[str, Any]], folder: "PictureFolder") -> None:

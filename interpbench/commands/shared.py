@@ -3,6 +3,8 @@
 Nothing heavy is imported before a command needs it, so that --help answers at once.
 """
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +14,8 @@ from interpbench.registry import Registry
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from interpbench.picture_folder import PictureFolder
 
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="PATH", help="File or folder with plugins; repeatable.")
@@ -48,3 +52,36 @@ def plain(text: object) -> Any:
     from rich.text import Text
 
     return Text(str(text))
+
+
+def result_folder(command: str, name: str, output: Path | None, info: Mapping[str, Any]) -> "PictureFolder":
+    """Where a command puts its files and the record `info` of how they were made: `output`, or a fresh folder."""
+    from interpbench.picture_folder import PictureFolder, fresh_folder
+
+    return PictureFolder(output or fresh_folder(command, name), command, info)
+
+
+@contextmanager
+def writing(folder: "PictureFolder") -> Iterator[None]:
+    """Completes the folder's record, also after Ctrl-C."""
+    try:
+        with folder:
+            yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Interrupted. What is finished lies in {folder.path}; start afresh with the same command, "
+            f"--output {folder.path} and --overwrite."
+        ) from None
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
+    """A live progress bar on a terminal; what it gives is told what is going on, and how many images more are done."""
+    from rich import progress as rich
+
+    columns = (rich.TextColumn("{task.description}", markup=False), rich.BarColumn(), rich.MofNCompleteColumn())
+    times = (rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn())
+    console = open_console()
+    with rich.Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal) as display:
+        task = display.add_task("starting", total=total)
+        yield lambda what, images: display.update(task, advance=images, description=what)

@@ -10,6 +10,7 @@ import typer
 
 from interpbench import __version__
 from interpbench.commands.catalogue import list_, show
+from interpbench.commands.conformance import conformance
 from interpbench.commands.doctor import doctor
 from interpbench.commands.pictures import explain, gallery
 from interpbench.commands.publish import leaderboard, publish, verify
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, report, publish, leaderboard, verify, explain, gallery, show, train, doctor):
+for command in (run, report, publish, leaderboard, verify, explain, gallery, show, train, doctor, conformance):
     app.command()(command)
 app.command("list")(list_)
 

@@ -114,6 +114,11 @@ ORDER = [
     "training.find_lr",
     "training.progress",
     "provenance",
+    "conformance.subjects",
+    "conformance.comparing",
+    "conformance.heatmap",
+    "conformance.tables",
+    "conformance",
     "pictures",
     "api",
     "publishing",
@@ -127,6 +132,7 @@ ORDER = [
     "commands.catalogue",
     "commands.train",
     "commands.doctor",
+    "commands.conformance",
     "cli",
     "__main__",
 ]
@@ -182,7 +188,7 @@ def test_a_module_imports_only_what_stands_above_it(module: str) -> None:
 def test_names_that_are_imported_late_are_where_the_package_says() -> None:
     for name, home in interpbench._HOMES.items():
         assert getattr(interpbench, name) is getattr(sys.modules[f"interpbench.{home}"], name)
-    decorators = {"method", "model", "dataset", "metric"}
+    decorators = {"method", "model", "dataset", "metric", "reference"}
     assert set(interpbench.__all__) == set(interpbench._HOMES) | decorators
 
 

@@ -1,5 +1,6 @@
 """The deviations as a picture: methods by libraries and models."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,15 @@ from interpbench.plot_style import DPI, SMALL, WRONG, place_axes, style
 TOLERANCE = "tolerance"
 LEAST, GREATEST = -17, 0  # powers of ten; below is no difference at all
 ROW, COLUMN = 0.21, 0.36  # inches of a cell
-LEFT, HEAD, FOOT, RIGHT = 2.1, 0.85, 1.75, 1.0  # inches around the cells
+LEFT, HEAD, FOOT, RIGHT = 2.1, 0.85, 0.95, 1.0  # inches around the cells
+WIDTH = 6.2  # inches that the heading takes
 COLOURS = "mako_r"
 
 
 def draw_heatmap(deviations: pd.DataFrame, path: Path) -> None:
     """Writes a PNG: a row a method, a column a library's model, colour the deviation on a logarithmic scale.
 
-    The last column of each library is the tolerance. Cells beyond it have a frame; those that cannot be compared are
-    hatched, and say by how much they differ where that is known.
+    The last column of each library is the tolerance. Cells beyond it have a frame; what cannot be compared is hatched.
 
     Args:
         deviations: of `compare`, one row or more.
@@ -41,17 +42,19 @@ def _figure(deviations: pd.DataFrame) -> Figure:
     columns = [(lib, m) for lib in sorted(deviations["library"].unique()) for m in [*models, TOLERANCE]]
     values, texts = _cells(deviations, methods, columns)
     across, up = COLUMN * len(columns), ROW * len(methods)
-    figure = Figure(figsize=(LEFT + across + RIGHT, HEAD + up + FOOT))
+    width, height = max(LEFT + across + RIGHT, WIDTH), HEAD + up + FOOT
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     panel = place_axes(figure, LEFT, FOOT, across, up)
-    bar = place_axes(figure, LEFT + across + 0.2, FOOT, 0.12, min(up, 2.5))
+    scale = min(max(up, 1.0), 2.5)
+    bar = place_axes(figure, LEFT + across + 0.2, FOOT + up - scale, 0.12, scale)
     sns.heatmap(
         values, ax=panel, cbar_ax=bar, cmap=COLOURS, vmin=LEAST, vmax=GREATEST, annot=texts, fmt="",
         annot_kws={"fontsize": SMALL - 1.5}, linewidths=0.5, linecolor="white",
     )  # fmt: skip
     _name(panel, bar, columns, methods)
     _mark(panel, deviations, methods, columns)
-    figure.text(0.1 / (LEFT + across + RIGHT), 1 - 0.12 / (HEAD + up + FOOT), _title(deviations), va="top")
+    figure.text(0.1 / width, 1 - 0.12 / height, _title(deviations), va="top")
     return figure
 
 
@@ -69,13 +72,14 @@ def _cells(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Powers of ten, NaN where there is nothing, and what is written into each cell."""
     index = pd.MultiIndex.from_tuples(columns)
-    found = deviations.pivot_table(index="method", columns=["library", "model"], values="deviation", dropna=False)
+    compared = deviations.assign(deviation=deviations["deviation"].where(deviations["status"] != NOT_COMPARABLE))
+    found = compared.pivot_table(index="method", columns=["library", "model"], values="deviation", dropna=False)
     tolerances = deviations.pivot_table(index="method", columns="library", values="tolerance")
     for library in tolerances:
         found[library, TOLERANCE] = tolerances[library]
     found = found.reindex(index=methods, columns=index).astype(float)
     powers = np.log10(found.clip(lower=10.0**LEAST))
-    texts = powers.map(lambda power: "" if np.isnan(power) else "=" if power <= LEAST else f"{power:.0f}")
+    texts = powers.map(lambda power: "" if np.isnan(power) else "=" if power <= LEAST else f"{math.floor(power)}")
     return powers, texts
 
 
@@ -88,12 +92,13 @@ def _name(panel: Axes, bar: Axes, columns: list[tuple[str, str]], methods: list[
     panel.set_yticks(np.arange(len(methods)) + 0.5, methods, fontsize=SMALL + 0.5, rotation=0)
     panel.set(xlabel="", ylabel="")
     panel.tick_params(length=0)
+    panel.grid(visible=False)
     libraries = [library for library, _ in columns]
     for library in dict.fromkeys(libraries):
         first, count = libraries.index(library), libraries.count(library)
         panel.text(first + count / 2, -0.25, library, ha="center", va="bottom", fontweight="bold", fontsize=SMALL + 1)
         panel.axvline(first, color="0.3", linewidth=1)
-    powers = [LEAST, *range(-15, 1, 3)]
+    powers = [LEAST, *range(-15, 1, 3 if len(methods) > 5 else 5)]
     bar.set_yticks(powers, ["none", *(f"1e{power}" if power else "1" for power in powers[1:])], fontsize=SMALL)
 
 

@@ -142,6 +142,7 @@ def deconvnet(model: Model, x: Tensor, target: Tensor) -> Tensor:
 @reference("guided-gradcam", library="captum", tolerance=EXACT, why=MODULES, own_activations=True, relu_alone=True)
 def guided_gradcam(model: Model, x: Tensor, target: Tensor) -> Tensor:
     """GuidedGradCam, the greatest absolute value of the channels."""
+    _refuse_tokens(model)
     guided = attr.GuidedGradCam(model, model.target_layer)
     return guided.attribute(x.requires_grad_(), target=target, interpolate_mode="bilinear").abs().amax(dim=1)
 
@@ -149,10 +150,14 @@ def guided_gradcam(model: Model, x: Tensor, target: Tensor) -> Tensor:
 @reference("gradcam", library="captum", tolerance=EXACT)
 def gradcam(model: Model, x: Tensor, target: Tensor) -> Tensor:
     """LayerGradCam with its ReLU."""
-    cam = attr.LayerGradCam(model, model.target_layer).attribute(x, target=target, relu_attributions=True)
-    if cam.ndim != 4:
+    _refuse_tokens(model)
+    cam = attr.LayerGradCam(model, model.target_layer)
+    return cam.attribute(x, target=target, relu_attributions=True)[:, 0]
+
+
+def _refuse_tokens(model: Model) -> None:
+    if isinstance(model.target_layer, nn.LayerNorm):
         raise MethodError("captum takes the tokens of a transformer for channels")
-    return cam[:, 0]
 
 
 @reference(

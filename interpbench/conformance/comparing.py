@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from interpbench.repair import repair
 from interpbench.seeding import derive
 
 COLUMNS = ["method", "library", "library_version", "model", "images", "deviation", "tolerance", "status", "why"]
+_PARAMETERS = re.compile(r"[:,](?=\w+=)")  # where those of a label begin
 OK, DIFFERS, NOT_COMPARABLE = "ok", "differs", "not comparable"
 
 
@@ -151,5 +153,5 @@ def deviation(ours: Tensor, theirs: Tensor) -> float:
 def short_names(labels: Iterable[str]) -> dict[str, str]:
     """For each model's label, each once, its name without parameters, where no other model has that name."""
     different = list(dict.fromkeys(labels))
-    names = [label.partition(":")[0] for label in different]
+    names = [_PARAMETERS.split(label)[0] for label in different]
     return {label: name if names.count(name) == 1 else label for label, name in zip(different, names, strict=True)}

@@ -13,11 +13,13 @@ from matplotlib.patches import Rectangle
 
 from interpbench.conformance.comparing import DIFFERS, NOT_COMPARABLE, OK, short_names
 from interpbench.plot_style import DPI, SMALL, WRONG, place_axes, style
+from interpbench.plot_text import Font
 
 TOLERANCE = "tolerance"
 LEAST, GREATEST = -17, 0  # powers of ten; below is no difference at all
 ROW, COLUMN = 0.21, 0.36  # inches of a cell
-LEFT, HEAD, FOOT, RIGHT = 2.1, 0.85, 0.95, 1.0  # inches around the cells
+HEAD, RIGHT, GAP = 0.85, 1.0, 0.2  # inches around the cells, and beyond the names
+SLANT = 60  # degrees
 WIDTH = 6.2  # inches that the heading takes
 COLOURS = "mako_r"
 
@@ -42,12 +44,15 @@ def _figure(deviations: pd.DataFrame) -> Figure:
     columns = [(lib, m) for lib in sorted(deviations["library"].unique()) for m in [*models, TOLERANCE]]
     values, texts = _cells(deviations, methods, columns)
     across, up = COLUMN * len(columns), ROW * len(methods)
-    width, height = max(LEFT + across + RIGHT, WIDTH), HEAD + up + FOOT
+    names = short_names(models).values()
+    left = GAP + max(Font(SMALL + 0.5).width(method) for method in methods)
+    foot = GAP + math.sin(math.radians(SLANT)) * max(Font(SMALL).width(name) for name in [*names, TOLERANCE])
+    width, height = max(left + across + RIGHT, WIDTH), HEAD + up + foot
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    panel = place_axes(figure, LEFT, FOOT, across, up)
+    panel = place_axes(figure, left, foot, across, up)
     scale = min(max(up, 1.0), 2.5)
-    bar = place_axes(figure, LEFT + across + 0.2, FOOT + up - scale, 0.12, scale)
+    bar = place_axes(figure, left + across + GAP, foot + up - scale, 0.12, scale)
     sns.heatmap(
         values, ax=panel, cbar_ax=bar, cmap=COLOURS, vmin=LEAST, vmax=GREATEST, annot=texts, fmt="",
         annot_kws={"fontsize": SMALL - 1.5}, linewidths=0.5, linecolor="white",
@@ -86,7 +91,7 @@ def _cells(
 def _name(panel: Axes, bar: Axes, columns: list[tuple[str, str]], methods: list[str]) -> None:
     names = short_names(model for _, model in columns)
     labels = [names[model] for _, model in columns]
-    panel.set_xticks(np.arange(len(columns)) + 0.5, labels, rotation=60, ha="right", fontsize=SMALL)
+    panel.set_xticks(np.arange(len(columns)) + 0.5, labels, rotation=SLANT, ha="right", fontsize=SMALL)
     for tick in panel.get_xticklabels():
         tick.set(rotation_mode="anchor", style="italic" if tick.get_text() == TOLERANCE else "normal")
     panel.set_yticks(np.arange(len(methods)) + 0.5, methods, fontsize=SMALL + 0.5, rotation=0)

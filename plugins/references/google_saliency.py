@@ -169,7 +169,7 @@ def gradcam(model: Model, x: Tensor, target: Tensor) -> Tensor:
     why="Google's saliency adds up the windows over a position, ours takes their mean, as captum does: compared after "
     "dividing by their number.",
 )
-def occlusion(model: Model, x: Tensor, target: Tensor, *, window: int = 24, stride: int = 1) -> Tensor:
+def occlusion(model: Model, x: Tensor, target: Tensor, *, window: int = 28, stride: int = 1) -> Tensor:
     """Occlusion."""
     if min(x.shape[2:]) < window:
         raise MethodError(f"the images are smaller than the window of {window} pixels")

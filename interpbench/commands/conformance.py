@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interpbench.commands.shared import Names, Plugins, open_console, open_registry, plain
+from interpbench.commands.shared import Interrupted, Names, Plugins, open_console, open_registry, plain
 from interpbench.errors import ParameterError
 from interpbench.plugin import parse_specs
 from interpbench.registry import Registry
@@ -50,12 +50,17 @@ def conformance(
     folder = PictureFolder(output or fresh_folder("conformance", "deviations"), "conformance", settings)
     folder.start(overwrite=overwrite)
     console = open_console()
-    with folder:
-        frames = []
-        for subject in subjects:
-            with console.status(plain(f"comparing {len(references)} pairs on {subject.label}")):
-                frames.append(compare(registry, references, subject))
-        deviations = _write(frames, folder)
+    try:
+        with folder:
+            frames = []
+            for subject in subjects:
+                with console.status(plain(f"comparing {len(references)} pairs on {subject.label}")):
+                    frames.append(compare(registry, references, subject))
+            deviations = _write(frames, folder)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Interrupted. Start afresh with the same command, --output {folder.path} and --overwrite."
+        ) from None
     _show(deviations, compact, console)
     for line in tables.absent(found):
         console.print(plain(line), soft_wrap=True)

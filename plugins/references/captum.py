@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -187,10 +188,8 @@ POOLING = (
     "Through max pooling captum's maps do not sum to the difference of the logits, as the paper demands; there ours "
     "has the rule of Lundberg and Lee's DeepExplainer, with which they do. Compared with average pooling in its place. "
 ) + MODULES
-
-
-@reference(
-    "deeplift",
+_pooling = partial(
+    reference,
     library="captum",
     tolerance=EXACT,
     why=POOLING,
@@ -198,20 +197,15 @@ POOLING = (
     own_activations=True,
     relu_alone=True,
 )
+
+
+@_pooling("deeplift")
 def deeplift(model: Model, x: Tensor, target: Tensor) -> Tensor:
     """DeepLift from zeros, summed over the channels."""
     return attr.DeepLift(model).attribute(x, baselines=torch.zeros_like(x), target=target).sum(dim=1)
 
 
-@reference(
-    "deepshap",
-    library="captum",
-    tolerance=EXACT,
-    why=POOLING,
-    on=with_average_pooling,
-    own_activations=True,
-    relu_alone=True,
-)
+@_pooling("deepshap")
 def deepshap(model: Model, x: Tensor, target: Tensor, *, generators: Generators, samples: int = 3) -> Tensor:
     """DeepLiftShap with the references of ours, summed over the channels."""
     references = torch.stack([uniform_images(x, model.card, generators) for _ in range(samples)], dim=1).to(x)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interpbench import MethodError, Model, activations_and_gradients, reference
 
+Generators = Sequence[torch.Generator]
 EXACT = 1e-9
 SINGLE = 2e-6  # it sums in single precision
 Answers = Callable[..., dict[str, np.ndarray]]
@@ -56,7 +57,7 @@ def _smoothed(
     model: Model,
     x: Tensor,
     target: Tensor,
-    generators: Sequence[torch.Generator],
+    generators: Generators,
     samples: int,
     noise: float,
     magnitude: bool,
@@ -81,13 +82,7 @@ NOISE = "Google's saliency draws noise of its own: compared with that of ours."
 
 @reference("smoothgrad", library="saliency", tolerance=SINGLE, why=NOISE)
 def smoothgrad(
-    model: Model,
-    x: Tensor,
-    target: Tensor,
-    *,
-    generators: Sequence[torch.Generator],
-    samples: int = 5,
-    noise: float = 0.1,
+    model: Model, x: Tensor, target: Tensor, *, generators: Generators, samples: int = 5, noise: float = 0.1
 ) -> Tensor:
     """GetSmoothedMask without `magnitude`, the greatest absolute value of the channels."""
     return _smoothed(model, x, target, generators, samples, noise, magnitude=False).abs().amax(dim=3)
@@ -95,13 +90,7 @@ def smoothgrad(
 
 @reference("smoothgrad-squared", library="saliency", tolerance=SINGLE, why=NOISE)
 def smoothgrad_squared(
-    model: Model,
-    x: Tensor,
-    target: Tensor,
-    *,
-    generators: Sequence[torch.Generator],
-    samples: int = 5,
-    noise: float = 0.1,
+    model: Model, x: Tensor, target: Tensor, *, generators: Generators, samples: int = 5, noise: float = 0.1
 ) -> Tensor:
     """GetSmoothedMask with `magnitude`, the greatest of the channels."""
     return _smoothed(model, x, target, generators, samples, noise, magnitude=True).amax(dim=3)

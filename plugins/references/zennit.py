@@ -11,6 +11,7 @@ from torchvision.models import ResNet
 
 from interpbench import MethodError, Model, reference
 
+Generators = Sequence[torch.Generator]
 EXACT = 1e-9
 
 
@@ -64,13 +65,7 @@ def deconvnet(model: Model, x: Tensor, target: Tensor) -> Tensor:
     "without that sample.",
 )
 def smoothgrad(
-    model: Model,
-    x: Tensor,
-    target: Tensor,
-    *,
-    generators: Sequence[torch.Generator],
-    samples: int = 5,
-    noise: float = 0.1,
+    model: Model, x: Tensor, target: Tensor, *, generators: Generators, samples: int = 5, noise: float = 0.1
 ) -> Tensor:
     """SmoothGrad, the greatest absolute value of the channels."""
     from zennit.attribution import SmoothGrad

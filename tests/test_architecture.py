@@ -227,6 +227,7 @@ ANOTHER_MEANING = {
     "page.trust": {"random"},
     "plot_panels": {"center"},
     "plot_confusion": {"center"},
+    "conformance.heatmap": {"center"},
     "training": {"torchvision"},
     "provenance": {"torchvision"},
     "commands.train": {"planted"},

@@ -164,6 +164,11 @@ def theirs(model, x, target, *, power: float = 2.0):
 
 
 def conformance(*arguments: str) -> tuple[int, str]:
+    """Exit code of the command and what is printed."""
+    return interpbench("conformance", *arguments)
+
+
+def interpbench(*arguments: str) -> tuple[int, str]:
     """Exit code and what is printed; in this process, which is quicker than another."""
     out, errors = io.StringIO(), io.StringIO()
     with (
@@ -171,7 +176,7 @@ def conformance(*arguments: str) -> tuple[int, str]:
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(errors),
     ):
-        patch.setattr(sys, "argv", ["interpbench", "conformance", *arguments])
+        patch.setattr(sys, "argv", ["interpbench", *arguments])
         patch.setenv("COLUMNS", "1000")
         with pytest.raises(SystemExit) as exit_:
             main()
@@ -266,6 +271,20 @@ class TestCommand:
         code, said = conformance("--model", f"{file}:build", "--output", str(tmp_path / "out"))
         assert code == 2
         assert "it is a black box, or brings weights of its own" in said
+
+
+def test_show_says_what_a_method_is_compared_with_and_which_it_follows(tmp_path: Path) -> None:
+    code, said = interpbench("show", "eigencam")
+    assert code == 0
+    assert "compared with grad-cam (EigenCAM), within 2e-06. pytorch-grad-cam centres the maps, where the paper" in said
+    assert "compared with zennit (IntegratedGradients from zeros" in interpbench("show", "integrated-gradients")[1]
+    assert "compared with" not in interpbench("show", "random")[1]
+    file = tmp_path / "mine.py"
+    file.write_text(MINE.replace("{factor}", "2"))
+    assert (
+        "compared with captum (By hand), within 1e-09. They say"
+        in interpbench("show", "mine", "--plugin", str(file))[1]
+    )
 
 
 def test_a_line_for_each_method_has_its_greatest_deviation_from_each_library() -> None:

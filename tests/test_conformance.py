@@ -23,6 +23,7 @@ from interpbench.discovery import discover
 from interpbench.plan import choose_plugins
 from interpbench.registry import Registry
 
+THREADS = torch.get_num_threads()
 REGISTRY = discover()
 REFERENCES = {reference.name: reference for reference in REGISTRY.plugins("reference")}
 ALEXNET, VGG, RESNET, MOBILENET, VIT = default_models()
@@ -83,6 +84,10 @@ def test_the_subject_is_the_same_each_time_and_has_a_target_for_each_image() -> 
     assert first.x.dtype == torch.float64
     assert len(set(first.target.tolist())) == len(first.x) == 3
     assert torch.equal(first.model(first.x), second.model(second.x))
+    other = build_subject(choice, images=5, seed=1)
+    assert other.x.shape == (5, 3, 32, 32)
+    assert not torch.equal(other.x[0], first.x[0])
+    assert torch.get_num_threads() == THREADS
 
 
 values = st.floats(-1e3, 1e3)

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from interpbench.conformance.subjects import Subject
+from interpbench.conformance.subjects import Subject, one_thread
 from interpbench.contracts import Model
 from interpbench.doctor import examine
 from interpbench.errors import MethodError
@@ -76,7 +76,8 @@ def compare(registry: Registry, references: Sequence[ReferencePlugin], subject: 
     rows = []
     for reference in references:
         if reference.library in installed:
-            deviation, status, why = _measure(registry, reference, subject)
+            with one_thread():
+                deviation, status, why = _measure(registry, reference, subject)
             rows.append((
                 reference.method, reference.library, installed[reference.library], subject.label, len(subject.x),
                 deviation, reference.tolerance if reference.comparable else math.nan, status, why,
@@ -110,7 +111,7 @@ def _measure(registry: Registry, reference: ReferencePlugin, subject: Subject) -
 def _maps(method: Configured, model: Model, subject: Subject) -> Tensor:
     """What a method or a reference gives, with the same chance for both, float64 [B,h,w]."""
     name = getattr(method.plugin, "method", method.name)
-    seeds = [derive(0, "conformance", name, image) for image in range(len(subject.x))]
+    seeds = [derive(subject.seed, "conformance", name, image) for image in range(len(subject.x))]
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.manual_seed(seeds[0])

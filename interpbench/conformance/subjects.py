@@ -1,7 +1,8 @@
 """What is explained: an untrained model in general position, smooth noise, and a different target for each image."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +32,14 @@ class Subject:
         model: in double precision.
         x: float64 [B,3,S,S], normalised.
         target: int64 [B], the classes that are most probable on the whole, another for each image.
+        seed: of all chance.
     """
 
     label: str
     model: Model
     x: Tensor
     target: Tensor
+    seed: int
 
 
 def default_models() -> list[str]:
@@ -45,13 +48,25 @@ def default_models() -> list[str]:
     return [str(model) for model in settings["models"]]
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums in the same order on every machine; networks this small gain nothing from more threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def build_subject(choice: Configured, images: int = 3, seed: int = 0) -> Subject:
     """A small model with random weights and so many images of smooth noise.
 
     Args:
         choice: the architecture, at 32 pixels and 10 classes.
         images: how many, 1 to 10.
-        seed: of weights and images.
+        seed: of weights, images and all chance.
 
     Raises:
         ParameterError: if the model brings its own weights, or has no gradients.
@@ -70,7 +85,7 @@ def build_subject(choice: Configured, images: int = 3, seed: int = 0) -> Subject
     x = _noise(images, generator).double()
     with torch.no_grad():
         target = model(x).mean(0).argsort(descending=True)[:images]
-    return Subject(choice.label, model, x, target)
+    return Subject(choice.label, model, x, target, seed)
 
 
 def _noise(count: int, generator: torch.Generator) -> Tensor:

@@ -1,13 +1,13 @@
 """InterpBench: a plugin-based benchmark suite for interpretability methods in computer vision.
 
-`method`, `model`, `dataset` and `metric` register plugins; `run` and `load_run` are the command line in Python.
-Names are imported when they are first used, so that `import interpbench` does not import torch.
+`method`, `model`, `dataset`, `metric` and `reference` register plugins; `run` and `load_run` are the command line in
+Python. Names are imported when they are first used, so that `import interpbench` does not import torch.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from interpbench.registry import dataset, method, metric, model
+from interpbench.registry import dataset, method, metric, model, reference
 
 if TYPE_CHECKING:
     from interpbench.api import Run, load_run, run
@@ -125,6 +125,7 @@ __all__ = [
     "model",
     "occluded_outputs",
     "read_image",
+    "reference",
     "run",
     "run_with_rules",
     "target_gradients",

@@ -10,6 +10,7 @@ import typer
 
 from interpbench import __version__
 from interpbench.commands.catalogue import list_, show
+from interpbench.commands.conformance import conformance
 from interpbench.commands.doctor import doctor
 from interpbench.commands.pictures import explain, gallery
 from interpbench.commands.publish import leaderboard, publish, verify
@@ -27,7 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, report, publish, leaderboard, verify, explain, gallery, sanity, show, train, doctor):
+COMMANDS = (
+    run, report, publish, leaderboard, verify, explain, gallery, show, train, doctor, conformance, sanity,
+)  # fmt: skip
+for command in COMMANDS:
     app.command()(command)
 app.command("list")(list_)
 

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from interpbench.errors import PluginError
-from interpbench.plugin import KINDS, Plugin
+from interpbench.plugin import REGISTERED, Plugin
 from interpbench.python_files import function_in_file, naming_failures, run_file
 from interpbench.registry import Registry, default_registry
 
@@ -108,4 +108,4 @@ def _register_module(registry: Registry, name: str, load: Callable[[], object], 
 
 
 def _plugins(registry: Registry) -> list[Plugin]:
-    return [plugin for kind in KINDS for plugin in registry.plugins(kind)]
+    return [plugin for kind in REGISTERED for plugin in registry.plugins(kind)]

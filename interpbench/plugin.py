@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Literal
 
 from interpbench.errors import InterpBenchError, ParameterError, PluginError, unknown_name
 
-Kind = Literal["method", "model", "dataset", "metric"]
-KINDS: tuple[Kind, ...] = ("method", "model", "dataset", "metric")
+Kind = Literal["method", "model", "dataset", "metric", "reference"]
+KINDS: tuple[Kind, ...] = ("method", "model", "dataset", "metric")  # what a run is made of
+REGISTERED: tuple[Kind, ...] = (*KINDS, "reference")
 REQUIRED = inspect.Parameter.empty
 POSITIONAL = ""  # stands for the name of a value that is written without one, as in `folder:photos`
 
@@ -178,6 +179,24 @@ class MetricPlugin(Plugin):
     unit: str = ""
     needs_mask: bool = False
     curve: bool = False  # True: the function returns a Perturbation
+
+
+@dataclass(frozen=True)
+class ReferencePlugin(Plugin):
+    """`(model, x[B,C,H,W], target[B], *, parameters) -> saliency`: a method as another library computes it."""
+
+    kind = "reference"
+    arguments = ("model", "x", "target")
+    provided = frozenset({"generators"})
+
+    method: str = ""  # the name of ours
+    library: str = ""  # the distribution that it is in, as `pip install` takes it
+    tolerance: float = 0.0
+    why: str = ""  # what the two do differently, and which of them ours follows
+    comparable: bool = True  # False: they are known to be different methods, by how much is noted
+    on: Callable[[Any], Any] | None = None  # changes the model that both explain
+    own_activations: bool = False  # True: is given a copy of the model in which each activation is a module
+    relu_alone: bool = False  # True: the library finds nn.ReLU, and not ReLU6
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from interpbench.submission import SCHEMA_VERSION, MetricOf, Submission, read_su
 from interpbench.tables import RunTables
 
 LEADERBOARDS = "leaderboards"
-OTHER_FOLDERS = (LEADERBOARDS, "runs", "explain", "gallery")  # of results/, which are no suites
+OTHER_FOLDERS = (LEADERBOARDS, "runs", "explain", "gallery", "conformance")  # of results/, which are no suites
 SUITE_COLUMNS = ["schema_version", "suite", "suite_version", "suite_hash", "data_revision"]
 SOURCE_COLUMNS = [
     "weights_sha256",

@@ -1,4 +1,4 @@
-"""Names -> plugins, for the four kinds: method, model, dataset, metric.
+"""Names -> plugins, for the four kinds: method, model, dataset, metric; and for references that methods should equal.
 
 A decorator registers a function and gives it back unchanged. The function's keyword-only arguments are the
 plugin's parameters, their annotations the schema:
@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from interpbench.errors import DuplicatePluginError, PluginError, unknown_name
 from interpbench.plugin import (
-    KINDS,
+    REGISTERED,
     Configured,
     DatasetPlugin,
     Kind,
@@ -28,6 +28,7 @@ from interpbench.plugin import (
     ModelPlugin,
     Parameter,
     Plugin,
+    ReferencePlugin,
 )
 from interpbench.source import origin_of
 
@@ -45,7 +46,7 @@ class Registry:
     """
 
     def __init__(self, find: Finder = lambda kind, name: None) -> None:
-        self._plugins: dict[Kind, dict[str, Plugin]] = {kind: {} for kind in KINDS}
+        self._plugins: dict[Kind, dict[str, Plugin]] = {kind: {} for kind in REGISTERED}
         self._find = find
 
     def copy(self, find: Finder | None = None) -> "Registry":
@@ -204,6 +205,40 @@ def metric(
         needs_mask=needs_mask,
         curve=curve,
     )
+
+
+def reference(
+    method: str,
+    *,
+    library: str,
+    tolerance: float,
+    why: str = "",
+    comparable: bool = True,
+    on: Callable[[Any], Any] | None = None,
+    own_activations: bool = False,
+    relu_alone: bool = False,
+) -> Callable[[Function], Function]:
+    """Registers a method as another library computes it, which `conformance` compares with the method of that name.
+
+    The function has a method's signature, `(model, x[B,C,H,W], target[B], *, parameters) -> saliency`, and gives maps
+    of the size of the method's own. Its parameters are among the method's, and both are called with its defaults. It
+    gets a copy of the model in double precision; generators are seeded as the method's, so that chance is the same for
+    both. It imports the library when it is called, and raises MethodError for a model that the library cannot explain.
+
+    Args:
+        method: the name of the method that it should equal.
+        library: the distribution that it is in, as `pip install` takes it.
+        tolerance: of the greatest difference, as a share of the greatest value.
+        why: what the two do differently, how that was allowed for, and which of them the method follows.
+        comparable: False if they are known to be different methods, by how much is only noted.
+        on: a function that changes a copy of the model, which then both explain.
+        own_activations: True if the library needs a model in which each activation is a module that is called once.
+        relu_alone: True if the library's rule finds nn.ReLU modules and not ReLU6.
+    """
+    return _register(
+        ReferencePlugin, f"{method}.{library}", "", "", method=method, library=library, tolerance=tolerance, why=why,
+        comparable=comparable, on=on, own_activations=own_activations, relu_alone=relu_alone,
+    )  # fmt: skip
 
 
 def _register(

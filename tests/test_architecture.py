@@ -122,6 +122,11 @@ ORDER = [
     "training.progress",
     "provenance",
     "precision",
+    "conformance.subjects",
+    "conformance.comparing",
+    "conformance.heatmap",
+    "conformance.tables",
+    "conformance",
     "pictures",
     "sanity",
     "sanity.similarity",
@@ -143,6 +148,7 @@ ORDER = [
     "commands.catalogue",
     "commands.train",
     "commands.doctor",
+    "commands.conformance",
     "cli",
     "__main__",
 ]
@@ -198,7 +204,7 @@ def test_a_module_imports_only_what_stands_above_it(module: str) -> None:
 def test_names_that_are_imported_late_are_where_the_package_says() -> None:
     for name, home in interpbench._HOMES.items():
         assert getattr(interpbench, name) is getattr(sys.modules[f"interpbench.{home}"], name)
-    decorators = {"method", "model", "dataset", "metric"}
+    decorators = {"method", "model", "dataset", "metric", "reference"}
     assert set(interpbench.__all__) == set(interpbench._HOMES) | decorators
 
 
@@ -237,6 +243,7 @@ ANOTHER_MEANING = {
     "page.trust": {"random"},
     "plot_panels": {"center"},
     "plot_confusion": {"center"},
+    "conformance.heatmap": {"center"},
     "training": {"torchvision"},
     "provenance": {"torchvision"},
     "plot_sanity": {"center"},

@@ -8,7 +8,7 @@ import typer
 from interpbench import settings
 from interpbench.commands.shared import Plugins, open_console, open_registry, plain
 from interpbench.errors import unknown_name
-from interpbench.plugin import KINDS, REQUIRED, Kind, Plugin
+from interpbench.plugin import KINDS, REQUIRED, Kind, Plugin, ReferencePlugin
 from interpbench.registry import Registry
 
 if TYPE_CHECKING:
@@ -54,8 +54,10 @@ def show(
         known = [n for kind in KINDS for n in registry.names(kind)]
         raise unknown_name("name", name, [*known, *(n for f in SETTINGS.values() for n in settings.names(f))])
     console = open_console()
+    references = registry.plugins("reference")
     for item in found:
         _show_plugin(item, console)
+        _show_references([r for r in references if item.kind == "method" and r.method == name], console)
     for what in files:
         console.print(f"[bold]{what.removesuffix('s')} {name}[/]\n")
         console.print(plain((SETTINGS[what] / f"{name}.toml").read_text(encoding="utf-8")))
@@ -79,6 +81,16 @@ def _show_plugin(plugin: Plugin, console: "Console") -> None:
         if getattr(plugin, what):
             console.print(plain(f"{what}: {getattr(plugin, what)}"), soft_wrap=True)
     console.print()
+
+
+def _show_references(references: list[ReferencePlugin], console: "Console") -> None:
+    """The other libraries that have the method, and what they do differently."""
+    for reference in references:
+        within = f"within {reference.tolerance:.0e}" if reference.comparable else "another method"
+        what = f"{reference.library} ({reference.summary.removesuffix('.')}), {within}. {reference.why}"
+        console.print(plain(f"compared with {what}".strip()), soft_wrap=True)
+    if references:
+        console.print()
 
 
 def _items(name: str, registry: Registry) -> list[tuple[str, str]]:

@@ -1,21 +1,15 @@
-"""Methods with another backward pass than the gradient's: against captum, zennit and loops; complete and conserving."""
+"""Methods with another backward pass than the gradient's: against loops; complete and conserving.
+
+That they equal captum and zennit is tested in `test_conformance`.
+"""
 
 import copy
 import itertools
-import warnings
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from captum.attr import LRP, Deconvolution, DeepLift, DeepLiftShap, GuidedGradCam
-from captum.attr._utils.lrp_rules import EpsilonRule
 from torch import Tensor, nn
-from zennit import canonizers, composites, rules, types
-from zennit.attribution import Gradient
-from zennit.layer import Sum
-from zennit.torchvision import ResNetCanonizer
 
 from interpbench.contracts import Model
 from interpbench.doctor import examine
@@ -26,14 +20,12 @@ from tests.methods.common import BATCH, REGISTRY, TARGET, close, difference, ima
 from tests.tiny_models import Linear, convolutional, wrap
 
 FEW = torch.tensor([1, 0, 4])
-RULED = ["deconvnet", "rectgrad", "deeplift", "deepshap", "lrp-epsilon", "lrp-z-plus", "lrp-epsilon-plus-flat"]
+LRPS = ["lrp-epsilon", "lrp-z-plus", "lrp-epsilon-plus-flat"]
+RULED = ["deconvnet", "rectgrad", "deeplift", "deepshap", *LRPS]
 
 
 def double(name: str, size: int = 32) -> tuple[Model, Tensor]:
-    """In double precision, where no ReLU flips by rounding; batch norms have random parameters.
-
-    They have no epsilon, since of a folded one zennit leaves 1 / sqrt(1 + epsilon) behind.
-    """
+    """In double precision, where no ReLU flips by rounding; batch norms have random parameters."""
     model = small_model(name, size)
     generator = torch.Generator().manual_seed(4)
     for norm in model.modules():
@@ -51,55 +43,6 @@ def with_modules(model: Model, x: Tensor) -> Model:
     assert done
     assert not any(repaired.discarded for repaired in done)
     return mended.double()
-
-
-def quietly(attribute: Callable[..., Tensor], *arguments: Any, **named: Any) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return attribute(*arguments, **named)
-
-
-@pytest.mark.parametrize(("architecture", "size"), [("resnet18", 32), ("vgg11_bn", 32), ("alexnet", 64)])
-class TestCaptum:
-    def test_deconvnet(self, architecture: str, size: int) -> None:
-        model, x = double(architecture, size)
-        plain = with_modules(model, x)
-        expected = quietly(Deconvolution(plain).attribute, x.clone().requires_grad_(), target=TARGET).abs().amax(1)
-        close(map_of("deconvnet", model, x), expected.float())
-
-    def test_guided_gradcam(self, architecture: str, size: int) -> None:
-        model, x = double(architecture, size)
-        plain = with_modules(model, x)
-        guided = GuidedGradCam(plain, plain.target_layer)
-        expected = quietly(guided.attribute, x.clone().requires_grad_(), target=TARGET, interpolate_mode="bilinear")
-        close(map_of("guided-gradcam", model, x), expected.abs().amax(1).float())
-
-    def test_deeplift(self, architecture: str, size: int) -> None:
-        model, x = averaging(*double(architecture, size))
-        plain = with_modules(model, x)
-        for reference in ("zero", "white"):
-            start = torch.zeros_like(x) if reference == "zero" else white(model, x)
-            expected = quietly(DeepLift(plain).attribute, x.clone(), baselines=start, target=TARGET).sum(1)
-            close(map_of("deeplift", model, x, reference=reference), expected.float())
-
-    def test_deepshap(self, architecture: str, size: int) -> None:
-        model, x = averaging(*double(architecture, size))
-        plain = with_modules(model, x)
-        actual = map_of("deepshap", model, x, samples=3)
-        for i, references in enumerate(noise(model, x, 3)):
-            expected = quietly(
-                DeepLiftShap(plain).attribute, x[i : i + 1], baselines=references, target=TARGET[i : i + 1]
-            )
-            close(actual[i], expected[0].sum(0).float())
-
-
-def averaging(model: Model, x: Tensor) -> tuple[Model, Tensor]:
-    """With average pooling: captum's DeepLIFT through max pooling is not complete, see below."""
-    for owner in list(model.modules()):
-        for name, module in list(owner.named_children()):
-            if isinstance(module, nn.MaxPool2d):
-                setattr(owner, name, nn.AvgPool2d(2))
-    return model, x
 
 
 def white(model: Model, x: Tensor) -> Tensor:
@@ -130,9 +73,11 @@ def test_deeplift_sums_to_the_difference_of_the_logits(architecture: str) -> Non
 
 
 @pytest.mark.parametrize("architecture", ["alexnet", "vgg11_bn"])
+@pytest.mark.filterwarnings("ignore::UserWarning:captum")
 def test_captums_deeplift_is_not_complete_where_networks_pool_maxima(architecture: str) -> None:
     model, x = double(architecture)
-    found = quietly(DeepLift(with_modules(model, x)).attribute, x.clone(), target=TARGET).sum((1, 2, 3))
+    captums = REGISTRY.configure("reference", "deeplift.captum")
+    found = captums(with_modules(model, x), x.clone(), TARGET).sum((1, 2))
     expected = (model(x) - model(torch.zeros_like(x)))[range(BATCH), TARGET]
     assert not torch.allclose(found, expected, rtol=1e-3)
 
@@ -153,60 +98,7 @@ def test_deeplift_through_overlapping_max_pooling_equals_a_loop_over_windows() -
     close(map_of("deeplift", model, x, FEW, reference="white"), expected.detach().float())
 
 
-NORM = [(types.Activation, rules.Pass()), (types.AvgPool, rules.Norm())]
-COMPOSITES: dict[str, Callable[..., Any]] = {
-    "lrp-epsilon": lambda **named: composites.LayerMapComposite(
-        [(Sum, rules.Norm()), *NORM, (types.Linear, rules.Epsilon())], **named
-    ),
-    "lrp-z-plus": lambda **named: composites.LayerMapComposite(
-        [(Sum, rules.Norm()), *NORM, (types.Linear, rules.ZPlus())], **named
-    ),
-    "lrp-epsilon-plus-flat": lambda **named: composites.EpsilonPlusFlat(**named),
-}
-
-
-@pytest.mark.parametrize("architecture", ["resnet18", "resnet50", "vgg11_bn", "vgg11", "alexnet"])
-@pytest.mark.parametrize("name", COMPOSITES)
-def test_lrp_equals_zennit(name: str, architecture: str) -> None:
-    model, x = double(architecture)
-    network = copy.deepcopy(model.network)
-    for module in network.modules():
-        if isinstance(module, nn.ReLU):
-            module.inplace = False
-    canonizer = ResNetCanonizer() if architecture.startswith("resnet") else canonizers.SequentialMergeBatchNorm()
-    with Gradient(network, COMPOSITES[name](canonizers=[canonizer])) as attributor:
-        picked = torch.eye(10, dtype=x.dtype)[TARGET]
-        _, expected = attributor(x.clone(), lambda logits: picked * logits.detach())
-    close(map_of(name, model, x), expected.sum(1).float())
-
-
-def test_lrp_epsilon_equals_captum() -> None:
-    model, x = double("vgg11")
-    network = copy.deepcopy(model.network)
-    for parent in list(network.modules()):
-        for child, module in list(parent.named_children()):
-            if isinstance(module, nn.ReLU):
-                setattr(parent, child, nn.ReLU())
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.AdaptiveAvgPool2d):
-            module.rule = EpsilonRule(epsilon=1e-6)
-    network.features = nn.Sequential(*[m for m in network.features if not isinstance(m, nn.Identity)])
-    expected = quietly(LRP(Flattening(network)).attribute, x.clone().requires_grad_(), target=TARGET).sum(1)
-    assert difference(map_of("lrp-epsilon", model, x), expected.float()) <= 1e-4
-
-
-class Flattening(nn.Module):
-    """A small VGG without `nn.Flatten`, for which captum's LRP has no rule."""
-
-    def __init__(self, vgg: nn.Module) -> None:
-        super().__init__()
-        self.features, self.avgpool, self.classifier = vgg.features, vgg.avgpool, vgg.classifier
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
-
-
-@pytest.mark.parametrize("name", COMPOSITES)
+@pytest.mark.parametrize("name", LRPS)
 @pytest.mark.parametrize("architecture", ["resnet18", "vgg11", "alexnet", "mobilenet_v2"])
 def test_lrp_conserves_the_logit_without_biases(name: str, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = double(architecture)

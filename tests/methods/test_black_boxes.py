@@ -1,4 +1,7 @@
-"""LIME, KernelSHAP, Sobol indices, extremal perturbations, segments: against closed forms, captum and slow loops."""
+"""LIME, KernelSHAP, Sobol indices, extremal perturbations, segments: against closed forms and slow loops.
+
+That LIME and KernelSHAP equal captum is tested in `test_conformance`.
+"""
 
 import itertools
 import math
@@ -8,8 +11,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from captum._utils.models.linear_model import SkLearnRidge
-from captum.attr import LimeBase
 from scipy.stats import qmc
 from skimage.segmentation import slic
 from sklearn.linear_model import Ridge
@@ -65,31 +66,6 @@ def test_lime_equals_scikit_learns_ridge_on_the_same_coalitions() -> None:
         distance = [1 - row.sum() / (np.linalg.norm(row) * math.sqrt(len(row)) or 1) for row in z]
         fit = Ridge(alpha=1.0).fit(z, y, sample_weight=np.sqrt(np.exp(-np.square(distance) / 0.25**2)))
         assert difference(actual[i], torch.from_numpy(fit.coef_[labels]).float()) <= 1e-4
-
-
-def test_lime_equals_captums_on_the_same_coalitions() -> None:
-    model, x = small_model("alexnet", 32), smooth_images(32)
-    actual = map_of("lime", model, x, samples=60, segments=12)
-    for i, labels in enumerate(segments(model, x, 12)):
-        rows = iter(drawn_coins(labels.max() + 1, 60, seeded("lime", i)))
-
-        def importance(original: Tensor, perturbed: Tensor, z: Tensor, **_: object) -> float:
-            distance = 1 - float(F.cosine_similarity(z, torch.ones_like(z)))
-            return math.sqrt(math.exp(-(distance**2) / 0.25**2))
-
-        lime = LimeBase(
-            lambda image, i=i: model(image).softmax(1),
-            SkLearnRidge(alpha=1.0),
-            similarity_func=importance,
-            perturb_func=lambda image, rows=rows, **_: torch.from_numpy(next(rows))[None].float(),
-            perturb_interpretable_space=True,
-            from_interp_rep_transform=lambda z, image, labels=labels, **_: (
-                image * torch.from_numpy(z[0].bool().numpy()[labels])
-            ),
-            to_interp_rep_transform=None,
-        )
-        weights = lime.attribute(x[i : i + 1], target=int(TARGET[i]), n_samples=60)[0].detach()
-        assert difference(actual[i], weights[torch.from_numpy(labels)]) <= 1e-3
 
 
 def shapley(value: Callable, count: int) -> np.ndarray:

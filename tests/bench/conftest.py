@@ -1,0 +1,55 @@
+"""The options, the fixture by which every benchmark reports, and the table at the end."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from tests.bench.timing import ROUNDS, Contender, Table, Turns
+
+Report = Callable[[str, str, Sequence[Contender]], None]
+TABLE_FILE = Path(".benchmarks/table.csv")
+TABLE = pytest.StashKey[Table]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("bench", "speed beside peers and plain forward passes, of tests/bench")
+    group.addoption("--quick", action="store_true", help="a subset in a minute: the small networks, short turns")
+    group.addoption("--table", type=Path, default=TABLE_FILE, help="where the table is written, CSV")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = Table()
+    config.option.benchmark_quiet = True  # one table is enough
+
+
+@pytest.fixture(scope="session")
+def quick(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--quick", default=False))
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Report:
+    """`report(workload, unit, contenders)` times them in turns and adds a row for each to the table."""
+    if not benchmark.enabled:
+        pytest.skip("times mean nothing beside other processes: run with -n 0")
+
+    def measure(workload: str, unit: str, contenders: Sequence[Contender]) -> None:
+        turns = Turns(contenders)
+        benchmark.pedantic(turns.round, rounds=ROUNDS, warmup_rounds=1)
+        rows = turns.rows(workload, unit, ROUNDS)
+        benchmark.extra_info["rows"] = rows
+        request.config.stash[TABLE].rows += rows
+
+    return measure
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    table = config.stash[TABLE]
+    if not table.rows:
+        return
+    path = config.getoption("--table", default=TABLE_FILE)
+    table.write(path)
+    terminalreporter.section("speed")
+    terminalreporter.write_line(f"{table.text()}\n\nWritten to {path}")

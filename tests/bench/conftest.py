@@ -8,7 +8,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from tests.bench.timing import ROUNDS, Contender, Table, Turns
 
-Report = Callable[[str, str, Sequence[Contender]], None]
+Report = Callable[..., None]
 TABLE_FILE = Path(".benchmarks/table.csv")
 TABLE = pytest.StashKey[Table]()
 
@@ -31,13 +31,17 @@ def quick(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Report:
-    """`report(workload, unit, contenders)` times them in turns and adds a row for each to the table."""
+    """`report(workload, unit, contenders, warm_up=1)` times them in turns and adds a row for each to the table.
+
+    The first `ours` and the first `limit` among the contenders are what the others are divided by. The rounds of
+    warming up are not counted; where a turn takes seconds, none are needed.
+    """
     if not benchmark.enabled:
         pytest.skip("times mean nothing beside other processes: run with -n 0")
 
-    def measure(workload: str, unit: str, contenders: Sequence[Contender]) -> None:
+    def measure(workload: str, unit: str, contenders: Sequence[Contender], warm_up: int = 1) -> None:
         turns = Turns(contenders)
-        benchmark.pedantic(turns.round, rounds=ROUNDS, warmup_rounds=1)
+        benchmark.pedantic(turns.round, rounds=ROUNDS, warmup_rounds=warm_up)
         rows = turns.rows(workload, unit, ROUNDS)
         benchmark.extra_info["rows"] = rows
         request.config.stash[TABLE].rows += rows

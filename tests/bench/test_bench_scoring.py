@@ -50,7 +50,8 @@ def test_deletion_and_insertion(workload: Workload, report: Report, quick: bool)
     contenders = [scoring.ours("fp32"), scoring.ours("bf16"), scoring.rise(), *scoring.quantus()]
     if workload in SMALL:
         contenders += [scoring.rise_single(), scoring.road()]
-    report(workload.title, unit, [*contenders, *(limit.turn(scoring.turn / 4) for limit in limits(workload, quick))])
+    contenders += [limit.turn(scoring.turn / 5) for limit in limits(workload, quick)]
+    report(workload.title, unit, contenders, warm_up=int(workload in SMALL))
 
 
 class Scoring:
@@ -70,7 +71,8 @@ class Scoring:
 
     def ours(self, precision: str) -> Contender:
         work = ours.deletion_and_insertion(self.model, self.x, self.maps, self.target, self.steps, precision)
-        return Contender(f"this, {precision}", "ours", work, 2 * self.count * self.points, apart)
+        difference = None if precision == "fp32" else apart
+        return Contender(f"this, {precision}", "ours", work, 2 * self.count * self.points, difference)
 
     def rise(self) -> Contender:
         def work() -> Tensor:

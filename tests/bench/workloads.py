@@ -43,9 +43,9 @@ class Workload:
 CIFAR10 = Workload("ResNet-18 of width 32 at 32 pixels", "resnet18", 32, 1, {"width": 32})
 PLANTED = Workload("ResNet-18 of width 10 at 64 pixels", "resnet18", 64, 1, {"width": 10})
 RESNET18 = Workload("ResNet-18 at 224 pixels", "resnet18", LARGE, 6)
-ALEXNET = Workload("AlexNet at 224 pixels", "alexnet", LARGE, 3)
+ALEXNET = Workload("AlexNet at 224 pixels", "alexnet", LARGE, 2)
 VIT = Workload("small ViT at 32 pixels", "vit_small", 32, 1)
-VGG16 = Workload("VGG-16 at 224 pixels", "vgg16", LARGE, 3)
+VGG16 = Workload("VGG-16 at 224 pixels", "vgg16", LARGE, 2)
 SMALL = [CIFAR10, PLANTED]
 WORKLOADS = [*SMALL, RESNET18, ALEXNET, VGG16]
 

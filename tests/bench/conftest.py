@@ -1,11 +1,12 @@
 """The options, the fixture by which every benchmark reports, and the table at the end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from interpbench.devices import exact_arithmetic
 from tests.bench.timing import ROUNDS, Contender, Table, Turns
 
 Report = Callable[..., None]
@@ -27,6 +28,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def quick(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--quick", default=False))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def arithmetic() -> Iterator[None]:
+    """Everyone computes as a run does: on a GPU without TF32, by kernels that repeat."""
+    with exact_arithmetic():
+        yield
 
 
 @pytest.fixture

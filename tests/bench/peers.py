@@ -119,25 +119,20 @@ def captum_gradcam(model: Model, x: Tensor, target: Tensor) -> Tensor:
     return LayerGradCam(model, model.target_layer).attribute(x, target=target, relu_attributions=True)[:, 0].detach()
 
 
-def captum_integrated_gradients(
-    model: Model, x: Tensor, target: Tensor, steps: int = 50, at_once: int | None = None
-) -> Tensor:
+def captum_integrated_gradients(model: Model, x: Tensor, target: Tensor, at_once: int | None = None) -> Tensor:
     """`at_once` images of the path a pass; none for all together, captum's default."""
     batch = None if at_once is None else max(at_once, len(x))
-    return IntegratedGradients(model).attribute(x, target=target, n_steps=steps, internal_batch_size=batch).sum(1)
+    return IntegratedGradients(model).attribute(x, target=target, n_steps=50, internal_batch_size=batch).sum(1)
 
 
 @torch.no_grad()
-def captum_occlusion(
-    model: Model, x: Tensor, target: Tensor, at_once: int = 1, window: int | None = None, stride: int | None = None
-) -> Tensor:
+def captum_occlusion(model: Model, x: Tensor, target: Tensor, at_once: int = 1) -> Tensor:
     """`at_once` windows a pass, 1 by captum's default; window and stride are our defaults."""
-    window = window or x.shape[3] // 8
-    stride = stride or window // 2
+    channels, window = x.shape[1], x.shape[3] // 8
     found: Tensor = Occlusion(model).attribute(
         x,
-        sliding_window_shapes=(x.shape[1], window, window),
-        strides=(x.shape[1], stride, stride),
+        sliding_window_shapes=(channels, window, window),
+        strides=(channels, window // 2, window // 2),
         target=target,
         perturbations_per_eval=at_once,
     )

@@ -153,11 +153,15 @@ def _ways(workload: Workload, dtype: torch.dtype, *, compiling: bool) -> Iterato
     yield _at_its_best("channels_last", ready(copy.deepcopy(plain(workload).network)), x)
     folded = _at_its_best("folded", ready(fuse(plain(workload).network)), x)
     yield folded
-    if compiling:
-        try:
-            yield _at("compiled", torch.compile(folded.network, dynamic=False), folded.batch)
-        except Exception as error:  # whatever a compiler that is missing or fails raises
-            yield Limit(f"no compiler ({type(error).__name__})", folded.network, folded.batch, math.inf)
+    yield _compiled(folded) if compiling else replace(folded, title="not compiled", seconds=math.inf)
+
+
+def _compiled(folded: Limit) -> Limit:
+    """Compiled for its batch; never the fastest where there is no compiler."""
+    try:
+        return _at("compiled", torch.compile(folded.network, dynamic=False), folded.batch)
+    except Exception as error:  # whatever a compiler that is missing or fails raises
+        return replace(folded, title=f"no compiler ({type(error).__name__})", seconds=math.inf)
 
 
 def _at_its_best(title: str, network: nn.Module, x: Tensor) -> Limit:
@@ -180,5 +184,5 @@ def _repeated(x: Tensor, count: int) -> Tensor:
 
 def _fastest(precision: str, ways: Sequence[Limit]) -> Limit:
     found = min(ways, key=lambda limit: limit.seconds)
-    tried = ", ".join(f"{way.title} {1000 * way.seconds:.3g}" for way in ways)
+    tried = ", ".join(f"{w.title} {1000 * w.seconds:.3g}" if w.seconds < math.inf else w.title for w in ways)
     return replace(found, title=f"fastest {precision} ({found.title})", tried=f"ms tried: {tried}")

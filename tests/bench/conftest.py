@@ -52,7 +52,9 @@ def report(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Repor
         benchmark.pedantic(turns.round, rounds=ROUNDS, warmup_rounds=warm_up)
         rows = turns.rows(workload, unit, ROUNDS)
         benchmark.extra_info["rows"] = rows
-        request.config.stash[TABLE].rows += rows
+        table = request.config.stash[TABLE]
+        table.rows += rows
+        table.write(request.config.getoption("--table", default=TABLE_FILE))  # a killed session leaves what it has
 
     return measure
 
@@ -61,7 +63,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     table = config.stash[TABLE]
     if not table.rows:
         return
-    path = config.getoption("--table", default=TABLE_FILE)
-    table.write(path)
     terminalreporter.section("speed")
+    path = config.getoption("--table", default=TABLE_FILE)
     terminalreporter.write_line(f"{table.text()}\n\nWritten to {path}")

@@ -1,0 +1,112 @@
+"""What each method costs, in plain forward passes an image, beside captum's and pytorch-grad-cam's."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch.nn.functional as F
+from torch import Tensor
+
+from interpbench.contracts import Model
+from tests.bench import ours, peers
+from tests.bench.conftest import Report
+from tests.bench.timing import Contender, seconds
+from tests.bench.workloads import PLANTED, REGISTRY, RESNET18, VIT, Workload, eager, images, plain, predicted
+from tests.methods.common import FITTING, difference
+
+METHODS = REGISTRY.names("method")
+LARGE = ["gradcam", "saliency", "guided-backprop", "integrated-gradients"]  # at 224 pixels, too
+TURN = 0.25  # seconds of a method
+GRADIENT_CAMS = list(peers.CAMS)
+Work = Callable[[Model, Tensor, Tensor], Any]
+
+
+def others(name: str, model: Model, x: Tensor, target: Tensor) -> dict[str, Work]:
+    """The same method by others, by what the table calls them."""
+    if name == "occlusion":
+        best = peers.best_at_once(lambda count: peers.captum_occlusion(model, x[:1], target[:1], count))
+        return {
+            "captum, as it comes": peers.captum_occlusion,
+            f"captum, {best} windows a pass": lambda *arguments: peers.captum_occlusion(*arguments, at_once=best),
+        }
+    if name == "integrated-gradients":
+        best = model.batch_size
+        return {
+            "captum, as it comes": peers.captum_integrated_gradients,
+            f"captum, {best} a pass": lambda *arguments: peers.captum_integrated_gradients(*arguments, at_once=best),
+        }
+    if name == "gradcam":
+        return {"captum": peers.captum_gradcam, "pytorch-grad-cam": lambda *a: peers.grad_cam("gradcam", *a)}
+    if name in GRADIENT_CAMS:
+        return {"pytorch-grad-cam": lambda *arguments: peers.grad_cam(name, *arguments)}
+    return {"captum": SAME[name]} if name in SAME else {}
+
+
+SAME: dict[str, Work] = {"saliency": peers.captum_saliency, "guided-backprop": peers.captum_guided_backprop}
+WITH_PEERS = ["gradcam", "occlusion", "integrated-gradients", *SAME]
+
+
+def apart(expected: Tensor, actual: Any) -> float | None:
+    """The greatest difference as a share of the greatest value; none from pytorch-grad-cam, which scales its maps."""
+    if not isinstance(actual, Tensor):
+        return None
+    size = expected.shape[2:]
+    actual = F.interpolate(actual[:, None], size=size, mode="bilinear")[:, 0]
+    return difference(expected[0].cpu(), actual.cpu())
+
+
+def chosen(workload: Workload) -> tuple[Model, Tensor, Tensor]:
+    """The model, a batch of images, and the classes that it predicts."""
+    model = plain(workload)
+    x = images(workload, model.batch_size)
+    return model, x, predicted(model, x)
+
+
+def affordable(work: Callable[[Tensor, Tensor], Callable[[], Any]], x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """As many of the images as fit into a turn, one at least."""
+    one = work(x[:1], target[:1])
+    one()
+    count = max(1, min(len(x), int(TURN / seconds(one))))
+    return x[:count], target[:count]
+
+
+CASES = [
+    *((VIT if name in FITTING else PLANTED, name) for name in METHODS),
+    *((RESNET18, name) for name in LARGE),
+]
+
+
+@pytest.mark.bench
+@pytest.mark.parametrize(("workload", "name"), CASES, ids=[f"{w.title}-{name}" for w, name in CASES])
+def test_method(workload: Workload, name: str, report: Report, quick: bool) -> None:
+    if quick and not (workload is PLANTED and name in WITH_PEERS):
+        pytest.skip("not in the quick table")
+    model, x, target = chosen(workload)
+    method = REGISTRY.configure("method", name, {})
+    x, target = affordable(lambda *inputs: ours.maps([method], model, *inputs), x, target)
+    mine = Contender(name, "ours", ours.maps([method], model, x, target), len(x), note=f"{len(x)} images")
+    theirs = [
+        Contender(f"{name}, {who}", "peer", lambda work=work: work(model, x, target), len(x), apart)
+        for who, work in others(name, model, x, target).items()
+    ]
+    report(f"Methods, {workload.title}", "per image", [mine, *theirs, eager(workload).turn(TURN / 4)])
+
+
+@pytest.mark.bench
+def test_all_gradient_cams_against_one(report: Report) -> None:
+    model, x, target = chosen(PLANTED)
+    methods = [REGISTRY.configure("method", name, {}) for name in GRADIENT_CAMS]
+
+    def mine(which: Sequence[Any]) -> Callable[[], Any]:
+        return ours.maps(which, model, x, target)
+
+    contenders = [
+        Contender(f"all {len(methods)}", "ours", mine(methods), len(x)),
+        Contender("the first alone", "ours", mine(methods[:1]), len(x)),
+        Contender(
+            f"all {len(methods)}, pytorch-grad-cam", "peer",
+            lambda: [peers.grad_cam(name, model, x, target) for name in GRADIENT_CAMS], len(x),
+        ),
+        eager(PLANTED).turn(TURN / 4),
+    ]  # fmt: skip
+    report(f"Class activation maps by gradients together, {PLANTED.title}", "per image", contenders)

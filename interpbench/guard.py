@@ -36,17 +36,19 @@ class Guard:
     """Watches over one model. Holds a copy of its weights, to prove and restore them."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = model
-        self._weights = {name: tensor.detach().clone() for name, tensor in _tensors(model)}
+        # Listed once, since walking through a large model takes longer than looking after it.
+        self._modules = list(model.named_modules())
+        self._tensors = list(_tensors(model))
+        self._weights = {name: tensor.detach().clone() for name, tensor in self._tensors}
 
     @contextmanager
     def watching(self, seed: int) -> Iterator[list[str]]:
         """Runs the body with seeded random state; afterwards the list names what the body left behind, now undone."""
         left: list[str] = []
-        modules = [_ModuleState(name, module) for name, module in self._model.named_modules()]
+        modules = [_ModuleState(name, module) for name, module in self._modules]
         classes = _ClassState({type(m.module) for m in modules})
         global_hooks = _GlobalHooks()
-        tensors = [_TensorState(name, tensor) for name, tensor in _tensors(self._model)]
+        tensors = [_TensorState(name, tensor) for name, tensor in self._tensors]
         switches = {name: read() for name, (read, _) in _SWITCHES.items()}
         random_state = _random_state()
         _seed_all(seed)
@@ -71,7 +73,7 @@ class Guard:
         """The names of parameters and buffers whose values differ from the beginning; they are restored."""
         changed = []
         with torch.no_grad():
-            for name, tensor in _tensors(self._model):
+            for name, tensor in self._tensors:
                 if not torch.allclose(tensor, self._weights[name], rtol=0, atol=0, equal_nan=True):
                     tensor.copy_(self._weights[name])
                     changed.append(name)
@@ -90,6 +92,8 @@ class _ModuleState:
 
     def undo(self) -> list[str]:
         now = vars(self.module)
+        if self._is_untouched(now):
+            return []
         keys = sorted(now.keys() | self._attributes.keys())
         changed = [key for key in keys if now.get(key, _ABSENT) is not self._attributes.get(key, _ABSENT)]
         left = ["train/eval mode changed" if key == "training" else f"attribute {key!r} changed" for key in changed]
@@ -101,6 +105,12 @@ class _ModuleState:
             now.update(self._attributes)
         # torch notes for good which kind of backward hook a module once had: a trace, not a fault.
         return [f"{self.name}: {what}" for what in left if "_is_full_backward_hook" not in what]
+
+    def _is_untouched(self, now: dict[str, Any]) -> bool:
+        same = len(now) == len(self._attributes) and all(
+            now.get(key, _ABSENT) is value for key, value in self._attributes.items()
+        )
+        return same and all(_is_same(self._attributes[key], content) for key, content in self._contents.items())
 
 
 class _ClassState:
@@ -171,11 +181,18 @@ _ABSENT = object()
 
 def _restore(container: dict[Any, Any], content: dict[Any, Any]) -> bool:
     """Gives a container its former content back; whether it was another."""
-    same = list(container) == list(content) and all(container[key] is content[key] for key in content)
+    same = _is_same(container, content)
     if not same:
         container.clear()
         container.update(content)
     return not same
+
+
+def _is_same(container: dict[Any, Any], content: dict[Any, Any]) -> bool:
+    """Whether a container holds the very same things, in the same order."""
+    if not container and not content:
+        return True
+    return list(container) == list(content) and all(container[key] is content[key] for key in content)
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -1,6 +1,8 @@
 """What this project does, as the benchmarks call it: the one place to change when its interface does."""
 
+import contextlib
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,25 +14,37 @@ from interpbench import baseline
 from interpbench.attribution import attribute
 from interpbench.contracts import Explanation, Model, Perturbation
 from interpbench.guard import Guard
-from interpbench.perturb import BatchSize, curve, rank, tie_breakers
+from interpbench.model_run import fastest_format
+from interpbench.perturb import BatchSize, curves, rank, tie_breakers
 from interpbench.plugin import Configured
-from interpbench.runner import _fastest_format
-from interpbench.scoring import Scores, evaluate
+from interpbench.scorer import compiled, prepare
+from interpbench.scoring import BatchScores, Ends, evaluate
 
 
 def prepared(model: Model, x: Tensor) -> tuple[Model, Tensor]:
     """A copy of the model, and the images, as a run would have them."""
     model = copy.deepcopy(model)
-    memory_format = _fastest_format(model, x[:1])
+    memory_format = fastest_format(model, x[:1])
     return model.to(memory_format=memory_format), x.contiguous(memory_format=memory_format)
 
 
 def deletion_and_insertion(
-    model: Model, x: Tensor, saliency: Tensor, target: Tensor, steps: int, precision: str = "fp32"
+    model: Model,
+    x: Tensor,
+    saliency: Tensor,
+    target: Tensor,
+    steps: int,
+    precision: str = "fp32",
+    compile: bool = False,
 ) -> Callable[[], Tensor]:
-    """A turn of it, from maps [B,H,W] to curves [2,B,S+1]."""
+    """A turn of it, from maps [B,H,W] to curves [2,B,S+1]; end points are known, as for all methods but the first."""
     model, x = prepared(model, x)
+    scorer = prepare(model, x, precision)
+    if compile:
+        why = compiled(scorer, x[torch.arange(model.batch_size) % len(x)])
+        assert not why, why
     ties = tie_breakers(_ids(x), x.shape[2] * x.shape[3], 0).to(x.device)
+    ends: list[tuple[Tensor, Tensor] | None] = []
 
     def score() -> Tensor:
         ranks, _ = rank(saliency, ties)
@@ -38,8 +52,9 @@ def deletion_and_insertion(
             Perturbation(x, baseline("zero", x, model.card), steps),
             Perturbation(baseline("blur", x, model.card), x, steps),
         ]
-        batch_size = BatchSize(model.batch_size)
-        return torch.stack([curve(model, path, ranks, target, batch_size, precision) for path in paths])
+        found = curves(scorer, paths, ranks, target, BatchSize(model.batch_size), ends)
+        ends[:] = [(values[:, 0], values[:, -1]) for values in found]
+        return torch.stack(found)
 
     return score
 
@@ -48,12 +63,24 @@ def maps(methods: Sequence[Configured], model: Model, x: Tensor, target: Tensor)
     """A turn of explaining images by each of the methods, as the runner does: [methods,B,H,W]."""
     model, x = prepared(model, x)
     guard, batch_size = Guard(model), BatchSize(model.batch_size)
+    turns = itertools.count()
 
     def explain() -> Tensor:
+        turn = next(turns)  # methods share what they compute within a turn, and nothing of the turn before
+        model.shared.forget()
         return torch.stack(
             [
                 attribute(
-                    method, model, guard, x, target, ids=_ids(x), seed=0, batch_size=batch_size, left_behind={}
+                    method,
+                    model,
+                    guard,
+                    x,
+                    target,
+                    ids=_ids(x),
+                    seed=0,
+                    batch_size=batch_size,
+                    left_behind={},
+                    shared_as=turn,
                 ).saliency
                 for method in methods
             ]
@@ -62,17 +89,19 @@ def maps(methods: Sequence[Configured], model: Model, x: Tensor, target: Tensor)
     return explain
 
 
-def metric(choice: Configured, model: Model, x: Tensor, saliency: Tensor, target: Tensor) -> Callable[[], Scores]:
+def metric(choice: Configured, model: Model, x: Tensor, saliency: Tensor, target: Tensor) -> Callable[[], BatchScores]:
     """A turn of scoring maps [B,H,W] by a metric; the evidence is the upper half of each image."""
     model, x = prepared(model, x)
+    scorer = prepare(model, x)
     mask = torch.zeros_like(saliency, dtype=torch.bool)
     mask[:, : x.shape[2] // 2] = True
     ties = tie_breakers(_ids(x), x.shape[2] * x.shape[3], 0).to(x.device)
 
-    def score() -> Scores:
+    def score() -> BatchScores:
         ranks, _ = rank(saliency, ties)
         explanation = Explanation(model, x, target, target, saliency, ranks, mask, _ids(x))
-        return evaluate(choice, explanation, BatchSize(model.batch_size), "fp32")
+        batch_size = BatchSize(model.batch_size)
+        return evaluate({"it": choice}, explanation, scorer, batch_size, Ends(), contextlib.nullcontext)
 
     return score
 

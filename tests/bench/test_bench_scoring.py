@@ -48,6 +48,8 @@ def test_deletion_and_insertion(workload: Workload, report: Report, quick: bool)
     scoring = Scoring(workload, quick)
     unit = f"per forward pass that is needed ({scoring.count} images, {scoring.steps} steps of deletion and insertion)"
     contenders = [scoring.ours("fp32"), scoring.ours("bf16"), scoring.rise(), *scoring.quantus()]
+    if not quick:
+        contenders += [scoring.ours("fp32", compile=True), scoring.ours("bf16", compile=True)]
     if workload in SMALL:
         contenders += [scoring.rise_single(), scoring.road()]
     contenders += [limit.turn(scoring.turn / 5) for limit in limits(workload, quick)]
@@ -69,10 +71,10 @@ class Scoring:
         self.stride = -(-(workload.size**2) // self.steps)
         self.points = -(-(workload.size**2) // self.stride) + 1
 
-    def ours(self, precision: str) -> Contender:
-        work = ours.deletion_and_insertion(self.model, self.x, self.maps, self.target, self.steps, precision)
-        difference = None if precision == "fp32" else apart
-        return Contender(f"this, {precision}", "ours", work, 2 * self.count * self.points, difference)
+    def ours(self, precision: str, compile: bool = False) -> Contender:
+        work = ours.deletion_and_insertion(self.model, self.x, self.maps, self.target, self.steps, precision, compile)
+        name, difference = f"this, {precision}{', compiled' * compile}", None if precision == "fp32" else apart
+        return Contender(name, "ours", work, 2 * self.count * self.points, difference)
 
     def rise(self) -> Contender:
         def work() -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
-from interpbench.devices import describe, synchronise
+from interpbench.devices import describe
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ROUNDS = 5
@@ -48,12 +48,18 @@ def seconds(work: Callable[[], object]) -> float:
     return timed(work)[0]
 
 
+def synchronise() -> None:
+    """Waits for the device, so that a clock read afterwards tells the truth."""
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     """How long it takes, the device's work included, and what it gives."""
-    synchronise(DEVICE)
+    synchronise()
     started = time.perf_counter()
     result = work()
-    synchronise(DEVICE)
+    synchronise()
     return time.perf_counter() - started, result
 
 

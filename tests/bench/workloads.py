@@ -40,8 +40,8 @@ class Workload:
         return self.seconds / 5 if quick else self.seconds
 
 
-CIFAR10 = Workload("ResNet-18 of width 32 at 32 pixels", "resnet18", 32, 1, {"width": 32})
-PLANTED = Workload("ResNet-18 of width 10 at 64 pixels", "resnet18", 64, 1, {"width": 10})
+CIFAR10 = Workload("ResNet-18 of width 32 at 32 pixels", "resnet18", 32, 3, {"width": 32})
+PLANTED = Workload("ResNet-18 of width 10 at 64 pixels", "resnet18", 64, 1.5, {"width": 10})
 RESNET18 = Workload("ResNet-18 at 224 pixels", "resnet18", LARGE, 6)
 ALEXNET = Workload("AlexNet at 224 pixels", "alexnet", LARGE, 2)
 VIT = Workload("small ViT at 32 pixels", "vit_small", 32, 1)
@@ -132,13 +132,13 @@ def limits(workload: Workload, quick: bool) -> list[Limit]:
 def fitting(workload: Workload, quick: bool) -> tuple[int, int]:
     """Images, and steps of deletion and of insertion, whose forward passes fill a turn.
 
-    Small networks get whole batches of images, for which RISE's code is at its best, in four steps at least; large ones
-    as many steps as RISE takes. What else a turn affords are more steps, which divide the width.
+    As many steps as RISE takes, a width of positions each, for as many images as a turn affords; where it does not
+    afford one image, fewer steps, which divide the width.
     """
     affordable = int(workload.turn(quick) / eager(workload).seconds)
     width = workload.size
-    wanted, most = (4, len(eager(workload).batch)) if workload in SMALL else (width, 256)
-    count = max(1, min(most, affordable // (2 * (wanted + 1))))
+    most = len(eager(workload).batch) if workload in SMALL else 256
+    count = max(1, min(most, affordable // (2 * (width + 1))))
     steps = max(n for n in range(1, width + 1) if width % n == 0 and (n <= 2 or 2 * count * (n + 1) <= affordable))
     return count, steps
 

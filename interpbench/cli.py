@@ -10,7 +10,9 @@ import typer
 
 from interpbench import __version__
 from interpbench.commands.catalogue import list_, show
+from interpbench.commands.check import check
 from interpbench.commands.doctor import doctor
+from interpbench.commands.new import new
 from interpbench.commands.pictures import explain, gallery
 from interpbench.commands.publish import leaderboard, publish, verify
 from interpbench.commands.run import report, run
@@ -26,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, report, publish, leaderboard, verify, explain, gallery, show, train, doctor):
+for command in (run, report, publish, leaderboard, verify, explain, gallery, show, train, doctor, new, check):
     app.command()(command)
 app.command("list")(list_)
 

@@ -124,6 +124,7 @@ ORDER = [
     "publishing",
     "verification",
     "progress",
+    "scaffold",
     "commands",
     "commands.shared",
     "commands.run",
@@ -132,6 +133,8 @@ ORDER = [
     "commands.catalogue",
     "commands.train",
     "commands.doctor",
+    "commands.new",
+    "commands.check",
     "cli",
     "__main__",
 ]

@@ -115,6 +115,12 @@ def raises(model: Model, x: Tensor, target: Tensor) -> Tensor:
     return x.mean(1) * (1 / (x.shape[2] // 17))
 
 
+@faulty({"runs": "SystemExit: 3 (faulty_methods.py:"})
+def exits(model: Model, x: Tensor, target: Tensor) -> Tensor:
+    """Wants to end the program."""
+    raise SystemExit(3)
+
+
 @faulty({"shape": "returned a tensor [3, 3, 16, 16]; expected a tensor [3,16,16]"})
 def all_channels(model: Model, x: Tensor, target: Tensor) -> Tensor:
     """Forgets to reduce the channels."""

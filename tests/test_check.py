@@ -57,7 +57,7 @@ def test_what_is_broken_is_said_with_the_way_to_mend_it(mine: Path) -> None:
     assert explained[2].startswith("  plain: The map of an image differs by")
     assert explained[3].startswith("  residual: The map of an image differs by")
     assert explained[4].startswith("  To mend it: take no mean, maximum or deviation over the images")
-    assert "Not applicable, tokens: tokens are not for it." in faulty
+    assert "Not applicable (tokens): tokens are not for it." in faulty
     assert out.endswith("Contracts are broken by 1 of 2: faulty.\n")
 
 
@@ -77,6 +77,15 @@ def test_a_bundled_method_is_checked_by_its_name(what: str) -> None:
 def test_a_folder_is_checked_and_its_tests_are_left_aside(mine: Path) -> None:
     (mine.parent / "test_mine.py").write_text("raise ValueError\n")
     assert "method sound" in call("check", mine.parent, "--method", "sound")[1]
+
+
+def test_the_readmes_method_keeps_its_contracts(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code = text.partition("## Add a method")[2].partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "readme.py").write_text(code)
+    code, out, _ = call("check", tmp_path / "readme.py")
+    assert code == 0
+    assert "method my-method (" in out
 
 
 def test_wrong_usage_is_refused(mine: Path) -> None:

@@ -1,7 +1,7 @@
 """`check`: whether methods keep what every method promises, and how to mend what they do not keep."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,12 +86,13 @@ def _show(method: Configured, outcomes: "list[Outcome]", console: "Console") -> 
     for (contract, remedy), alike in _grouped(outcomes, "failed", lambda o: (o.contract, o.remedy)).items():
         console.print(f"\n{contract} FAILED", style="bold red")
         for (what,), places in _grouped(alike, "failed", lambda o: (o.what,)).items():
-            console.print(plain(f"  {_models(places)}{what}"), soft_wrap=True)
+            models = _models(places)
+            console.print(plain(f"  {models}: {what}" if models else f"  {what}"), soft_wrap=True)
         console.print(plain(f"  To mend it: {remedy}"), soft_wrap=True)
     for (reason,), places in _grouped(outcomes, "not applicable", lambda o: (o.what,)).items():
         contracts = {outcome.contract for outcome in places}
-        where = f"{contracts.pop()}: " if len(contracts) == 1 else _models(places)
-        console.print(plain(f"\nNot applicable, {where}{reason}"), style="dim", soft_wrap=True)
+        where = contracts.pop() if len(contracts) == 1 else _models(places)
+        console.print(plain(f"\nNot applicable ({where}): {reason}"), style="dim", soft_wrap=True)
     console.print()
 
 
@@ -101,7 +102,7 @@ def _table(outcomes: "list[Outcome]") -> "Table":
 
     from interpbench.testing import CONTRACTS
 
-    models = _unique(outcome.model for outcome in outcomes if outcome.model)
+    models = list(dict.fromkeys(outcome.model for outcome in outcomes if outcome.model))
     table = Table("contract", *models, "promise", box=None, pad_edge=False)
     states = {(outcome.contract, outcome.model): outcome.state for outcome in outcomes}
     for contract in CONTRACTS:
@@ -123,13 +124,8 @@ def _grouped(
 
 
 def _models(outcomes: "list[Outcome]") -> str:
-    """The models that outcomes are about, to stand before what is said of them."""
-    names = _unique(outcome.model for outcome in outcomes if outcome.model)
-    return f"{', '.join(names)}: " if names else ""
-
-
-def _unique(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
+    """The models that outcomes are about."""
+    return ", ".join(dict.fromkeys(outcome.model for outcome in outcomes if outcome.model))
 
 
 def _show_verdict(methods: list[Configured], broken: list[str], console: "Console") -> None:
@@ -138,6 +134,7 @@ def _show_verdict(methods: list[Configured], broken: list[str], console: "Consol
     if not cuda.is_available():
         console.print("There is no CUDA device here: `device` was tried on the CPU alone.", style="dim")
     if broken:
-        console.print(plain(f"Contracts are broken by {len(broken)} of {len(methods)}: {', '.join(broken)}."))
+        verdict = f"Contracts are broken by {len(broken)} of {len(methods)}: {', '.join(broken)}."
+        console.print(plain(verdict), soft_wrap=True)
     else:
         console.print("All contracts that apply are kept.")

@@ -55,7 +55,7 @@ class Call:
     passes: tuple[int, ...]
     wrote: bool
     refusal: str = ""
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 def load_method(name: str, *paths: str | Path) -> Configured:
@@ -186,13 +186,15 @@ class Case:
         model = self.model if model is None else model
         witness = _Witness(self.method, before)
         left: dict[str, None] = {}
-        maps, error, refusal = None, None, ""
+        maps: Maps | None = None
+        error: BaseException | None = None
+        refusal = ""
         with counted(model.network) as passes:
             try:
                 maps, _ = _attributed(witness.method, model, x, target, numbers, batch, left=left)
             except NotApplicable as refused:
                 refusal = str(refused)
-            except Exception as raised:  # a plugin may raise anything
+            except (Exception, SystemExit) as raised:  # a plugin may raise anything
                 error = raised
         return Call(
             saliency=None if maps is None else maps.saliency,
@@ -219,7 +221,7 @@ def taken(call: Call) -> Tensor:
     return call.saliency
 
 
-def described(error: Exception, method: Configured) -> str:
+def described(error: BaseException, method: Configured) -> str:
     """An exception with the line of the method's file that it came through, as far as it did."""
     frames = traceback.extract_tb(error.__traceback__)
     file = method.plugin.origin.rpartition(":")[0]

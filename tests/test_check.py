@@ -90,6 +90,7 @@ def test_the_readmes_method_keeps_its_contracts(tmp_path: Path) -> None:
 
 def test_wrong_usage_is_refused(mine: Path) -> None:
     assert "There is no nowhere.py. Give a plugin file, a folder of them, or the name" in refused("check", "nowhere.py")
+    assert "There is nothing to check" in refused("check", " , ")
     assert "Unknown method 'salience'. Did you mean 'saliency'?" in refused("check", "salience")
     assert "Unknown method 'soun'. Did you mean 'sound'? Known: faulty, sound." in refused(
         "check", mine, "--method", "soun"

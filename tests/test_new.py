@@ -34,6 +34,7 @@ def test_the_written_method_passes_check_and_its_test_passes_as_long_as_it_is_th
     code, out, _ = call(*lines[0][1:])
     assert code == 0
     assert "method my-cam (" in out
+    assert refused("check", "my-cam").endswith("To check the one in a file, write: check my_cam.py")
     call("new", "method", "changed")
     text = (here / "changed.py").read_text()
     (here / "changed.py").write_text(text.replace("abs().amax(dim=1)", "abs().mean(dim=1)"))

@@ -1,6 +1,7 @@
 """The contracts find each planted fault, and nothing wrong with methods that have none."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from interpbench.testing import CONTRACTS, check_method, linear_model, load_meth
 from interpbench.testing.case import Case
 from interpbench.testing.models import MODELS
 from tests.faulty_methods import BREAKS, FAULTY, SOUND
+
+(DEVICE,) = (contract for contract in CONTRACTS if contract.name == "device")
 
 
 @pytest.mark.parametrize("name", FAULTY.names("method"))
@@ -71,20 +74,17 @@ def test_other_models_can_be_brought() -> None:
     assert any(o.failed for o in check_method(FAULTY.get("method", "predicted"), models={"mine": build}))
 
 
-def test_a_map_that_is_not_where_the_images_are_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The CPU stands for another device, and the meta device for the CPU."""
-    answer = torch.empty(3, 16, 16, device="meta")
-    monkeypatch.setattr("interpbench.attribution._checked", lambda method, answer, x: torch.rand(3, 16, 16))
-    method = SOUND.configure("method", "plain")
-    object.__setattr__(method, "plugin", type(method.plugin)(**{**vars(method.plugin), "call": lambda *a, **k: answer}))
-    contract = next(c for c in CONTRACTS if c.name == "device")
-    assert {o.what for o in check_method(method, [contract])} == {"The images are on cpu, the map on meta."}
+def test_a_map_that_is_not_where_the_images_are_is_found() -> None:
+    """The meta device stands for another one."""
+    plain = SOUND.get("method", "plain")
+    elsewhere = replace(plain, call=lambda model, x, target: torch.empty(3, 16, 16, device="meta"))
+    found = {outcome.what for outcome in check_method(elsewhere, [DEVICE])}
+    assert found == {"The images are on cpu, the map on meta."}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_method_that_forgets_the_device_is_found() -> None:
-    contract = next(c for c in CONTRACTS if c.name == "device")
-    assert all(o.failed for o in check_method(SOUND.get("method", "single-alone"), [contract]))
+    assert all(outcome.failed for outcome in check_method(SOUND.get("method", "single-alone"), [DEVICE]))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -106,7 +106,7 @@ def test_checking_leaves_the_random_state_alone() -> None:
     assert random.getstate() == states[2]
 
 
-def test_a_crash_comes_in_the_forward_pass_that_it_should() -> None:
+def test_the_images_of_each_forward_pass_are_counted() -> None:
     case = Case(SOUND.configure("method", "plain"), "plain", MODELS["plain"])
     assert case.plain.passes == (3,)
     assert case.call(batch=1).passes == (1, 1, 1)

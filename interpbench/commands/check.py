@@ -51,18 +51,31 @@ def _chosen(what: str, names: Names, plugins: list[Path] | None) -> list[Configu
 
     Raises:
         PluginError: if the file is not there or registers no method.
+        ParameterError: for a wrong parameter, or --method without a file.
         UnknownNameError: if there is no method of that name.
     """
+    if not what.strip(" ,"):
+        raise ParameterError("There is nothing to check: give a plugin file, a folder of them, or a method's name.")
     if Path(what).suffix != ".py" and os.sep not in what and not Path(what).is_dir():
         if names:
             raise ParameterError(
                 f"--method chooses among the methods of a file, and {what!r} is a name: leave it away."
             )
         registry, specs = open_registry(plugins), parse_specs([what])
+        _refuse_name_of_file(specs[0][0], registry)
     else:
         registry = _of_file(Path(what), plugins)
         specs = parse_specs(names) if names else [(name, {}) for name in registry.names("method")]
     return [registry.configure("method", name, values) for name, values in specs]
+
+
+def _refuse_name_of_file(name: str, registry: Registry) -> None:
+    """A method that `new` has just written is known by its file alone."""
+    file = Path(f"{name.replace('-', '_')}.py")
+    if name not in registry.names("method") and file.is_file():
+        raise PluginError(
+            f"No method {name!r} is bundled or installed. To check the one in a file, write: check {file}"
+        )
 
 
 def _of_file(path: Path, plugins: list[Path] | None) -> Registry:

@@ -39,7 +39,6 @@ class Call:
 
     Attributes:
         saliency: float32 [B,H,W] on the images' device, as the runner takes it; None if it takes nothing from it.
-        valid: bool [B], whether the maps are finite and not constant.
         answers: what the method returned, as it was, for each part of the batch.
         left: what it left behind on the model or in torch's global switches.
         passes: how many images each forward pass held.
@@ -49,7 +48,6 @@ class Call:
     """
 
     saliency: Tensor | None
-    valid: Tensor | None
     answers: tuple[object, ...]
     left: tuple[str, ...]
     passes: tuple[int, ...]
@@ -74,7 +72,9 @@ def load_method(name: str, *paths: str | Path) -> Configured:
     return discover(paths).configure("method", *specs[0])
 
 
-def maps_of(method: Configured, model: Model, x: Tensor, target: Tensor, batch: int = 16, seed: int = 0) -> Maps:
+def maps_of(
+    method: Configured, model: Model, x: Tensor, target: Tensor, batch: int = BATCH_SIZE, seed: int = 0
+) -> Maps:
     """The method's maps as a run would have them, of a model that is left clean.
 
     Args:
@@ -89,8 +89,9 @@ def maps_of(method: Configured, model: Model, x: Tensor, target: Tensor, batch: 
         MethodError: if what comes back is no saliency map; and whatever the method itself raises.
         AssertionError: if something is left behind on the model.
     """
-    maps, left = _attributed(method, model, x, target, range(len(x)), batch, seed)
-    assert left == [], f"{method.label} left on the model: {', '.join(left)}"
+    left: dict[str, None] = {}
+    maps = _attributed(method, model, x, target, range(len(x)), batch, seed, left)
+    assert not left, f"{method.label} left on the model: {', '.join(left)}"
     return maps
 
 
@@ -101,20 +102,18 @@ def _attributed(
     target: Tensor,
     numbers: Sequence[int],
     batch: int,
-    seed: int = 0,
-    left: dict[str, None] | None = None,
-) -> tuple[Maps, list[str]]:
-    """The maps, and what is left behind, which also goes into `left`; `numbers` seed the images' chance."""
-    left = {} if left is None else left
+    seed: int,
+    left: dict[str, None],
+) -> Maps:
+    """The maps; `left` gets what is left behind, and the images' chance is seeded by their `numbers`."""
     guard = Guard(model)
     ids = [f"image-{number}" for number in numbers]
     try:
-        maps = attribute(
+        return attribute(
             method, model, guard, x, target, ids=ids, seed=seed, batch_size=BatchSize(batch), left_behind=left
         )
     finally:
         left.update(dict.fromkeys(f"{name}: value changed" for name in guard.changed_weights()))
-    return maps, list(left)
 
 
 class Case:
@@ -191,14 +190,13 @@ class Case:
         refusal = ""
         with counted(model.network) as passes:
             try:
-                maps, _ = _attributed(witness.method, model, x, target, numbers, batch, left=left)
+                maps = _attributed(witness.method, model, x, target, numbers, batch, 0, left)
             except NotApplicable as refused:
                 refusal = str(refused)
             except (Exception, SystemExit) as raised:  # a plugin may raise anything
                 error = raised
         return Call(
             saliency=None if maps is None else maps.saliency,
-            valid=None if maps is None else maps.valid,
             answers=tuple(witness.answers),
             left=tuple(left),
             passes=tuple(passes),
@@ -255,7 +253,11 @@ class _Witness:
 def counted(network: nn.Module) -> Iterator[list[int]]:
     """Within this context the list gets the number of images of each forward pass."""
     passes: list[int] = []
-    handle = network.register_forward_pre_hook(lambda module, inputs: passes.append(len(inputs[0])))
+
+    def count(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        passes.append(len([*inputs, *named.values()][0]))
+
+    handle = network.register_forward_pre_hook(count, with_kwargs=True)
     try:
         yield passes
     finally:

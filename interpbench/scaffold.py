@@ -86,6 +86,8 @@ def _path(output: Path, file: str) -> Path:
     path = output / file if output.is_dir() else output
     if path.suffix != ".py":
         raise ParameterError(f"--output {output} is no Python file: give one that ends in .py, or a folder.")
+    if path.name.startswith("test_"):
+        raise ParameterError(f"{path.name} would be taken for a test: give --output another file.")
     if _is_module(path.stem):
         raise ParameterError(
             f"A file {path.name} would hide the module {path.stem!r} from Python: give --output another file."

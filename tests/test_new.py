@@ -87,6 +87,7 @@ def test_a_name_that_is_taken_is_refused_with_its_origin_and_a_free_one(here: Pa
         (("method", "My Method"), "no name for a method: .* Did you mean 'my-method'?"),
         (("method", "3d"), "a letter first. Did you mean 'my-3d'?"),
         (("method", "!"), "a letter first.$"),
+        (("method", "test-cam"), "test_cam.py would be taken for a test"),
         (("method", "torch"), "torch.py would hide the module 'torch'"),
         (("method", "tokenize"), "tokenize.py would hide the module 'tokenize'"),
         (("method", "mine", "--output", "mine.txt"), "mine.txt is no Python file"),

@@ -10,8 +10,10 @@ import typer
 
 from interpbench import __version__
 from interpbench.commands.catalogue import list_, show
+from interpbench.commands.check import check
 from interpbench.commands.conformance import conformance
 from interpbench.commands.doctor import doctor
+from interpbench.commands.new import new
 from interpbench.commands.pictures import explain, gallery
 from interpbench.commands.publish import leaderboard, publish, verify
 from interpbench.commands.run import report, run
@@ -29,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    run, report, publish, leaderboard, verify, explain, gallery, show, train, doctor, conformance, sanity,
+    run, report, publish, leaderboard, verify, explain, gallery, show, train, doctor, new, check, conformance, sanity,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

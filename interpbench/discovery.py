@@ -66,9 +66,10 @@ def load_path(path: Path, registry: Registry) -> None:
 
 
 def load_folder(folder: Path, registry: Registry) -> None:
-    """Loads every .py file below a folder, except those whose name starts with a dot or underscore."""
+    """Loads every .py file below a folder, except tests (`test_*.py`) and what starts with a dot or underscore."""
     for path in sorted(folder.rglob("*.py")):
-        if not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts):
+        hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+        if not hidden and not path.name.startswith("test_"):
             load_file(path, registry)
 
 

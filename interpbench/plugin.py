@@ -145,6 +145,7 @@ class MethodPlugin(Plugin):
     coarse: bool = False  # True: the map may be smaller than the image, and is resized bilinearly
     control: bool = False  # True: the map knows nothing of the model
     rectifiers: bool = False  # True: gives ReLUs a rule of its own, and means nothing where there are none
+    class_agnostic: bool = False  # True: the map is meant to be the same whatever the target
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,7 @@ def method(
     coarse: bool = False,
     control: bool = False,
     rectifiers: bool = False,
+    class_agnostic: bool = False,
 ) -> Callable[[Function], Function]:
     """Registers an attribution method: `(model, x[B,C,H,W], target[B], *, parameters) -> saliency[B,H,W]`.
 
@@ -131,10 +132,11 @@ def method(
         control: True if the map knows nothing of the model. The best control of a run is the floor that the others'
             share of the achievable is measured from.
         rectifiers: True if the method gives ReLUs a rule of its own, and means nothing for a model without any.
+        class_agnostic: True if the map is meant to be the same whatever the target.
     """
     return _register(
         MethodPlugin, name, reference, licence, gradients=gradients, coarse=coarse, control=control,
-        rectifiers=rectifiers,
+        rectifiers=rectifiers, class_agnostic=class_agnostic,
     )  # fmt: skip
 
 

@@ -59,8 +59,8 @@ def test_a_folder_is_searched_to_the_bottom(tmp_path: Path) -> None:
     assert {"one", "two"} <= set(discover([tmp_path]).names("method"))
 
 
-def test_files_and_folders_with_underscore_or_dot_are_skipped(tmp_path: Path) -> None:
-    for hidden in ("_helper.py", ".hidden.py", "__pycache__/x.py", "_private/y.py", ".git/z.py"):
+def test_tests_and_what_starts_with_underscore_or_dot_are_skipped(tmp_path: Path) -> None:
+    for hidden in ("test_seen.py", "_helper.py", ".hidden.py", "__pycache__/x.py", "_private/y.py", ".git/z.py"):
         plugin_file(tmp_path / hidden, "never")
     plugin_file(tmp_path / "seen.py", "seen")
     registry = Registry()

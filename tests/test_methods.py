@@ -1,6 +1,5 @@
-"""Bundled methods: equal to captum called directly, to slow twins where captum has none, and true to their contract."""
+"""Bundled methods: equal to captum called directly, to slow twins where captum has none, and to closed forms."""
 
-import contextlib
 import warnings
 from collections.abc import Callable
 
@@ -17,12 +16,9 @@ from interpbench.errors import MethodError
 from tests.methods.common import (
     BATCH,
     CONVOLUTIONAL,
-    METHODS,
-    QUICK,
     REGISTRY,
     TARGET,
     close,
-    fitting_model,
     images,
     map_of,
     maps_of,
@@ -74,9 +70,11 @@ def test_equals_captum_called_directly_on_every_model_with_mixed_targets(
     if (name, architecture) == ("guided-backprop", "mobilenet_v2"):
         pytest.skip("captum knows no ReLU6")
     model, x = small_model(architecture, size), images(size)
+    if name != "occlusion":  # by rounding alone a ReLU may open, and the gradients be others
+        model, x = model.double(), x.double()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        expected = CAPTUM[name](model, x)
+        expected = CAPTUM[name](model, x).float()
     found = map_of(name, model, x)
     if name == "occlusion":  # differences between logits, each of which is rounded
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(model(x).abs().max()))
@@ -257,66 +255,3 @@ def test_random_maps_differ_between_images_and_seeds_and_repeat() -> None:
     assert torch.equal(first, maps_of(method, model, x, TARGET % 5).saliency)
     assert not torch.equal(first[0], first[1])
     assert not torch.equal(first, maps_of(method, model, x, TARGET % 5, seed=1).saliency)
-
-
-@pytest.mark.parametrize("name", METHODS)
-class TestContract:
-    """What every bundled method promises."""
-
-    def test_maps_have_the_right_shape_and_are_finite(self, name: str) -> None:
-        found = maps_of(REGISTRY.configure("method", name, QUICK.get(name)), fitting_model(name), images(32), TARGET)
-        assert found.saliency.shape == (BATCH, 32, 32)
-        assert bool(found.valid.all())
-
-    def test_the_model_is_left_as_it_was_also_after_an_exception(self, name: str) -> None:
-        model = fitting_model(name)
-        before = {n: dict(vars(m)) for n, m in model.named_modules()}
-
-        def explode(*arguments: object) -> None:
-            raise ZeroDivisionError
-
-        last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-        handle = last.register_forward_hook(explode)
-        with contextlib.suppress(ZeroDivisionError):
-            REGISTRY.configure("method", name, QUICK.get(name))(
-                model, images(32), TARGET, generators=[torch.Generator()] * BATCH
-            )
-        handle.remove()
-        for module_name, module in model.named_modules():
-            hooks = {k: v for k, v in vars(module).items() if "hook" in k and v}
-            assert hooks == {}, module_name
-            assert vars(module).keys() == before[module_name].keys()
-            assert not module.training
-
-    def test_a_map_depends_neither_on_the_batch_nor_on_its_size(self, name: str) -> None:
-        method, model, x = REGISTRY.configure("method", name, QUICK.get(name)), fitting_model(name), images(32)
-        if method.plugin.gradients:  # of which single precision would make others: ReLUs flip by rounding
-            model, x = model.double(), x.double()
-        together = maps_of(method, model, x, TARGET).saliency
-        for batch in (1, 2):
-            apart = maps_of(method, model, x, TARGET, batch=batch).saliency
-            torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-5 * float(together.abs().max()))
-
-    def test_black_box_methods_need_no_gradients(self, name: str) -> None:
-        method = REGISTRY.configure("method", name, QUICK.get(name))
-        if method.plugin.gradients:
-            return
-
-        class BlackBox(nn.Module):
-            def __init__(self, inner: Model) -> None:
-                super().__init__()
-                self.inner = inner
-
-            def forward(self, x: Tensor) -> Tensor:
-                assert not x.requires_grad
-                with torch.no_grad():
-                    return self.inner(x)
-
-        model = fitting_model(name)
-        model.network = BlackBox(small_model("resnet18", 32))
-        assert bool(maps_of(method, model, images(32), TARGET).valid.all())
-
-    def test_it_has_documentation_and_controls_aside_a_reference(self, name: str) -> None:
-        plugin = REGISTRY.get("method", name)
-        assert "[B,H,W]" in plugin.doc.replace("[B,h,w]", "[B,H,W]")
-        assert plugin.reference or name == "random"

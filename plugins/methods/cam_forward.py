@@ -88,7 +88,7 @@ def ablationcam(
     return torch.einsum("bk,bkhw->bhw", weight, maps).relu()
 
 
-@method("eigencam", coarse=True, reference="Muhammad, Yeasin, Eigen-CAM, IJCNN 2020")
+@method("eigencam", coarse=True, class_agnostic=True, reference="Muhammad, Yeasin, Eigen-CAM, IJCNN 2020")
 def eigencam(model: Model, x: Tensor, target: Tensor, *, layer: str | None = None, center: bool = False) -> Tensor:
     """The layer's maps projected on their first principal component, whatever the class: [B,C,H,W] -> [B,h,w].
 

@@ -78,12 +78,17 @@ def deepshap(
 
 
 def _contributions(model: Model, x: Tensor, reference: Tensor, target: Tensor) -> Tensor:
-    """(x - reference) · multipliers, [N,C,H,W]. Images and references go through the model as one batch."""
+    """(x - reference) · multipliers, [N,C,H,W]. Images and references go through the model together."""
+    parts = [slice(part.start, part.stop) for part in blocks(len(x), 2, model.batch_size)]
+    return torch.cat([(x[p] - reference[p]) * _multipliers(model, x[p], reference[p], target[p]) for p in parts])
+
+
+def _multipliers(model: Model, x: Tensor, reference: Tensor, target: Tensor) -> Tensor:
     both = torch.cat([x, reference]).detach().requires_grad_()
     rules = dict.fromkeys(ELEMENTWISE, _rescale) | {"max_pool2d": _max_pool, "mul": _product}
     logits = run_with_rules(model, both, rules, through=MOVING | LINEAR, method="DeepLIFT")
     (multipliers,) = torch.autograd.grad(logits[: len(x)].gather(1, target[:, None]).sum(), both)
-    return (x - reference) * multipliers[: len(x)]
+    return multipliers[: len(x)]
 
 
 def _rescale(operation: Operation) -> Tensor:

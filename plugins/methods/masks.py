@@ -46,21 +46,29 @@ def extremal_perturbation(
             the step, where the paper's is nearly constant over its 800 steps.
         fill: what a position becomes where the mask is 0.
     """
+    wanted = _areas(cells, x).repeat(len(x), 1)
     empty = baseline(fill, x, model.card)
+    x, empty, target = (t.repeat_interleave(len(AREAS), 0) for t in (x, empty, target))
     found = []
-    for part in blocks(len(x), len(AREAS), model.batch_size):
+    for part in blocks(len(x), 1, model.batch_size):
         rows = slice(part.start, part.stop)
-        found.append(_search(model, x[rows], empty[rows], target[rows], steps, cells, rate, weight))
-    return torch.cat(found)
+        found.append(_search(model, x[rows], empty[rows], target[rows], wanted[rows], steps, cells, rate, weight))
+    return torch.cat(found).unflatten(0, (-1, len(AREAS))).sum(1)
 
 
 @torch.enable_grad()
 def _search(
-    model: Model, x: Tensor, empty: Tensor, target: Tensor, steps: int, cells: int, rate: float, weight: float
+    model: Model,
+    x: Tensor,
+    empty: Tensor,
+    target: Tensor,
+    wanted: Tensor,
+    steps: int,
+    cells: int,
+    rate: float,
+    weight: float,
 ) -> Tensor:
-    """The sum over the areas of the masks that are found, [B,H,W]."""
-    x, empty, target = (t.repeat_interleave(len(AREAS), 0) for t in (x, empty, target))
-    wanted = _areas(cells, x).repeat(len(x) // len(AREAS), 1)
+    """The masks [N,H,W] that are found for N images, each of the area that the sorted mask in `wanted` has."""
     start = torch.linspace(*START, cells * cells, dtype=x.dtype, device=x.device)
     values = start.repeat(len(x), 1).requires_grad_()
     kernel = _kernel(cells).to(x)
@@ -75,8 +83,7 @@ def _search(
         optimiser.step()
         with torch.no_grad():
             values.clamp_(0, 1)
-    masks = _enlarged(_smooth(values.detach(), kernel), x)
-    return masks.unflatten(0, (-1, len(AREAS))).sum(1)
+    return _enlarged(_smooth(values.detach(), kernel), x)
 
 
 def _areas(cells: int, x: Tensor) -> Tensor:

@@ -18,7 +18,10 @@ from interpbench import MethodError, Model, as_maps, method
 
 
 @method(
-    "attention-rollout", coarse=True, reference="Abnar, Zuidema, Quantifying Attention Flow in Transformers, ACL 2020"
+    "attention-rollout",
+    coarse=True,
+    class_agnostic=True,
+    reference="Abnar, Zuidema, Quantifying Attention Flow in Transformers, ACL 2020",
 )
 @torch.no_grad()
 def attention_rollout(

@@ -5,12 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interpbench.attribution import Maps, attribute
 from interpbench.contracts import Model
 from interpbench.discovery import discover
-from interpbench.guard import Guard
-from interpbench.perturb import BatchSize
-from interpbench.plugin import Configured
+from interpbench.testing import maps_of
 from tests.tiny_models import NARROW, calibrate, wrap
 
 REGISTRY = discover()
@@ -20,29 +17,23 @@ BATCH, CLASSES = 3, 10
 TARGET = torch.tensor([1, 7, 4])
 # Parameters that make slow methods quick; the others have their defaults.
 QUICK: dict[str, dict[str, Any]] = {
-    "ablationcam": {"channels": 16},
-    "blur-integrated-gradients": {"steps": 8},
-    "expected-gradients": {"samples": 8},
-    "extremal-perturbation": {"steps": 3},
-    "guided-integrated-gradients": {"steps": 8},
+    "ablationcam": {"channels": 8},
+    "blur-integrated-gradients": {"steps": 4},
+    "deepshap": {"samples": 3},
+    "expected-gradients": {"samples": 4},
+    "extremal-perturbation": {"steps": 2, "cells": 4},
+    "guided-integrated-gradients": {"steps": 4},
     "integrated-gradients": {"steps": 4},
     "kernel-shap": {"samples": 24, "segments": 8},
     "lime": {"samples": 24, "segments": 8},
-    "occlusion": {"window": 16},
+    "occlusion": {"window": 8},
     "rise": {"masks": 16},
-    "scorecam": {"channels": 16},
+    "scorecam": {"channels": 8},
     "smoothgrad": {"samples": 4},
     "smoothgrad-squared": {"samples": 4},
     "sobol-attribution": {"cells": 2, "designs": 4},
     "vargrad": {"samples": 4},
 }
-# Methods that refuse convolutional networks -> an architecture that they explain.
-FITTING = {"attention-rollout": "vit_small", "attention-gradient": "vit_small"}
-
-
-def fitting_model(method: str, batch_size: int = 16) -> Model:
-    """A model of 32 pixels that the method explains."""
-    return small_model(FITTING.get(method, "resnet18"), 32, batch_size)
 
 
 def small_model(name: str, size: int, batch_size: int = 16) -> Model:
@@ -59,18 +50,6 @@ def small_model(name: str, size: int, batch_size: int = 16) -> Model:
 
 def images(size: int, count: int = BATCH) -> Tensor:
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
-
-
-def maps_of(method: Configured, model: Model, x: Tensor, target: Tensor, batch: int = 16, seed: int = 0) -> Maps:
-    ids = [f"image-{i}" for i in range(len(x))]
-    left_behind: dict[str, None] = {}
-    guard, batch_size = Guard(model), BatchSize(batch)
-    maps = attribute(
-        method, model, guard, x, target, ids=ids, seed=seed, batch_size=batch_size, left_behind=left_behind
-    )
-    assert left_behind == {}
-    assert guard.changed_weights() == []
-    return maps
 
 
 def map_of(name: str, model: Model, x: Tensor, target: Tensor = TARGET, **values: Any) -> Tensor:

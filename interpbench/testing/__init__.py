@@ -1,0 +1,27 @@
+"""For authors of methods: the contracts that every method keeps, to be checked by pytest or by `interpbench check`.
+
+    from interpbench.testing import CONTRACTS, check_method, load_method
+
+    @pytest.mark.parametrize("contract", CONTRACTS, ids=str)
+    def test_contract(contract):
+        outcomes = check_method(load_method("mine", "mine.py"), [contract])
+        assert [str(outcome) for outcome in outcomes if outcome.failed] == []
+
+`maps_of` gives a method's maps as a run has them, `linear_model` a model whose maps have a closed form.
+"""
+
+from interpbench.testing.case import load_method, maps_of
+from interpbench.testing.contracts import CONTRACTS, Contract, Outcome, check_method
+from interpbench.testing.models import Linear, linear_model, wrap
+
+__all__ = [
+    "CONTRACTS",
+    "Contract",
+    "Linear",
+    "Outcome",
+    "check_method",
+    "linear_model",
+    "load_method",
+    "maps_of",
+    "wrap",
+]

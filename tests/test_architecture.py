@@ -60,6 +60,7 @@ ORDER = [
     "incremental.layer",
     "incremental.graph",
     "incremental.plan",
+    "incremental.places",
     "incremental.engine",
     "incremental",
     "backward",

@@ -70,7 +70,7 @@ def check_every_plan(model: nn.Module, x: Tensor, baseline: Tensor, boxes: Tenso
     assert len(found) >= at_least
     for plan in found:
         seen = torch.zeros(len(x), len(boxes))
-        for image, window, logits in Engine(program, plan, boxes, batch=3).logits(x, baseline):
+        for image, window, logits in Engine(program, plan, boxes.numpy(), batch=3).logits(x, baseline):
             difference = (logits - expected[image, window]).abs().max()
             assert float(difference) <= 1e-5 * float(expected.abs().max()), plan.cut
             seen[image, window] += 1

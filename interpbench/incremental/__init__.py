@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from interpbench.errors import ParameterError
-from interpbench.incremental.engine import Engine, inside
+from interpbench.incremental.engine import Engine
 from interpbench.incremental.graph import trace
 from interpbench.incremental.plan import cheapest
 
@@ -82,7 +82,7 @@ def _engine(model: nn.Module, x: Tensor, boxes: Tensor, batch: int) -> Engine | 
     except Exception:  # torch.fx raises many kinds; the plain pass raises again what is wrong with the model itself
         return None
     plan = cheapest(program, boxes.numpy(), batch)
-    return None if plan is None else Engine(program, plan, boxes, batch)
+    return None if plan is None else Engine(program, plan, boxes.numpy(), batch)
 
 
 def _acts_otherwise(module: nn.Module) -> bool:
@@ -107,6 +107,7 @@ def _plain_logits(
     rows, columns = torch.arange(x.shape[2])[None, :, None], torch.arange(x.shape[3])[None, None]
     for pairs in torch.arange(len(x) * len(boxes)).split(batch):
         image, window = pairs // len(boxes), pairs % len(boxes)
-        covered = inside(boxes[window], rows, columns)[:, None].to(x.device)
+        top, left, bottom, right = boxes[window].T[:, :, None, None]
+        covered = ((rows >= top) & (rows < bottom) & (columns >= left) & (columns < right))[:, None].to(x.device)
         occluded = torch.where(covered, baseline[image], x[image])
         yield image, window, model(occluded.contiguous(memory_format=order))

@@ -107,13 +107,13 @@ def _plan(program: Program, cut: str, spans: Sequence[dict[str, Spans]], number:
     steps = program.until(cut)
     per_batch = sum(PER_BOX + PER_WEIGHT * step.layer.weights for step in steps)
     plan = Plan(cut, _axes(program, steps, spans, number, per_batch), number)
-    numbers, image = math.prod(program.shapes[cut]), math.prod(program.shapes[program.image])
+    numbers, room = math.prod(program.shapes[cut]), batch * program.largest
     batches: list[np.ndarray] = []
     cost = number.shape[1] * PER_MOVED * numbers
     for group in plan.groups():
         boxes = [_Box.of(program, plan, step, group) for step in steps]
         largest = max(numbers, *(box.numbers for box in boxes))
-        parts = -(-len(group) // max(1, batch * image // largest))
+        parts = -(-len(group) // max(1, room // largest))
         batches += np.array_split(group, parts)
         cost += parts * per_batch + len(group) * sum(box.cost for box in boxes)
     return replace(plan, batches=tuple(batches), cost=float(cost))

@@ -57,6 +57,7 @@ ORDER = [
     "plan",
     "probe",
     "incremental.regions",
+    "incremental.winograd",
     "incremental.layer",
     "incremental.graph",
     "incremental.plan",

@@ -124,7 +124,7 @@ def _axes(
 ) -> tuple[Axis, Axis]:
     """The boxes along rows and columns, with as many classes as are worth a batch of their own."""
     names = [program.image, *(step.name for step in steps)]
-    per_position = np.array([step.layer.weights + PER_MOVED * step.shape[0] for step in steps])
+    per_position = np.array([step.layer.work(2, 2) / 4 + PER_MOVED * step.shape[0] for step in steps])
     lengths = [np.stack([np.ptp(side[step.name], axis=1) for step in steps]) for side in spans]
     classes = alike(lengths[1]).max() + 1
     axes = []
@@ -141,15 +141,18 @@ def _axes(
 class _Box:
     """What a step takes for one window: multiply-adds, and the most numbers that it holds."""
 
-    cost: int
+    cost: float
     numbers: int
 
     @classmethod
     def of(cls, program: Program, plan: Plan, step: Step, group: np.ndarray) -> "_Box":
-        made, read = 1, 1
+        made, read = [], []
         for axis, reach, number in zip(plan.axes, step.layer.reach, plan.number, strict=True):
             start, length = axis.box(step.name, number[group[:1]])
-            made, read = made * length, read * reach.read(start, length)[1]
+            made.append(length)
+            read.append(reach.read(start, length)[1])
+        positions, around = math.prod(made), math.prod(read)
         wide, channels = step.shape[0], sum(program.shapes[name][0] for name in step.inputs)
-        work = made * (step.layer.weights + PER_NUMBER * wide) + read * (PER_POSITION + PER_MOVED * channels)
-        return cls(work, max(made * wide, read * channels))
+        work = step.layer.work(made[0], made[1]) + PER_NUMBER * positions * wide
+        moved = around * (PER_POSITION + PER_MOVED * channels)
+        return cls(work + moved, max(positions * wide, around * channels) * (4 if step.layer.tiles else 1))

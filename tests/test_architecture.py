@@ -56,6 +56,8 @@ ORDER = [
     "suite",
     "plan",
     "probe",
+    "incremental.choice",
+    "incremental.costs",
     "incremental.regions",
     "incremental.winograd",
     "incremental.layer",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from interpbench.incremental.graph import Program, Step, bottlenecks, largest, split
+from interpbench.incremental.graph import Program, Step, bottlenecks, largest, linear_weights, split
 from interpbench.incremental.places import Index, Patch, Place, as_rows, inside
 from interpbench.incremental.plan import Plan
 
@@ -43,19 +43,20 @@ class Engine:
         program: the network.
         plan: for these windows.
         boxes: int64 [N,4], top, left, bottom, right of each window, inside of the image.
-        batch: images that a plain pass holds; all steps hold as many windows as have so many numbers.
+        batch: images that a plain pass holds; boxes and stages hold as many windows as have so many numbers, or as
+            the linear layers of a stage have weights, for these are then read once.
     """
 
     def __init__(self, program: Program, plan: Plan, boxes: np.ndarray, batch: int) -> None:
         self._program = program
-        self._plan = plan
+        self.plan = plan
         self._steps = program.until(plan.cut)
         self._last_use = {name: step.name for step in self._steps for name in step.inputs}
         self._untouched = {step.name: self._patches(step, Place.whole(step.shape[1:], 1)) for step in self._steps}
         self._batches = [self._batch(windows, boxes) for windows in plan.batches]
         cuts = [plan.cut, *_first_vector(program.graph.graph, plan.cut)]
-        numbers = batch * program.largest
-        self._stages = [(part, max(batch, numbers // largest(part))) for part in split(program.graph, cuts)]
+        stages = split(program.graph, cuts)
+        self._stages = [(part, max(batch * program.largest, linear_weights(part)) // largest(part)) for part in stages]
 
     def logits(self, x: Tensor, baseline: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The logits [n,classes] for some windows at a time; with the numbers of images and windows, int64 [n].
@@ -81,7 +82,7 @@ class Engine:
     def _whole_maps(self, rows: dict[str, Tensor], baseline: Tensor) -> Iterator[Part]:
         """The map at the cut [n,C,H,W]."""
         for batch in self._batches:
-            yield batch.windows, batch.whole(rows[self._plan.cut], self._box(batch, rows, baseline))
+            yield batch.windows, batch.whole(rows[self.plan.cut], self._box(batch, rows, baseline))
 
     def _box(self, batch: Batch, rows: dict[str, Tensor], baseline: Tensor) -> Tensor:
         """The values [n,C,h,w] of the box on the map at the cut."""
@@ -94,11 +95,11 @@ class Engine:
             for name in set(step.inputs):
                 if self._last_use[name] == step.name:
                     del boxes[name]
-        return boxes[self._plan.cut]
+        return boxes[self.plan.cut]
 
     def _batch(self, windows: np.ndarray, boxes: np.ndarray) -> Batch:
         """What is known of some windows before there are images."""
-        device, cut = self._program.device, self._plan.cut
+        device, cut = self._program.device, self.plan.cut
         place = self._place(self._program.image, windows)
         covered = inside(boxes[windows], place)[..., None]
         whole = Place.whole(self._size(cut), len(windows))
@@ -120,7 +121,7 @@ class Engine:
 
     def _place(self, name: str, windows: np.ndarray) -> Place:
         """Where the boxes of windows of one group are on a map."""
-        sides = zip(self._plan.axes, self._plan.number[:, windows], strict=True)
+        sides = zip(self.plan.axes, self.plan.number[:, windows], strict=True)
         (top, height), (left, width) = (axis.box(name, number) for axis, number in sides)
         return Place(top, left, height, width)
 

@@ -103,6 +103,11 @@ def largest(graph: fx.GraphModule) -> int:
     return max(math.prod(node.meta["shape"]) for node in graph.graph.nodes if "shape" in node.meta)
 
 
+def linear_weights(graph: fx.GraphModule) -> int:
+    """How many numbers its linear layers hold."""
+    return sum(module.weight.numel() for module in graph.modules() if isinstance(module, nn.Linear))
+
+
 def split(graph: fx.GraphModule, cuts: Sequence[str]) -> list[fx.GraphModule]:
     """The parts of a graph behind each of the cuts, up to the next; each takes one tensor and gives one."""
     part, now = {}, 0

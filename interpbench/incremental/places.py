@@ -1,9 +1,10 @@
 """Where boxes lie on the maps, and how what a layer reads is put together from them.
 
-All of it is worked out on the host, from shapes; what a device needs of it is brought there once, before the first image.
+All of it is worked out on the host, from shapes; what a device needs of it is brought there once, before the first
+image.
 
-A map of the untouched image is kept as rows, [H·W+2,C]: one for each position, and two for what lies outside of the map,
-of zeros and of minus infinity.
+A map of the untouched image is kept as rows, [H·W+2,C]: one for each position, and two for what lies outside of the
+map, of zeros and of minus infinity.
 """
 
 import math

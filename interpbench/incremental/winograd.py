@@ -38,9 +38,10 @@ class Convolution:
         weight = module.weight
         if not plain or weight.device.type != "cpu" or weight.dtype != torch.float32 or _tiled(weight, 2, 2) is None:
             return None
-        spread = torch.tensor(G, dtype=torch.float64, device=weight.device)
-        kernels = torch.einsum("ia,kcab,jb->ijck", spread, weight.double(), spread)
-        return cls(module, kernels.flatten(0, 1).float())
+        outputs, inputs = weight.shape[:2]
+        spread = torch.tensor(G, device=weight.device)
+        kernels = torch.kron(spread, spread) @ weight.permute(2, 3, 1, 0).reshape(9, -1)
+        return cls(module, kernels.view(16, inputs, outputs))
 
     def work(self, height: int, width: int) -> float:
         """What an output of this size takes, in multiply-adds of the direct way."""

@@ -255,7 +255,7 @@ def test_boxes_are_used_where_they_pay_and_only_there(choices: list[Choice]) -> 
     assert boxed.difference <= 1e-5
     whole = torch.tensor([[0, 0, 224, 224]])
     check_equal_to_loop(model, x, whole)
-    assert choices[-1].plain == "boxes cost no less than whole images"
+    assert choices[-1].plain == "boxes cost no less than whole images, or little less"
     assert choices[-1].gain is not None
     assert choices[-1].gain < 1
 

@@ -22,9 +22,10 @@ from interpbench.incremental.engine import Engine
 from interpbench.incremental.graph import trace
 from interpbench.incremental.plan import cheapest
 
-__all__ = ["Choice", "listening", "occluded_outputs"]
+__all__ = ["Choice", "Engine", "listening", "occluded_outputs", "occluder"]
 
 TOLERANCE = 1e-5  # of the greatest logit
+WORTHWHILE = 1.5  # gain, where windows are fewer and fewer, each time of another image
 CHECKED = 2  # windows that are run by the plain model too
 
 
@@ -55,14 +56,45 @@ def occluded_outputs(
     engine = _engine(model, x, boxes, batch)
     if isinstance(engine, Engine):
         found = _read(engine.logits(x, baseline), target, len(boxes))
-        difference = _difference(model, x[:1], baseline[:1], boxes, target[:1], found[:1])
-        wrong = "" if difference <= TOLERANCE else f"boxes give outputs that differ by {difference:.1g} of the greatest"
-        tell(Choice(wrong, engine.plan.cut, engine.plan.gain, difference))
-        if not wrong:
+        if _holds(engine, model, x, baseline, boxes, target, found):
             return found
     else:
         tell(engine)
     return _read(_plain_logits(model, x, baseline, boxes, batch), target, len(boxes))
+
+
+@torch.inference_mode()
+def occluder(model: nn.Module, x: Tensor, baseline: Tensor, boxes: Tensor, target: Tensor, batch: int) -> Engine | None:
+    """For windows that are covered again and again, in images that change; None where plain passes are better.
+
+    It has given the same outputs as the plain model for some windows of the first image. For the arguments see
+    `occluded_outputs`; the windows lie inside of the image, the baseline is images.
+    """
+    engine = _engine(model, x, boxes, batch, WORTHWHILE)
+    if not isinstance(engine, Engine):
+        tell(engine)
+        return None
+    some = _checked(len(boxes))
+    found = _read(engine.logits(x[:1], baseline[:1], some.tolist()), target[:1], len(boxes))
+    return engine if _holds(engine, model, x, baseline, boxes, target, found) else None
+
+
+def _holds(
+    engine: Engine, model: nn.Module, x: Tensor, baseline: Tensor, boxes: Tensor, target: Tensor, found: Tensor
+) -> bool:
+    """Whether an engine's outputs are the plain model's, up to rounding, for some windows of the first image."""
+    some = _checked(len(boxes))
+    ((_, _, logits),) = _plain_logits(model, x[:1], baseline[:1], boxes[some], len(some))
+    apart = (logits[:, target[0]] - found[0, some.to(x.device)]).abs().amax()
+    difference = float(apart / logits.abs().amax())
+    wrong = "" if difference <= TOLERANCE else f"boxes give outputs that differ by {difference:.1g} of the greatest"
+    tell(Choice(wrong, engine.plan.cut, engine.plan.gain, difference))
+    return not wrong
+
+
+def _checked(windows: int) -> Tensor:
+    """The numbers of the windows that are run by the plain model too."""
+    return torch.linspace(0, windows - 1, min(CHECKED, windows)).long()
 
 
 def _read(parts: Iterable[tuple[Tensor, Tensor, Tensor]], target: Tensor, windows: int) -> Tensor:
@@ -87,8 +119,8 @@ def _cut_off(boxes: Tensor, height: int, width: int) -> Tensor:
     return inner
 
 
-def _engine(model: nn.Module, x: Tensor, boxes: Tensor, batch: int) -> Engine | Choice:
-    """The engine for these windows, or the choice of plain passes: where these cost no more, or nothing else can be."""
+def _engine(model: nn.Module, x: Tensor, boxes: Tensor, batch: int, least: float = 1.0) -> Engine | Choice:
+    """The engine for these windows, or the choice of plain passes: where boxes gain less, or cannot be."""
     if not len(x) or not len(boxes):
         return Choice("nothing to compute")
     other = next((name or "the model" for name, module in model.named_modules() if _acts_otherwise(module)), None)
@@ -101,8 +133,8 @@ def _engine(model: nn.Module, x: Tensor, boxes: Tensor, batch: int) -> Engine | 
     plan = cheapest(program, boxes.numpy(), batch)
     if plan is None:
         return Choice("there is no map of which a part can be computed")
-    if plan.gain <= 1:
-        return Choice("boxes cost no less than whole images", plan.cut, plan.gain)
+    if plan.gain <= least:
+        return Choice("boxes cost no less than whole images, or little less", plan.cut, plan.gain)
     return Engine(program, plan, boxes.numpy(), batch)
 
 
@@ -110,14 +142,6 @@ def _acts_otherwise(module: nn.Module) -> bool:
     """Whether a module may do something that its class does not say, or that differs from pass to pass."""
     hooks = (module._forward_hooks, module._forward_pre_hooks)
     return module.training or any(hooks) or "forward" in vars(module)
-
-
-def _difference(model: nn.Module, x: Tensor, baseline: Tensor, boxes: Tensor, target: Tensor, found: Tensor) -> float:
-    """How far some windows' outputs are from the plain model's, of the greatest logit."""
-    some = torch.linspace(0, len(boxes) - 1, min(CHECKED, len(boxes))).long()
-    ((_, _, logits),) = _plain_logits(model, x, baseline, boxes[some], len(some))
-    difference = (logits[:, target[0]] - found[0, some.to(x.device)]).abs().amax()
-    return float(difference / logits.abs().amax())
 
 
 def _plain_logits(

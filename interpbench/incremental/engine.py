@@ -53,19 +53,24 @@ class Engine:
         self._steps = program.until(plan.cut)
         self._last_use = {name: step.name for step in self._steps for name in step.inputs}
         self._untouched = {step.name: self._patches(step, Place.whole(step.shape[1:], 1)) for step in self._steps}
-        self._batches = [self._batch(windows, boxes) for windows in plan.batches]
+        self._boxes = boxes
+        self._batches = [self._batch(windows) for windows in plan.batches]
         cuts = [plan.cut, *_first_vector(program.graph.graph, plan.cut)]
         stages = split(program.graph, cuts)
         self._stages = [(part, max(batch * program.largest, linear_weights(part)) // largest(part)) for part in stages]
 
-    def logits(self, x: Tensor, baseline: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def logits(
+        self, x: Tensor, baseline: Tensor, only: Sequence[int] | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The logits [n,classes] for some windows at a time; with the numbers of images and windows, int64 [n].
 
         Args:
             x, baseline: [B,C,H,W].
+            only: numbers of windows; none for all.
         """
+        batches = self._batches if only is None else [self._batch(windows) for windows in self._among(only)]
         for number, (image, cover) in enumerate(zip(x.split(1), baseline.split(1), strict=True)):
-            parts: Iterable[Part] = self._whole_maps(self._stored(image), as_rows(cover))
+            parts: Iterable[Part] = self._whole_maps(batches, self._stored(image), as_rows(cover))
             for stage, size in self._stages:
                 parts = _through(stage, _packed(parts, size))
             for windows, logits in parts:
@@ -79,9 +84,9 @@ class Engine:
             rows[step.name] = as_rows(step(*(patch(rows[name]) for patch, name in inputs)))
         return rows
 
-    def _whole_maps(self, rows: dict[str, Tensor], baseline: Tensor) -> Iterator[Part]:
+    def _whole_maps(self, batches: Sequence[Batch], rows: dict[str, Tensor], baseline: Tensor) -> Iterator[Part]:
         """The map at the cut [n,C,H,W]."""
-        for batch in self._batches:
+        for batch in batches:
             yield batch.windows, batch.whole(rows[self.plan.cut], self._box(batch, rows, baseline))
 
     def _box(self, batch: Batch, rows: dict[str, Tensor], baseline: Tensor) -> Tensor:
@@ -97,11 +102,18 @@ class Engine:
                     del boxes[name]
         return boxes[self.plan.cut]
 
-    def _batch(self, windows: np.ndarray, boxes: np.ndarray) -> Batch:
+    def _among(self, only: Sequence[int]) -> Iterator[np.ndarray]:
+        """The windows of each batch that are wanted."""
+        for windows in self.plan.batches:
+            wanted = windows[np.isin(windows, only)]
+            if len(wanted):
+                yield wanted
+
+    def _batch(self, windows: np.ndarray) -> Batch:
         """What is known of some windows before there are images."""
         device, cut = self._program.device, self.plan.cut
         place = self._place(self._program.image, windows)
-        covered = inside(boxes[windows], place)[..., None]
+        covered = inside(self._boxes[windows], place)[..., None]
         whole = Place.whole(self._size(cut), len(windows))
         return Batch(
             windows=torch.from_numpy(windows).to(device),

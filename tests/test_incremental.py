@@ -1,6 +1,5 @@
 """Occlusion in boxes: the logits of a plain loop over windows, for every network, window and way of running them."""
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,7 +22,6 @@ from interpbench.incremental import Choice, listening
 from interpbench.incremental.engine import Engine
 from interpbench.incremental.graph import trace
 from interpbench.incremental.plan import plans
-from interpbench.incremental.winograd import Convolution
 from tests.tiny_models import NARROW, calibrate, convolutional
 
 REGISTRY = discover()
@@ -192,6 +190,22 @@ def windows(draw: st.DrawFn) -> list[tuple[int, int, int, int]]:
 def test_every_plan_of_random_networks(model: nn.Module, boxes: list[list[tuple[int, int, int, int]]]) -> None:
     x = torch.randn(2, 3, 19, 22, generator=torch.Generator().manual_seed(3))
     check_every_plan(model, x, torch.ones_like(x), torch.tensor([box for [box] in boxes]))
+
+
+@torch.inference_mode()
+def test_some_windows_are_run_alone() -> None:
+    """Of one group, of several, and in no order."""
+    model, x, boxes = network("resnet18", 96), images(96), torch.tensor([*EDGES, (40, 40, 48, 48), (44, 40, 52, 48)])
+    expected = loop(model, x, torch.zeros_like(x), boxes)
+    program = trace(model, x[:1])
+    *_, plan = plans(program, boxes.numpy(), batch=3)
+    engine = Engine(program, plan, boxes.numpy(), batch=3)
+    for only in ([3], [7, 0, 4, 6], list(range(len(boxes)))):
+        seen = []
+        for image, window, logits in engine.logits(x, torch.zeros_like(x), only):
+            torch.testing.assert_close(logits, expected[image, window], rtol=0, atol=1e-5)
+            seen += list(zip(image.tolist(), window.tolist(), strict=True))
+        assert sorted(seen) == [(image, window) for image in range(2) for window in sorted(only)]
 
 
 class Forward(nn.Module):
@@ -409,34 +423,3 @@ def test_on_a_gpu_nothing_waits_for_it_or_is_moved_once_the_engine_stands(
                     assert len(image) == len(window) == len(logits)
                     count += len(logits)
             assert count == 2 * len(boxes)
-
-
-@pytest.mark.parametrize("size", [(2, 2), (7, 7), (12, 9), (1, 8), (13, 14)])
-@pytest.mark.parametrize("channels", [(128, 160), (256, 128)])
-def test_tiles_give_a_convolutions_output_with_no_greater_error(
-    channels: tuple[int, int], size: tuple[int, int]
-) -> None:
-    torch.manual_seed(0)
-    module = nn.Conv2d(*channels, 3).requires_grad_(False)
-    x = torch.randn(3, channels[0], size[0] + 2, size[1] + 2).relu().to(memory_format=torch.channels_last)
-    tiles = Convolution.of(module)
-    assert tiles is not None
-    found, direct, exact = tiles(x), module(x), copy.deepcopy(module).double()(x.double())
-    assert found.is_contiguous(memory_format=torch.channels_last)
-    assert float((found - exact).abs().max()) <= max(1e-6, 1.5 * float((direct - exact).abs().max()))
-    with FlopCounterMode(display=False) as counted:
-        tiles(x)
-    with FlopCounterMode(display=False) as plain:
-        module(x)
-    even = (size[0] + size[0] % 2) * (size[1] + size[1] % 2)
-    tiled = counted.get_total_flops() * 36 * size[0] * size[1] == plain.get_total_flops() * 16 * even
-    assert tiled or counted.get_total_flops() == plain.get_total_flops()
-    assert tiled == (tiles.work(*size) < module.weight.numel() * size[0] * size[1])
-
-
-@pytest.mark.parametrize(
-    "other",
-    [{"kernel_size": 1}, {"stride": 2}, {"dilation": 2}, {"groups": 2}, {"out_channels": 8}, {"dtype": torch.float64}],
-)
-def test_other_convolutions_are_not_computed_by_tiles(other: dict[str, Any]) -> None:
-    assert Convolution.of(nn.Conv2d(**{"in_channels": 128, "out_channels": 128, "kernel_size": 3, **other})) is None

@@ -265,6 +265,11 @@ def _outcome(folder: RunFolder) -> dict[str, Any]:
     return {
         "models": {f"{m['dataset']} {m['model']}": {k: m[k] for k in MODEL_INFO if k in m} for m in models},
         "failures": [cell for cell in cells if cell["status"] != "ok"],
+        "windows": [
+            {"model": cell["model"], "method": cell["method"], **choice}
+            for cell in cells
+            for choice in cell.get("windows", ())
+        ],
         "precision_effect": precisions.effects(cells),
         "forward_passes_of_ceilings": sum(cell.get("forward_passes", 0) for cell in cells),
         "left_behind": [

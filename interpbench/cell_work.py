@@ -16,6 +16,7 @@ from interpbench.attribution import Maps, attribute
 from interpbench.cells import CURVE_COLUMNS, SCORE_COLUMNS, Cell, CellResult
 from interpbench.devices import Stopwatch
 from interpbench.errors import MethodError
+from interpbench.incremental import Choice, listening, summarised
 from interpbench.model_run import ModelRun
 from interpbench.perturb import BatchSize
 from interpbench.phases import phase
@@ -43,12 +44,14 @@ class CellWork:
         self._changed: dict[str, list[int]] = {}
         self._failed: dict[str, str] = {}
         self._maps: dict[str, Tensor] = {}
+        self._choices: list[Choice] = []
 
     def batch(self, rows: slice) -> None:
         """Explains and scores some images."""
         run = self._run
-        with self._attribution.running(), phase("attribution"):
+        with self._attribution.running(), phase("attribution"), listening() as choices:
             maps, x, target = self._explain(rows)
+        self._choices += choices
         with self._scoring.running():
             explanation, tied = run.explanation(maps, x, target, rows)
             metrics = {label: run.plan.metrics[label] for label in self._metrics() if label not in self._failed}
@@ -104,6 +107,7 @@ class CellWork:
             forward_passes=self._forward_passes,
             batch_size=self._batch_size.images,
             precision_effect=effect,
+            windows=summarised(self._choices),
             scores=scores,
             curves=curves,
             maps=self._kept_maps(),
@@ -172,7 +176,7 @@ class CeilingWork(CellWork):
         x, target = run.inputs(rows)
         [metric] = self._metrics()
         blank, _ = run.explanation(Maps.sound(torch.zeros_like(x[:, 0])), x, target, rows)
-        blank = replace(blank, model=run.scorer)
+        blank = replace(blank, model=run.scorer.uncompiled())
         with run.guard.watching(run.plan.suite.seed):
             found, passes = self._method(run.plan.metrics[metric], blank, self._batch_size)
         self._forward_passes += passes * len(x)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -70,6 +70,7 @@ class CellResult:
         attribution_seconds, scoring_seconds: time taken.
         forward_passes: of the search for a ceiling, besides those that score what it found.
         batch_size: images a forward pass in the end, after halving.
+        windows: how windows that cover parts of images were computed, see `incremental.summarised`.
         precision_effect: metric -> what a lower precision changed, see `scoring.precision_effect`.
         scores, curves: rows with SCORE_COLUMNS and CURVE_COLUMNS.
         maps: sample id -> float32 [H,W], of the example images.
@@ -90,6 +91,7 @@ class CellResult:
     forward_passes: int = 0
     batch_size: int = 0
     precision_effect: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    windows: Sequence[Mapping[str, Any]] = ()
     scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=SCORE_COLUMNS))
     curves: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CURVE_COLUMNS))
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -112,6 +114,7 @@ class CellResult:
             "forward_passes": self.forward_passes,
             "batch_size": self.batch_size,
             "precision_effect": self.precision_effect,
+            "windows": list(self.windows),
         }
 
 

@@ -11,6 +11,15 @@ from interpbench.errors import MethodError
 EXTRA_TOKENS = 5  # at most so many stand before the image's: a class token and four registers
 
 
+def acts_otherwise(module: nn.Module) -> bool:
+    """Whether a module may do something that its class does not say, or that differs from pass to pass.
+
+    A hook, a forward patched onto the instance, or train mode.
+    """
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return module.training or any(hooks) or "forward" in vars(module)
+
+
 def find_layer(network: nn.Module, name: str) -> nn.Module:
     """The submodule with a dotted name, in which a negative number counts from the last child: `encoder.layers.-1`.
 

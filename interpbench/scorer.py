@@ -35,6 +35,22 @@ class Scorer(Model):
         self.dtype = torch.float32
         self.fixed_shape = False
         self.record: dict[str, Any] = {}
+        self._plain = network
+
+    def use(self, network: nn.Module, dtype: torch.dtype = torch.float32) -> None:
+        """Takes another network, which gives the same logits."""
+        self.network = self._plain = network
+        self.dtype, self.fixed_shape = dtype, False
+
+    def use_compiled(self, network: nn.Module) -> None:
+        """Takes a compiled network for batches of one shape."""
+        self.network, self.fixed_shape = network, True
+
+    def uncompiled(self) -> "Scorer":
+        """This one as it is without its compiled network: for batches of any shape, with layers to look at."""
+        other = Scorer(self._plain, self)
+        other.dtype, other.record = self.dtype, self.record
+        return other
 
 
 @dataclass
@@ -94,7 +110,7 @@ def _fold(scorer: Scorer, proof: _Proof) -> str:
     why = proof.refuses(folded)
     if why:
         return f"kept: {why} when they are folded"
-    scorer.network = folded.requires_grad_(False)
+    scorer.use(folded.requires_grad_(False))
     return f"{norms - _norms(folded)} of {norms} folded"
 
 
@@ -113,7 +129,7 @@ def _lower(scorer: Scorer, x: Tensor, precision: str) -> str:
         return f"fp32: it does not work in {precision} ({_first_line(error)})"
     if not bool(logits.isfinite().all()):
         return f"fp32: its logits are not finite in {precision}"
-    scorer.network, scorer.dtype = lowered, dtype
+    scorer.use(lowered, dtype)
     return precision
 
 
@@ -137,7 +153,7 @@ def compiled(scorer: Scorer, x: Tensor) -> str:
         return _first_line(error)
     if not difference <= allowed * _greatest(expected):
         return f"its logits differ by up to {difference:.2g}"
-    scorer.network, scorer.fixed_shape = network, True
+    scorer.use_compiled(network)
     return ""
 
 

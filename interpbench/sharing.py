@@ -10,6 +10,8 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor, nn
 
+from interpbench.layers import acts_otherwise
+
 BUDGET = 256 * 2**20  # bytes that are kept of a model
 
 
@@ -73,7 +75,7 @@ class Shared:
 
     def _name(self, model: nn.Module, x: Tensor, target: Tensor | None) -> Hashable:
         """The name that the tensors were handed out under, if they are still those; None for any others."""
-        if self._handed is None or acts_otherwise(model):
+        if self._handed is None or not _stands_as_given(model):
             return None
         images, version, targets, target_version, name = self._handed
         if x is not images or x._version != version:
@@ -83,12 +85,6 @@ class Shared:
         return name
 
 
-def acts_otherwise(model: nn.Module) -> bool:
-    """Whether passes may do something else than the model's classes say: hooks, patches, train mode, a torch mode."""
-    if torch._C._len_torch_function_stack():
-        return True
-    for module in model.modules():
-        hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-        if module.training or any(hooks) or "forward" in vars(module):
-            return True
-    return False
+def _stands_as_given(model: nn.Module) -> bool:
+    """Whether passes do what the model's classes say: no torch mode, and no module that acts otherwise."""
+    return not torch._C._len_torch_function_stack() and not any(map(acts_otherwise, model.modules()))

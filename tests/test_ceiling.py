@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from torch import Tensor, nn
 
 import interpbench
 from interpbench import ceiling
-from interpbench.ceiling import best_map, best_order, patch_map, sizes
+from interpbench.ceiling import best_map, best_order, patch_map, rectangles, sizes
 from interpbench.contracts import Explanation
 from interpbench.discovery import discover
+from interpbench.incremental import listening
 from interpbench.perturb import BatchSize, rank, tie_breakers
 from interpbench.plugin import Configured
 from interpbench.results import RunFolder
+from interpbench.scorer import prepare
 from tests.reference import removal
 from tests.scores import scored
 from tests.tiny_models import Linear, convolutional, wrap
@@ -180,6 +183,44 @@ def test_patches_are_rectangles_in_reading_order_that_differ_by_a_row_or_column(
         assert {int(n) for n in sides.bincount()} <= {extent // grid, -(-extent // grid)}
         assert len(sides.unique()) == grid
     assert torch.equal(patches, patches[:, :1] + patches[:1])
+    for number, (top, left, bottom, right) in enumerate(rectangles(height, width, grid).tolist()):
+        assert (patches[top:bottom, left:right] == number).all()
+        assert (bottom - top) * (right - left) == (patches == number).sum()
+
+
+def deep(side: int) -> nn.Module:
+    """A network of which a patch changes a small part."""
+    torch.manual_seed(1)
+    body = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4)]
+    head = [nn.Conv2d(32, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(16 * (side // 4) ** 2, 3)]
+    network = nn.Sequential(*body, *head)
+    network[-1].weight.data *= 30
+    return network.eval()
+
+
+@pytest.mark.parametrize("output", ["probability", "logit"])
+@pytest.mark.parametrize("name", CURVES)
+def test_on_large_images_the_same_order_is_found_by_boxes(
+    name: str, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, x, chosen = deep(96), noise(2, 3, 96, 96), metric(name, output=output)
+    with listening() as choices:
+        found, passes = best_map(chosen, explanation(network, x), BatchSize(4), grid=4)
+    assert [choice.plain for choice in choices] == [""]
+    monkeypatch.setattr(ceiling, "occluder", lambda *arguments: None)
+    expected, counted = best_map(chosen, explanation(network, x), BatchSize(4), grid=4)
+    assert counted == passes
+    assert torch.equal(found, expected)
+
+
+def test_where_boxes_do_not_pay_or_precision_is_low_whole_images_are_passed() -> None:
+    subject = explanation(deep(96), noise(1, 3, 96, 96))
+    with listening() as choices:
+        best_map(metric("deletion"), explanation(sharp(9), noise(2, 3, 9, 9)), BatchSize(8), grid=3)
+        best_map(
+            metric("deletion"), replace(subject, model=prepare(subject.model, subject.x, "bf16")), BatchSize(4), grid=2
+        )
+    assert [choice.plain for choice in choices] == ["boxes cost no less than whole images, or little less"]
 
 
 @pytest.mark.parametrize("name", CURVES)

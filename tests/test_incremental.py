@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -16,6 +18,7 @@ import interpbench.incremental as incremental
 from interpbench import occluded_outputs
 from interpbench.discovery import discover
 from interpbench.errors import ParameterError
+from interpbench.incremental import Choice, listening
 from interpbench.incremental.engine import Engine
 from interpbench.incremental.graph import trace
 from interpbench.incremental.plan import plans
@@ -70,7 +73,7 @@ def check_every_plan(model: nn.Module, x: Tensor, baseline: Tensor, boxes: Tenso
     assert len(found) >= at_least
     for plan in found:
         seen = torch.zeros(len(x), len(boxes))
-        for image, window, logits in Engine(program, plan, boxes, batch=3).logits(x, baseline):
+        for image, window, logits in Engine(program, plan, boxes.numpy(), batch=3).logits(x, baseline):
             difference = (logits - expected[image, window]).abs().max()
             assert float(difference) <= 1e-5 * float(expected.abs().max()), plan.cut
             seen[image, window] += 1
@@ -78,17 +81,10 @@ def check_every_plan(model: nn.Module, x: Tensor, baseline: Tensor, boxes: Tenso
 
 
 @pytest.fixture
-def engines(monkeypatch: pytest.MonkeyPatch) -> list[Engine | None]:
-    """Collects the engines that are made, None where plain passes are used."""
-    made: list[Engine | None] = []
-    original = incremental._engine
-
-    def note(*arguments: Any) -> Engine | None:
-        made.append(original(*arguments))
-        return made[-1]
-
-    monkeypatch.setattr(incremental, "_engine", note)
-    return made
+def choices() -> Iterator[list[Choice]]:
+    """What the calls of a test choose."""
+    with listening() as heard:
+        yield heard
 
 
 @pytest.mark.parametrize("name", BUNDLED)
@@ -196,6 +192,22 @@ def test_every_plan_of_random_networks(model: nn.Module, boxes: list[list[tuple[
     check_every_plan(model, x, torch.ones_like(x), torch.tensor([box for [box] in boxes]))
 
 
+@torch.inference_mode()
+def test_some_windows_are_run_alone() -> None:
+    """Of one group, of several, and in no order."""
+    model, x, boxes = network("resnet18", 96), images(96), torch.tensor([*EDGES, (40, 40, 48, 48), (44, 40, 52, 48)])
+    expected = loop(model, x, torch.zeros_like(x), boxes)
+    program = trace(model, x[:1])
+    *_, plan = plans(program, boxes.numpy(), batch=3)
+    engine = Engine(program, plan, boxes.numpy(), batch=3)
+    for only in ([3], [7, 0, 4, 6], list(range(len(boxes)))):
+        seen = []
+        for image, window, logits in engine.logits(x, torch.zeros_like(x), only):
+            torch.testing.assert_close(logits, expected[image, window], rtol=0, atol=1e-5)
+            seen += list(zip(image.tolist(), window.tolist(), strict=True))
+        assert sorted(seen) == [(image, window) for image in range(2) for window in sorted(only)]
+
+
 class Forward(nn.Module):
     """A convolutional network with something of its own in the middle."""
 
@@ -238,7 +250,7 @@ def test_whatever_a_network_does_its_outputs_are_right(middle: str, size: int) -
     check(occluded_outputs(model, x, baseline, boxes, target, batch=4), loop(model, x, baseline, boxes), target)
 
 
-def test_boxes_are_used_where_they_pay_and_only_there(engines: list[Engine | None]) -> None:
+def test_boxes_are_used_where_they_pay_and_only_there(choices: list[Choice]) -> None:
     starts = range(0, 209, 52)
     boxes = torch.tensor([(top, left, top + 16, left + 16) for top in starts for left in starts])
     model, x = network("alexnet", 224, 64), images(224, 1)
@@ -248,10 +260,18 @@ def test_boxes_are_used_where_they_pay_and_only_there(engines: list[Engine | Non
     with FlopCounterMode(display=False) as counted:
         check(occluded_outputs(model, x, baseline, boxes, target, batch=8), expected, target)
     assert counted.get_total_flops() < 0.6 * plain.get_total_flops()
-    assert engines[-1] is not None
+    [boxed] = choices
+    assert boxed.plain == ""
+    assert str(boxed.cut).startswith("features_")
+    assert boxed.gain is not None
+    assert boxed.gain > 2
+    assert boxed.difference is not None
+    assert boxed.difference <= 1e-5
     whole = torch.tensor([[0, 0, 224, 224]])
     check_equal_to_loop(model, x, whole)
-    assert engines[-1] is None
+    assert choices[-1].plain == "boxes cost no less than whole images, or little less"
+    assert choices[-1].gain is not None
+    assert choices[-1].gain < 1
 
 
 def check_equal_to_loop(model: nn.Module, x: Tensor, boxes: Tensor) -> None:
@@ -261,7 +281,7 @@ def check_equal_to_loop(model: nn.Module, x: Tensor, boxes: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-def test_transformers_and_hooked_or_training_networks_run_plainly(engines: list[Engine | None]) -> None:
+def test_transformers_and_hooked_or_training_networks_run_plainly(choices: list[Choice]) -> None:
     boxes = torch.tensor(EDGES)
     check_equal_to_loop(network("vit_small", 64), images(64), boxes)
     hooked = network("vgg16", 64)
@@ -270,10 +290,16 @@ def test_transformers_and_hooked_or_training_networks_run_plainly(engines: list[
     handle.remove()
     frozen = network("vgg16", 64).train()
     check_equal_to_loop(frozen, images(64), boxes)
-    assert engines == [None, None, None]
+    assert choices == [
+        Choice("there is no map of which a part can be computed"),
+        Choice("features.3 is in training mode or has a hook or a forward of its own"),
+        Choice("the model is in training mode or has a hook or a forward of its own"),
+    ]
 
 
-def test_a_network_that_answers_otherwise_in_parts_runs_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_answers_otherwise_in_parts_runs_plainly(
+    monkeypatch: pytest.MonkeyPatch, choices: list[Choice]
+) -> None:
     """The check against the plain network, of an engine that is made to be wrong."""
     original = Engine.logits
     wrong: list[int] = []
@@ -286,6 +312,9 @@ def test_a_network_that_answers_otherwise_in_parts_runs_plainly(monkeypatch: pyt
     monkeypatch.setattr(Engine, "logits", logits)
     check_equal_to_loop(network("vgg16", 96, 16), images(96), torch.tensor(EDGES))
     assert wrong
+    [choice] = choices
+    assert choice.plain.startswith("boxes give outputs that differ by 0.0")
+    assert choice.difference == pytest.approx(1e-3, rel=0.3)  # the target's logit need not be the greatest
 
 
 def test_windows_may_reach_beyond_the_image_but_not_miss_it() -> None:
@@ -334,7 +363,7 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_memory_is_bounded_by_the_batch_whatever_the_number_of_windows(
-    plain: bool, monkeypatch: pytest.MonkeyPatch, engines: list[Engine | None]
+    plain: bool, monkeypatch: pytest.MonkeyPatch, choices: list[Choice]
 ) -> None:
     if plain:
         monkeypatch.setattr(incremental, "cheapest", lambda *arguments: None)
@@ -348,7 +377,7 @@ def test_memory_is_bounded_by_the_batch_whatever_the_number_of_windows(
         found[len(boxes)] = largest.numbers
     with Largest() as largest, torch.no_grad():
         model(x.repeat(4, 1, 1, 1))
-    assert (engines[-1] is None) == plain
+    assert bool(choices[-1].plain) == plain
     few, many = sorted(found)
     assert found[many] <= 1.1 * found[few]
     assert found[many] <= 1.1 * largest.numbers
@@ -358,3 +387,39 @@ def test_two_runs_give_the_same_bytes() -> None:
     model, x, boxes = network("resnet18", 64, 16), images(64), torch.tensor(EDGES)
     runs = [occluded_outputs(model, x, torch.zeros_like(x), boxes, torch.tensor([1, 2]), batch=4) for _ in range(2)]
     assert torch.equal(runs[0], runs[1])
+
+
+class OnTheDevice(TorchDispatchMode):
+    """Fails where anything is made elsewhere, so that nothing is brought there or back."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, list | tuple) else [made]:
+            assert not isinstance(tensor, Tensor) or tensor.device.type == "cuda", func
+        return made
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+@pytest.mark.parametrize("name", ["resnet18", "vgg11"])
+@torch.no_grad()
+def test_on_a_gpu_nothing_waits_for_it_or_is_moved_once_the_engine_stands(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With tensors that have a device and a shape and no values: to read one, or to mix devices, is an error."""
+    monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda self, memo: self, raising=False)
+    monkeypatch.setattr(nn.Module, "to", lambda module, **order: module)  # these tensors cannot change their order
+    boxes = np.array(EDGES)
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        with torch.device("cuda"):
+            model = REGISTRY.configure("model", name, {"width": 8})(10, 64).eval().requires_grad_(False)
+            x = torch.randn(2, 3, 64, 64)
+        program = trace(model, x[:1])
+        found = list(plans(program, boxes, batch=3))
+        assert len(found) >= 5
+        for plan in (found[4], found[-1]):
+            engine, count = Engine(program, plan, boxes, batch=3), 0
+            with OnTheDevice():
+                for image, window, logits in engine.logits(x, torch.zeros_like(x)):
+                    assert len(image) == len(window) == len(logits)
+                    count += len(logits)
+            assert count == 2 * len(boxes)

@@ -33,7 +33,7 @@ def images(count: int = 3) -> Tensor:
 
 def fake_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     def compiled(scorer: Scorer, x: Tensor) -> str:
-        scorer.network, scorer.fixed_shape = nn.Sequential(scorer.network), True
+        scorer.use_compiled(nn.Sequential(scorer.network))
         return ""
 
     monkeypatch.setattr(tuning, "compiled", compiled)

@@ -6,6 +6,7 @@ what comes behind stays a graph of torch.fx and runs on whole maps.
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -54,6 +55,7 @@ class Program:
         steps: map -> how it is made, in order.
         cuts: maps through which alone the image reaches the logits, in order.
         shapes: map -> [C,H,W], the image's too.
+        device: where all of it is.
     """
 
     graph: fx.GraphModule
@@ -61,6 +63,12 @@ class Program:
     steps: dict[str, Step]
     cuts: tuple[str, ...]
     shapes: dict[str, tuple[int, int, int]]
+    device: torch.device
+
+    @property
+    def largest(self) -> int:
+        """The most numbers that a plain pass keeps of an image at a time: those of the largest map."""
+        return largest(self.graph)
 
     def until(self, cut: str) -> list[Step]:
         """The steps from the image to a map, that map's included."""
@@ -87,7 +95,17 @@ def trace(model: nn.Module, x: Tensor) -> Program:
     steps = _steps(graph, image)
     cuts = tuple(node.name for node in bottlenecks(graph.graph) if node.name in steps)
     shapes = {image: (x.shape[1], x.shape[2], x.shape[3])} | {name: step.shape for name, step in steps.items()}
-    return Program(graph, image, steps, cuts, shapes)
+    return Program(graph, image, steps, cuts, shapes, x.device)
+
+
+def largest(graph: fx.GraphModule) -> int:
+    """The most numbers that any node gives for an image."""
+    return max(math.prod(node.meta["shape"]) for node in graph.graph.nodes if "shape" in node.meta)
+
+
+def linear_weights(graph: fx.GraphModule) -> int:
+    """How many numbers its linear layers hold."""
+    return sum(module.weight.numel() for module in graph.modules() if isinstance(module, nn.Linear))
 
 
 def split(graph: fx.GraphModule, cuts: Sequence[str]) -> list[fx.GraphModule]:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from interpbench.incremental.regions import ITSELF, Reach
+from interpbench.incremental.winograd import Convolution
 from interpbench.probe import ACTIVATIONS, is_in_place
 
 ADDITIONS = {operator.add: False, operator.iadd: True, torch.add: False, "add": False, "add_": True}  # in place?
@@ -28,7 +29,8 @@ class Layer:
         call: gives the output for inputs that hold the padding already.
         reach: what it reads along rows and columns.
         fill: the value of the padding.
-        weights: how many numbers it holds; a position of its output takes as many multiply-adds.
+        weights: how many numbers it holds; a position of its output takes as many multiply-adds, unless
+        tiles: says what its parts take.
         in_place: whether it overwrites its input.
         fresh: whether it gives a new tensor, unless it works in place.
     """
@@ -37,6 +39,7 @@ class Layer:
     reach: tuple[Reach, Reach] = (ITSELF, ITSELF)
     fill: float = 0.0
     weights: int = 0
+    tiles: Convolution | None = None
     in_place: bool = False
     fresh: bool = True
 
@@ -44,6 +47,10 @@ class Layer:
     def pointwise(self) -> bool:
         """Whether it is a function of each position of its inputs, and no convolution."""
         return self.reach == (ITSELF, ITSELF) and not self.weights
+
+    def work(self, height: int, width: int) -> float:
+        """The multiply-adds of an output of this size."""
+        return self.tiles.work(height, width) if self.tiles else self.weights * height * width
 
 
 def layer(graph: fx.GraphModule, node: fx.Node) -> Layer | None:
@@ -108,7 +115,8 @@ def _convolution(module: nn.Conv2d) -> Layer | None:
     extents = [(k - 1) * d for k, d in zip(module.kernel_size, module.dilation, strict=True)]
     named = {"valid": (0, 0), "same": tuple(extent // 2 for extent in extents)}
     padding = named[module.padding] if isinstance(module.padding, str) else module.padding
-    call = partial(
+    tiles = Convolution.of(module)
+    call = tiles or partial(
         F.conv2d,
         weight=module.weight,
         bias=module.bias,
@@ -117,7 +125,7 @@ def _convolution(module: nn.Conv2d) -> Layer | None:
         groups=module.groups,
     )
     reach = _reaches(module.kernel_size, module.stride, padding, module.dilation)
-    return Layer(call, reach, weights=module.weight.numel())
+    return Layer(call, reach, weights=module.weight.numel(), tiles=tiles)
 
 
 def _max_pool(module: nn.MaxPool2d) -> Layer | None:

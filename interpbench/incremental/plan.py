@@ -11,16 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import nn
 
+from interpbench.incremental.costs import costs_of
 from interpbench.incremental.graph import Program, Step
 from interpbench.incremental.regions import Axis, Spans, alike, distinct, hull, merged
-
-# In the time of so many multiply-adds a CPU core at full speed, which does 70 billion a second, ...
-PER_NUMBER = 10  # ... writes a number and reads it again,
-PER_MOVED = 20  # ... gathers a number of a box or pastes it,
-PER_POSITION = 400  # ... finds where a position of a box lies,
-PER_WEIGHT = 30  # ... brings a weight into the order that a batch needs,
-PER_CALL = 2_000_000  # ... calls a layer,
-PER_BOX = 10_000_000  # ... calls it for boxes.
 
 
 @dataclass(frozen=True)
@@ -33,6 +26,7 @@ class Plan:
         number: int64 [2,N], the number of each window's span along either axis.
         batches: the numbers of windows that run at once; their boxes are of one size on every map.
         cost: of the boxes of all windows, in multiply-adds.
+        gain: how many times as much plain passes cost.
     """
 
     cut: str
@@ -40,6 +34,7 @@ class Plan:
     number: np.ndarray
     batches: tuple[np.ndarray, ...] = ()
     cost: float = 0.0
+    gain: float = 0.0
 
     def groups(self) -> list[np.ndarray]:
         """The numbers of the windows that have boxes of the same size on every map, for each such set."""
@@ -51,7 +46,7 @@ class Plan:
 
 
 def cheapest(program: Program, boxes: np.ndarray, batch: int) -> Plan | None:
-    """The plan of least cost; None if whole images cost no more.
+    """The plan of least cost; None if there is no map of which a part can be computed.
 
     Args:
         program: the network.
@@ -59,12 +54,14 @@ def cheapest(program: Program, boxes: np.ndarray, batch: int) -> Plan | None:
         batch: images that a forward pass holds.
     """
     nodes = [node.name for node in program.graph.graph.nodes]
-    whole = dict(zip(nodes, len(boxes) * _whole_costs(program, batch), strict=True))
-    best, least = None, sum(whole.values())
+    whole = _whole_costs(program, batch)
+    best = None
     for plan in plans(program, boxes, batch):
-        cost = plan.cost + sum(whole[name] for name in nodes[nodes.index(plan.cut) + 1 :])
-        if cost < least:
-            best, least = plan, cost
+        behind = nodes.index(plan.cut) + 1
+        untouched, rest = whole[:behind].sum(), len(boxes) * whole[behind:].sum()
+        gain = float(len(boxes) * whole.sum() / (untouched + plan.cost + rest))
+        if best is None or gain > best.gain:
+            best = replace(plan, gain=gain)
     return best
 
 
@@ -79,7 +76,7 @@ def plans(program: Program, boxes: np.ndarray, batch: int) -> Iterator[Plan]:
 
 def _whole_costs(program: Program, batch: int) -> np.ndarray:
     """What each node of the graph costs for one image, float [nodes]."""
-    costs = []
+    per, costs = costs_of(program.device), []
     for node in program.graph.graph.nodes:
         if node.op in ("placeholder", "output", "get_attr"):
             costs.append(0.0)
@@ -89,7 +86,7 @@ def _whole_costs(program: Program, batch: int) -> np.ndarray:
         if isinstance(module, nn.Conv2d | nn.Linear):
             weights = module.weight.numel()
             work = weights * numbers // module.weight.shape[0]
-        costs.append(work + PER_NUMBER * numbers + (PER_CALL + PER_WEIGHT * weights) / batch)
+        costs.append(work + per.number * numbers + (per.call + per.weight * weights) / batch)
     return np.array(costs)
 
 
@@ -104,16 +101,16 @@ def _spans(program: Program, axis: int, windows: Spans) -> dict[str, Spans]:
 
 def _plan(program: Program, cut: str, spans: Sequence[dict[str, Spans]], number: np.ndarray, batch: int) -> Plan:
     """The plan for one cut; its cost counts the steps before it alone."""
-    steps = program.until(cut)
-    per_batch = sum(PER_BOX + PER_WEIGHT * step.layer.weights for step in steps)
+    steps, per = program.until(cut), costs_of(program.device)
+    per_batch = sum(per.box + per.weight * step.layer.weights for step in steps)
     plan = Plan(cut, _axes(program, steps, spans, number, per_batch), number)
-    numbers, image = math.prod(program.shapes[cut]), math.prod(program.shapes[program.image])
+    numbers, room = math.prod(program.shapes[cut]), batch * program.largest
     batches: list[np.ndarray] = []
-    cost = number.shape[1] * PER_MOVED * numbers
+    cost = number.shape[1] * per.moved * numbers
     for group in plan.groups():
         boxes = [_Box.of(program, plan, step, group) for step in steps]
         largest = max(numbers, *(box.numbers for box in boxes))
-        parts = -(-len(group) // max(1, batch * image // largest))
+        parts = -(-len(group) // max(1, room // largest))
         batches += np.array_split(group, parts)
         cost += parts * per_batch + len(group) * sum(box.cost for box in boxes)
     return replace(plan, batches=tuple(batches), cost=float(cost))
@@ -124,7 +121,8 @@ def _axes(
 ) -> tuple[Axis, Axis]:
     """The boxes along rows and columns, with as many classes as are worth a batch of their own."""
     names = [program.image, *(step.name for step in steps)]
-    per_position = np.array([step.layer.weights + PER_MOVED * step.shape[0] for step in steps])
+    moved = costs_of(program.device).moved
+    per_position = np.array([step.layer.work(2, 2) / 4 + moved * step.shape[0] for step in steps])
     lengths = [np.stack([np.ptp(side[step.name], axis=1) for step in steps]) for side in spans]
     classes = alike(lengths[1]).max() + 1
     axes = []
@@ -141,15 +139,19 @@ def _axes(
 class _Box:
     """What a step takes for one window: multiply-adds, and the most numbers that it holds."""
 
-    cost: int
+    cost: float
     numbers: int
 
     @classmethod
     def of(cls, program: Program, plan: Plan, step: Step, group: np.ndarray) -> "_Box":
-        made, read = 1, 1
+        per = costs_of(program.device)
+        made, read = [], []
         for axis, reach, number in zip(plan.axes, step.layer.reach, plan.number, strict=True):
             start, length = axis.box(step.name, number[group[:1]])
-            made, read = made * length, read * reach.read(start, length)[1]
+            made.append(length)
+            read.append(reach.read(start, length)[1])
+        positions, around = math.prod(made), math.prod(read)
         wide, channels = step.shape[0], sum(program.shapes[name][0] for name in step.inputs)
-        work = made * (step.layer.weights + PER_NUMBER * wide) + read * (PER_POSITION + PER_MOVED * channels)
-        return cls(work, max(made * wide, read * channels))
+        work = step.layer.work(made[0], made[1]) + per.number * positions * wide
+        moved = around * (per.position + per.moved * channels)
+        return cls(work + moved, max(positions * wide, around * channels) * (4 if step.layer.tiles else 1))

@@ -6,13 +6,10 @@ be larger than what changed: what it computes there equals what is stored.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-from torch import Tensor
 
 Spans = np.ndarray  # int64 [U,2]: first position, and the one after the last
-Starts = TypeVar("Starts", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Reach:
         start = start.clip(0, size - 1)
         return np.stack([start, stop.clip(start + 1, size)], axis=1)
 
-    def read(self, start: Starts, length: int) -> tuple[Starts, int]:
+    def read(self, start: np.ndarray, length: int) -> tuple[np.ndarray, int]:
         """Start and length of what `length` outputs from `start` on read; it may lie outside of the map."""
         return start * self.stride - self.padding, (length - 1) * self.stride + self.extent
 

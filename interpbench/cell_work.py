@@ -176,7 +176,7 @@ class CeilingWork(CellWork):
         x, target = run.inputs(rows)
         [metric] = self._metrics()
         blank, _ = run.explanation(Maps.sound(torch.zeros_like(x[:, 0])), x, target, rows)
-        blank = replace(blank, model=run.scorer.uncompiled())
+        blank = replace(blank, model=run.scorer.traceable())
         with run.guard.watching(run.plan.suite.seed):
             found, passes = self._method(run.plan.metrics[metric], blank, self._batch_size)
         self._forward_passes += passes * len(x)

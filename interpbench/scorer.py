@@ -1,8 +1,9 @@
 """The copy of a model that scores are read off: cheaper forward passes, the same numbers.
 
 Made once a model. Each step is kept only if the logits of real inputs stay the same up to rounding: batch norms are
-folded into the convolutions before them, and where it pays (see `tuning`) torch.compile makes the rest. A lower
-precision is taken only where it is asked for.
+folded into the convolutions before them, on a CPU convolutions of many channels are computed by tiles (see `winograd`),
+and where it pays (see `tuning`) torch.compile makes the network instead. A lower precision is taken only where it is
+asked for.
 """
 
 import copy
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from interpbench.contracts import Model
+from interpbench.winograd import use_tiles
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = 1e-5  # of the greatest logit
@@ -35,20 +37,20 @@ class Scorer(Model):
         self.dtype = torch.float32
         self.fixed_shape = False
         self.record: dict[str, Any] = {}
-        self._plain = network
+        self._traceable = network
 
     def use(self, network: nn.Module, dtype: torch.dtype = torch.float32) -> None:
         """Takes another network, which gives the same logits."""
-        self.network = self._plain = network
+        self.network = self._traceable = network
         self.dtype, self.fixed_shape = dtype, False
 
-    def use_compiled(self, network: nn.Module) -> None:
-        """Takes a compiled network for batches of one shape."""
-        self.network, self.fixed_shape = network, True
+    def use_faster(self, network: nn.Module, *, fixed_shape: bool) -> None:
+        """Takes a network that is quicker than the one to use otherwise, but has other layers."""
+        self.network, self.fixed_shape = network, fixed_shape
 
-    def uncompiled(self) -> "Scorer":
-        """This one as it is without its compiled network: for batches of any shape, with layers to look at."""
-        other = Scorer(self._plain, self)
+    def traceable(self) -> "Scorer":
+        """This one with the network that has the layers of the model's, and takes batches of any shape."""
+        other = Scorer(self._traceable, self)
         other.dtype, other.record = self.dtype, self.record
         return other
 
@@ -91,6 +93,8 @@ def prepare(model: Model, x: Tensor, precision: str = "fp32") -> Scorer:
     proof = _Proof(x, expected)
     scorer = Scorer(network, model)
     scorer.record = {"batch_norms": _fold(scorer, proof)}
+    if precision == "fp32":
+        scorer.record["tiled_convolutions"] = _tile(scorer, proof)
     scorer.record |= {"greatest_difference": proof.greatest_difference, "greatest_logit": _greatest(expected)}
     if precision != "fp32":
         scorer.record["precision"] = _lower(scorer, x, precision)
@@ -114,6 +118,16 @@ def _fold(scorer: Scorer, proof: _Proof) -> str:
     return f"{norms - _norms(folded)} of {norms} folded"
 
 
+def _tile(scorer: Scorer, proof: _Proof) -> int:
+    """Computes convolutions of many channels by tiles, on a CPU; how many."""
+    tiled = copy.deepcopy(scorer.network)
+    count = use_tiles(tiled)
+    if not count or proof.refuses(tiled):
+        return 0
+    scorer.use_faster(tiled, fixed_shape=False)
+    return count
+
+
 def _norms(network: nn.Module) -> int:
     """How many batch norms it has."""
     return sum(isinstance(module, NORMS) for module in network.modules())
@@ -123,7 +137,7 @@ def _lower(scorer: Scorer, x: Tensor, precision: str) -> str:
     """Brings the network to a lower precision; what came of it."""
     dtype = DTYPES[precision]
     try:
-        lowered = copy.deepcopy(scorer.network).to(dtype)
+        lowered = copy.deepcopy(scorer.traceable().network).to(dtype)
         logits = _logits(lowered, x.to(dtype))
     except Exception as error:
         return f"fp32: it does not work in {precision} ({_first_line(error)})"
@@ -142,7 +156,7 @@ def compiled(scorer: Scorer, x: Tensor) -> str:
         scorer: gets the network, and from then on takes batches of this shape alone.
         x: float32 [N,C,H,W], a full batch of what is scored.
     """
-    batch, plain = x.to(scorer.dtype), scorer.network
+    batch, plain = x.to(scorer.dtype), scorer.traceable().network
     options: dict[str, Any] = {"freezing": True, "triton.cudagraphs": x.device.type == "cuda"}
     network = cast(nn.Module, torch.compile(plain, dynamic=False, options=options))
     allowed = TOLERANCE if scorer.dtype == torch.float32 else torch.finfo(scorer.dtype).eps
@@ -153,7 +167,7 @@ def compiled(scorer: Scorer, x: Tensor) -> str:
         return _first_line(error)
     if not difference <= allowed * _greatest(expected):
         return f"its logits differ by up to {difference:.2g}"
-    scorer.use_compiled(network)
+    scorer.use_faster(network, fixed_shape=True)
     return ""
 
 

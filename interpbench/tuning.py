@@ -88,7 +88,7 @@ def _compile(scorer: Scorer, batch: Tensor, memory: "_Memory", wish: Compile) ->
     scored = batch.to(scorer.dtype)
     gain = memory.recall(f"gain {len(batch)}", lambda: _time(plain, scored) / _time(scorer.network, scored))
     if wish == "auto" and gain < GAIN:
-        scorer.use(plain, scorer.dtype)
+        scorer.use_faster(plain, fixed_shape=False)
         return f"no: its passes are {gain:.2f} times as fast"
     return f"yes: in {seconds:.1f} s; its passes are {gain:.2f} times as fast"
 

@@ -60,6 +60,22 @@ def test_the_model_itself_is_left_as_it_is() -> None:
         assert value.dtype == before[name].dtype
 
 
+def test_convolutions_of_many_channels_are_tiled_and_the_logits_stay() -> None:
+    torch.manual_seed(0)
+    wide = nn.Sequential(
+        nn.Conv2d(3, 256, 1), nn.ReLU(), nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, 256, 3),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 5),
+    )  # fmt: skip
+    scorer = prepare(model(wide), images())
+    assert scorer.record["tiled_convolutions"] == 2
+    assert sum(isinstance(module, nn.Conv2d) for module in scorer.traceable().network.modules()) == 3
+    x = images(3, seed=1)
+    for candidate in (scorer, scorer.traceable()):
+        difference = (candidate(x) - copy.deepcopy(wide).double()(x.double())).abs().max()
+        assert difference <= 1e-5 * scorer.record["greatest_logit"]
+    assert "tiled_convolutions" not in prepare(model(wide), images(), "bf16").record
+
+
 class Doubled(nn.Module):
     """Its convolution's output is also read beside the norm, which folding would change."""
 

@@ -33,7 +33,7 @@ def images(count: int = 3) -> Tensor:
 
 def fake_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     def compiled(scorer: Scorer, x: Tensor) -> str:
-        scorer.use_compiled(nn.Sequential(scorer.network))
+        scorer.use_faster(nn.Sequential(scorer.network), fixed_shape=True)
         return ""
 
     monkeypatch.setattr(tuning, "compiled", compiled)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from interpbench.incremental.winograd import Convolution
+from interpbench.winograd import Convolution
 
 
 @pytest.mark.parametrize("size", [(2, 2), (7, 7), (12, 9), (1, 8), (13, 14)])

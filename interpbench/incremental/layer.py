@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from interpbench.incremental.regions import ITSELF, Reach
-from interpbench.incremental.winograd import Convolution
 from interpbench.probe import ACTIVATIONS, is_in_place
+from interpbench.winograd import Convolution
 
 ADDITIONS = {operator.add: False, operator.iadd: True, torch.add: False, "add": False, "add_": True}  # in place?
 CONCATENATIONS = (torch.cat, torch.concat, torch.concatenate)

@@ -12,10 +12,11 @@ from tests.bench import ours, peers
 from tests.bench.conftest import Report
 from tests.bench.timing import Contender, seconds
 from tests.bench.workloads import PLANTED, REGISTRY, RESNET18, VIT, Workload, eager, images, plain, predicted
-from tests.methods.common import FITTING, difference
+from tests.methods.common import difference
 
 METHODS = REGISTRY.names("method")
 LARGE = ["gradcam", "saliency", "guided-backprop", "integrated-gradients"]  # at 224 pixels, too
+ON_TOKENS = ("attention-rollout", "attention-gradient")
 TURN = 0.25  # seconds of a method
 GRADIENT_CAMS = list(peers.CAMS)
 Work = Callable[[Model, Tensor, Tensor], Any]
@@ -71,7 +72,7 @@ def affordable(work: Callable[[Tensor, Tensor], Callable[[], Any]], x: Tensor, t
 
 
 CASES = [
-    *((VIT if name in FITTING else PLANTED, name) for name in METHODS),
+    *((VIT if name in ON_TOKENS else PLANTED, name) for name in METHODS),
     *((RESNET18, name) for name in LARGE),
 ]
 

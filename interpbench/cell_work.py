@@ -40,7 +40,7 @@ class CellWork:
         self._nonfinite: list[Tensor] = []
         self._tied: list[Tensor] = []
         self._values: dict[str, list[Tensor]] = defaultdict(list)
-        self._in_float32: dict[str, list[Tensor]] = defaultdict(list)
+        self._pairs: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)  # in both precisions
         self._changed: dict[str, list[int]] = {}
         self._failed: dict[str, str] = {}
         self._maps: dict[str, Tensor] = {}
@@ -55,17 +55,19 @@ class CellWork:
         with self._scoring.running():
             explanation, tied = run.explanation(maps, x, target, rows)
             metrics = {label: run.plan.metrics[label] for label in self._metrics() if label not in self._failed}
+            compared = run.compared(rows)
             scores = evaluate(
                 metrics, explanation, run.scorer, self._batch_size, run.ends,
-                lambda: run.guard.watching(run.plan.suite.seed), run.exact,
+                lambda: run.guard.watching(run.plan.suite.seed), run.exact, compared,
             )  # fmt: skip
         self._images += rows.stop - rows.start
         self._constant.append(maps.constant)
         self._nonfinite.append(maps.nonfinite)
         self._tied.append(tied)
-        for kept, found in ((self._values, scores.found), (self._in_float32, scores.in_float32)):
-            for label, values in found.items():
-                kept[label].append(values)
+        for label, values in scores.found.items():
+            self._values[label].append(values)
+        for label, exact in scores.in_float32.items():
+            self._pairs[label].append((scores.found[label][compared], exact))
         self._changed |= scores.changed
         self._failed |= scores.failed
         self._maps |= {
@@ -152,8 +154,8 @@ class CellWork:
             scores.append(score_rows(names, images, scored))
             if scored.outputs is not None:
                 curves.append(curve_rows(names, sample_ids, self._changed[label], scored.outputs))
-            if label in self._in_float32:
-                effect[label] = precision_effect(self._values[label], self._in_float32[label])
+            if label in self._pairs:
+                effect[label] = precision_effect(*zip(*self._pairs[label], strict=True))
         return _concat(scores, SCORE_COLUMNS), _concat(curves, CURVE_COLUMNS), effect
 
     def _kept_maps(self) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ from interpbench.scoring import Ends
 from interpbench.tuning import tune
 
 EXAMPLES = 4  # images a model whose maps are kept for the pictures
+COMPARED, AT_LEAST = 16, 8  # one image in 16 is compared with float32, and eight if there are so many
 PROVEN = 8  # images whose logits the scoring copy must give too
 
 
@@ -91,6 +92,11 @@ class ModelRun:
         """The numbers of the images whose maps are kept, evenly spread."""
         count = len(self.images.ids)
         return sorted({round(i) for i in np.linspace(0, count - 1, min(count, EXAMPLES)).tolist()})
+
+    def compared(self, rows: slice) -> slice:
+        """Which of some images are scored in float32 too, where a lower precision is asked for: evenly spread."""
+        stride = max(1, min(COMPARED, len(self.images.ids) // AT_LEAST))
+        return slice(-rows.start % stride, None, stride)
 
     def batches(self, images: int) -> Iterator[slice]:
         """The images, so many at a time."""

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -246,6 +247,15 @@ class Configured:
         """Calls the plugin; of what the runner provides it gets what its signature takes."""
         extra = {k: v for k, v in provided.items() if k in self.plugin.takes}
         return self.plugin.call(*arguments, **self.values, **extra)
+
+
+def described(error: BaseException, choice: "Configured") -> str:
+    """An exception with the line of the plugin's file that it came through, as far as it did."""
+    text = f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    file = choice.plugin.origin.rpartition(":")[0]
+    frame = next((f for f in reversed(frames) if f.filename == file), None)
+    return text if frame is None else f"{text} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 @contextmanager

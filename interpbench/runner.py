@@ -13,7 +13,7 @@ from interpbench.errors import InterpBenchError
 from interpbench.images import ImageSet, load_images
 from interpbench.model_run import ModelRun
 from interpbench.plan import Plan
-from interpbench.plugin import blaming
+from interpbench.plugin import blaming, described
 
 Progress = Callable[[Cell, int], None]
 
@@ -68,7 +68,7 @@ def _run_cell(run: ModelRun, cell: Cell, progress: Progress) -> CellResult:
     except InterpBenchError as error:
         work.failures.append(str(error))
     except (Exception, SystemExit) as error:  # a plugin may call sys.exit; it fails alone all the same
-        work.failures.append(f"{type(error).__name__}: {error}")
+        work.failures.append(described(error, run.plan.method(cell)))
     if work.failures and run.guard.changed_weights():
         run.model.shared.forget()
     return work.result()

@@ -16,7 +16,6 @@ from interpbench.plugin import Configured
 from interpbench.scorer import Scorer
 
 Watching = Callable[[], AbstractContextManager[object]]
-COMPARED = 16  # one image in so many is scored in float32 too, where a lower precision is asked for
 
 
 @dataclass
@@ -68,7 +67,7 @@ class BatchScores:
 
     Attributes:
         found: metric -> float [B], or [B,S+1] of a metric with a curve.
-        in_float32: metric -> the curves of the batch's first images in float32, where the precision is lower.
+        in_float32: metric -> the curves of some of the images in float32, where the precision is lower.
         changed: metric -> how many positions have changed at each point of its curve.
         failed: metric -> the reason; the others' scores stay.
     """
@@ -87,6 +86,7 @@ def evaluate(
     ends: Ends,
     watching: Watching,
     exact: Scorer | None = None,
+    compared: slice = slice(None),
 ) -> BatchScores:
     """Scores a batch by each metric; curves of all metrics share their forward passes.
 
@@ -97,6 +97,7 @@ def evaluate(
         ends: what is known of the model already.
         watching: a context for each call of a metric, which undoes what it leaves behind.
         exact: scores some images in float32 too, where the scorer's precision is lower.
+        compared: which images these are.
     """
     scores = BatchScores()
     paths: dict[str, Perturbation] = {}
@@ -118,8 +119,8 @@ def evaluate(
             known = ends.known(scorer, paths, explanation, batch_size)
             found = curves(scorer, list(paths.values()), explanation.rank, explanation.target, batch_size, known)
             scores.found |= dict(zip(paths, found, strict=True))
-            if exact is not None:
-                scores.in_float32 = _in_float32(exact, paths, explanation, batch_size)
+            if exact is not None and len(explanation.rank[compared]):
+                scores.in_float32 = _in_float32(exact, paths, explanation, batch_size, compared)
         except Exception as error:
             scores.failed |= dict.fromkeys(paths, _reason(error))
     return scores
@@ -161,12 +162,15 @@ def _is_of_images(metric: Configured, path: Perturbation, explanation: Explanati
 
 
 def _in_float32(
-    exact: Scorer, paths: Mapping[str, Perturbation], explanation: Explanation, batch_size: BatchSize
+    exact: Scorer,
+    paths: Mapping[str, Perturbation],
+    explanation: Explanation,
+    batch_size: BatchSize,
+    compared: slice,
 ) -> dict[str, Tensor]:
-    """The curves of the batch's first images."""
-    count = -(-len(explanation.ids) // COMPARED)
-    some = [replace(path, start=path.start[:count], end=path.end[:count]) for path in paths.values()]
-    scored = curves(exact, some, explanation.rank[:count], explanation.target[:count], batch_size)
+    """The curves of some of the batch's images."""
+    some = [replace(path, start=path.start[compared], end=path.end[compared]) for path in paths.values()]
+    scored = curves(exact, some, explanation.rank[compared], explanation.target[compared], batch_size)
     return dict(zip(paths, scored, strict=True))
 
 
@@ -200,11 +204,9 @@ def precision_effect(low: Sequence[Tensor], exact: Sequence[Tensor]) -> dict[str
     """What a lower precision changes: of the areas, the mean and greatest absolute difference, and both means.
 
     Args:
-        low: curves [B,S+1] of each batch.
-        exact: those of the batch's first images in float32.
+        low, exact: curves [B,S+1] of the same images, in parts.
     """
-    pairs = [(area(a[: len(b)].cpu()), area(b.cpu())) for a, b in zip(low, exact, strict=True)]
-    found, expected = (torch.cat(side) for side in zip(*pairs, strict=True))
+    found, expected = (area(torch.cat(list(side)).cpu()) for side in (low, exact))
     difference = (found - expected).abs()
     return {
         "images": len(found),

@@ -31,7 +31,7 @@ def new(
         f"run --plugin {file} --method {name},gradcam,random": "is it any good?",
     }
     lines = {f"python -m interpbench {step}": why for step, why in steps.items()}
-    lines[f"python -m pytest {test}"] = "the same promises, and its numbers"
+    lines[f"python -m pytest {test}"] = "the same promises; the test of its numbers is for you to rewrite"
     console = open_console()
     console.print(plain(f"Written: {written.plugin} and {written.test}, for now the gradient's magnitude."))
     console.print("Change it into your method, and then:")

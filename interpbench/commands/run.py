@@ -110,7 +110,7 @@ def _show(finished: "Run", console: "Console") -> None:
         console.print("Note:", plain(notice))
     for left in finished.info.get("left_behind", []):
         what = ", ".join(left["what"][:3])
-        console.print(plain(f"Note: {left['method']} left behind on {left['model']}: {what}; it was undone."))
+        console.print(plain(f"Note: {left['method']} left something on {left['model']}, which was undone: {what}."))
     for why in list(finished.info.get("skipped", {}).values())[:5]:
         console.print(plain(f"Note: skipped an image that cannot be read: {why}"))
     console.print(plain(f"Tables and plots: {finished.folder}"))

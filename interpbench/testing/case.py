@@ -1,7 +1,6 @@
 """A method on a small model, called as the runner calls it, with all that can be seen of the call."""
 
 import random
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -217,14 +216,6 @@ def taken(call: Call) -> Tensor:
     if call.saliency is None:
         raise NotApplicable("there is no map to look at, since another contract is broken")
     return call.saliency
-
-
-def described(error: BaseException, method: Configured) -> str:
-    """An exception with the line of the method's file that it came through, as far as it did."""
-    frames = traceback.extract_tb(error.__traceback__)
-    file = method.plugin.origin.rpartition(":")[0]
-    frame = next((f for f in reversed(frames) if f.filename == file), frames[-1])
-    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 class _Witness:

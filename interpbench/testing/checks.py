@@ -11,8 +11,8 @@ from torch import Tensor
 
 from interpbench.contracts import Model
 from interpbench.errors import MethodError, ParameterError
-from interpbench.plugin import REQUIRED
-from interpbench.testing.case import BATCH_SIZE, Call, Case, NotApplicable, Sealed, crashing, described, stir, taken
+from interpbench.plugin import REQUIRED, described
+from interpbench.testing.case import BATCH_SIZE, Call, Case, NotApplicable, Sealed, crashing, stir, taken
 
 TOLERANCE = 1e-3  # of a map's greatest value; rounding makes a hundredth of it
 GENERATORS = (
@@ -75,7 +75,8 @@ def runs(case: Case) -> Fault | None:
         return _nothing(case)
     return Fault(
         f"The method raised {described(error, case.method)}.",
-        "if it cannot explain such a model, raise interpbench.MethodError with the reason.",
+        "mend that line; only if the method is not defined for such a model, raise interpbench.MethodError with the "
+        "reason.",
     )
 
 
@@ -84,9 +85,14 @@ def shape(case: Case) -> Fault | None:
     error = case.plain.error
     if not isinstance(error, MethodError) or _strange_dtype(case.plain):
         return _nothing(case)
-    return Fault(
-        f"The method {str(error).rstrip('.')}.", "reduce the channels, as by .amax(dim=1); one map for each image."
-    )
+    found = next((answer for answer in case.plain.answers if isinstance(answer, Tensor)), None)
+    if found is None:
+        remedy = "return a torch.Tensor [B,H,W]; torch.from_numpy makes one of an array."
+    elif found.ndim == 3:
+        remedy = "give each image a map of its height and width, or register with coarse=True if it is smaller."
+    else:
+        remedy = "reduce the channels, as by .amax(dim=1); one map for each image."
+    return Fault(f"The method {str(error).rstrip('.')}.", remedy)
 
 
 def dtype(case: Case) -> Fault | None:
@@ -205,6 +211,8 @@ def targets(case: Case) -> Fault | None:
     fault = _beyond_rounding(case, _mixed_difference)
     if fault is not None:
         return fault
+    if not all(bool(saliency.isfinite().all()) for saliency in case.for_one_target.values()):
+        raise NotApplicable("its maps are not finite")
     plugin = case.method.plugin
     trait = "control" if plugin.control else "class_agnostic" if plugin.class_agnostic else None
     first, *others = case.for_one_target.values()

@@ -17,8 +17,11 @@ from interpbench.guard import Guard
 from interpbench.model_run import fastest_format
 from interpbench.perturb import BatchSize, curves, rank, tie_breakers
 from interpbench.plugin import Configured
-from interpbench.scorer import compiled, prepare
+from interpbench.scorer import prepare
 from interpbench.scoring import BatchScores, Ends, evaluate
+from interpbench.tuning import tune
+
+LONG = 10**9  # forward passes of a run that is long enough for the best batch size to be measured
 
 
 def prepared(model: Model, x: Tensor) -> tuple[Model, Tensor]:
@@ -37,12 +40,13 @@ def deletion_and_insertion(
     precision: str = "fp32",
     compile: bool = False,
 ) -> Callable[[], Tensor]:
-    """A turn of it, from maps [B,H,W] to curves [2,B,S+1]; end points are known, as for all methods but the first."""
+    """A turn of it, from maps [B,H,W] to curves [2,B,S+1]; end points are known, as for all methods but the first.
+
+    In batches of the size that a long run would measure to be best.
+    """
     model, x = prepared(model, x)
     scorer = prepare(model, x, precision)
-    if compile:
-        why = compiled(scorer, x[torch.arange(model.batch_size) % len(x)])
-        assert not why, why
+    size = tune(scorer, x, LONG, wish="always" if compile else "never").batch_size
     ties = tie_breakers(_ids(x), x.shape[2] * x.shape[3], 0).to(x.device)
     ends: list[tuple[Tensor, Tensor] | None] = []
 
@@ -52,7 +56,7 @@ def deletion_and_insertion(
             Perturbation(x, baseline("zero", x, model.card), steps),
             Perturbation(baseline("blur", x, model.card), x, steps),
         ]
-        found = curves(scorer, paths, ranks, target, BatchSize(model.batch_size), ends)
+        found = curves(scorer, paths, ranks, target, BatchSize(size), ends)
         ends[:] = [(values[:, 0], values[:, -1]) for values in found]
         return torch.stack(found)
 

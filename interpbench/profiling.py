@@ -1,5 +1,6 @@
 """`--profile`: a table of what a run's time goes into, and a trace of its first batches."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ class Profile:
     """Takes the time of what runs within `taken`."""
 
     def __init__(self, device: torch.device) -> None:
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it complains that there is no GPU where there is none
         self._device = device
         self.table = pd.DataFrame(columns=["phase", "seconds", "share", "calls"])
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")

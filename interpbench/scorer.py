@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from interpbench.contracts import Model
@@ -34,6 +34,7 @@ class Scorer(Model):
 
     def __init__(self, network: nn.Module, model: Model) -> None:
         super().__init__(network, model.card, model.batch_size)
+        self.training = False  # itself alone; its layers are as the model's
         self.dtype = torch.float32
         self.fixed_shape = False
         self.record: dict[str, Any] = {}
@@ -109,6 +110,9 @@ def _fold(scorer: Scorer, proof: _Proof) -> str:
     try:
         memory_format = memory_format_of(proof.x)
         folded = fuse(scorer.network).to(memory_format=memory_format)
+        for module in folded.modules():
+            if isinstance(module, fx.GraphModule) or type(module) is nn.Module:  # made by torch.fx, to hold the layers
+                module.training = False
     except Exception as error:  # torch.fx raises many kinds
         return f"kept: the network cannot be traced ({_first_line(error)})"
     why = proof.refuses(folded)

@@ -159,7 +159,10 @@ def test_a_wrong_name_suggests_near_names_and_lists_all() -> None:
         method("occlusion")(every_type)
     with pytest.raises(UnknownNameError) as error:
         registry.get("method", "salency")
-    assert str(error.value) == "Unknown method 'salency'. Did you mean 'saliency'? Known: occlusion, saliency."
+    assert str(error.value) == (
+        "Unknown method 'salency'. Did you mean 'saliency'? Known: occlusion, saliency. "
+        "One in a file of yours needs --plugin FILE."
+    )
     with pytest.raises(UnknownNameError, match=r"^Unknown model 'salency'. Known: none.$"):
         registry.get("model", "salency")
 

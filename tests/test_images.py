@@ -1,6 +1,9 @@
 """The sample is balanced and the same everywhere; an image becomes exactly the input that torchvision would make."""
 
 import contextlib
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +178,33 @@ def test_unreadable_images_are_skipped_and_named() -> None:
     assert loaded.labels.tolist() == [0, 2]
     assert loaded.skipped == {"bad-b": "bad-b: cannot be decoded"}
     assert loaded.masks is None
+
+
+class Slow(Memory):
+    """Later samples are ready earlier, and several are asked for at once."""
+
+    def __init__(self, labels: list[int], ids: list[str], concurrent: bool) -> None:
+        super().__init__(labels, ids, has_masks=True)
+        self.card = replace(self.card, concurrent=concurrent)
+        self.asked_by: set[int] = set()
+
+    def __getitem__(self, index: int) -> Sample:
+        self.asked_by.add(threading.get_ident())
+        time.sleep(0.002 * (len(self.ids) - index))
+        return super().__getitem__(index)
+
+
+def test_several_threads_load_what_one_does() -> None:
+    ids = ["a", "bad", "c", "d", "worse", "bad too", "g", "h"]
+    one, several = (Slow([0, 1, 0, 1, 0, 1, 0, 1], ids, concurrent) for concurrent in (False, True))
+    expected, found = (load_images(data, [0, 1, 3, 4, 5, 6, 7], card(8)) for data in (one, several))
+    assert (len(one.asked_by), len(several.asked_by) > 1) == (1, True)
+    assert found.ids == expected.ids == ("a", "d", "worse", "g", "h")
+    assert found.skipped == expected.skipped
+    assert found.sha256 == expected.sha256
+    assert torch.equal(found.labels, expected.labels)
+    assert found.masks is not None
+    assert found.masks.shape == (5, 8, 8)
 
 
 def test_if_no_image_can_be_read_that_is_an_error_that_names_them() -> None:

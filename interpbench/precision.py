@@ -1,6 +1,6 @@
 """What a lower precision changes in a run: areas, and the order of methods by their means."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -28,19 +28,23 @@ def effects(cells: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [_effect(list(group)) for _, group in groupby(sorted(rows, key=key), key)]
 
 
-def notices(found: Iterable[Mapping[str, Any]], precision: str) -> list[str]:
-    """What the user must know of it, a sentence for each model and metric."""
-    said = []
-    for effect in found:
-        order = "the order of methods is the same"
-        if not effect["same_order"]:
-            order = f"the order of methods is another: {', '.join(effect['methods_fp32'])} in float32"
-        average, most = (f"{effect[f'{which}_difference']:.2g}" for which in ("mean", "greatest"))
-        said.append(
-            f"{effect['model']}, {effect['metric']}: in {precision}, areas of {effect['images']} images differ from "
-            f"float32's by {average} on average, {most} at most; {order}."
-        )
-    return said
+def notices(found: Sequence[Mapping[str, Any]], precision: str) -> list[str]:
+    """What the user must know of it: how far areas are apart, and where the order of methods is another."""
+    if not found:
+        return []
+    images = sorted({effect["images"] for effect in found})
+    average = max(effect["mean_difference"] for effect in found)
+    most = max(effect["greatest_difference"] for effect in found)
+    others = [
+        f"{effect['model']} by {effect['metric']} ({', '.join(effect['methods_fp32'])} in float32)"
+        for effect in found
+        if not effect["same_order"]
+    ]
+    order = f"is another on {'; '.join(others)}" if others else "is the same"
+    return [
+        f"In {precision}, areas of the {' or '.join(map(str, images))} images that were scored in float32 too differ "
+        f"by up to {average:.2g} on average, {most:.2g} at most; the order of methods by their means {order}."
+    ]
 
 
 def _effect(rows: list[dict[str, Any]]) -> dict[str, Any]:

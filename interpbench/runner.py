@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from interpbench.cell_work import CeilingWork, CellWork
 from interpbench.cells import Cell, CellResult, ModelResult
-from interpbench.devices import exact_arithmetic
+from interpbench.devices import exact_arithmetic, memory_kept
 from interpbench.errors import InterpBenchError
 from interpbench.images import ImageSet, load_images
 from interpbench.model_run import ModelRun
@@ -26,7 +26,7 @@ def run_cells(
     A method or metric that fails, fails its own cell; the others go on.
     """
     decoded: dict[tuple[int, int], ImageSet] = {}
-    with exact_arithmetic():
+    with exact_arithmetic(), memory_kept():
         for label, (_, model) in plan.models.items():
             todo = [cell for cell in plan.cells if cell.model == label and cell not in done]
             if todo:

@@ -1,9 +1,9 @@
 """The copy of a model that scores are read off: cheaper forward passes, the same numbers.
 
 Made once a model. Each step is kept only if the logits of real inputs stay the same up to rounding: batch norms are
-folded into the convolutions before them, on a CPU convolutions of many channels are computed by tiles (see `winograd`),
-and where it pays (see `tuning`) torch.compile makes the network instead. A lower precision is taken only where it is
-asked for.
+folded into the convolutions before them, on a CPU convolutions take in what follows them (see `fusion`) and those of
+many channels are computed by tiles (see `winograd`), and where it pays (see `tuning`) torch.compile makes the network
+instead. A lower precision is taken only where it is asked for.
 """
 
 import copy
@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from interpbench.contracts import Model
-from interpbench.winograd import use_tiles
+from interpbench.fusion import fuse_convolutions
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = 1e-5  # of the greatest logit
@@ -58,11 +58,17 @@ class Scorer(Model):
 
 @dataclass
 class _Proof:
-    """The logits of real inputs, which a cheaper copy must give too."""
+    """The logits of real inputs, which a cheaper copy must give too, up to a share of the greatest."""
 
     x: Tensor
     expected: Tensor
+    allowed: float = TOLERANCE
     greatest_difference: float = 0.0
+
+    @classmethod
+    def of(cls, network: Callable[[Tensor], Tensor], x: Tensor) -> "_Proof":
+        """By what the network itself gives; in a lower precision, up to its rounding."""
+        return cls(x, _logits(network, x), TOLERANCE if x.dtype == torch.float32 else torch.finfo(x.dtype).eps)
 
     def refuses(self, network: Callable[[Tensor], Tensor]) -> str:
         """How a copy's logits differ; empty if they are equal but for rounding."""
@@ -70,7 +76,7 @@ class _Proof:
             difference = _greatest(_logits(network, self.x) - self.expected)
         except Exception as error:
             return f"it fails: {_first_line(error)}"
-        if not difference <= TOLERANCE * _greatest(self.expected):
+        if not difference <= self.allowed * _greatest(self.expected):
             return f"its logits differ by up to {difference:.2g}"
         self.greatest_difference = difference
         return ""
@@ -85,18 +91,17 @@ def prepare(model: Model, x: Tensor, precision: str = "fp32") -> Scorer:
         precision: `fp32`, `bf16` or `fp16`; the copy's weights and activations are of it.
     """
     try:
-        expected = _logits(model, x)
+        proof = _Proof.of(model, x)
         network = copy.deepcopy(model.network)
     except Exception as error:  # a network that fails has its say when it is measured; not every one can be copied
         scorer = Scorer(model.network, model)
         scorer.record = {"copy": f"none: {_first_line(error)}"}
         return scorer
-    proof = _Proof(x, expected)
     scorer = Scorer(network, model)
     scorer.record = {"batch_norms": _fold(scorer, proof)}
     if precision == "fp32":
-        scorer.record["tiled_convolutions"] = _tile(scorer, proof)
-    scorer.record |= {"greatest_difference": proof.greatest_difference, "greatest_logit": _greatest(expected)}
+        _fuse(scorer, proof)
+    scorer.record |= {"greatest_difference": proof.greatest_difference, "greatest_logit": _greatest(proof.expected)}
     if precision != "fp32":
         scorer.record["precision"] = _lower(scorer, x, precision)
     return scorer
@@ -110,9 +115,7 @@ def _fold(scorer: Scorer, proof: _Proof) -> str:
     try:
         memory_format = memory_format_of(proof.x)
         folded = fuse(scorer.network).to(memory_format=memory_format)
-        for module in folded.modules():
-            if isinstance(module, fx.GraphModule) or type(module) is nn.Module:  # made by torch.fx, to hold the layers
-                module.training = False
+        _hold_in_eval_mode(folded)
     except Exception as error:  # torch.fx raises many kinds
         return f"kept: the network cannot be traced ({_first_line(error)})"
     why = proof.refuses(folded)
@@ -122,14 +125,25 @@ def _fold(scorer: Scorer, proof: _Proof) -> str:
     return f"{norms - _norms(folded)} of {norms} folded"
 
 
-def _tile(scorer: Scorer, proof: _Proof) -> int:
-    """Computes convolutions of many channels by tiles, on a CPU; how many."""
-    tiled = copy.deepcopy(scorer.network)
-    count = use_tiles(tiled)
-    if not count or proof.refuses(tiled):
-        return 0
-    scorer.use_faster(tiled, fixed_shape=False)
-    return count
+def _fuse(scorer: Scorer, proof: _Proof) -> None:
+    """Fuses convolutions with what follows them, and computes them by tiles, on a CPU."""
+    if proof.x.device.type != "cpu":
+        return
+    shared = {id(tensor): tensor for tensor in scorer.network.state_dict(keep_vars=True).values()}
+    network, count = fuse_convolutions(copy.deepcopy(scorer.network, shared))
+    _hold_in_eval_mode(network)
+    if not any(count.values()) or proof.refuses(network):
+        count = dict.fromkeys(count, 0)
+    else:
+        scorer.use_faster(network, fixed_shape=False)
+    scorer.record |= {f"{what}_convolutions": number for what, number in count.items()}
+
+
+def _hold_in_eval_mode(network: nn.Module) -> None:
+    """The modules that torch.fx makes to hold the layers are put into eval mode; the layers are left as they are."""
+    for module in network.modules():
+        if isinstance(module, fx.GraphModule) or type(module) is nn.Module:
+            module.training = False
 
 
 def _norms(network: nn.Module) -> int:
@@ -142,12 +156,13 @@ def _lower(scorer: Scorer, x: Tensor, precision: str) -> str:
     dtype = DTYPES[precision]
     try:
         lowered = copy.deepcopy(scorer.traceable().network).to(dtype)
-        logits = _logits(lowered, x.to(dtype))
+        proof = _Proof.of(lowered, x.to(dtype))
     except Exception as error:
         return f"fp32: it does not work in {precision} ({_first_line(error)})"
-    if not bool(logits.isfinite().all()):
+    if not bool(proof.expected.isfinite().all()):
         return f"fp32: its logits are not finite in {precision}"
     scorer.use(lowered, dtype)
+    _fuse(scorer, proof)
     return precision
 
 
@@ -163,16 +178,13 @@ def compiled(scorer: Scorer, x: Tensor) -> str:
     batch, plain = x.to(scorer.dtype), scorer.traceable().network
     options: dict[str, Any] = {"freezing": True, "triton.cudagraphs": x.device.type == "cuda"}
     network = cast(nn.Module, torch.compile(plain, dynamic=False, options=options))
-    allowed = TOLERANCE if scorer.dtype == torch.float32 else torch.finfo(scorer.dtype).eps
     try:
-        expected = _logits(plain, batch)
-        difference = _greatest(_logits(network, batch) - expected)
+        why = _Proof.of(plain, batch).refuses(network)
     except Exception as error:
         return _first_line(error)
-    if not difference <= allowed * _greatest(expected):
-        return f"its logits differ by up to {difference:.2g}"
-    scorer.use_faster(network, fixed_shape=True)
-    return ""
+    if not why:
+        scorer.use_faster(network, fixed_shape=True)
+    return why
 
 
 @torch.inference_mode()

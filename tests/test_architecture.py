@@ -53,6 +53,7 @@ ORDER = [
     "devices",
     "modelling",
     "winograd",
+    "fusion",
     "scorer",
     "tuning",
     "profiling",

@@ -1,9 +1,20 @@
 """Devices, precisions and batch sizes: what may be asked for, and what is said about the rest."""
 
+import os
+import platform
+from pathlib import Path
+
 import pytest
 import torch
 
-from interpbench.devices import PRECISIONS, default_batch_size, describe, resolve_device, resolve_precision
+from interpbench.devices import (
+    PRECISIONS,
+    default_batch_size,
+    describe,
+    memory_kept,
+    resolve_device,
+    resolve_precision,
+)
 from interpbench.errors import DeviceError, UnknownNameError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -99,3 +110,26 @@ def test_huge_images_still_make_a_batch() -> None:
 def test_the_cpu_is_described_with_its_threads() -> None:
     assert describe(CPU).startswith("cpu ")
     assert f"({torch.get_num_threads()} threads)" in describe(CPU)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept with glibc alone")
+def test_freed_memory_is_kept_within_and_given_back_after() -> None:
+    import resource
+
+    pages, count = os.sysconf("SC_PAGE_SIZE"), 2**24
+
+    def use() -> None:
+        torch.ones(count)  # 64 MiB, more than glibc ever keeps by itself
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * pages
+
+    with memory_kept():
+        for _ in range(10):  # until there is a place
+            use()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(5):
+            use()
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 4 * count / pages  # of one use
+        kept = resident()
+    assert kept - resident() > 4 * count / 2

@@ -68,13 +68,34 @@ def test_convolutions_of_many_channels_are_tiled_and_the_logits_stay() -> None:
     )  # fmt: skip
     scorer = prepare(model(wide), images())
     assert scorer.record["tiled_convolutions"] == 2
+    assert scorer.record["fused_convolutions"] == 2
     assert sum(isinstance(module, nn.Conv2d) for module in scorer.traceable().network.modules()) == 3
     assert not any(module.training for module in scorer.traceable().modules())
     x = images(3, seed=1)
     for candidate in (scorer, scorer.traceable()):
         difference = (candidate(x) - copy.deepcopy(wide).double()(x.double())).abs().max()
         assert difference <= 1e-5 * scorer.record["greatest_logit"]
-    assert "tiled_convolutions" not in prepare(model(wide), images(), "bf16").record
+    lowered = prepare(model(wide), images().to(memory_format=torch.channels_last), "bf16").record
+    assert (lowered["tiled_convolutions"], lowered["fused_convolutions"]) == (0, 2)
+
+
+def test_a_fused_network_whose_logits_differ_is_not_taken() -> None:
+    class Forgetful(nn.Module):
+        """Its activation overwrites what its convolution is to read, if that is computed as late as the addition."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x * 1
+            made = self.conv(x)
+            return (torch.relu_(x) + made).mean((2, 3))
+
+    network = Forgetful().eval().requires_grad_(False)
+    scorer = prepare(model(network), images())
+    assert scorer.record["fused_convolutions"] == 0
+    assert torch.equal(scorer(images(3, seed=1)), network(images(3, seed=1)))
 
 
 class Doubled(nn.Module):

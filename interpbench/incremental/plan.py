@@ -14,6 +14,7 @@ from torch import nn
 from interpbench.incremental.costs import costs_of
 from interpbench.incremental.graph import Program, Step
 from interpbench.incremental.regions import Axis, Spans, alike, distinct, hull, merged
+from interpbench.winograd import TILE
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _axes(
     """The boxes along rows and columns, with as many classes as are worth a batch of their own."""
     names = [program.image, *(step.name for step in steps)]
     moved = costs_of(program.device).moved
-    per_position = np.array([step.layer.work(2, 2) / 4 + moved * step.shape[0] for step in steps])
+    per_position = np.array([step.layer.work(TILE, TILE) / TILE**2 + moved * step.shape[0] for step in steps])
     lengths = [np.stack([np.ptp(side[step.name], axis=1) for step in steps]) for side in spans]
     classes = alike(lengths[1]).max() + 1
     axes = []

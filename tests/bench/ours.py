@@ -5,6 +5,7 @@ import copy
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ import interpbench
 from interpbench import baseline
 from interpbench.attribution import attribute
 from interpbench.contracts import Explanation, Model, Perturbation
+from interpbench.devices import memory_kept
 from interpbench.guard import Guard
 from interpbench.model_run import fastest_format
 from interpbench.perturb import BatchSize, curves, rank, tie_breakers
@@ -21,6 +23,7 @@ from interpbench.scorer import prepare
 from interpbench.scoring import BatchScores, Ends, evaluate
 from interpbench.tuning import tune
 
+Result = TypeVar("Result")
 LONG = 10**9  # forward passes of a run that is long enough for the best batch size to be measured
 
 
@@ -60,7 +63,7 @@ def deletion_and_insertion(
         ends[:] = [(values[:, 0], values[:, -1]) for values in found]
         return torch.stack(found)
 
-    return score
+    return _in_a_run(score)
 
 
 def maps(methods: Sequence[Configured], model: Model, x: Tensor, target: Tensor) -> Callable[[], Tensor]:
@@ -90,7 +93,7 @@ def maps(methods: Sequence[Configured], model: Model, x: Tensor, target: Tensor)
             ]
         )
 
-    return explain
+    return _in_a_run(explain)
 
 
 def metric(choice: Configured, model: Model, x: Tensor, saliency: Tensor, target: Tensor) -> Callable[[], BatchScores]:
@@ -107,7 +110,7 @@ def metric(choice: Configured, model: Model, x: Tensor, saliency: Tensor, target
         batch_size = BatchSize(model.batch_size)
         return evaluate({"it": choice}, explanation, scorer, batch_size, Ends(), contextlib.nullcontext)
 
-    return score
+    return _in_a_run(score)
 
 
 def run(folder: Path, methods: Sequence[str], images: int) -> Callable[[], interpbench.Run]:
@@ -120,6 +123,16 @@ def run(folder: Path, methods: Sequence[str], images: int) -> Callable[[], inter
         )  # fmt: skip
 
     return work
+
+
+def _in_a_run(work: Callable[[], Result]) -> Callable[[], Result]:
+    """A turn in the circumstances of a run."""
+
+    def turn() -> Result:
+        with memory_kept():
+            return work()
+
+    return turn
 
 
 def _ids(x: Tensor) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Methods with a rule of their own for how a gradient g goes back through a ReLU; guided backprop is in `backprop`.
+"""Methods with a rule of their own for how a gradient g goes back through a ReLU.
 
 The rule finds every ReLU, module or function. A ReLU6 counts as one too: it is open between 0 and 6.
 """
@@ -20,7 +20,24 @@ from interpbench import (
     with_backward,
 )
 
-Rule = Callable[[Tensor, Tensor, Tensor], Tensor]  # output, where the ReLU is open, g -> what goes on
+Rule = Callable[[Tensor, Tensor], Tensor]  # a ReLU's output and input -> the output, whose g goes back by the rule
+
+
+@method(
+    "guided-backprop",
+    rectifiers=True,
+    reference="Springenberg, Dosovitskiy, Brox, Riedmiller, Striving for Simplicity, ICLR workshop 2015",
+)
+def guided_backprop(model: Model, x: Tensor, target: Tensor) -> Tensor:
+    """The gradient where an open ReLU lets only positive g back; greatest |.| of the channels: [B,C,H,W] -> [B,H,W].
+
+    Captum sees only ReLUs that are modules, and returns the plain gradient for others. Other activations (GELU,
+    hard-swish) keep their gradient.
+
+    Raises:
+        MethodError: if the model has no ReLU.
+    """
+    return _input_gradient(model, x, target, "Guided backprop", _guided).abs().amax(dim=1)
 
 
 @method(
@@ -36,7 +53,11 @@ def deconvnet(model: Model, x: Tensor, target: Tensor) -> Tensor:
     Raises:
         MethodError: if the model has no ReLU.
     """
-    return _input_gradient(model, x, target, "The deconvnet", lambda out, is_open, g: g.relu()).abs().amax(dim=1)
+
+    def rule(out: Tensor, before: Tensor) -> Tensor:
+        return with_backward(out, [before], lambda g: [g.relu()])
+
+    return _input_gradient(model, x, target, "The deconvnet", rule).abs().amax(dim=1)
 
 
 @method(
@@ -56,7 +77,7 @@ def guided_gradcam(model: Model, x: Tensor, target: Tensor, *, layer: str | None
     activation, gradient = activations_and_gradients(model, layer, x, target)
     cam = (gradient.mean((2, 3), keepdim=True) * activation).sum(1, keepdim=True).relu()
     large = F.interpolate(cam, size=x.shape[2:], mode="bilinear", align_corners=False)
-    guided = _input_gradient(model, x, target, "Guided Grad-CAM", lambda out, is_open, g: g.relu() * is_open)
+    guided = _input_gradient(model, x, target, "Guided Grad-CAM", _guided)
     return (guided * large).abs().amax(dim=1)
 
 
@@ -80,13 +101,23 @@ def rectgrad(model: Model, x: Tensor, target: Tensor, *, percentile: PositiveFlo
     if percentile >= 100:
         raise ValueError(f"percentile={percentile} lets nothing through: give less than 100")
 
-    def rule(out: Tensor, is_open: Tensor, g: Tensor) -> Tensor:
+    def strongest(out: Tensor, g: Tensor) -> Tensor:
         product = (out * g).flatten(1)
         place = 1 + int(percentile / 100 * (product.shape[1] - 1))
         threshold = product.kthvalue(place, dim=1, keepdim=True).values
         return g * (product > threshold).view_as(g)
 
+    def rule(out: Tensor, before: Tensor) -> Tensor:
+        values = out.detach()
+        return with_backward(out, [before], lambda g: [strongest(values, g)])
+
     return _input_gradient(model, x, target, "RectGrad", rule).sum(dim=1)
+
+
+def _guided(out: Tensor, before: Tensor) -> Tensor:
+    """Only positive g reaches the ReLU, which itself stops it where it is closed."""
+    out.register_hook(torch.relu)
+    return out
 
 
 def _input_gradient(model: Model, x: Tensor, target: Tensor, name: str, rule: Rule) -> Tensor:
@@ -96,12 +127,10 @@ def _input_gradient(model: Model, x: Tensor, target: Tensor, name: str, rule: Ru
     def rectify(operation: Operation) -> Tensor:
         before = operation.arguments[0]
         out = operation(before)
-        if float(operation(torch.full_like(before.detach().flatten()[:1], -1))) != 0:  # hardtanh from -1 to 1
+        if float(operation(torch.tensor([-1.0]))) != 0:  # hardtanh from -1 to 1; on the CPU, so that no GPU is asked
             return out
         found.append(operation.name)
-        out = out.detach()
-        is_open = (out > 0) & (out == before)
-        return with_backward(out, [before], lambda g: [rule(out, is_open, g)])
+        return rule(out, before)
 
     leaf = x.detach().clone().requires_grad_()
     logits = run_with_rules(model, leaf, dict.fromkeys(("relu", "relu6", "hardtanh"), rectify))

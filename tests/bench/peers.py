@@ -1,7 +1,7 @@
 """What others do, with their structure and at their best: RISE's scores, Quantus, pytorch-grad-cam and captum."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 from unittest.mock import patch
@@ -126,13 +126,16 @@ def captum_integrated_gradients(model: Model, x: Tensor, target: Tensor, at_once
 
 
 @torch.no_grad()
-def captum_occlusion(model: Model, x: Tensor, target: Tensor, at_once: int = 1) -> Tensor:
-    """`at_once` windows a pass, 1 by captum's default; window and stride are our defaults."""
-    channels, window = x.shape[1], x.shape[3] // 8
+def captum_occlusion(
+    model: Model, x: Tensor, target: Tensor, at_once: int = 1, window: int | None = None, stride: int | None = None
+) -> Tensor:
+    """`at_once` windows a pass, 1 by captum's default; window and stride are our defaults unless given."""
+    channels, window = x.shape[1], window or x.shape[3] // 8
+    stride = stride or window // 2
     found: Tensor = Occlusion(model).attribute(
         x,
         sliding_window_shapes=(channels, window, window),
-        strides=(channels, window // 2, window // 2),
+        strides=(channels, stride, stride),
         target=target,
         perturbations_per_eval=at_once,
     )
@@ -148,6 +151,6 @@ def grad_cam(name: str, model: Model, x: Tensor, target: Tensor) -> np.ndarray:
     return maps
 
 
-def best_at_once(work: Callable[[int], object]) -> int:
+def best_at_once(work: Callable[[int], object], among: Sequence[int] = AT_ONCE) -> int:
     """How many at once are quickest; `work` takes that number and should be a small share of a turn."""
-    return min(AT_ONCE, key=lambda count: min(seconds(lambda: work(count)) for _ in range(2)))
+    return min(among, key=lambda count: min(seconds(lambda: work(count)) for _ in range(2)))

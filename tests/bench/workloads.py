@@ -46,6 +46,8 @@ RESNET18 = Workload("ResNet-18 at 224 pixels", "resnet18", LARGE, 6)
 ALEXNET = Workload("AlexNet at 224 pixels", "alexnet", LARGE, 2)
 VIT = Workload("small ViT at 32 pixels", "vit_small", 32, 1)
 VGG16 = Workload("VGG-16 at 224 pixels", "vgg16", LARGE, 2)
+MOBILENET = Workload("MobileNet V2 at 224 pixels", "mobilenet_v2", LARGE, 2)
+SMALL_VGG = Workload("VGG-11 of width 32 at 32 pixels", "vgg11_bn", 32, 1, {"width": 32})
 SMALL = [CIFAR10, PLANTED]
 WORKLOADS = [*SMALL, RESNET18, ALEXNET, VGG16]
 

@@ -146,7 +146,7 @@ def expected_gradients(
         references, shares = [], []
         for _ in part:
             references.append(uniform_images(x, model.card, generators))
-            shares.append(torch.cat([torch.rand(1, generator=g) for g in generators]).to(x.device))
+            shares.append(torch.cat([torch.rand(1, generator=g) for g in generators]).to(x.device, non_blocking=True))
         reference, share = torch.stack(references, 1), torch.stack(shares, 1)[:, :, None, None, None]
         way = x[:, None] - reference
         total += (way * target_gradients(model, reference + share * way, target)).sum(1)

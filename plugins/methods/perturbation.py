@@ -99,7 +99,7 @@ def rise(
     block = max(1, model.batch_size // len(x))
     for first in range(0, masks, block):
         part = slice(first, first + block)
-        smooth = _smooth_masks(grids[part], tops[part], lefts[part], height, width).to(x.device)
+        smooth = _smooth_masks(grids[part], tops[part], lefts[part], height, width).to(x.device, non_blocking=True)
         masked = x[:, None] * smooth[None, :, None]
         probability = model(masked.flatten(0, 1)).softmax(dim=1).unflatten(0, (len(x), len(smooth)))
         weight = probability.gather(2, target[:, None, None].expand(-1, len(smooth), 1))[..., 0]

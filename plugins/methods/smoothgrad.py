@@ -84,4 +84,6 @@ def _noisy_gradients(
     for part in blocks(samples, len(x), model.batch_size):
         # One sample at a time, so that what is drawn does not depend on how many fill a batch.
         drawn = [torch.stack([torch.randn(x.shape[1:], generator=g) for _ in part]) for g in generators]
-        yield target_gradients(model, x[:, None] + deviation * torch.stack(drawn).to(x.device), target)
+        yield target_gradients(
+            model, x[:, None] + deviation * torch.stack(drawn).to(x.device, non_blocking=True), target
+        )

@@ -174,7 +174,7 @@ def _answers(
     found: list[list[Tensor]] = [[] for _ in coalitions]
     for images, columns in _batches([len(z) for z in coalitions], model.batch_size):
         rows = torch.stack([coalitions[i][c][parts[i]] for i, c in zip(images, columns, strict=True)])
-        kept = rows.bool()[:, None].to(x.device)
+        kept = rows.bool()[:, None].to(x.device, non_blocking=True)
         variants = torch.where(kept, x[images], empty[images])
         values = target_outputs(model, variants[:, None], target[images], output)[:, 0].double().cpu()
         for i, value in zip(images, values, strict=True):

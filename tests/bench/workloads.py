@@ -40,10 +40,10 @@ class Workload:
         return self.seconds / 5 if quick else self.seconds
 
 
-CIFAR10 = Workload("ResNet-18 of width 32 at 32 pixels", "resnet18", 32, 3, {"width": 32})
-PLANTED = Workload("ResNet-18 of width 10 at 64 pixels", "resnet18", 64, 1.5, {"width": 10})
-RESNET18 = Workload("ResNet-18 at 224 pixels", "resnet18", LARGE, 6)
-ALEXNET = Workload("AlexNet at 224 pixels", "alexnet", LARGE, 2)
+CIFAR10 = Workload("ResNet-18 of width 32 at 32 pixels", "resnet18", 32, 2, {"width": 32})
+PLANTED = Workload("ResNet-18 of width 10 at 64 pixels", "resnet18", 64, 1, {"width": 10})
+RESNET18 = Workload("ResNet-18 at 224 pixels", "resnet18", LARGE, 5)
+ALEXNET = Workload("AlexNet at 224 pixels", "alexnet", LARGE, 1.5)
 VIT = Workload("small ViT at 32 pixels", "vit_small", 32, 1)
 VGG16 = Workload("VGG-16 at 224 pixels", "vgg16", LARGE, 2)
 MOBILENET = Workload("MobileNet V2 at 224 pixels", "mobilenet_v2", LARGE, 2)

@@ -94,8 +94,11 @@ def test_method(workload: Workload, name: str, report: Report, quick: bool) -> N
 
 
 @pytest.mark.bench
-def test_all_gradient_cams_against_one(report: Report) -> None:
-    model, x, target = chosen(PLANTED)
+@pytest.mark.parametrize("workload", [PLANTED, RESNET18], ids=lambda workload: workload.title)
+def test_all_gradient_cams_against_one(workload: Workload, report: Report, quick: bool) -> None:
+    if quick and workload is not PLANTED:
+        pytest.skip("not in the quick table")
+    model, x, target = chosen(workload)
     methods = [REGISTRY.configure("method", name, {}) for name in GRADIENT_CAMS]
 
     def mine(which: Sequence[Any]) -> Callable[[], Any]:
@@ -108,6 +111,6 @@ def test_all_gradient_cams_against_one(report: Report) -> None:
             f"all {len(methods)}, pytorch-grad-cam", "peer",
             lambda: [peers.grad_cam(name, model, x, target) for name in GRADIENT_CAMS], len(x),
         ),
-        eager(PLANTED).turn(TURN / 4),
+        eager(workload).turn(TURN / 4),
     ]  # fmt: skip
-    report(f"Class activation maps by gradients together, {PLANTED.title}", "per image", contenders)
+    report(f"Class activation maps by gradients together, {workload.title}", "per image", contenders)

@@ -130,7 +130,7 @@ def memory_kept() -> Iterator[None]:
     """What is freed on a CPU is kept for what is allocated next, until this context is left; with glibc alone.
 
     glibc gives large blocks back to the system at once, and fresh pages for the same maps of the next forward pass take
-    up to a third of its time.
+    up to a fifth of its time.
     """
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         yield

@@ -132,9 +132,11 @@ def _fuse(scorer: Scorer, proof: _Proof) -> None:
     shared = {id(tensor): tensor for tensor in scorer.network.state_dict(keep_vars=True).values()}
     network, count = fuse_convolutions(copy.deepcopy(scorer.network, shared))
     _hold_in_eval_mode(network)
-    if not any(count.values()) or proof.refuses(network):
+    why = proof.refuses(network) if any(count.values()) else ""
+    if why:
         count = dict.fromkeys(count, 0)
-    else:
+        scorer.record["convolutions"] = f"kept: {why} when they are fused or tiled"
+    elif any(count.values()):
         scorer.use_faster(network, fixed_shape=False)
     scorer.record |= {f"{what}_convolutions": number for what, number in count.items()}
 

@@ -88,13 +88,15 @@ def test_a_fused_network_whose_logits_differ_is_not_taken() -> None:
             self.conv = nn.Conv2d(3, 3, 3, padding=1)
 
         def forward(self, x: Tensor) -> Tensor:
-            x = x * 1
+            x, other = x * 1, x * 2
             made = self.conv(x)
-            return (torch.relu_(x) + made).mean((2, 3))
+            rectified = torch.relu_(x)
+            return (made + other + rectified).mean((2, 3))
 
     network = Forgetful().eval().requires_grad_(False)
     scorer = prepare(model(network), images())
     assert scorer.record["fused_convolutions"] == 0
+    assert scorer.record["convolutions"].startswith("kept: its logits differ by up to")
     assert torch.equal(scorer(images(3, seed=1)), network(images(3, seed=1)))
 
 

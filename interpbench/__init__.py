@@ -7,11 +7,35 @@ Python. Names are imported when they are first used, so that `import interpbench
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from interpbench.registry import dataset, method, metric, model, reference
+from interpbench.registry.registry import dataset, method, metric, model, reference
 
 if TYPE_CHECKING:
-    from interpbench.api import Run, load_run, run
-    from interpbench.backward import (
+    from interpbench.api import run
+    from interpbench.core.errors import (
+        DataError,
+        MethodError,
+        ParameterError,
+        UnreadableImageError,
+        WeightsError,
+        unknown_name,
+    )
+    from interpbench.core.layers import as_maps
+    from interpbench.core.types import (
+        Dataset,
+        DatasetCard,
+        Explanation,
+        Model,
+        ModelCard,
+        Perturbation,
+        Pretrained,
+        Sample,
+    )
+    from interpbench.fast.occlusion.occluded_outputs import occluded_outputs
+    from interpbench.files.versions import __version__
+    from interpbench.loading.image_folder import ImageFolder, class_folders
+    from interpbench.loading.images import read_image
+    from interpbench.results.finished_run import Run, load_run
+    from interpbench.toolbox.backward_rules import (
         ELEMENTWISE,
         MOVING,
         Operation,
@@ -20,73 +44,55 @@ if TYPE_CHECKING:
         run_with_rules,
         with_backward,
     )
-    from interpbench.baselines import Baseline, baseline, uniform_images
-    from interpbench.contracts import (
-        Dataset,
-        DatasetCard,
-        Explanation,
-        Model,
-        ModelCard,
-        Perturbation,
-        Sample,
+    from interpbench.toolbox.baselines import Baseline, baseline, uniform_images
+    from interpbench.toolbox.layer_outputs import (
+        activations_and_gradients,
+        layer_activations,
+        logits_with_scaled_channels,
     )
-    from interpbench.errors import (
-        DataError,
-        MethodError,
-        ParameterError,
-        UnreadableImageError,
-        WeightsError,
-        unknown_name,
-    )
-    from interpbench.folders import ImageFolder, class_folders
-    from interpbench.images import read_image
-    from interpbench.incremental import occluded_outputs
-    from interpbench.layer_maps import activations_and_gradients, layer_activations, logits_with_scaled_channels
-    from interpbench.layers import as_maps
-    from interpbench.pretrained import Pretrained
-    from interpbench.samples import blocks, target_gradients, target_outputs
+    from interpbench.toolbox.variants import blocks, target_gradients, target_outputs
 
-__version__ = "0.1.0"
 
 _HOMES = {
+    "__version__": "files.versions",
     "run": "api",
-    "load_run": "api",
-    "Run": "api",
-    "Dataset": "contracts",
-    "DatasetCard": "contracts",
-    "Explanation": "contracts",
-    "Model": "contracts",
-    "ModelCard": "contracts",
-    "Perturbation": "contracts",
-    "Sample": "contracts",
-    "layer_activations": "layer_maps",
-    "activations_and_gradients": "layer_maps",
-    "logits_with_scaled_channels": "layer_maps",
-    "ELEMENTWISE": "backward",
-    "MOVING": "backward",
-    "Operation": "backward",
-    "Rule": "backward",
-    "batch_norm_as_affine": "backward",
-    "run_with_rules": "backward",
-    "with_backward": "backward",
-    "Baseline": "baselines",
-    "baseline": "baselines",
-    "uniform_images": "baselines",
-    "DataError": "errors",
-    "MethodError": "errors",
-    "ParameterError": "errors",
-    "UnreadableImageError": "errors",
-    "WeightsError": "errors",
-    "unknown_name": "errors",
-    "ImageFolder": "folders",
-    "class_folders": "folders",
-    "read_image": "images",
-    "as_maps": "layers",
-    "occluded_outputs": "incremental",
-    "Pretrained": "pretrained",
-    "blocks": "samples",
-    "target_gradients": "samples",
-    "target_outputs": "samples",
+    "load_run": "results.finished_run",
+    "Run": "results.finished_run",
+    "Dataset": "core.types",
+    "DatasetCard": "core.types",
+    "Explanation": "core.types",
+    "Model": "core.types",
+    "ModelCard": "core.types",
+    "Perturbation": "core.types",
+    "Sample": "core.types",
+    "layer_activations": "toolbox.layer_outputs",
+    "activations_and_gradients": "toolbox.layer_outputs",
+    "logits_with_scaled_channels": "toolbox.layer_outputs",
+    "ELEMENTWISE": "toolbox.backward_rules",
+    "MOVING": "toolbox.backward_rules",
+    "Operation": "toolbox.backward_rules",
+    "Rule": "toolbox.backward_rules",
+    "batch_norm_as_affine": "toolbox.backward_rules",
+    "run_with_rules": "toolbox.backward_rules",
+    "with_backward": "toolbox.backward_rules",
+    "Baseline": "toolbox.baselines",
+    "baseline": "toolbox.baselines",
+    "uniform_images": "toolbox.baselines",
+    "DataError": "core.errors",
+    "MethodError": "core.errors",
+    "ParameterError": "core.errors",
+    "UnreadableImageError": "core.errors",
+    "WeightsError": "core.errors",
+    "unknown_name": "core.errors",
+    "ImageFolder": "loading.image_folder",
+    "class_folders": "loading.image_folder",
+    "read_image": "loading.images",
+    "as_maps": "core.layers",
+    "occluded_outputs": "fast.occlusion.occluded_outputs",
+    "Pretrained": "core.types",
+    "blocks": "toolbox.variants",
+    "target_gradients": "toolbox.variants",
+    "target_outputs": "toolbox.variants",
 }
 
 __all__ = [
@@ -110,6 +116,7 @@ __all__ = [
     "Sample",
     "UnreadableImageError",
     "WeightsError",
+    "__version__",
     "activations_and_gradients",
     "as_maps",
     "baseline",

@@ -1,6 +1,6 @@
 """`python -m interpbench`, the same program as the console script `interpbench`."""
 
-from interpbench.cli import main
+from interpbench.commands.app import main
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from interpbench import MethodError, Model, method, target_gradients
-from interpbench.registry import Registry
+from interpbench.registry.registry import Registry
 
 SOUND = Registry()
 FAULTY = Registry()

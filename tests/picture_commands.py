@@ -1,51 +1,19 @@
 """The commands that make pictures, called in this process; what they work on, and what they leave behind."""
 
-import contextlib
-import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from interpbench.cli import main
-from interpbench.weights import WeightsCard, save_weights
+from interpbench.loading.weights import WeightsCard, save_weights
 
-TINY = Path(__file__).parent / "plugins" / "tiny.py"
 CLASSES = ("nw", "ne", "sw", "se")
 MEAN, STD, GAIN = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), 4.0
 CPU = torch.device("cpu")
-
-
-def call(*arguments: object) -> tuple[int, str, str]:
-    """A command in this process: exit code, what it prints, and its errors on one line."""
-    out, error = io.StringIO(), io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(error),
-    ):
-        patch.setattr(sys, "argv", ["interpbench", *map(str, arguments)])
-        patch.setenv("COLUMNS", "1000")
-        code = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-    return code, out.getvalue(), " ".join(error.getvalue().split())
-
-
-def refused(*arguments: object) -> str:
-    """The message of a command that must be refused."""
-    code, out, error = call(*arguments)
-    assert code == 2, out + error
-    assert "Traceback" not in error
-    return error
 
 
 def record(folder: Path, command: str = "explain") -> dict:

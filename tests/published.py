@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from interpbench import api
-from interpbench.api import Run
-from interpbench.cells import safe_name
-from interpbench.publishing import publish
-from interpbench.submission import Record, read_submission, write_tables
-from interpbench.suite import Suite, load_suite
+from interpbench.publish.publishing import publish
+from interpbench.publish.submission import Record, read_submission, write_tables
+from interpbench.results.finished_run import Run
+from interpbench.suite.cells import safe_name
+from interpbench.suite.suite import Suite, load_suite
 
 SUITE = """
 name = "few"

@@ -4,11 +4,11 @@ from contextlib import nullcontext
 
 import torch
 
-from interpbench.contracts import Explanation
-from interpbench.perturb import BatchSize
-from interpbench.plugin import Configured
-from interpbench.scorer import Scorer
-from interpbench.scoring import Ends, Scored, evaluate
+from interpbench.core.batch_size import BatchSize
+from interpbench.core.types import Explanation
+from interpbench.fast.scoring_copy import Scorer
+from interpbench.registry.plugin import Configured
+from interpbench.scoring.evaluate import Ends, Scored, evaluate
 
 
 def scored(metric: Configured, explanation: Explanation, batch: int = 16) -> Scored:

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from interpbench.contracts import DatasetCard
-from interpbench.discovery import discover
-from interpbench.plugin import Configured, parse_specs
+from interpbench.core.types import DatasetCard
+from interpbench.registry.discovery import discover
+from interpbench.registry.plugin import Configured
+from interpbench.registry.spec import parse_specs
 
 REGISTRY = discover()
 FRUIT = DatasetCard("fruit", ("apple", "pear", "plum"), "fruit-1", size=16, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))

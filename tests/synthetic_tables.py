@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from interpbench.tables import Example, RunTables
+from interpbench.results.tables import Example, RunTables
 
 METRICS: dict[str, dict[str, object]] = {
     "deletion": {"better": "lower", "range": [0.0, 1.0], "unit": "probability", "curve": True},

@@ -1,4 +1,4 @@
-"""The shape of the package, read off its source: data flows one way, and the core knows no plugin."""
+"""The house, read off its source: which room may use which, and what a room may not do."""
 
 import ast
 import os
@@ -7,169 +7,55 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import interpbench
-from interpbench.discovery import bundled_folder, discover
-from interpbench.plugin import KINDS
+from interpbench.registry.discovery import bundled_folder, discover
+from interpbench.registry.plugin import KINDS
+from tests.paths import ROOT
 
 PACKAGE = Path(interpbench.__file__).parent
-
-
-def dotted(path: Path) -> str:
-    """A module's name below the package, such as `commands.run`; a package's is its folder's."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
-
-
-SOURCES = {dotted(path): path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "plugins"}
-MODULES = sorted(SOURCES)
 PLUGINS = sorted(bundled_folder().rglob("*.py"))
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "plugins")
 
-# Each module imports only what stands above it.
-ORDER = [
-    "errors",
-    "plugin",
-    "source",
-    "registry",
-    "__init__",
-    "layers",
-    "sharing",
-    "contracts",
-    "layer_maps",
-    "samples",
-    "seeding",
-    "protocol",
-    "baselines",
-    "phases",
-    "perturb",
-    "guard",
-    "weights",
-    "pretrained",
-    "python_files",
-    "discovery",
-    "images",
-    "folders",
-    "devices",
-    "modelling",
-    "winograd",
-    "fusion",
-    "scorer",
-    "tuning",
-    "profiling",
-    "cells",
-    "probe",
-    "incremental.choice",
-    "incremental.costs",
-    "incremental.regions",
-    "incremental.layer",
-    "incremental.graph",
-    "incremental.plan",
-    "incremental.places",
-    "incremental.engine",
-    "incremental",
-    "ceiling",
-    "settings",
-    "suite",
-    "plan",
-    "backward",
-    "doctor",
-    "rewrite",
-    "repair",
-    "attribution",
-    "testing.models",
-    "testing.case",
-    "testing.checks",
-    "testing.contracts",
-    "testing",
-    "scoring",
-    "model_run",
-    "cell_work",
-    "runner",
-    "tables",
-    "csv_files",
-    "results",
-    "submission",
-    "statistics",
-    "comparison",
-    "achievable",
-    "leaderboard",
-    "published",
-    "checking",
-    "boards",
-    "plot_style",
-    "plot_labels",
-    "plot_looks",
-    "plot_overlay",
-    "plot_maps",
-    "plot_ranks",
-    "plots",
-    "report",
-    "page",
-    "page.words",
-    "page.evidence",
-    "page.answer",
-    "page.trust",
-    "page.record",
-    "page.drawings",
-    "page.gallery",
-    "page.render",
-    "plot_text",
-    "plot_panels",
-    "plot_confusion",
-    "subject",
-    "explaining",
-    "picture_folder",
-    "plot_training",
-    "training.recipe",
-    "training.augment",
-    "training.data",
-    "training.optimise",
-    "training.loop",
-    "training.checkpoint",
-    "training",
-    "training.find_lr",
-    "training.progress",
-    "provenance",
-    "precision",
-    "conformance.subjects",
-    "conformance.comparing",
-    "conformance.heatmap",
-    "conformance.tables",
-    "conformance",
-    "pictures",
-    "sanity",
-    "sanity.similarity",
-    "sanity.randomise",
-    "sanity.comparing",
-    "sanity.checks",
-    "sanity.verdict",
-    "plot_sanity",
-    "api",
-    "publishing",
-    "verification",
-    "progress",
-    "scaffold",
-    "commands",
-    "commands.shared",
-    "commands.run",
-    "commands.publish",
-    "commands.pictures",
-    "commands.sanity",
-    "commands.catalogue",
-    "commands.train",
-    "commands.doctor",
-    "commands.conformance",
-    "commands.new",
-    "commands.check",
-    "cli",
-    "__main__",
-]
-WITHOUT_TORCH = ["cli", "results", "leaderboard", "plots", "report", "page.render", "api"]
+# Each room, and the rooms that it may use besides `core`. All of these stand above it, so that there are no circles.
+ROOMS: dict[str, set[str]] = {
+    "core": set(),
+    "files": set(),
+    "drawing": set(),
+    "registry": set(),
+    "toolbox": set(),
+    "fast": set(),
+    "suite": {"files", "registry"},
+    "loading": {"registry"},
+    "diagnosis": {"registry", "loading"},
+    "results": {"files", "suite"},
+    "scoring": {"registry", "fast"},
+    "attribution": {"files", "registry", "loading", "diagnosis"},
+    "running": {"files", "registry", "fast", "suite", "loading", "results", "scoring", "attribution"},
+    "report": {"files", "drawing", "suite", "results"},
+    "publish": {"files", "registry", "suite", "results", "running"},
+    "studies": {"files", "drawing", "registry", "loading", "diagnosis", "results", "attribution"},
+    "training": {"files", "drawing", "registry", "loading"},
+    "testing": {"registry", "attribution"},
+}
+FACE = "face"  # the files beside the rooms; they and the commands may use every room
+WITHOUT_TORCH = ("suite", "results", "report", "drawing")
+FAST_IS_FOR = {"fast", "scoring", "running", FACE}
+PUBLIC_FACES = ("testing",)  # rooms whose __init__ says what users import from them
+MOST_ENTRIES, MOST_PARAMETERS = 22, 8
 
 
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def named(path: Path) -> str:
+    """A file as one finds it: `scoring/curves.py`."""
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else FACE
 
 
 def running(node: ast.AST) -> Iterator[ast.AST]:
@@ -181,61 +67,113 @@ def running(node: ast.AST) -> Iterator[ast.AST]:
         yield from running(child)
 
 
-def imported(path: Path) -> set[str]:
-    """Dotted names of all that a file imports, in functions too: `interpbench.api` for each form of writing it."""
-    names = set()
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Module and name of all that a file imports, in functions too; no name where a whole module is imported."""
     for node in running(tree(path)):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}:{node.lineno} imports relatively"
-            module = str(node.module)
-            below = module.removeprefix("interpbench").removeprefix(".")
-            for alias in node.names:
-                inside = f"{below}.{alias.name}".removeprefix(".")
-                is_module = module.split(".")[0] == "interpbench" and inside in SOURCES
-                names.add(f"interpbench.{inside}" if is_module else module)
-    return names
+            assert node.level == 0, f"{named(path)}:{node.lineno} imports relatively"
+            yield from ((str(node.module), alias.name) for alias in node.names)
 
 
-def own_modules(path: Path) -> set[str]:
-    """The package's modules that a file imports."""
-    names = [name.partition(".") for name in imported(path)]
-    return {below or "__init__" for package, _, below in names if package == "interpbench"}
+def rooms_used(path: Path) -> set[str]:
+    """The rooms whose modules a file imports; FACE for what stands beside them."""
+    used = set()
+    for module, name in imports(path):
+        package, *below = [*module.split("."), name]
+        if package == "interpbench":
+            used.add(below[0] if below[0] in (*ROOMS, "commands") else FACE)
+    return used
 
 
-def test_every_module_has_its_place() -> None:
-    assert sorted(ORDER) == MODULES
+def wrong(findings: Iterator[str]) -> None:
+    """Fails with everything that a rule forbids."""
+    found = list(findings)
+    assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_what_stands_above_it(module: str) -> None:
-    above = ORDER[: ORDER.index(module)]
-    assert own_modules(SOURCES[module]) <= set(above)
+def test_rooms_are_all_there_is() -> None:
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert folders - {"plugins"} == {*ROOMS, "commands"}
+    entries = [path.name for path in PACKAGE.iterdir() if path.name not in ("plugins", "__pycache__")]
+    assert len(entries) <= MOST_ENTRIES, entries
 
 
-def test_names_that_are_imported_late_are_where_the_package_says() -> None:
-    for name, home in interpbench._HOMES.items():
-        assert getattr(interpbench, name) is getattr(sys.modules[f"interpbench.{home}"], name)
+def test_a_room_uses_only_rooms_above_it() -> None:
+    above: set[str] = set()
+    for room, uses in ROOMS.items():
+        assert uses <= above, f"{room} uses {uses - above}, which stands below it"
+        above.add(room)
+
+
+def test_a_module_uses_only_the_rooms_that_its_room_may_use() -> None:
+    def forbidden() -> Iterator[str]:
+        for path in SOURCES:
+            room = room_of(path)
+            if room in ROOMS:
+                for other in sorted(rooms_used(path) - ROOMS[room] - {room, "core"}):
+                    yield f"{named(path)} imports from {other}"
+
+    wrong(forbidden())
+
+
+def test_every_permission_is_used() -> None:
+    used = {room: set[str]() for room in ROOMS}
+    for path in SOURCES:
+        if room_of(path) in ROOMS:
+            used[room_of(path)] |= rooms_used(path)
+    assert {room: uses - used[room] for room, uses in ROOMS.items() if uses - used[room]} == {}
+
+
+def test_fast_is_used_where_speed_is_the_matter_alone() -> None:
+    assert {room_of(path) for path in SOURCES if "fast" in rooms_used(path)} <= FAST_IS_FOR
+
+
+def test_a_folder_s_init_holds_no_code() -> None:
+    def code() -> Iterator[str]:
+        for path in SOURCES:
+            is_room = path.name == "__init__.py" and path.parent != PACKAGE
+            if is_room and path.parent.name not in PUBLIC_FACES:
+                docstring, *rest = tree(path).body
+                if rest or not isinstance(docstring, ast.Expr):
+                    yield f"{named(path)} holds more than one sentence on the room"
+
+    wrong(code())
+
+
+def test_no_module_takes_another_s_private_name() -> None:
+    wrong(
+        f"{named(path)} takes {name} from {module}"
+        for path in SOURCES
+        for module, name in imports(path)
+        if module.startswith("interpbench") and name.startswith("_") and not name.startswith("__")
+    )
+
+
+def test_no_room_is_called_like_a_public_name() -> None:
+    assert not set(interpbench.__all__) & {*ROOMS, "commands"}
+
+
+def test_public_names_are_where_the_package_says() -> None:
     decorators = {"method", "model", "dataset", "metric", "reference"}
     assert set(interpbench.__all__) == set(interpbench._HOMES) | decorators
+    for name, home in interpbench._HOMES.items():
+        assert getattr(interpbench, name) is getattr(sys.modules[f"interpbench.{home}"], name)
 
 
-@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
-def test_plugins_import_only_the_top_of_the_package(path: Path) -> None:
-    own = {name for name in imported(path) if name.split(".")[0] == "interpbench"}
-    assert own == {"interpbench"}
+def test_plugins_import_only_the_top_of_the_package() -> None:
+    wrong(
+        f"{path.name} imports {module}"
+        for path in PLUGINS
+        for module, _ in imports(path)
+        if module.split(".")[0] == "interpbench" and module != "interpbench"
+    )
 
 
-def plugin_names() -> set[str]:
-    """What the bundled plugins are called."""
-    registry = discover()
-    return {name for kind in KINDS for name in registry.names(kind)}
-
-
-def strings(module: str) -> set[str]:
+def strings(path: Path) -> set[str]:
     """The text constants of a module that are no docstrings."""
-    nodes = list(ast.walk(tree(SOURCES[module])))
+    nodes = list(ast.walk(tree(path)))
     alone = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
     return {
         node.value
@@ -244,54 +182,42 @@ def strings(module: str) -> set[str]:
     }
 
 
-# Words that are also a plugin's name: untrained weights, matplotlib's alignment, what commands take by default, and
-# packages whose version is noted.
-ANOTHER_MEANING = {
-    "modelling": {"random"},
-    "tables": {"random"},
-    "plot_labels": {"center"},
-    "plot_maps": {"center"},
-    "plot_ranks": {"center"},
-    "plots": {"center"},
-    "page.trust": {"random"},
-    "plot_panels": {"center"},
-    "plot_confusion": {"center"},
-    "conformance.heatmap": {"center"},
-    "training": {"torchvision"},
-    "provenance": {"torchvision"},
-    "plot_sanity": {"center"},
-    "commands.train": {"planted"},
-    "commands.doctor": {"planted"},
-    "commands.sanity": {
-        "planted",
-        "resnet18",
-        "gradcam",
-        "gradient-x-input",
-        "guided-backprop",
-        "lrp-z-plus",
-        "saliency",
-        "sobel",
-    },
-}
+# Words that are also a plugin's name: untrained weights, matplotlib's alignment, packages whose version is noted.
+ANOTHER_MEANING = {"random", "center", "torchvision"}
+# What commands and calls take where nothing is named.
+DEFAULTS = {
+    "planted", "resnet18", "gradcam", "gradient-x-input", "guided-backprop", "lrp-z-plus", "saliency", "sobel",
+}  # fmt: skip
+MAY_NAME_DEFAULTS = ("commands", "studies", "diagnosis", FACE)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_the_core_names_no_plugin(module: str) -> None:
-    names = plugin_names()
-    assert {"gradcam", "resnet18", "planted", "deletion"} <= names
-    assert strings(module) & names <= ANOTHER_MEANING.get(module, set())
+def test_the_core_names_no_plugin() -> None:
+    registry = discover()
+    plugins = {name for kind in KINDS for name in registry.names(kind)}
+    assert {"gradcam", "resnet18", "planted", "deletion"} <= plugins
+    wrong(
+        f"{named(path)} names {name!r}"
+        for path in SOURCES
+        for name in strings(path) & plugins - ANOTHER_MEANING
+        if not (name in DEFAULTS and room_of(path) in MAY_NAME_DEFAULTS)
+    )
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_what_shows_a_finished_run_does_not_import_torch() -> None:
+def test_what_a_suite_asks_for_and_a_finished_run_need_no_torch() -> None:
+    modules = [
+        ".".join(["interpbench", *path.relative_to(PACKAGE).with_suffix("").parts])
+        for path in SOURCES
+        if room_of(path) in WITHOUT_TORCH or named(path) in ("api.py", "commands/app.py")
+    ]
     code = (
         "import importlib, sys\n"
-        f"for name in {WITHOUT_TORCH}:\n"
-        "    importlib.import_module(f'interpbench.{name}')\n"
+        f"for name in {modules}:\n"
+        "    importlib.import_module(name)\n"
         "    assert 'torch' not in sys.modules, name\n"
     )
     done = python("-c", code)
@@ -303,5 +229,5 @@ def test_help_does_not_import_torch() -> None:
     assert done.returncode == 0, done.stderr
     assert "run" in done.stdout
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
-    assert "interpbench.cli" in loaded
+    assert "interpbench.commands.app" in loaded
     assert not loaded & {"torch", "numpy", "pandas", "matplotlib", "scipy"}

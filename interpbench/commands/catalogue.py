@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interpbench import settings
 from interpbench.commands.shared import Plugins, open_console, open_registry, plain
-from interpbench.errors import unknown_name
-from interpbench.plugin import KINDS, REQUIRED, Kind, Plugin, ReferencePlugin
-from interpbench.registry import Registry
+from interpbench.core.errors import unknown_name
+from interpbench.files import toml_settings as settings
+from interpbench.registry.plugin import KINDS, REQUIRED, Kind, Plugin, ReferencePlugin
+from interpbench.registry.registry import Registry
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PACKAGE = Path(__file__).parent.parent
-SETTINGS = {"suites": PACKAGE / "suites", "recipes": PACKAGE / "recipes"}
+SETTINGS = {"suites": PACKAGE / "suite" / "bundled", "recipes": PACKAGE / "training" / "recipes"}
 
 
 def list_(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interpbench.commands.shared import Names, Plugins, open_console, open_registry, plain
-from interpbench.errors import ParameterError, PluginError
-from interpbench.plugin import KINDS, Configured, parse_specs
-from interpbench.registry import Registry
+from interpbench.core.errors import ParameterError, PluginError
+from interpbench.registry.plugin import KINDS, Configured
+from interpbench.registry.registry import Registry
+from interpbench.registry.spec import parse_specs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,7 +81,7 @@ def _refuse_name_of_file(name: str, registry: Registry) -> None:
 
 def _of_file(path: Path, plugins: list[Path] | None) -> Registry:
     """The plugins of a file or folder alone, once it is certain that they can stand beside all others."""
-    from interpbench.discovery import load_path
+    from interpbench.registry.discovery import load_path
 
     if not path.exists():
         raise PluginError(f"There is no {path}. Give a plugin file, a folder of them, or the name of a method.")

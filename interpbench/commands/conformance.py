@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interpbench.commands.shared import Interrupted, Names, Plugins, open_console, open_registry, plain
-from interpbench.errors import ParameterError
-from interpbench.plugin import parse_specs
-from interpbench.registry import Registry
+from interpbench.core.errors import ParameterError
+from interpbench.registry.registry import Registry
+from interpbench.registry.spec import parse_specs
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from interpbench.picture_folder import PictureFolder
+    from interpbench.files.output_folder import PictureFolder
 
 
 def conformance(
@@ -35,9 +35,11 @@ def conformance(
 
     Untrained models in double precision, noise for images. Exit code 0: all within tolerance; 1: one is not.
     """
-    from interpbench.conformance import build_subject, compare, default_models, libraries, references_of, tables
-    from interpbench.picture_folder import PictureFolder, fresh_folder
-    from interpbench.plan import choose_plugins
+    from interpbench.files.output_folder import PictureFolder, fresh_folder
+    from interpbench.registry.choosing import choose_plugins
+    from interpbench.studies.conformance import tables
+    from interpbench.studies.conformance.comparing import compare, libraries, references_of
+    from interpbench.studies.conformance.models_on_noise import build_subject, default_models
 
     registry = open_registry(plugin)
     references = references_of(registry, _methods(registry, method))
@@ -95,8 +97,8 @@ def _write(frames: "list[pd.DataFrame]", folder: "PictureFolder") -> "pd.DataFra
     """The deviations on all models, sorted, and in the folder as CSV and picture."""
     import pandas as pd
 
-    from interpbench.conformance.heatmap import draw_heatmap
-    from interpbench.csv_files import write_csv
+    from interpbench.files.csv_files import write_csv
+    from interpbench.studies.conformance.heatmap import draw_heatmap
 
     together = pd.concat(frames, ignore_index=True)
     deviations = together.sort_values(["method", "library"], kind="stable", ignore_index=True)
@@ -106,7 +108,7 @@ def _write(frames: "list[pd.DataFrame]", folder: "PictureFolder") -> "pd.DataFra
 
 
 def _show(deviations: "pd.DataFrame", compact: bool, console: "Console") -> None:
-    from interpbench.conformance import tables
+    from interpbench.studies.conformance import tables
 
     if compact:
         for line in tables.as_lines(deviations):

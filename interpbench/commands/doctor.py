@@ -14,16 +14,16 @@ from interpbench.commands.shared import (
     open_registry,
     plain,
 )
-from interpbench.errors import ParameterError
-from interpbench.registry import Registry
+from interpbench.core.errors import ParameterError
+from interpbench.registry.registry import Registry
 
 if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor
 
-    from interpbench.contracts import Dataset, Model
-    from interpbench.doctor import Diagnosis, Finding
-    from interpbench.repair import Repair
+    from interpbench.core.types import Dataset, Model
+    from interpbench.diagnosis.examination import Diagnosis, Finding
+    from interpbench.diagnosis.repair import Repair
 
 SHOWN = 3  # places of a finding that are listed
 
@@ -44,9 +44,9 @@ def doctor(
 
     Exit code 0: healthy, or all that rules methods out can be repaired; 1: something rules methods out for good.
     """
-    from interpbench.devices import exact_arithmetic, resolve_device
-    from interpbench.doctor import examine
-    from interpbench.repair import repair
+    from interpbench.core.devices import exact_arithmetic, resolve_device
+    from interpbench.diagnosis.examination import examine
+    from interpbench.diagnosis.repair import repair
 
     registry = open_registry(plugin)
     data, loaded = _load(registry, model, dataset, data_flags(data_root, download), weights, seed)
@@ -67,9 +67,10 @@ def doctor(
 def _load(
     registry: Registry, model: str, dataset: str, flags: dict[str, Any], weights: str | None, seed: int
 ) -> "tuple[Dataset, Model]":
-    from interpbench.modelling import load_model
-    from interpbench.plan import configure_dataset
-    from interpbench.plugin import blaming, parse_specs
+    from interpbench.loading.model import load_model
+    from interpbench.registry.choosing import configure_dataset
+    from interpbench.registry.plugin import blaming
+    from interpbench.registry.spec import parse_specs
 
     specs = parse_specs([model])
     if len(specs) != 1:
@@ -83,8 +84,8 @@ def _load(
 
 def _first_images(data: "Dataset", model: "Model") -> "Tensor":
     """Two images, normalised: [2,3,S,S], or [1,3,S,S] where there is but one."""
-    from interpbench.contracts import normalise
-    from interpbench.images import choose, load_images
+    from interpbench.core.types import normalise
+    from interpbench.loading.images import choose, load_images
 
     indices = choose(data, None, 0)[:2]
     images = load_images(data, indices, model.card).images

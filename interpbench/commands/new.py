@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from interpbench.commands.shared import open_console, open_registry, plain
-from interpbench.errors import ParameterError
-from interpbench.plugin import KINDS
+from interpbench.core.errors import ParameterError
+from interpbench.registry.plugin import KINDS
 
 
 def new(
@@ -22,7 +22,7 @@ def new(
     if kind != "method":
         known = f"; look at plugins/{kind}s/ for examples of a {kind}" if kind in KINDS else ""
         raise ParameterError(f"`new` writes a method, not {kind!r}: new method NAME{known}.")
-    from interpbench.scaffold import write_method
+    from interpbench.registry.new_method import write_method
 
     written = write_method(name, open_registry(None), output)
     file, test = (shlex.quote(str(path)) for path in (written.plugin, written.test))

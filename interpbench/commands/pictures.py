@@ -20,12 +20,12 @@ from interpbench.commands.shared import (
     result_folder,
     writing,
 )
-from interpbench.errors import unknown_name
+from interpbench.core.errors import unknown_name
 
 if TYPE_CHECKING:
-    from interpbench.explaining import Explainer
-    from interpbench.picture_folder import PictureFolder
-    from interpbench.plot_overlay import Look
+    from interpbench.attribution.explainer import Explainer
+    from interpbench.drawing.overlay import Look
+    from interpbench.files.output_folder import PictureFolder
 
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")]
 DatasetName = Annotated[str, typer.Option("--dataset", metavar="D", help="Data set, e.g. imagefolder:root=DIR.")]
@@ -85,26 +85,28 @@ def explain(
     overwrite: Overwrite = False,
 ) -> None:
     """Explain your own images: a panel an image with predictions and each method's map, and the maps as .npy."""
-    from interpbench import explaining, pictures
-    from interpbench.devices import resolve_device
-    from interpbench.subject import find_class, load_subject
+    from interpbench.attribution.explainer import Explainer, outcome, provenance
+    from interpbench.attribution.model_and_methods import find_class, load_subject
+    from interpbench.core.devices import resolve_device
+    from interpbench.studies.pictures import jobs as pictures
+    from interpbench.studies.pictures.images import Files, find_files
 
     look = _look(alpha, cmap, signed)
-    files = explaining.Files(explaining.find_files(image))
+    files = Files(find_files(image))
     where = resolve_device(device)
     subject = load_subject(
         open_registry(plugin), model, method, dataset=dataset, flags=data_flags(data_root, download), weights=weights,
         device=where, seed=seed,
     )  # fmt: skip
     wanted = None if target == "predicted" else find_class(target, subject.classes)
-    explainer = explaining.Explainer(subject, where, seed)
-    info = {**pictures.provenance(explainer), "drawing": asdict(look), "target": target}
+    explainer = Explainer(subject, where, seed)
+    info = {**provenance(explainer), "drawing": asdict(look), "target": target}
     folder = result_folder("explain", subject.choice.slug, output, info)
     folder.start(overwrite=overwrite)
     skipped: dict[str, str] = {}
     with writing(folder), progress_bar(len(files.ids) * len(subject.methods)) as advance:
         images = pictures.explain_files(pictures.Job(explainer, folder, look, advance), files, wanted, skipped)
-        folder.info |= {"images": images, "skipped": skipped, **pictures.outcome(explainer)}
+        folder.info |= {"images": images, "skipped": skipped, **outcome(explainer)}
     _list(images, folder)
     _close(explainer, skipped, folder)
     raise typer.Exit(1 if explainer.failures or skipped else 0)
@@ -134,10 +136,13 @@ def gallery(
     Misclassified samples come with those first of which the model is most certain; others are a seeded, class-balanced
     choice, one class after the other.
     """
-    from interpbench import explaining, pictures
-    from interpbench.devices import resolve_device
-    from interpbench.images import choose
-    from interpbench.subject import load_subject, open_dataset
+    from interpbench.attribution.explainer import Explainer, outcome, provenance
+    from interpbench.attribution.model_and_methods import load_subject
+    from interpbench.core.devices import resolve_device
+    from interpbench.loading.images import choose
+    from interpbench.registry.choosing import open_dataset
+    from interpbench.studies.pictures import jobs as pictures
+    from interpbench.studies.pictures import predictions as explaining
 
     explaining.check_only(only)
     look = _look(alpha, cmap, signed)
@@ -146,9 +151,9 @@ def gallery(
     data = open_dataset(registry, dataset, data_flags(data_root, download))
     subject = load_subject(registry, model, method, data.card, weights=weights, device=where, seed=seed)
     indices = choose(data, images, seed)
-    explainer = explaining.Explainer(subject, where, seed)
+    explainer = Explainer(subject, where, seed)
     chosen_data = {"dataset": dataset, "revision": data.card.revision, "only": only}
-    info = {**pictures.provenance(explainer), "drawing": asdict(look), **chosen_data}
+    info = {**provenance(explainer), "drawing": asdict(look), **chosen_data}
     folder = result_folder("gallery", f"{data.card.name}-{subject.choice.slug}", output, info)
     folder.start(overwrite=overwrite)
     skipped: dict[str, str] = {}
@@ -158,7 +163,7 @@ def gallery(
         chosen = explaining.select(found, data, only, count, seed)
         with progress_bar(len(chosen) * len(subject.methods)) as advance:
             summary = pictures.draw_gallery(pictures.Job(explainer, folder, look, advance), data, found, chosen, only)
-        folder.info |= {**summary, "skipped": skipped, **pictures.outcome(explainer)}
+        folder.info |= {**summary, "skipped": skipped, **outcome(explainer)}
     open_console().print(plain(pictures.gallery_text(summary, only)), soft_wrap=True)
     _close(explainer, skipped, folder)
     raise typer.Exit(1 if explainer.failures else 0)
@@ -168,7 +173,7 @@ def _look(alpha: float, cmap: str | None, signed: bool | None) -> "Look":
     """Raises UnknownNameError if matplotlib has no such colour map."""
     from matplotlib import colormaps
 
-    from interpbench.plot_overlay import Look
+    from interpbench.drawing.overlay import Look
 
     if cmap is not None and cmap not in colormaps:
         raise unknown_name("colour map", cmap, [name for name in colormaps if not name.endswith("_r")])

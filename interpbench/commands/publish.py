@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interpbench.commands.shared import DataRoot, Device, Download, Names, Plugins, data_flags, open_console, plain
-from interpbench.errors import ParameterError
+from interpbench.core.errors import ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from interpbench.boards import Grid
-    from interpbench.verification import Verification
+    from interpbench.publish.leaderboard_view import Grid
+    from interpbench.publish.rescoring import Verification
 
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where submissions and leaderboards lie.")]
 RESULTS = Path("results")
@@ -46,9 +46,9 @@ def publish(
     ] = False,
 ) -> None:
     """Put a finished run on its suite's leaderboard: DIR/<suite>/<name>/ and DIR/leaderboards/<suite>.csv."""
-    from interpbench.api import load_run
-    from interpbench.publishing import publish as publish_run
-    from interpbench.suite import load_suite
+    from interpbench.publish.publishing import publish as publish_run
+    from interpbench.results.finished_run import load_run
+    from interpbench.suite.suite import load_suite
 
     found = publish_run(
         load_run(run), _git_name() if by is None else by, name=name, comment=comment, results=results,
@@ -89,7 +89,7 @@ def leaderboard(
             raise ParameterError("--check and --rebuild look at everything in --results: give nothing else with them.")
         _check_or_rebuild(results, rebuild)
         return
-    from interpbench import boards
+    from interpbench.publish import leaderboard_view as boards
 
     paths = csv or sorted((results / "leaderboards").glob("*.csv"))
     if not paths:
@@ -116,7 +116,7 @@ def verify(
     plugin: Plugins = None,
 ) -> None:
     """Score a random part of a submission again and compare. Exit code 0: it holds, 1: it does not."""
-    from interpbench.verification import verify as verify_submission
+    from interpbench.publish.rescoring import verify as verify_submission
 
     console = open_console()
     with console.status("Loading") as status:
@@ -130,8 +130,8 @@ def verify(
 
 
 def _check_or_rebuild(results: Path, rebuild: bool) -> None:
-    from interpbench.checking import check
-    from interpbench.published import suites, write_leaderboard
+    from interpbench.publish.integrity import check
+    from interpbench.publish.suite_leaderboard import suites, write_leaderboard
 
     console = open_console()
     if not results.is_dir():
@@ -151,8 +151,8 @@ def _check_or_rebuild(results: Path, rebuild: bool) -> None:
 def _write(board: "pd.DataFrame", whole: "pd.DataFrame", format: Format, output: Path | None) -> None:
     import tempfile
 
-    from interpbench import boards
-    from interpbench.csv_files import write_csv
+    from interpbench.files.csv_files import write_csv
+    from interpbench.publish import leaderboard_view as boards
 
     found = boards.grids(board, whole)
     if format is Format.table and output is None:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interpbench.commands.shared import DataRoot, Device, Download, Interrupted, Names, Plugins, open_console, plain
-from interpbench.errors import ParameterError
+from interpbench.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from interpbench.api import Run
+    from interpbench.results.finished_run import Run
 
 
 def run(
@@ -53,7 +53,7 @@ def run(
 ) -> None:
     """Explain images with each method, score the maps, write tables and plots."""
     from interpbench import api
-    from interpbench.progress import ProgressBar
+    from interpbench.commands.run_progress import ProgressBar
 
     console = open_console()
     try:
@@ -101,7 +101,7 @@ def report(
 
 
 def _show(finished: "Run", console: "Console") -> None:
-    from interpbench.report import print_report
+    from interpbench.report.terminal import print_report
 
     print_report(finished.tables, finished.leaderboard, console)
     if finished.info.get("status") != "finished":
@@ -119,8 +119,8 @@ def _show(finished: "Run", console: "Console") -> None:
 def _show_profile(finished: "Run", console: "Console") -> None:
     import pandas as pd
 
-    from interpbench.report import print_profile
-    from interpbench.results import PROFILE
+    from interpbench.report.terminal import print_profile
+    from interpbench.results.run_folder import PROFILE
 
     table, trace = (finished.folder / name for name in PROFILE)
     print_profile(pd.read_csv(table), console)

@@ -25,10 +25,10 @@ from interpbench.commands.shared import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from interpbench.explaining import Explainer
-    from interpbench.images import ImageSet
-    from interpbench.picture_folder import PictureFolder
-    from interpbench.sanity.checks import Checks
+    from interpbench.attribution.explainer import Explainer
+    from interpbench.files.output_folder import PictureFolder
+    from interpbench.loading.images import ImageSet
+    from interpbench.studies.sanity.checks import Checks
 
 # Those that the literature disputes, those that it trusts, and a control that must fail.
 METHODS = ("gradcam", "gradient-x-input", "guided-backprop", "lrp-z-plus", "saliency", "sobel")
@@ -69,14 +69,14 @@ def sanity(
 
     Exit code 0: all tests done, whatever their verdict; 1: some method failed.
     """
-    from interpbench import pictures
-    from interpbench.csv_files import write_csv
-    from interpbench.devices import resolve_device
-    from interpbench.explaining import Explainer
-    from interpbench.images import choose, load_images
-    from interpbench.sanity.checks import DEFAULT, Checks, choose_tests
-    from interpbench.sanity.verdict import verdicts
-    from interpbench.subject import load_subject, open_dataset
+    from interpbench.attribution.explainer import Explainer, outcome
+    from interpbench.attribution.model_and_methods import load_subject
+    from interpbench.core.devices import resolve_device
+    from interpbench.files.csv_files import write_csv
+    from interpbench.loading.images import choose, load_images
+    from interpbench.registry.choosing import open_dataset
+    from interpbench.studies.sanity.checks import DEFAULT, Checks, choose_tests
+    from interpbench.studies.sanity.verdict import verdicts
 
     tests = choose_tests(test or DEFAULT)
     where = resolve_device(device)
@@ -99,19 +99,19 @@ def sanity(
         folder.write("sanity.csv", lambda path: write_csv(table, path))
         folder.write("verdicts.csv", lambda path: write_csv(found, path))
         _draw(table, f"{subject.choice.label} on {data.card.name}, {len(chosen.ids)} images", folder)
-        folder.info |= {"copies": checks.copies, **pictures.outcome(explainer)}
+        folder.info |= {"copies": checks.copies, **outcome(explainer)}
     _show(found, checks, explainer, folder)
     raise typer.Exit(1 if (table["status"] == "failed").any() else 0)
 
 
 def _record(checks: "Checks", explainer: "Explainer", images: "ImageSet") -> dict[str, Any]:
     """What sanity.json says of how the table is made."""
-    from interpbench import pictures
-    from interpbench.provenance import git_state
-    from interpbench.sanity.verdict import RULE
+    from interpbench.attribution.explainer import provenance
+    from interpbench.files.versions import git_state
+    from interpbench.studies.sanity.verdict import RULE
 
     return {
-        **pictures.provenance(explainer),
+        **provenance(explainer),
         "git": git_state(),
         "sample_ids": list(images.ids),
         "pixels_sha256": images.sha256,
@@ -122,7 +122,7 @@ def _record(checks: "Checks", explainer: "Explainer", images: "ImageSet") -> dic
 
 
 def _draw(table: "pd.DataFrame", title: str, folder: "PictureFolder") -> None:
-    from interpbench.plot_sanity import bar_tests, draw_bars, draw_layers, layer_kinds
+    from interpbench.studies.sanity.plots import bar_tests, draw_bars, draw_layers, layer_kinds
 
     for kind in layer_kinds(table):
         folder.write(f"layers-{kind}.png", partial(draw_layers, table, kind, title))
@@ -132,7 +132,7 @@ def _draw(table: "pd.DataFrame", title: str, folder: "PictureFolder") -> None:
 
 def _show(found: "pd.DataFrame", checks: "Checks", explainer: "Explainer", folder: "PictureFolder") -> None:
     """The table of verdicts, the rule, and what the user should know."""
-    from interpbench.sanity.verdict import RULE
+    from interpbench.studies.sanity.verdict import RULE
 
     console = open_console()
     console.print(_table(found))
@@ -181,6 +181,6 @@ def _table(found: "pd.DataFrame") -> Any:
 
 def _judged(found: "pd.DataFrame") -> list[str]:
     """The columns in which there is a verdict on some method."""
-    from interpbench.sanity.verdict import UNKNOWN
+    from interpbench.studies.sanity.verdict import UNKNOWN
 
     return [what for what in ("model", "class") if (found[what] != UNKNOWN).any()]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interpbench.registry import Registry
+from interpbench.registry.registry import Registry
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from interpbench.picture_folder import PictureFolder
+    from interpbench.files.output_folder import PictureFolder
 
 Plugins = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="PATH", help="File or folder with plugins; repeatable.")
@@ -36,7 +36,7 @@ def data_flags(root: Path | None, download: bool) -> dict[str, Any]:
 
 
 def open_registry(paths: list[Path] | None) -> Registry:
-    from interpbench.discovery import discover
+    from interpbench.registry.discovery import discover
 
     return discover(paths or ())
 
@@ -56,7 +56,7 @@ def plain(text: object) -> Any:
 
 def result_folder(command: str, name: str, output: Path | None, info: Mapping[str, Any]) -> "PictureFolder":
     """Where a command puts its files and the record `info` of how they were made: `output`, or a fresh folder."""
-    from interpbench.picture_folder import PictureFolder, fresh_folder
+    from interpbench.files.output_folder import PictureFolder, fresh_folder
 
     return PictureFolder(output or fresh_folder(command, name), command, info)
 

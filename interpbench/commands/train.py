@@ -15,12 +15,13 @@ from interpbench.commands.shared import (
     open_registry,
     plain,
 )
-from interpbench.errors import ParameterError, RecipeError
-from interpbench.plugin import Configured, parse_specs
-from interpbench.registry import Registry
+from interpbench.core.errors import ParameterError, RecipeError
+from interpbench.registry.plugin import Configured
+from interpbench.registry.registry import Registry
+from interpbench.registry.spec import parse_specs
 
 if TYPE_CHECKING:
-    from interpbench.contracts import Dataset, DatasetCard
+    from interpbench.core.types import Dataset, DatasetCard
     from interpbench.training.recipe import Recipe
 
 
@@ -55,9 +56,9 @@ def train(
 
     Where weights are shipped, what is left out is as it was for them.
     """
-    from interpbench.devices import resolve_device
-    from interpbench.modelling import weights_file
-    from interpbench.weights import check_writable
+    from interpbench.core.devices import resolve_device
+    from interpbench.loading.model import weights_file
+    from interpbench.loading.weights import check_writable
 
     registry = open_registry(plugin)
     choice = _choose_model(registry, model)
@@ -78,9 +79,9 @@ def train(
 def _train(
     choice: Configured, splits: "list[Dataset]", recipe: "Recipe", path: Path, device: Any, resume: bool
 ) -> None:
-    from interpbench.training import train as train_model
+    from interpbench.commands.training_progress import bar
     from interpbench.training.checkpoint import unfinished
-    from interpbench.training.progress import bar
+    from interpbench.training.train import train as train_model
 
     try:
         with bar() as progress:
@@ -106,10 +107,10 @@ def _train(
 
 def _search(choice: Configured, data: "Dataset", recipe: "Recipe", path: Path, device: str) -> None:
     """Searches for a learning rate; writes its table and plot beside where the weights would be."""
-    from interpbench.devices import resolve_device
-    from interpbench.plot_training import draw_lr_search
+    from interpbench.commands.training_progress import bar
+    from interpbench.core.devices import resolve_device
     from interpbench.training.find_lr import find_lr
-    from interpbench.training.progress import bar
+    from interpbench.training.plots import draw_lr_search
 
     with bar() as progress:
         table, suggestion = find_lr(choice, data, recipe=recipe, device=resolve_device(device), progress=progress)
@@ -122,7 +123,7 @@ def _search(choice: Configured, data: "Dataset", recipe: "Recipe", path: Path, d
 
 
 def _choose_model(registry: Registry, text: str) -> Configured:
-    from interpbench.training import check_trainable
+    from interpbench.training.train import check_trainable
 
     [(name, values), *more] = parse_specs([text]) or [("", {})]
     if more:
@@ -134,7 +135,7 @@ def _choose_model(registry: Registry, text: str) -> Configured:
 
 def _splits(registry: Registry, text: str, flags: dict[str, Any]) -> "list[Dataset]":
     """The data to train and to test on; some data sets call the second part `val`."""
-    from interpbench.plan import configure_dataset
+    from interpbench.registry.choosing import configure_dataset
 
     given = {flag: value for flag, value in flags.items() if value is not None}
     try:
@@ -146,7 +147,7 @@ def _splits(registry: Registry, text: str, flags: dict[str, Any]) -> "list[Datas
 
 def _settings(choice: Configured, data: "DatasetCard", recipe: str | None) -> "tuple[Configured, Recipe]":
     """The model's parameters and the recipe: the one named, else that of its shipped weights, else the default."""
-    from interpbench.modelling import shipped_card, with_parameters
+    from interpbench.loading.model import shipped_card, with_parameters
     from interpbench.training.recipe import load_recipe, recorded_recipe
 
     card = shipped_card(choice, data)

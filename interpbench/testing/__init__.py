@@ -1,6 +1,5 @@
 """For authors of methods: the contracts that every method keeps, to be checked by pytest or by `interpbench check`.
 
-    from interpbench.testing import CONTRACTS, check_method, load_method
 
     @pytest.mark.parametrize("contract", CONTRACTS, ids=str)
     def test_contract(contract):

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interpbench.attribution import Maps, attribute
-from interpbench.contracts import Model
-from interpbench.discovery import discover
-from interpbench.errors import MethodError, ParameterError
-from interpbench.guard import Guard
-from interpbench.perturb import BatchSize
-from interpbench.plugin import Configured, parse_specs
+from interpbench.attribution.attribute import Maps, attribute
+from interpbench.core.batch_size import BatchSize
+from interpbench.core.errors import MethodError, ParameterError
+from interpbench.core.model_guard import Guard
+from interpbench.core.types import Model
+from interpbench.registry.discovery import discover
+from interpbench.registry.plugin import Configured
+from interpbench.registry.spec import parse_specs
 
 BATCH_SIZE = 16  # images a forward pass, unless a contract says another number
 TARGET = (1, 3, 0)  # of the images: each has its own

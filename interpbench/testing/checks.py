@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from interpbench.contracts import Model
-from interpbench.errors import MethodError, ParameterError
-from interpbench.plugin import REQUIRED, described
+from interpbench.core.errors import MethodError, ParameterError
+from interpbench.core.types import Model
+from interpbench.registry.plugin import REQUIRED, described
 from interpbench.testing.case import BATCH_SIZE, Call, Case, NotApplicable, Sealed, crashing, stir, taken
 
 TOLERANCE = 1e-3  # of a map's greatest value; rounding makes a hundredth of it

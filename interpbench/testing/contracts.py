@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from interpbench.contracts import Model
-from interpbench.plugin import Configured, MethodPlugin
+from interpbench.core.types import Model
+from interpbench.registry.plugin import Configured, MethodPlugin
 from interpbench.testing import checks
 from interpbench.testing.case import Case, NotApplicable
 from interpbench.testing.checks import Fault

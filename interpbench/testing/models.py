@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from interpbench.contracts import Model, ModelCard
+from interpbench.core.types import Model, ModelCard
 
 SIZE, CLASSES = 16, 4
 WIDTH = 16  # channels of the networks

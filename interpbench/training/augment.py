@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from interpbench.contracts import DatasetCard
+from interpbench.core.types import DatasetCard
 from interpbench.training.recipe import Augmentation
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from interpbench.errors import TrainingError
+from interpbench.core.errors import TrainingError
 
 
 @dataclass(frozen=True)

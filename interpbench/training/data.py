@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from interpbench.contracts import Dataset, DatasetCard
-from interpbench.errors import DataError, UnreadableImageError
-from interpbench.images import fit
-from interpbench.seeding import derive
+from interpbench.core.errors import DataError, UnreadableImageError
+from interpbench.core.seeding import derive
+from interpbench.core.types import Dataset, DatasetCard
+from interpbench.loading.images import fit
 
 Transform = Callable[[Tensor], Tensor]
 

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from interpbench.contracts import Dataset
-from interpbench.errors import TrainingError
-from interpbench.plugin import Configured
-from interpbench.training import build, check_trainable
+from interpbench.core.errors import TrainingError
+from interpbench.core.types import Dataset
+from interpbench.registry.plugin import Configured
 from interpbench.training.data import decode
 from interpbench.training.loop import Progress, Step, Training, report_stage
 from interpbench.training.recipe import Recipe
+from interpbench.training.train import build, check_trainable
 
 LOWEST, HIGHEST = 1e-6, 10.0
 SMOOTHING = 0.95  # share of the running mean that stays at each step

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from interpbench.errors import TrainingError
-from interpbench.seeding import derive
+from interpbench.core.errors import TrainingError
+from interpbench.core.seeding import derive
 from interpbench.training.augment import Mixing, image_transform
 from interpbench.training.data import Batches, Images, as_input, hold_out, workers_for
 from interpbench.training.optimise import LearningRate, loss_of, make_optimiser

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from interpbench import settings
-from interpbench.errors import RecipeError
-from interpbench.settings import Settings
+from interpbench.core.errors import RecipeError
+from interpbench.files import toml_settings as settings
+from interpbench.files.toml_settings import Settings
 
-FOLDER = Path(__file__).parent.parent / "recipes"
+FOLDER = Path(__file__).parent / "recipes"
 DEFAULT = "default"
 
 Share = Annotated[float, Field(ge=0, le=1)]

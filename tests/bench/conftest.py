@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from interpbench.devices import exact_arithmetic
+from interpbench.core.devices import exact_arithmetic
 from tests.bench.timing import ROUNDS, Contender, Table, Turns
 
 Report = Callable[..., None]

@@ -12,16 +12,18 @@ from torch import Tensor
 
 import interpbench
 from interpbench import baseline
-from interpbench.attribution import attribute
-from interpbench.contracts import Explanation, Model, Perturbation
-from interpbench.devices import memory_kept
-from interpbench.guard import Guard
-from interpbench.model_run import fastest_format
-from interpbench.perturb import BatchSize, curves, rank, tie_breakers
-from interpbench.plugin import Configured
-from interpbench.scorer import prepare
-from interpbench.scoring import BatchScores, Ends, evaluate
-from interpbench.tuning import tune
+from interpbench.attribution.attribute import attribute
+from interpbench.core.batch_size import BatchSize
+from interpbench.core.devices import memory_kept
+from interpbench.core.model_guard import Guard
+from interpbench.core.types import Explanation, Model, Perturbation
+from interpbench.fast.scoring_copy import prepare
+from interpbench.fast.tuning import tune
+from interpbench.registry.plugin import Configured
+from interpbench.running.prepared_model import fastest_format
+from interpbench.scoring.curves import curves
+from interpbench.scoring.evaluate import BatchScores, Ends, evaluate
+from interpbench.scoring.ranking import rank, tie_breakers
 
 Result = TypeVar("Result")
 LONG = 10**9  # forward passes of a run that is long enough for the best batch size to be measured

@@ -14,7 +14,7 @@ from pytorch_grad_cam.metrics.road import ROADCombined
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
 from torch import Tensor, nn
 
-from interpbench.contracts import Model
+from interpbench.core.types import Model
 from tests.bench.timing import seconds
 
 HAS_QUANTUS = find_spec("quantus") is not None

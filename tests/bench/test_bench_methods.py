@@ -7,7 +7,7 @@ import pytest
 import torch.nn.functional as F
 from torch import Tensor
 
-from interpbench.contracts import Model
+from interpbench.core.types import Model
 from tests.bench import ours, peers
 from tests.bench.conftest import Report
 from tests.bench.timing import Contender, seconds

@@ -6,9 +6,9 @@ from unittest.mock import patch
 import pytest
 from torch import Tensor
 
-import interpbench.incremental as incremental
-from interpbench.contracts import Model
-from interpbench.incremental import Choice, listening
+import interpbench.fast.occlusion.occluded_outputs as incremental
+from interpbench.core.types import Model
+from interpbench.fast.occlusion.occluded_outputs import Choice, listening
 from tests.bench import ours, peers
 from tests.bench.conftest import Report
 from tests.bench.timing import Contender

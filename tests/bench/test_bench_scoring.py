@@ -11,7 +11,7 @@ import pytest
 from torch import Tensor
 
 from interpbench import baseline
-from interpbench.perturb import area
+from interpbench.scoring.curves import area
 from tests.bench import ours, peers
 from tests.bench.conftest import Report
 from tests.bench.timing import DEVICE, Contender

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import pandas as pd
 import torch
 
-from interpbench.devices import describe
+from interpbench.core.devices import describe
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 ROUNDS = 5

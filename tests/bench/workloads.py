@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from interpbench.contracts import Model
-from interpbench.devices import default_batch_size
-from interpbench.discovery import discover
+from interpbench.core.devices import default_batch_size
+from interpbench.core.types import Model
+from interpbench.registry.discovery import discover
 from tests.bench.timing import DEVICE, Contender, seconds
 from tests.tiny_models import wrap
 

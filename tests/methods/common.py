@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interpbench.contracts import Model
-from interpbench.discovery import discover
+from interpbench.core.types import Model
+from interpbench.registry.discovery import discover
 from interpbench.testing import maps_of
 from tests.tiny_models import NARROW, calibrate, wrap
 

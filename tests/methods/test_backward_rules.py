@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from interpbench.contracts import Model
-from interpbench.doctor import examine
-from interpbench.errors import MethodError
-from interpbench.repair import repair
-from interpbench.seeding import derive
+from interpbench.core.errors import MethodError
+from interpbench.core.seeding import derive
+from interpbench.core.types import Model
+from interpbench.diagnosis.examination import examine
+from interpbench.diagnosis.repair import repair
 from tests.methods.common import BATCH, REGISTRY, TARGET, close, difference, images, map_of, small_model
 from tests.tiny_models import Linear, convolutional, wrap
 

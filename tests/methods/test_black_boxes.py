@@ -16,8 +16,8 @@ from skimage.segmentation import slic
 from sklearn.linear_model import Ridge
 from torch import Tensor, nn
 
-from interpbench.contracts import Model
-from interpbench.seeding import derive
+from interpbench.core.seeding import derive
+from interpbench.core.types import Model
 from tests.methods.common import BATCH, REGISTRY, TARGET, close, difference, images, map_of, maps_of, small_model
 from tests.tiny_models import Linear, convolutional, wrap
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from interpbench.contracts import Model
-from interpbench.errors import MethodError
+from interpbench.core.errors import MethodError
+from interpbench.core.types import Model
 from tests.methods.common import BATCH, REGISTRY, TARGET, close, difference, images, map_of, small_model
 from tests.tiny_models import wrap
 

@@ -13,9 +13,9 @@ from captum.attr import IntegratedGradients
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from interpbench.contracts import Model
-from interpbench.errors import MethodError
-from interpbench.seeding import derive
+from interpbench.core.errors import MethodError
+from interpbench.core.seeding import derive
+from interpbench.core.types import Model
 from tests.methods.common import BATCH, REGISTRY, TARGET, close, difference, images, map_of, small_model
 from tests.tiny_models import Linear, convolutional, wrap
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from interpbench import Operation, blocks, run_with_rules, target_gradients, target_outputs, with_backward
-from interpbench.errors import MethodError
+from interpbench.core.errors import MethodError
 from tests.methods.common import images
 from tests.tiny_models import convolutional
 

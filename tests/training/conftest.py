@@ -3,8 +3,8 @@
 import pytest
 from torch import nn
 
-from interpbench.plugin import Configured
-from interpbench.registry import Registry, model
+from interpbench.registry.plugin import Configured
+from interpbench.registry.registry import Registry, model
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from interpbench.contracts import DatasetCard, Sample
-from interpbench.errors import UnreadableImageError
+from interpbench.core.errors import UnreadableImageError
+from interpbench.core.types import DatasetCard, Sample
 
 
 class Stripes:

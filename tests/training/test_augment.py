@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from interpbench.contracts import DatasetCard
+from interpbench.core.types import DatasetCard
 from interpbench.training.augment import Mixing, image_transform
 from interpbench.training.recipe import Augmentation
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from interpbench.weights import read_weights
-from tests.test_cli import TINY, interpbench, refused
+from interpbench.loading.weights import read_weights
+from tests.command_line import interpbench, refused
+from tests.paths import TINY
 
 MODEL = ["--model", "resnet18:width=4", "--device", "cpu"]
 BASE = ["train", *MODEL, "--dataset", "tiny", "--plugin", str(TINY)]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interpbench.errors import TrainingError
+from interpbench.core.errors import TrainingError
 from interpbench.training.find_lr import SMOOTHING, find_lr, suggest
 from interpbench.training.recipe import Recipe
 from tests.training.data import Stripes

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from interpbench.discovery import bundled_folder
-from interpbench.errors import RecipeError, UnknownNameError
+from interpbench.core.errors import RecipeError, UnknownNameError
+from interpbench.loading.weights import read_weights
+from interpbench.registry.discovery import bundled_folder
 from interpbench.training.recipe import Recipe, load_recipe, recipe_names, recorded_recipe
-from interpbench.weights import read_weights
 
 
 def write(folder: Path, text: str) -> str:

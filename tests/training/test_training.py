@@ -16,14 +16,15 @@ import torch
 from PIL import Image
 from torch import nn
 
-from interpbench.errors import DataError, TrainingError
-from interpbench.plugin import Configured
-from interpbench.training import train
+from interpbench.commands.training_progress import bar
+from interpbench.core.errors import DataError, TrainingError
+from interpbench.loading.weights import WeightsCard, load_state, read_weights, sha256
+from interpbench.registry.plugin import Configured
 from interpbench.training.data import Batches, Images, decode, hold_out
 from interpbench.training.loop import Step, Training, evaluate, layout_of
-from interpbench.training.progress import bar
 from interpbench.training.recipe import Recipe
-from interpbench.weights import WeightsCard, load_state, read_weights, sha256
+from interpbench.training.train import train
+from tests.paths import ROOT
 from tests.training.data import Stripes
 
 CPU = torch.device("cpu")
@@ -305,7 +306,7 @@ def test_a_killed_process_loses_at_most_an_epoch(tmp_path):
         "train(model, Stripes(), Stripes(20), recipe=Recipe(epochs=4, batch_size=16), output=out, resume=resume,\n"
         "      progress=lambda s: (print(s.epoch, flush=True), time.sleep(slow)))\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
 
     def start(name: str, resume: str, slow: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", program, str(tmp_path / name), resume, slow]

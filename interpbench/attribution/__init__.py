@@ -1,0 +1,1 @@
+"""A method explains a model: guarded, seeded, checked."""

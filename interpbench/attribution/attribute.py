@@ -1,0 +1,116 @@
+"""Calls a method safely: guarded, seeded, halved on out-of-memory, and its answer checked to be a saliency map."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from interpbench.core.batch_size import BatchSize
+from interpbench.core.errors import MethodError
+from interpbench.core.model_guard import Guard
+from interpbench.core.seeding import derive
+from interpbench.core.types import Model
+from interpbench.registry.plugin import Configured
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A batch of maps.
+
+    Attributes:
+        saliency: float32 [B,H,W].
+        constant, nonfinite: bool [B], the maps that are no answer.
+    """
+
+    saliency: Tensor
+    constant: Tensor
+    nonfinite: Tensor
+
+    @classmethod
+    def sound(cls, saliency: Tensor) -> "Maps":
+        """Maps [B,H,W] that are known to be finite and not constant."""
+        neither = torch.zeros(len(saliency), dtype=torch.bool, device=saliency.device)
+        return cls(saliency, neither, neither)
+
+    @property
+    def valid(self) -> Tensor:
+        """bool [B]."""
+        return ~(self.constant | self.nonfinite)
+
+
+def attribute(
+    method: Configured,
+    model: Model,
+    guard: Guard,
+    x: Tensor,
+    target: Tensor,
+    *,
+    ids: Sequence[str],
+    seed: int,
+    batch_size: BatchSize,
+    left_behind: dict[str, None],
+    shared_as: Hashable = None,
+) -> Maps:
+    """The method's maps of a batch.
+
+    Args:
+        method: the plugin with its parameters.
+        model, guard: the model, and who watches over it.
+        x: float32 [B,C,H,W], normalised. The method gets a copy.
+        target: int64 [B].
+        ids: of the samples; chance is seeded by them.
+        seed: of the run.
+        batch_size: images a forward pass; halved on out-of-memory.
+        left_behind: gets a key for whatever the method left on the model, which is undone; also if it raises.
+        shared_as: a name for these images and targets, under which methods share what they compute of them.
+
+    Raises:
+        MethodError: if what comes back is no saliency map; and whatever the method itself raises.
+    """
+
+    def work(images: int) -> Tensor:
+        model.batch_size = images
+        maps = []
+        for first in range(0, len(x), images):
+            part = slice(first, first + images)
+            seeds = [derive(seed, "method", method.name, sample_id) for sample_id in ids[part]]
+            generators = [torch.Generator().manual_seed(s) for s in seeds]
+            left: list[str] = []
+            inputs, targets = x[part].clone(), target[part].clone()
+            if shared_as is not None:
+                model.shared.hand_out(inputs, targets, (shared_as, first, images))
+            try:
+                with guard.watching(seeds[0]) as left:
+                    answer = method(model, inputs, targets, generators=generators)
+            finally:
+                model.shared.take_back(sound=not left)
+                left_behind.update(dict.fromkeys(left))
+            maps.append(_checked(method, answer, x[part]))
+        return torch.cat(maps)
+
+    saliency = batch_size.attempt(work)
+    finite = saliency.isfinite().flatten(1).all(1)
+    constant = finite & (saliency.amax((1, 2)) == saliency.amin((1, 2)))
+    return Maps(saliency, constant, ~finite)
+
+
+def _checked(method: Configured, answer: object, x: Tensor) -> Tensor:
+    """The answer as float32 [B,H,W] on the images' device."""
+    batch, _, height, width = x.shape
+    expected = f"expected a tensor [{batch},{height},{width}]"
+    if not isinstance(answer, Tensor):
+        hint = " (torch.from_numpy makes one)" if type(answer).__module__ == "numpy" else ""
+        raise MethodError(f"returned {type(answer).__name__}; {expected}{hint}.")
+    if answer.is_complex() or answer.dtype == torch.bool:
+        raise MethodError(f"returned a tensor of {answer.dtype}; {expected} of floating point numbers.")
+    shape = tuple(answer.shape)
+    saliency = answer.detach().to(x.device, torch.float32)
+    if shape == (batch, height, width):
+        return saliency
+    fits = len(shape) == 3 and shape[0] == batch and 0 < shape[1] <= height and 0 < shape[2] <= width
+    if not (fits and method.plugin.coarse):
+        hint = " (register the method with coarse=True if its maps are smaller than the image)" if fits else ""
+        raise MethodError(f"returned a tensor {list(shape)}; {expected}{hint}.")
+    return F.interpolate(saliency[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]

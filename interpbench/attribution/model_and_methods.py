@@ -1,0 +1,202 @@
+"""Which model is explained: its weights, a name for each of its logits, and the methods, for `explain` and `gallery`.
+
+A run opens a data set first; here images may come from anywhere, so what the weights' card says of the data is enough.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from interpbench.core.devices import default_batch_size
+from interpbench.core.errors import NoWeightsError, ParameterError, UnknownNameError, WeightsError
+from interpbench.core.types import IMAGENET, DatasetCard, Model
+from interpbench.loading.model import RANDOM, load_model, shipped_card, shipped_weights
+from interpbench.loading.pretrained import offered
+from interpbench.loading.weights import WeightsCard, read_weights
+from interpbench.registry.choosing import (
+    can_explain,
+    choose_plugins,
+    left_out_without_gradients,
+    open_dataset,
+)
+from interpbench.registry.plugin import Configured
+from interpbench.registry.registry import Registry
+from interpbench.registry.spec import parse_specs
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is explained, and by what.
+
+    Attributes:
+        choice: the model plugin.
+        model: with its weights, on the CPU.
+        classes: a name for each logit.
+        methods: label -> the method with its parameters.
+        notices: what the user should know of them.
+    """
+
+    choice: Configured
+    model: Model
+    classes: tuple[str, ...]
+    methods: Mapping[str, Configured]
+    notices: tuple[str, ...] = ()
+
+
+def load_subject(
+    registry: Registry,
+    model: str,
+    methods: Sequence[str],
+    data: DatasetCard | None = None,
+    *,
+    dataset: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    weights: str | None = None,
+    device: torch.device,
+    seed: int = 0,
+) -> Subject:
+    """Finds the plugins and loads the model.
+
+    Args:
+        registry: where the plugins are.
+        model: one model, `resnet18:width=16`.
+        methods: as on the command line.
+        data: the card of the data set, if there is one at hand; else `data_card` finds what the weights know.
+        dataset: names the data set whose weights are meant, where there is no data set at hand.
+        flags: parameters for the data set from flags (`root`, `download`).
+        weights: a file, `random`, or None for those that are shipped, or torchvision's.
+        device: where the model will run; decides on the batch size.
+        seed: of random weights.
+
+    Raises:
+        InterpBenchError: whatever is wrong with the input.
+    """
+    specs = parse_specs([model])
+    if len(specs) != 1:
+        raise ParameterError(f"Explain one model at a time, not {model!r}.")
+    choice = registry.configure("model", *specs[0])
+    chosen = choose_plugins(registry, "method", methods)
+    notices = left_out_without_gradients({choice.label: choice}, chosen, {name for name, _ in parse_specs(methods)})
+    chosen = {label: method for label, method in chosen.items() if can_explain(method, choice)}
+    if data is None:
+        data = data_card(registry, choice, dataset, weights, flags or {})
+    loaded = load_model(
+        choice, data, weights=weights, batch_size=lambda size: default_batch_size(size, device), seed=seed
+    )
+    return Subject(choice, loaded, _class_names(loaded, data), chosen, tuple(notices))
+
+
+def data_card(
+    registry: Registry, choice: Configured, dataset: str | None, weights: str | None, flags: Mapping[str, Any]
+) -> DatasetCard:
+    """What a model's weights know of their data, so that images can be explained without the data set.
+
+    The card of the weights' file says it; or that of the shipped weights, of `dataset` if it is named; `imagenet-1k`
+    stands for torchvision's weights. Only where no card does, the data set itself is opened.
+
+    Raises:
+        WeightsError: if weights without a card are given and no data set is named.
+        NoWeightsError: if there are none.
+        ParameterError: if several data sets have weights and none is named.
+    """
+    card = None
+    if weights not in (None, RANDOM):
+        card = read_weights(Path(str(weights)))[1]
+        if card is None and dataset is None:
+            raise WeightsError(
+                f"Weights {weights} have no card that says their classes, input size and normalisation. Name the data "
+                f"set that they were trained on with --dataset, such as {IMAGENET}."
+            )
+    if card is not None and dataset in (None, card.dataset):
+        return _as_data(card)
+    if dataset is None:
+        return _default_card(choice)
+    if dataset == IMAGENET:
+        return _imagenet_card()
+    shipped = shipped_weights(choice, dataset)
+    if shipped.is_file():
+        card = read_weights(shipped)[1]
+        if card is not None:
+            return _as_data(card)
+    return open_dataset(registry, dataset, flags).card
+
+
+def _default_card(choice: Configured) -> DatasetCard:
+    """Of the only shipped weights, or else of torchvision's."""
+    folder = shipped_weights(choice, "").parent
+    cards = [read_weights(path)[1] for path in sorted(folder.glob(f"*-{choice.slug}.safetensors"))]
+    data = [_as_data(card) for card in cards if card is not None and card.architecture == choice.name]
+    data = [card for card in data if shipped_card(choice, card) is not None]
+    if len(data) > 1:
+        names = [card.name for card in data] + ([IMAGENET] if offered(choice) is not None else [])
+        raise ParameterError(
+            f"Model {choice.label!r} has weights for {', '.join(names)}: say which with --dataset, or give a file "
+            "with --weights."
+        )
+    if data:
+        return data[0]
+    offer = offered(choice)
+    if offer is not None and offer.load is not None:
+        return _imagenet_card()
+    if offer is not None:
+        raise NoWeightsError(
+            f"Model {choice.label!r} does not say what its classes are. Name the data set that it was trained on with "
+            f"--dataset, such as {IMAGENET}."
+        )
+    raise NoWeightsError(
+        f"No weights are shipped for model {choice.label!r}. Give a file with --weights, or name a data set with "
+        "--dataset and ask for untrained weights with --weights random."
+    )
+
+
+def _imagenet_card() -> DatasetCard:
+    """ImageNet-1k without its images, as torchvision's weights know it."""
+    from torchvision.models import AlexNet_Weights  # here, as it takes its time
+
+    weights = AlexNet_Weights.IMAGENET1K_V1
+    preset, classes = weights.transforms(), tuple(weights.meta["categories"])
+    return DatasetCard(
+        IMAGENET, classes, IMAGENET, preset.crop_size[0], tuple(preset.mean), tuple(preset.std),
+        imagenet=tuple(range(len(classes))),
+    )  # fmt: skip
+
+
+def _as_data(card: WeightsCard) -> DatasetCard:
+    """What a weights' card says of the data set that they were trained on."""
+    return DatasetCard(card.dataset, card.classes, card.data_revision, card.size, card.mean, card.std)
+
+
+def _class_names(model: Model, data: DatasetCard) -> tuple[str, ...]:
+    """A name for each logit: the data set's, else ImageNet's, else its number."""
+    names = [f"logit {i}" for i in range(model.card.classes)]
+    if model.card.dataset == IMAGENET:
+        names = list(_imagenet_card().classes)
+    for name, logit in zip(data.classes, model.card.logit_of_label, strict=True):
+        names[logit] = name
+    return tuple(names)
+
+
+def find_class(text: str, classes: Sequence[str]) -> int:
+    """The logit that a user names by its class or its index; a name wins over an index.
+
+    Raises:
+        UnknownNameError: if there is none, or several; the message lists the near names.
+    """
+    found = [i for i, name in enumerate(classes) if name == text]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UnknownNameError(f"Several classes are called {text!r}. Give an index: {', '.join(map(str, found))}.")
+    if text.isdecimal() and int(text) < len(classes):
+        return int(text)
+    lower = {name.lower(): name for name in classes}
+    near = [lower[name] for name in difflib.get_close_matches(text.lower(), lower, n=5, cutoff=0.5)]
+    hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+    known = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
+    raise UnknownNameError(
+        f"Unknown class {text!r}. {hint}Known: {known}; or an index from 0 to {len(classes) - 1}, or `predicted`."
+    )

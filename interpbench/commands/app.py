@@ -1,0 +1,57 @@
+"""The command line: the program, its commands and its exit codes.
+
+Exit codes: 0 all done, 1 some cell failed, 2 wrong usage or input, 130 interrupted.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from interpbench.commands.catalogue import list_, show
+from interpbench.commands.check import check
+from interpbench.commands.conformance import conformance
+from interpbench.commands.doctor import doctor
+from interpbench.commands.new import new
+from interpbench.commands.pictures import explain, gallery
+from interpbench.commands.publish import leaderboard, publish, verify
+from interpbench.commands.run import report, run
+from interpbench.commands.sanity import sanity
+from interpbench.commands.shared import Interrupted, open_console, plain
+from interpbench.commands.train import train
+from interpbench.core.errors import InterpBenchError
+from interpbench.files.versions import __version__
+
+app = typer.Typer(
+    name="interpbench",
+    help="Benchmarks interpretability methods for image classifiers: attribution, scores, tables, plots.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+COMMANDS = (
+    run, report, publish, leaderboard, verify, explain, gallery, show, train, doctor, new, check, conformance, sanity,
+)  # fmt: skip
+for command in COMMANDS:
+    app.command()(command)
+app.command("list")(list_)
+
+
+def main() -> None:
+    """Runs the program; what is the user's to mend is one message on stderr."""
+    try:
+        app()
+    except InterpBenchError as error:
+        open_console(stderr=True).print("[bold red]Error:[/]", plain(error), soft_wrap=True)
+        sys.exit(2)
+    except Interrupted as interrupted:
+        open_console(stderr=True).print(plain(interrupted), soft_wrap=True)
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def program(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"interpbench {__version__}")
+        raise typer.Exit

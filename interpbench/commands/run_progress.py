@@ -1,0 +1,88 @@
+"""The live progress bar of a run: images explained and scored, rate, and time left."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from interpbench.running.execute import Listener
+from interpbench.suite.cells import Cell, CellResult
+
+if TYPE_CHECKING:
+    from interpbench.running.plan import Plan
+
+
+class _Rate(ProgressColumn):
+    """Maps a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} maps/s", style="progress.data.speed")
+
+
+class ProgressBar(Listener):
+    """Draws on a terminal; on anything else only says when a cell has failed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            speed_estimate_period=60,
+        )
+        self._task: TaskID | None = None
+        self.folder: Path | None = None  # known once the run has begun
+
+    def __enter__(self) -> "ProgressBar":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def planned(self, plan: "Plan", folder: Path, done: int) -> None:
+        """Says what will run."""
+        self.folder = folder
+        cells, images = len(plan.cells), len(plan.indices)
+        suite = f"{plan.suite.name}, changed by flags" if plan.changed else plan.suite.name
+        self._task = self._progress.add_task("starting", total=(cells - done) * images)
+        resumed = f", {done} of them finished before" if done else ""
+        self._console.print(
+            Text(
+                f"{suite}: {plan.dataset.card.name}, models: {len(plan.models)}, methods: {len(plan.methods)}, "
+                f"metrics: {len(plan.metrics)}, images: {images}; cells: {cells}{resumed}; device: {plan.device}"
+            )
+        )
+
+    def images(self, cell: Cell, count: int) -> None:
+        """Moves on."""
+        if self._task is not None:
+            self._progress.update(self._task, advance=count, description=f"{cell.model} {cell.method}")
+
+    def cell(self, result: CellResult) -> None:
+        """Says at once when a cell has failed."""
+        if result.status != "ok":
+            self._console.print(Text(f"failed: {result.cell.method} on {result.cell.model}: {result.reason}"))

@@ -1,0 +1,147 @@
+"""Devices, precisions and batch sizes: what the user may ask for, and what `auto` means."""
+
+import ctypes
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, cast, get_args
+
+import torch
+
+from interpbench.core.errors import DeviceError, unknown_name
+
+PRECISIONS = ("fp32", "bf16", "fp16", "auto")
+Compile = Literal["auto", "always", "never"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto` (the first GPU, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps` as a torch device.
+
+    Raises:
+        UnknownNameError: if there is no such kind of device.
+        DeviceError: if this machine lacks it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, colon, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (colon and (kind != "cuda" or not index.isdigit())):
+        raise unknown_name("device", name, ["auto", "cpu", "cuda", "cuda:N", "mps"])
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(f"Device {name!r} is absent: torch sees no CUDA GPU here. Use --device cpu or auto.")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"Device {name!r} is absent: there are {torch.cuda.device_count()} GPUs, from cuda:0.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("Device 'mps' is absent: this is no Mac with a GPU that torch can use. Use --device cpu.")
+    return torch.device(name)
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """`fp32`, `bf16` or `fp16`; `auto` is bf16 on a GPU that has it, fp32 elsewhere.
+
+    Raises:
+        UnknownNameError: for any other name.
+    """
+    if name not in PRECISIONS:
+        raise unknown_name("precision", name, PRECISIONS)
+    if name == "auto":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return name
+
+
+def resolve_compile(name: str) -> Compile:
+    """`auto`, `always` or `never`.
+
+    Raises:
+        UnknownNameError: for any other name.
+    """
+    if name not in get_args(Compile):
+        raise unknown_name("--compile", name, get_args(Compile))
+    return cast(Compile, name)
+
+
+def default_batch_size(size: int, device: torch.device) -> int:
+    """Images a forward pass, from the input's side alone, so that a run is the same each time.
+
+    On a CPU the caches decide (fastest: 4 to 16 images of 224 pixels, 64 to 128 of 32); a GPU wants to be filled.
+    """
+    pixels = size * size
+    if device.type == "cpu":
+        return max(4, min(128, 2**17 // pixels))
+    return max(16, min(1024, 2**24 // pixels))
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for the record."""
+    if device.type == "cuda":
+        return f"{device} {torch.cuda.get_device_name(device)}"
+    return f"{device} {platform.machine()} ({torch.get_num_threads()} threads)"
+
+
+class Stopwatch:
+    """Adds up how long a device works at something. On a GPU by events in its own queue, so that nobody waits."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._seconds = 0.0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within this context it runs."""
+        if self._device.type == "cuda":
+            events = (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+            events[0].record()
+            yield
+            events[1].record()
+            self._events.append(events)
+            return
+        started = time.perf_counter()
+        yield
+        if self._device.type == "mps":
+            torch.mps.synchronize()
+        self._seconds += time.perf_counter() - started
+
+    @property
+    def seconds(self) -> float:
+        """What it has measured; waits for the GPU."""
+        for start, end in self._events:
+            end.synchronize()
+            self._seconds += start.elapsed_time(end) / 1000
+        self._events.clear()
+        return self._seconds
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """Full float32 and repeatable kernels on a GPU; nothing changes on a CPU."""
+    matmul = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """What is freed on a CPU is kept for what is allocated next, until this context is left; with glibc alone.
+
+    glibc gives large blocks back to the system at once, and fresh pages for the same maps of the next forward pass take
+    up to a fifth of its time.
+    """
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1  # the parameters' numbers in malloc.h
+    libc.mallopt(trim_threshold, largest)
+    libc.mallopt(mmap_threshold, largest)
+    try:
+        yield
+    finally:  # as glibc itself sets them once a block of 32 MiB was freed
+        libc.mallopt(mmap_threshold, 2**25)
+        libc.mallopt(trim_threshold, 2**26)
+        libc.malloc_trim(0)

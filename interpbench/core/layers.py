@@ -1,0 +1,112 @@
+"""A network's layers: found by name, found by what they do, and their outputs read as maps."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from interpbench.core.errors import MethodError
+
+EXTRA_TOKENS = 5  # at most so many stand before the image's: a class token and four registers
+
+
+def acts_otherwise(module: nn.Module) -> bool:
+    """Whether a module may do something that its class does not say, or that differs from pass to pass.
+
+    A hook, a forward patched onto the instance, or train mode.
+    """
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return module.training or any(hooks) or "forward" in vars(module)
+
+
+def find_layer(network: nn.Module, name: str) -> nn.Module:
+    """The submodule with a dotted name, in which a negative number counts from the last child: `encoder.layers.-1`.
+
+    Raises:
+        AttributeError: if there is none.
+    """
+    module = network
+    for part in name.split("."):
+        children = list(module.children())
+        from_last = part.removeprefix("-") if part.startswith("-") else ""
+        if from_last.isdecimal() and 0 < int(from_last) <= len(children):
+            module = children[-int(from_last)]
+        else:
+            module = module.get_submodule(part)
+    return module
+
+
+def as_maps(output: object) -> Tensor:
+    """A layer's output as maps [B,C,h,w], a view of it.
+
+    Maps stay as they are, or get their channels to the front from [B,h,h,C]. Tokens [B,k+h·h,C] of a square grid lose
+    the k that stand before it (a class token, registers; up to 5) and take their places, as `reshape_transform` of
+    pytorch-grad-cam does it.
+
+    Raises:
+        MethodError: for any other output.
+    """
+    if isinstance(output, Tensor) and output.ndim == 4:
+        channels_last = output.shape[1] == output.shape[2] != output.shape[3]
+        return output.permute(0, 3, 1, 2) if channels_last else output
+    if isinstance(output, Tensor) and output.ndim == 3:
+        count = output.shape[1]
+        side = int(count**0.5)
+        extra = count - side**2
+        if side > 1 and extra <= EXTRA_TOKENS:
+            return output[:, extra:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    found = f"a tensor {list(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+    raise MethodError(
+        f"the layer gives {found}; expected maps [B,C,h,w] or [B,h,h,C], or tokens [B,N,C] of a square grid with up "
+        f"to {EXTRA_TOKENS} before it. Name another layer, layer=..."
+    )
+
+
+def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
+    """The name of the last layer at which more than one position still matters to the logits: what CAM methods look at.
+
+    In a convolutional network it gives the last maps before they are pooled to one position; in a transformer it is
+    the layer norm before the last attention, behind which only the class token matters. None if there is no such
+    layer, or no gradient to tell.
+
+    Args:
+        network: gives logits [B,classes]; in eval mode, and left as it was.
+        x: float32 [B,3,S,S], images of any kind. Costs a forward and a backward pass.
+    """
+    matters: dict[str, bool] = {}  # in the order in which the layers finish
+
+    def watch(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        if _gives_maps(module, output, x.shape[3]):
+            matters.pop(name, None)
+            matters[name] = False
+            output.register_hook(partial(note, name))
+
+    def note(name: str, gradient: Tensor) -> None:
+        matters[name] = int(as_maps(gradient).ne(0).any(1).any(0).sum()) > 1
+
+    layers = [(name, module) for name, module in network.named_modules() if name]
+    handles = [module.register_forward_hook(partial(watch, name)) for name, module in layers]
+    try:
+        with torch.enable_grad():
+            x = x.detach().clone().requires_grad_()
+            logits = network(x)
+            if logits.requires_grad:
+                torch.autograd.grad(logits.amax(1).sum(), x, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return next((name for name in reversed(matters) if matters[name]), None)
+
+
+def _gives_maps(module: nn.Module, output: Any, size: int) -> bool:
+    """Whether a layer's output is a grid of more than one position; tokens count behind a layer norm alone."""
+    if isinstance(module, nn.Dropout | nn.Identity) or not isinstance(output, Tensor) or not output.requires_grad:
+        return False
+    if output.ndim == 3 and not isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        return False
+    try:
+        height, width = as_maps(output).shape[2:]
+    except MethodError:
+        return False
+    return 1 < height == width <= size

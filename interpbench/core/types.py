@@ -1,0 +1,256 @@
+"""The shapes and promises of the four kinds of plugin, explained once.
+
+* method: `(model, x, target, *, parameters) -> saliency`, with x float32 [B,C,H,W] in the model's normalised space,
+  target int64 [B] (indices of logits) and saliency [B,H,W], higher = more important for the target.
+* model: `(classes, size, *, parameters) -> torch.nn.Module` giving logits [B,classes] for x [B,3,size,size].
+* dataset: `(*, parameters) -> Dataset`.
+* metric: `(explanation, *, parameters) -> scores` float [B], or a `Perturbation`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from interpbench.core.errors import MethodError
+from interpbench.core.layers import find_layer
+from interpbench.core.shared_passes import Shared
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What a data set is.
+
+    Attributes:
+        name: as it appears in tables.
+        classes: class names, in the order of the labels.
+        revision: changes whenever the data do.
+        size: side in pixels of the square images, or None if they vary.
+        mean, std: per channel RGB, of pixels in 0..1; what a model trained on it normalises with.
+        has_masks: whether every sample carries the exact mask of the evidence.
+        imagenet: for each label the index of its class among ImageNet-1k's logits, or None.
+        reference, licence: where the data come from, and on what terms.
+        concurrent: whether several threads may ask for samples at once, which then decode faster.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    revision: str
+    size: int | None = None
+    mean: Triple = (0.5, 0.5, 0.5)
+    std: Triple = (0.25, 0.25, 0.25)
+    has_masks: bool = False
+    imagenet: tuple[int, ...] | None = None
+    reference: str = ""
+    licence: str = ""
+    concurrent: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image: uint8 [H,W,3] RGB, its label (index of `DatasetCard.classes`) and bool [H,W] mask of the evidence."""
+
+    id: str
+    image: np.ndarray
+    label: int
+    mask: np.ndarray | None = None
+
+
+class Dataset(Protocol):
+    """A revisioned sequence of samples. `ids` and `labels` are known without decoding an image."""
+
+    @property
+    def card(self) -> DatasetCard:
+        """What the data set is."""
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """A name for each sample, unique and the same on every machine."""
+
+    @property
+    def labels(self) -> Sequence[int]:
+        """The label of each sample."""
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """The sample at `index`; raises `UnreadableImageError` if it cannot be decoded."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is, and how an image becomes its input.
+
+    Attributes:
+        name: the plugin's name.
+        parameters: of the architecture (`width`, ...).
+        dataset: the data set it was trained on.
+        classes: number of logits.
+        size: side in pixels of the square input; `resize` is the length that the shorter side is brought to before
+            the central crop of `size`.
+        mean, std: per channel RGB, of pixels in 0..1.
+        logit_of_label: for each label of the data set at hand, the index of its logit.
+        target_layer: dotted name of the submodule that CAM methods look at, or None.
+        weights: where they came from (a file's name, torchvision's name, or `random`), their sha256 and licence.
+        notes: what the weights' file says of its training: recipe, seed, accuracy, library versions.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+    dataset: str
+    classes: int
+    size: int
+    resize: int
+    mean: Triple
+    std: Triple
+    logit_of_label: tuple[int, ...]
+    target_layer: str | None
+    weights: str
+    weights_sha256: str
+    licence: str = ""
+    reference: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain containers, for JSON."""
+        return asdict(self)
+
+
+class Model(nn.Module):
+    """A classifier ready to be explained: logits, its card, and how many images one forward pass should hold.
+
+    Attributes:
+        network: the module itself, in eval mode, its parameters frozen.
+        card: what it is.
+        batch_size: images a forward pass; methods that perturb pack their inputs to this number.
+        shared: what methods have computed of it for the images at hand.
+    """
+
+    def __init__(self, network: nn.Module, card: ModelCard, batch_size: int) -> None:
+        super().__init__()
+        self.network = network
+        self.card = card
+        self.batch_size = batch_size
+        self.shared = Shared()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B,classes] of x [B,C,H,W], which is normalised."""
+        logits: Tensor = self.network(x)
+        return logits
+
+    @property
+    def target_layer(self) -> nn.Module:
+        """The layer that CAM methods look at.
+
+        Raises:
+            MethodError: if the model's card names none.
+        """
+        return self.layer(self.card.target_layer)
+
+    def layer(self, name: str | None) -> nn.Module:
+        """The submodule with that dotted name; a negative number in it counts from the last child.
+
+        Raises:
+            MethodError: if there is none.
+        """
+        if name is None:
+            raise MethodError(
+                f"Model {self.card.name!r} names no target layer for CAM methods: "
+                "give its plugin `target_layer=`, or the method a layer."
+            )
+        try:
+            return find_layer(self.network, name)
+        except AttributeError:
+            layers = [n for n, _ in self.network.named_modules() if n]
+            raise MethodError(f"Model {self.card.name!r} has no layer {name!r}. It has: {', '.join(layers)}.") from None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A batch of images with their saliency maps: what a metric scores.
+
+    Attributes:
+        model: the model that was explained.
+        x: float32 [B,C,H,W], normalised.
+        target: int64 [B], the logit that was explained.
+        label: int64 [B], the logit of the true class.
+        saliency: float32 [B,H,W], finite.
+        rank: int32 [B,H,W], 0 for the most salient position; ties are broken by one seeded permutation an image.
+        mask: bool [B,H,W], the evidence, or None.
+        ids: the samples' ids.
+    """
+
+    model: Model
+    x: Tensor
+    target: Tensor
+    label: Tensor
+    saliency: Tensor
+    rank: Tensor
+    mask: Tensor | None
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """A path between two images: positions change from `start` to `end`, most salient first.
+
+    Attributes:
+        start, end: float32 [B,C,H,W], normalised.
+        steps: how many steps; None means the image's width in positions a step.
+        output: what is read off the model for the target class: softmax probability or logit.
+    """
+
+    start: Tensor
+    end: Tensor
+    steps: int | None = None
+    output: Literal["probability", "logit"] = "probability"
+
+
+@torch.no_grad()
+def normalise(images: Tensor, card: ModelCard) -> Tensor:
+    """uint8 [B,H,W,3] -> float32 [B,3,H,W] in the model's normalised space, on the images' device.
+
+    The memory stays in the order of the images: `torch.channels_last`.
+    """
+    x = images.permute(0, 3, 1, 2).to(torch.float32).div(255)
+    mean, std = colour(card.mean, x.device), colour(card.std, x.device)
+    return (x - mean) / std
+
+
+def colour(values: Triple, device: torch.device) -> Tensor:
+    """A number a channel, float32 [3,1,1]; on a GPU without waiting for it."""
+    return torch.tensor(values).to(device, non_blocking=True)[:, None, None]
+
+
+IMAGENET = "imagenet-1k"
+
+
+Loaded = tuple[dict[str, Tensor], str]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What weights there are, and what input they want.
+
+    Attributes:
+        source: what tables call them.
+        load: gives the state dict, of an ImageNet-1k classifier, and the sha256 of its file, or "". None if the
+            network that the plugin builds has its weights already: those of the data set at hand, or ImageNet-1k's.
+        size, resize: side in pixels of the input, and the length that the shorter side of an image is brought to
+            before; None for the data set's.
+        mean, std: per channel RGB, of pixels in 0..1; None for the data set's.
+        classes: names of the logits, where they are known.
+        sha256: of the weights, where `load` is None; "" for that of the network's tensors.
+    """
+
+    source: str
+    load: Callable[[], Loaded] | None = None
+    size: int | None = None
+    resize: int | None = None
+    mean: Triple | None = None
+    std: Triple | None = None
+    classes: tuple[str, ...] = ()
+    sha256: str = ""

@@ -1,0 +1,1 @@
+"""What makes methods go wrong on a model, and what of it can be mended."""

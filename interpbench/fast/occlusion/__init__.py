@@ -1,0 +1,1 @@
+"""Occlusion without computing again what a window cannot change."""

@@ -1,0 +1,174 @@
+"""Runs a plan: boxes of each map up to the cut, then whole maps.
+
+Nothing in it waits for the device: which numbers are read is known before the first image.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+
+from interpbench.fast.occlusion.boxes import Index, Patch, Place, as_rows, inside
+from interpbench.fast.occlusion.network import Program, Step, bottlenecks, largest, linear_weights, split
+from interpbench.fast.occlusion.plan import Plan
+
+Part = tuple[Tensor, Tensor]  # numbers of windows, int64 [n]; and what is known of each, [n,...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows that run at once.
+
+    Attributes:
+        windows: their numbers, int64 [n].
+        image: where their boxes lie on the image.
+        covered: which positions of these the windows cover, bool [n,1,h,w].
+        patches: map -> what its step reads, one for each input.
+        whole: the map at the cut, around the box there.
+    """
+
+    windows: Tensor
+    image: Index
+    covered: Tensor
+    patches: dict[str, list[Patch]]
+    whole: Patch
+
+
+class Engine:
+    """The windows of a set of images that share their size.
+
+    Args:
+        program: the network.
+        plan: for these windows.
+        boxes: int64 [N,4], top, left, bottom, right of each window, inside of the image.
+        batch: images that a plain pass holds; boxes and stages hold as many windows as have so many numbers, or as
+            the linear layers of a stage have weights, for these are then read once.
+    """
+
+    def __init__(self, program: Program, plan: Plan, boxes: np.ndarray, batch: int) -> None:
+        self._program = program
+        self.plan = plan
+        self._steps = program.until(plan.cut)
+        self._last_use = {name: step.name for step in self._steps for name in step.inputs}
+        self._untouched = {step.name: self._patches(step, Place.whole(step.shape[1:], 1)) for step in self._steps}
+        self._boxes = boxes
+        self._batches = [self._batch(windows) for windows in plan.batches]
+        cuts = [plan.cut, *_first_vector(program.graph.graph, plan.cut)]
+        stages = split(program.graph, cuts)
+        self._stages = [(part, max(batch * program.largest, linear_weights(part)) // largest(part)) for part in stages]
+
+    def logits(
+        self, x: Tensor, baseline: Tensor, only: Sequence[int] | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The logits [n,classes] for some windows at a time; with the numbers of images and windows, int64 [n].
+
+        Args:
+            x, baseline: [B,C,H,W].
+            only: numbers of windows; none for all.
+        """
+        batches = self._batches if only is None else [self._batch(windows) for windows in self._among(only)]
+        for number, (image, cover) in enumerate(zip(x.split(1), baseline.split(1), strict=True)):
+            parts: Iterable[Part] = self._whole_maps(batches, self._stored(image), as_rows(cover))
+            for stage, size in self._stages:
+                parts = _through(stage, _packed(parts, size))
+            for windows, logits in parts:
+                yield torch.full_like(windows, number), windows, logits
+
+    def _stored(self, x: Tensor) -> dict[str, Tensor]:
+        """Map -> its rows for the untouched image."""
+        rows = {self._program.image: as_rows(x)}
+        for step in self._steps:
+            inputs = zip(self._untouched[step.name], step.inputs, strict=True)
+            rows[step.name] = as_rows(step(*(patch(rows[name]) for patch, name in inputs)))
+        return rows
+
+    def _whole_maps(self, batches: Sequence[Batch], rows: dict[str, Tensor], baseline: Tensor) -> Iterator[Part]:
+        """The map at the cut [n,C,H,W]."""
+        for batch in batches:
+            yield batch.windows, batch.whole(rows[self.plan.cut], self._box(batch, rows, baseline))
+
+    def _box(self, batch: Batch, rows: dict[str, Tensor], baseline: Tensor) -> Tensor:
+        """The values [n,C,h,w] of the box on the map at the cut."""
+        image = self._program.image
+        covered = torch.where(batch.covered, batch.image.gather(baseline), batch.image.gather(rows[image]))
+        boxes = {image: covered.permute(0, 3, 1, 2)}
+        for step in self._steps:
+            inputs = zip(batch.patches[step.name], step.inputs, strict=True)
+            boxes[step.name] = step(*(patch(rows[name], boxes[name]) for patch, name in inputs))
+            for name in set(step.inputs):
+                if self._last_use[name] == step.name:
+                    del boxes[name]
+        return boxes[self.plan.cut]
+
+    def _among(self, only: Sequence[int]) -> Iterator[np.ndarray]:
+        """The windows of each batch that are wanted."""
+        for windows in self.plan.batches:
+            wanted = windows[np.isin(windows, only)]
+            if len(wanted):
+                yield wanted
+
+    def _batch(self, windows: np.ndarray) -> Batch:
+        """What is known of some windows before there are images."""
+        device, cut = self._program.device, self.plan.cut
+        place = self._place(self._program.image, windows)
+        covered = inside(self._boxes[windows], place)[..., None]
+        whole = Place.whole(self._size(cut), len(windows))
+        return Batch(
+            windows=torch.from_numpy(windows).to(device),
+            image=Index.stored(place, self._size(self._program.image), 0.0, device),
+            covered=torch.from_numpy(covered).to(device),
+            patches={s.name: self._patches(s, self._place(s.name, windows), windows) for s in self._steps},
+            whole=Patch.of(whole, self._place(cut, windows), self._size(cut), 0.0, device),
+        )
+
+    def _patches(self, step: Step, place: Place, windows: np.ndarray | None = None) -> list[Patch]:
+        """What a step reads to make a place, of each input; without windows there are no boxes."""
+        read, fill, device = place.read(step.layer.reach), step.layer.fill, self._program.device
+        boxes = [None if windows is None else self._place(name, windows) for name in step.inputs]
+        return [
+            Patch.of(read, box, self._size(name), fill, device) for name, box in zip(step.inputs, boxes, strict=True)
+        ]
+
+    def _place(self, name: str, windows: np.ndarray) -> Place:
+        """Where the boxes of windows of one group are on a map."""
+        sides = zip(self.plan.axes, self.plan.number[:, windows], strict=True)
+        (top, height), (left, width) = (axis.box(name, number) for axis, number in sides)
+        return Place(top, left, height, width)
+
+    def _size(self, name: str) -> tuple[int, int]:
+        return self._program.shapes[name][1:]
+
+
+def _packed(parts: Iterable[Part], size: int) -> Iterator[Part]:
+    """The same in parts of `size` windows; the last may be smaller."""
+    waiting: list[Part] = []
+    for part in parts:
+        waiting.append(part)
+        while sum(len(windows) for windows, _ in waiting) >= size:
+            windows, values = _joined(waiting)
+            yield windows[:size], values[:size]
+            waiting = [(windows[size:], values[size:])]
+    windows, values = _joined(waiting)
+    if len(windows):
+        yield windows, values
+
+
+def _joined(parts: Sequence[Part]) -> Part:
+    if len(parts) == 1:
+        return parts[0]
+    windows, values = zip(*parts, strict=True)
+    return torch.cat(windows), torch.cat(values)
+
+
+def _through(stage: fx.GraphModule, parts: Iterable[Part]) -> Iterator[Part]:
+    for windows, values in parts:
+        yield windows, stage(values)
+
+
+def _first_vector(graph: fx.Graph, cut: str) -> list[str]:
+    """The first node behind a cut through which alone the image reaches the logits as a vector, unless it is these."""
+    nodes = list(bottlenecks(graph))
+    behind = nodes[[node.name for node in nodes].index(cut) + 1 : -1]
+    return [node.name for node in behind if len(node.meta.get("shape", ())) == 2][:1]

@@ -1,0 +1,174 @@
+"""A network as layers of which a part can be computed: traced by torch.fx, batch norms folded into convolutions.
+
+A `Step` makes one map from others. It reads a known neighbourhood of each position, so that a box of its output needs
+but a box of its inputs with a margin. Steps reach from the image as far as every layer is of a kind that is known here;
+what comes behind stays a graph of torch.fx and runs on whole maps.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
+from torch.fx.passes.split_module import split_module
+
+from interpbench.fast.occlusion.layers import Layer, layer
+
+
+@dataclass(frozen=True)
+class Step:
+    """One map: a layer, and what is done to each position of its output.
+
+    Attributes:
+        name: of the map.
+        inputs: the maps that the layer reads.
+        shape: of the map, [C,H,W].
+        layer: which makes it.
+        then: further functions, position by position.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, int, int]
+    layer: Layer
+    then: tuple[Callable[[Tensor], Tensor], ...] = ()
+
+    def __call__(self, *patches: Tensor) -> Tensor:
+        """The map, or a part of it, from the parts [n,C,h,w] that it reads."""
+        made = self.layer.call(*patches)
+        for function in self.then:
+            made = function(made)
+        return made
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network, traced.
+
+    Attributes:
+        graph: the whole of it; each node has the shape of its output for one image in `meta["shape"]`.
+        image: the name of its input.
+        steps: map -> how it is made, in order.
+        cuts: maps through which alone the image reaches the logits, in order.
+        shapes: map -> [C,H,W], the image's too.
+        device: where all of it is.
+    """
+
+    graph: fx.GraphModule
+    image: str
+    steps: dict[str, Step]
+    cuts: tuple[str, ...]
+    shapes: dict[str, tuple[int, int, int]]
+    device: torch.device
+
+    @property
+    def largest(self) -> int:
+        """The most numbers that a plain pass keeps of an image at a time: those of the largest map."""
+        return largest(self.graph)
+
+    def until(self, cut: str) -> list[Step]:
+        """The steps from the image to a map, that map's included."""
+        names = list(self.steps)
+        return [self.steps[name] for name in names[: names.index(cut) + 1]]
+
+
+def trace(model: nn.Module, x: Tensor) -> Program:
+    """The program of a model in eval mode, which is left as it is.
+
+    Args:
+        model: gives logits [B,classes].
+        x: [1,C,H,W], an image.
+
+    Raises:
+        Exception: of many kinds, if it cannot be traced.
+    """
+    root = copy.copy(model)  # constants that tracing finds become attributes of the root
+    graph = fx.GraphModule(root, fx.Tracer().trace(root))
+    _give_own_convolutions(graph)
+    graph = cast(fx.GraphModule, fuse(graph, inplace=True, no_trace=True))
+    _Shapes(graph).run(x.clone())
+    image = next(node.name for node in graph.graph.nodes if node.op == "placeholder")
+    steps = _steps(graph, image)
+    cuts = tuple(node.name for node in bottlenecks(graph.graph) if node.name in steps)
+    shapes = {image: (x.shape[1], x.shape[2], x.shape[3])} | {name: step.shape for name, step in steps.items()}
+    return Program(graph, image, steps, cuts, shapes, x.device)
+
+
+def largest(graph: fx.GraphModule) -> int:
+    """The most numbers that any node gives for an image."""
+    return max(math.prod(node.meta["shape"]) for node in graph.graph.nodes if "shape" in node.meta)
+
+
+def linear_weights(graph: fx.GraphModule) -> int:
+    """How many numbers its linear layers hold."""
+    return sum(module.weight.numel() for module in graph.modules() if isinstance(module, nn.Linear))
+
+
+def split(graph: fx.GraphModule, cuts: Sequence[str]) -> list[fx.GraphModule]:
+    """The parts of a graph behind each of the cuts, up to the next; each takes one tensor and gives one."""
+    part, now = {}, 0
+    for node in graph.graph.nodes:
+        part[node] = now
+        now += node.name in cuts
+    whole = split_module(graph, None, lambda node: part[node])  # type: ignore[arg-type]
+    return [whole.get_submodule(f"submod_{number}") for number in range(1, len(cuts) + 1)]  # type: ignore[misc]
+
+
+def bottlenecks(graph: fx.Graph) -> Iterator[fx.Node]:
+    """The nodes through which alone the input reaches the output, in order; what is no function of it aside."""
+    nodes = [node for node in graph.nodes if node.op not in ("get_attr", "output")]
+    position = {node: i for i, node in enumerate(graph.nodes)}
+    furthest = -1
+    for node in nodes:
+        if furthest <= position[node]:
+            yield node
+        furthest = max([furthest, *(position[user] for user in node.users)])
+
+
+def _give_own_convolutions(graph: fx.GraphModule) -> None:
+    """A convolution of its own for each call, since two calls may be followed by different norms.
+
+    Their weights lie in the order of the maps.
+    """
+    for node in graph.graph.nodes:
+        module = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(module, nn.Conv2d):
+            node.target = f"own_{node.name}"
+            graph.add_submodule(node.target, copy.deepcopy(module).to(memory_format=torch.channels_last))
+
+
+def _steps(graph: fx.GraphModule, image: str) -> dict[str, Step]:
+    """Map -> the step that makes it, for as far as all layers are known."""
+    steps: dict[str, Step] = {}
+    for node in graph.graph.nodes:
+        sources = node.all_input_nodes
+        shape = node.meta.get("shape", ())
+        maps = len(shape) == 4 and shape[0] == 1
+        if not maps or not sources or any(source.name not in (*steps, image) for source in sources):
+            continue
+        found = layer(graph, node)
+        if found is None:
+            continue
+        before = steps.get(sources[0].name) if len(sources[0].users) == 1 else None
+        if found.in_place and not (before and before.layer.fresh):
+            continue  # what it overwrites may be read elsewhere
+        if before and found.pointwise and len(sources) == 1:
+            del steps[before.name]
+            steps[node.name] = replace(before, name=node.name, shape=shape[1:], then=(*before.then, found.call))
+        else:
+            steps[node.name] = Step(node.name, tuple(s.name for s in sources), shape[1:], found)
+    return steps
+
+
+class _Shapes(fx.Interpreter):
+    """Notes the shape of what each node gives."""
+
+    def run_node(self, n: fx.Node) -> object:
+        made = super().run_node(n)
+        if isinstance(made, Tensor):
+            n.meta["shape"] = tuple(made.shape)
+        return made

@@ -1,0 +1,208 @@
+"""The copy of a model that scores are read off: cheaper forward passes, the same numbers.
+
+Made once a model. Each step is kept only if the logits of real inputs stay the same up to rounding: batch norms are
+folded into the convolutions before them, on a CPU convolutions take in what follows them (see `fusion`) and those of
+many channels are computed by tiles (see `winograd`), and where it pays (see `tuning`) torch.compile makes the network
+instead. A lower precision is taken only where it is asked for.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
+
+from interpbench.core.types import Model
+from interpbench.fast.fused_convolutions import fuse_convolutions
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TOLERANCE = 1e-5  # of the greatest logit
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class Scorer(Model):
+    """A model whose passes are cheap, for scores alone: no gradients, no layers by name.
+
+    Attributes:
+        dtype: in which it wants its images.
+        fixed_shape: whether every batch must have the same number of images.
+        record: what was done to it, for run.json.
+    """
+
+    def __init__(self, network: nn.Module, model: Model) -> None:
+        super().__init__(network, model.card, model.batch_size)
+        self.training = False  # itself alone; its layers are as the model's
+        self.dtype = torch.float32
+        self.fixed_shape = False
+        self.record: dict[str, Any] = {}
+        self._traceable = network
+
+    def use(self, network: nn.Module, dtype: torch.dtype = torch.float32) -> None:
+        """Takes another network, which gives the same logits."""
+        self.network = self._traceable = network
+        self.dtype, self.fixed_shape = dtype, False
+
+    def use_faster(self, network: nn.Module, *, fixed_shape: bool) -> None:
+        """Takes a network that is quicker than the one to use otherwise, but has other layers."""
+        self.network, self.fixed_shape = network, fixed_shape
+
+    def traceable(self) -> "Scorer":
+        """This one with the network that has the layers of the model's, and takes batches of any shape."""
+        other = Scorer(self._traceable, self)
+        other.dtype, other.record = self.dtype, self.record
+        return other
+
+
+@dataclass
+class _Proof:
+    """The logits of real inputs, which a cheaper copy must give too, up to a share of the greatest."""
+
+    x: Tensor
+    expected: Tensor
+    allowed: float = TOLERANCE
+    greatest_difference: float = 0.0
+
+    @classmethod
+    def of(cls, network: Callable[[Tensor], Tensor], x: Tensor) -> "_Proof":
+        """By what the network itself gives; in a lower precision, up to its rounding."""
+        return cls(x, _logits(network, x), TOLERANCE if x.dtype == torch.float32 else torch.finfo(x.dtype).eps)
+
+    def refuses(self, network: Callable[[Tensor], Tensor]) -> str:
+        """How a copy's logits differ; empty if they are equal but for rounding."""
+        try:
+            difference = _greatest(_logits(network, self.x) - self.expected)
+        except Exception as error:
+            return f"it fails: {_first_line(error)}"
+        if not difference <= self.allowed * _greatest(self.expected):
+            return f"its logits differ by up to {difference:.2g}"
+        self.greatest_difference = difference
+        return ""
+
+
+def prepare(model: Model, x: Tensor, precision: str = "fp32") -> Scorer:
+    """The scoring copy of a model.
+
+    Args:
+        model: in eval mode; is left as it is.
+        x: float32 [B,C,H,W], some of the images that are scored, in the memory format that the model wants.
+        precision: `fp32`, `bf16` or `fp16`; the copy's weights and activations are of it.
+    """
+    try:
+        proof = _Proof.of(model, x)
+        network = copy.deepcopy(model.network)
+    except Exception as error:  # a network that fails has its say when it is measured; not every one can be copied
+        scorer = Scorer(model.network, model)
+        scorer.record = {"copy": f"none: {_first_line(error)}"}
+        return scorer
+    scorer = Scorer(network, model)
+    scorer.record = {"batch_norms": _fold(scorer, proof)}
+    if precision == "fp32":
+        _fuse(scorer, proof)
+    scorer.record |= {"greatest_difference": proof.greatest_difference, "greatest_logit": _greatest(proof.expected)}
+    if precision != "fp32":
+        scorer.record["precision"] = _lower(scorer, x, precision)
+    return scorer
+
+
+def _fold(scorer: Scorer, proof: _Proof) -> str:
+    """Folds batch norms into convolutions; what came of it."""
+    norms = _norms(scorer.network)
+    if not norms:
+        return "none"
+    try:
+        memory_format = memory_format_of(proof.x)
+        folded = fuse(scorer.network).to(memory_format=memory_format)
+        _hold_in_eval_mode(folded)
+    except Exception as error:  # torch.fx raises many kinds
+        return f"kept: the network cannot be traced ({_first_line(error)})"
+    why = proof.refuses(folded)
+    if why:
+        return f"kept: {why} when they are folded"
+    scorer.use(folded.requires_grad_(False))
+    return f"{norms - _norms(folded)} of {norms} folded"
+
+
+def _fuse(scorer: Scorer, proof: _Proof) -> None:
+    """Fuses convolutions with what follows them, and computes them by tiles, on a CPU."""
+    if proof.x.device.type != "cpu":
+        return
+    shared = {id(tensor): tensor for tensor in scorer.network.state_dict(keep_vars=True).values()}
+    network, count = fuse_convolutions(copy.deepcopy(scorer.network, shared))
+    _hold_in_eval_mode(network)
+    why = proof.refuses(network) if any(count.values()) else ""
+    if why:
+        count = dict.fromkeys(count, 0)
+        scorer.record["convolutions"] = f"kept: {why} when they are fused or tiled"
+    elif any(count.values()):
+        scorer.use_faster(network, fixed_shape=False)
+    scorer.record |= {f"{what}_convolutions": number for what, number in count.items()}
+
+
+def _hold_in_eval_mode(network: nn.Module) -> None:
+    """The modules that torch.fx makes to hold the layers are put into eval mode; the layers are left as they are."""
+    for module in network.modules():
+        if isinstance(module, fx.GraphModule) or type(module) is nn.Module:
+            module.training = False
+
+
+def _norms(network: nn.Module) -> int:
+    """How many batch norms it has."""
+    return sum(isinstance(module, NORMS) for module in network.modules())
+
+
+def _lower(scorer: Scorer, x: Tensor, precision: str) -> str:
+    """Brings the network to a lower precision; what came of it."""
+    dtype = DTYPES[precision]
+    try:
+        lowered = copy.deepcopy(scorer.traceable().network).to(dtype)
+        proof = _Proof.of(lowered, x.to(dtype))
+    except Exception as error:
+        return f"fp32: it does not work in {precision} ({_first_line(error)})"
+    if not bool(proof.expected.isfinite().all()):
+        return f"fp32: its logits are not finite in {precision}"
+    scorer.use(lowered, dtype)
+    _fuse(scorer, proof)
+    return precision
+
+
+def compiled(scorer: Scorer, x: Tensor) -> str:
+    """Gives the scorer a compiled network for batches as `x`, if its logits are the same; else the reason.
+
+    Batch norms that were not folded are folded by it, on a GPU its passes are CUDA graphs.
+
+    Args:
+        scorer: gets the network, and from then on takes batches of this shape alone.
+        x: float32 [N,C,H,W], a full batch of what is scored.
+    """
+    batch, plain = x.to(scorer.dtype), scorer.traceable().network
+    options: dict[str, Any] = {"freezing": True, "triton.cudagraphs": x.device.type == "cuda"}
+    network = cast(nn.Module, torch.compile(plain, dynamic=False, options=options))
+    try:
+        why = _Proof.of(plain, batch).refuses(network)
+    except Exception as error:
+        return _first_line(error)
+    if not why:
+        scorer.use_faster(network, fixed_shape=True)
+    return why
+
+
+@torch.inference_mode()
+def _logits(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    return network(x).float()
+
+
+def memory_format_of(x: Tensor) -> torch.memory_format:
+    """`channels_last` for images that lie so, else contiguous."""
+    last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _greatest(values: Tensor) -> float:
+    return float(values.abs().max())
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -1,0 +1,1 @@
+"""What is read and written: TOML, CSV, folders with a record, versions."""

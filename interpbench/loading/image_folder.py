@@ -1,0 +1,64 @@
+"""A folder of images with one subfolder a class, as a data set."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from interpbench.core.errors import DataError
+from interpbench.core.types import DatasetCard, Sample
+from interpbench.loading.images import read_image
+
+
+def class_folders(folder: Path) -> tuple[str, ...]:
+    """The names of a folder's subfolders, sorted.
+
+    Raises:
+        DataError: if there is no such folder, or it has no subfolders.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no image folder {str(folder)!r}. Expected a folder with one subfolder a class.")
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not names:
+        raise DataError(f"{str(folder)!r} has no subfolders. Expected one subfolder of images a class.")
+    return tuple(names)
+
+
+class ImageFolder:
+    """The images below a folder, sorted by class and name; an id is the path below the folder.
+
+    Args:
+        folder: has one subfolder of images for each of the card's classes.
+        card: of the data set; its revision is replaced by one that is made from the files' names and sizes.
+
+    Raises:
+        DataError: if a class has no images.
+    """
+
+    def __init__(self, folder: Path, card: DatasetCard) -> None:
+        self._folder = folder
+        self.ids: list[str] = []
+        self.labels: list[int] = []
+        for label, name in enumerate(card.classes):
+            files = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in IMG_EXTENSIONS)
+            if not files:
+                raise DataError(
+                    f"Class folder {str(folder / name)!r} holds no images ({', '.join(IMG_EXTENSIONS)}). "
+                    "Fill it or remove it."
+                )
+            self.ids += [path.relative_to(folder).as_posix() for path in files]
+            self.labels += [label] * len(files)
+        self.card = replace(card, revision=self._revision(), concurrent=True)
+
+    def _revision(self) -> str:
+        """Names and sizes of all files: changes with the selection, and costs no reading."""
+        digest = hashlib.sha256()
+        for sample_id in self.ids:
+            digest.update(f"{sample_id}\t{(self._folder / sample_id).stat().st_size}\n".encode())
+        return f"files-{digest.hexdigest()[:12]}"
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample: image uint8 [H,W,3]; raises UnreadableImageError if it cannot be decoded."""
+        sample_id = self.ids[index]
+        return Sample(sample_id, read_image(self._folder / sample_id, sample_id), self.labels[index])

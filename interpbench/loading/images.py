@@ -1,0 +1,181 @@
+"""Which images of a data set a run takes, and how they become a model's input."""
+
+import hashlib
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image
+from torch import Tensor
+
+from interpbench.core.errors import DataError, UnreadableImageError
+from interpbench.core.seeding import shuffled
+from interpbench.core.types import Dataset, ModelCard, Sample
+
+# What turns each EXIF orientation upright. ImageOps.exif_transpose also writes the EXIF data anew, which raises errors
+# of many kinds where they are damaged.
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class InputSize(Protocol):
+    """How large an image becomes: what a `ModelCard` says of it."""
+
+    @property
+    def size(self) -> int:
+        """Side in pixels of the square input."""
+
+    @property
+    def resize(self) -> int:
+        """Length that the shorter side is brought to before the central crop of `size`."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of a run at a model's input size, on the CPU.
+
+    Attributes:
+        ids: of the samples.
+        images: uint8 [N,size,size,3].
+        labels: int64 [N], indices of the data set's classes.
+        masks: bool [N,size,size], or None where the data have none.
+        skipped: id -> why, of the samples that could not be read.
+    """
+
+    ids: tuple[str, ...]
+    images: Tensor
+    labels: Tensor
+    masks: Tensor | None
+    skipped: dict[str, str]
+
+    @property
+    def sha256(self) -> str:
+        """Of the pixels, in order: equal for equal images, whatever their files are called."""
+        return hashlib.sha256(self.images.numpy().tobytes()).hexdigest()
+
+
+def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
+    """The indices of a seeded, class-balanced sample of `count` images, sorted; all of them for None.
+
+    Classes take turns, each with its images in an order that depends only on the seed and the images' ids, so the
+    sample is the same on every machine, and a smaller sample is part of a larger one.
+
+    Raises:
+        DataError: if the data set has fewer images.
+    """
+    total = len(dataset.ids)
+    if total == 0:
+        raise DataError(f"Data set {dataset.card.name!r} holds no images.")
+    if count is None:
+        return list(range(total))
+    if count > total:
+        raise DataError(f"Data set {dataset.card.name!r} holds {total} images, {count} are asked for: lower --images.")
+    by_class: dict[int, list[int]] = defaultdict(list)
+    for index in shuffled(dataset.ids, seed):
+        by_class[dataset.labels[index]].append(index)
+    turns = [queue for _, queue in sorted(by_class.items())]
+    rounds = (queue[turn] for turn in range(max(map(len, turns))) for queue in turns if turn < len(queue))
+    return sorted(index for index, _ in zip(rounds, range(count), strict=False))
+
+
+def load_images(dataset: Dataset, indices: list[int], card: ModelCard) -> ImageSet:
+    """Decodes and fits the samples; one that cannot be read is skipped and named.
+
+    Raises:
+        DataError: if none can be read.
+    """
+    masks = dataset.card.has_masks
+
+    def fitted(index: int) -> _Fitted | str:
+        try:
+            sample = dataset[index]
+        except UnreadableImageError as error:
+            return str(error)
+        return _Fitted(sample.id, fit(sample.image, card), sample.label, fit_mask(sample, card) if masks else None)
+
+    if dataset.card.concurrent:
+        with ThreadPoolExecutor() as threads:
+            found = list(threads.map(fitted, indices))
+    else:
+        found = [fitted(index) for index in indices]
+    skipped = {dataset.ids[i]: answer for i, answer in zip(indices, found, strict=True) if isinstance(answer, str)}
+    samples = [answer for answer in found if isinstance(answer, _Fitted)]
+    if not samples:
+        raise DataError(f"None of the {len(indices)} images of {dataset.card.name!r} can be read: {skipped}.")
+    return ImageSet(
+        ids=tuple(s.id for s in samples),
+        images=torch.from_numpy(np.stack([s.image for s in samples])),
+        labels=torch.tensor([s.label for s in samples]),
+        masks=torch.from_numpy(np.stack([s.mask for s in samples if s.mask is not None])) if masks else None,
+        skipped=skipped,
+    )
+
+
+class _Fitted(NamedTuple):
+    """A sample at the model's input size."""
+
+    id: str
+    image: np.ndarray
+    label: int
+    mask: np.ndarray | None
+
+
+def read_image(path: Path, name: str) -> np.ndarray:
+    """An image file as uint8 [H,W,3], RGB, upright: turned as its EXIF orientation says.
+
+    Raises:
+        UnreadableImageError: that calls it `name`, if it cannot be decoded.
+    """
+    try:
+        with Image.open(path) as image:
+            turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+            upright = image if turn is None else image.transpose(turn)
+            return np.asarray(upright.convert("RGB"))
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnreadableImageError(f"{name}: {error}") from error
+
+
+def fit(image: np.ndarray, card: InputSize) -> np.ndarray:
+    """uint8 [H,W,3] -> uint8 [size,size,3]: the shorter side to `card.resize` (bilinear, antialiased), central crop.
+
+    The same as the transforms that come with torchvision's weights.
+    """
+    return _crop(_resize(Image.fromarray(image), card, Image.Resampling.BILINEAR), card)
+
+
+def fit_mask(sample: Sample, card: InputSize) -> np.ndarray:
+    """The sample's mask, bool [size,size], brought to the model's input as its image is, by nearest neighbour.
+
+    Raises:
+        DataError: if the sample has no mask, or one of another size than its image.
+    """
+    if sample.mask is None or sample.mask.shape != sample.image.shape[:2]:
+        raise DataError(f"Sample {sample.id!r} needs a mask of its image's size, {sample.image.shape[:2]}.")
+    mask = Image.fromarray(sample.mask.astype(np.uint8))
+    return _crop(_resize(mask, card, Image.Resampling.NEAREST), card).astype(bool)
+
+
+def _resize(image: Image.Image, card: InputSize, resample: Image.Resampling) -> Image.Image:
+    width, height = image.size
+    shorter, longer = sorted((width, height))
+    if shorter == card.resize:
+        return image
+    other = int(card.resize * longer / shorter)
+    size = (card.resize, other) if width <= height else (other, card.resize)
+    return image.resize(size, resample)
+
+
+def _crop(image: Image.Image, card: InputSize) -> np.ndarray:
+    left, top = (round((side - card.size) / 2) for side in image.size)
+    return np.asarray(image.crop((left, top, left + card.size, top + card.size)))

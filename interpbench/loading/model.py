@@ -1,0 +1,272 @@
+"""A model plugin and a data set -> a `Model` with weights, ready to be explained.
+
+Weights come, in this order, from the file the user names, from the file shipped beside the plugin
+(`weights/<dataset>-<model>.safetensors`), or from what the plugin offers: torchvision's, for data whose classes are
+ImageNet's, or those that its network brings. There is no silent fallback: untrained weights must be asked for as
+`random`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from interpbench.core.errors import NoWeightsError, PluginError, WeightsError
+from interpbench.core.layers import find_layer, last_spatial_layer
+from interpbench.core.seeding import derive
+from interpbench.core.types import IMAGENET, DatasetCard, Model, ModelCard, Pretrained
+from interpbench.loading.pretrained import download, hash_tensors, offered
+from interpbench.loading.weights import WeightsCard, load_state, read_weights, sha256
+from interpbench.registry.plugin import Configured, blaming
+
+RANDOM = "random"
+IMAGENET_CLASSES = 1000
+DEFAULT_SIZE = 224  # of the input, where neither data nor weights say
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """A state dict (None: the network stays as it is built), its card where it has one, and where it came from."""
+
+    source: str
+    state: dict[str, Tensor] | None = None
+    card: WeightsCard | None = None
+    sha256: str = ""
+    pretrained: Pretrained | None = None  # says how images are prepared, where there is no card
+    built_in: bool = False  # the network has its weights when it is built
+
+
+def load_model(
+    choice: Configured,
+    data: DatasetCard,
+    *,
+    weights: str | None = None,
+    batch_size: Callable[[int], int] = lambda size: 32,
+    seed: int = 0,
+) -> Model:
+    """Builds the architecture for a data set and loads its weights, on the CPU, in eval mode, parameters frozen.
+
+    Args:
+        choice: the model plugin with its parameters; those the user left out come from the weights' card.
+        data: the card of the data set.
+        weights: a file, `random`, or None for what is shipped or torchvision's.
+        batch_size: images a forward pass for an input of that side.
+        seed: of random weights.
+
+    Raises:
+        WeightsError: if there are none, or they do not fit the architecture or the data set's classes.
+        PluginError: if the plugin does not build a module.
+    """
+    found = _find(choice, data, weights)
+    choice = _with_card(choice, found)
+    card = _card(choice, data, found)
+    network = _build(choice, card, seed)
+    if found.state is not None:
+        load_state(network, found.state, found.source)
+        _refuse_nonfinite(found)
+    network.eval().requires_grad_(False)
+    if found.built_in:
+        card = _own_classes(choice, network, card, data)
+    card = replace(card, target_layer=_target_layer(choice, network, card.size))
+    return Model(network, card, batch_size(card.size)).eval()
+
+
+def _refuse_nonfinite(found: _Weights) -> None:
+    for name, tensor in (found.state or {}).items():
+        if not bool(tensor.isfinite().all()):
+            raise WeightsError(
+                f"Weights {found.source} hold NaN or infinite numbers in {name!r}: their training broke down. "
+                "Train them again, with a lower learning rate."
+            )
+
+
+def shipped_weights(choice: Configured, dataset: str) -> Path:
+    """Where the weights of a model on a data set lie if its plugin ships them."""
+    folder = Path(choice.plugin.origin.rpartition(":")[0]).parent / "weights"
+    return folder / weights_file(choice, dataset)
+
+
+def weights_file(choice: Configured, dataset: str) -> str:
+    """What a file of a model's weights on a data set is called, as far as nobody calls it something else."""
+    return f"{dataset.replace(':', '-').replace('/', '-')}-{choice.slug}.safetensors"
+
+
+def shipped_card(choice: Configured, data: DatasetCard) -> WeightsCard | None:
+    """The card of the weights that a model's plugin ships for a data set, if there are any with these parameters."""
+    found = _shipped(choice, data)
+    return found.card if found is not None else None
+
+
+def with_parameters(choice: Configured, card: WeightsCard) -> Configured:
+    """The choice with the parameters that the card knows and the user left out."""
+    values = choice.plugin.configure({**choice.values, **card.parameters}).values
+    return Configured(choice.plugin, values, choice.given)
+
+
+def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weights:
+    offer = offered(choice)
+    built_in = offer is not None and offer.load is None
+    usable = offer if built_in or data.imagenet else None
+    if weights == RANDOM:
+        if built_in:
+            raise WeightsError(f"Model {choice.label!r} brings its own weights: leave --weights random away.")
+        return _Weights(RANDOM, pretrained=usable)
+    if weights is not None:
+        path = Path(weights)
+        state, card = read_weights(path)
+        return _Weights(path.name, state, card, sha256(path), usable if card is None else None)
+    shipped = _shipped(choice, data)
+    if shipped is not None:
+        return shipped
+    if built_in and usable is not None:
+        return _Weights(usable.source, sha256=usable.sha256, pretrained=usable, built_in=True)
+    others = not callable(choice.plugin.pretrained) and choice.label != choice.name
+    if usable is not None and not others:
+        state, digest = download(usable)
+        return _Weights(usable.source, state, sha256=digest or hash_tensors(state), pretrained=usable)
+    hint = f" {usable.source} is for {choice.name!r} with its default parameters alone." if usable is not None else ""
+    raise NoWeightsError(
+        f"There are no weights for model {choice.label!r} on data set {data.name!r}.{hint} Pass --weights FILE, "
+        f"train some on that data set with `python -m interpbench train --model {choice.label} --dataset ...`, or ask "
+        "for untrained ones with --weights random."
+    )
+
+
+def _shipped(choice: Configured, data: DatasetCard) -> _Weights | None:
+    """The weights beside the plugin, if they know the data set's classes and are of these parameters.
+
+    Whatever the data's revision: copies of a data set may come in other files, and more samples may be generated.
+    """
+    path = shipped_weights(choice, data.name)
+    if not path.is_file():
+        return None
+    state, card = read_weights(path)
+    if card is None or not set(data.classes) <= set(card.classes) or not _agrees(choice, card):
+        return None
+    return _Weights(path.name, state, card, sha256(path))
+
+
+def _agrees(choice: Configured, card: WeightsCard) -> bool:
+    """Whether what the user asked of the architecture is what the weights were trained with.
+
+    A parameter that the card does not know is younger than the weights, which have its default.
+    """
+    trained = {p.name: p.default for p in choice.plugin.parameters} | card.parameters
+    return all(choice.values[name] == trained[name] for name in choice.given)
+
+
+def _with_card(choice: Configured, found: _Weights) -> Configured:
+    """The choice with the parameters that the weights' card knows and the user left out."""
+    card = found.card
+    if card is None:
+        return choice
+    if _file_name(card.architecture) != _file_name(choice.name):
+        raise WeightsError(f"{found.source} holds weights of {card.architecture!r}, not of {choice.name!r}.")
+    if not _agrees(choice, card):
+        raise WeightsError(
+            f"{found.source} was trained with {card.parameters}, but {choice.label!r} is asked for: leave the "
+            "parameters out, or give weights that have them."
+        )
+    return with_parameters(choice, card)
+
+
+def _card(choice: Configured, data: DatasetCard, found: _Weights) -> ModelCard:
+    """Input size, normalisation and classes: from the weights' card, from torchvision, or else from the data set."""
+    common: dict[str, Any] = {
+        "name": choice.name,
+        "parameters": dict(choice.values),
+        "target_layer": choice.plugin.target_layer,
+        "reference": choice.plugin.reference,
+        "weights": found.source,
+        "weights_sha256": found.sha256,
+    }
+    if found.card is not None:
+        known = found.card
+        return ModelCard(
+            dataset=known.dataset, classes=len(known.classes), size=known.size, resize=known.size, mean=known.mean,
+            std=known.std, logit_of_label=_match_classes(data, known, found.source), licence=known.licence,
+            notes=dict(known.notes), **common,
+        )  # fmt: skip
+    wanted = found.pretrained or Pretrained(found.source)
+    known_logits = wanted.load is not None and data.imagenet is not None
+    logits = data.imagenet if known_logits and data.imagenet is not None else tuple(range(len(data.classes)))
+    size = wanted.size or data.size or DEFAULT_SIZE
+    return ModelCard(
+        dataset=IMAGENET if known_logits else data.name,
+        classes=IMAGENET_CLASSES if known_logits else len(data.classes),
+        size=size,
+        resize=wanted.resize or size,
+        mean=wanted.mean or data.mean,
+        std=wanted.std or data.std,
+        logit_of_label=logits,
+        licence=choice.plugin.licence if known_logits else "",
+        **common,
+    )
+
+
+def _match_classes(data: DatasetCard, card: WeightsCard, source: str) -> tuple[int, ...]:
+    """For each of the data set's classes its logit, found by name."""
+    missing = [name for name in data.classes if name not in card.classes]
+    if missing:
+        splits = missing[0] in ("train", "test", "val")
+        hint = " Give split=... if its classes lie one folder deeper." if splits else ""
+        raise WeightsError(
+            f"{source} knows {len(card.classes)} classes ({', '.join(card.classes[:10])}) but not {missing[0]!r}, "
+            f"which is one of the {len(data.classes)} classes of {data.name!r}.{hint}"
+        )
+    return tuple(card.classes.index(name) for name in data.classes)
+
+
+def _build(choice: Configured, card: ModelCard, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]), blaming(choice):
+        torch.manual_seed(derive(seed, "weights", choice.name))
+        network = choice(card.classes, card.size)
+    if not isinstance(network, nn.Module):
+        raise PluginError(
+            f"{choice.plugin.origin}: model {choice.name!r} must return a torch.nn.Module, "
+            f"not {type(network).__name__}."
+        )
+    return network
+
+
+def _own_classes(choice: Configured, network: nn.Module, card: ModelCard, data: DatasetCard) -> ModelCard:
+    """The card of a network that brings its weights: which classes its logits are is seen from their number."""
+    with torch.no_grad(), blaming(choice):
+        logits = network(torch.zeros(1, 3, card.size, card.size))
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
+        found = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+        raise PluginError(f"Model {choice.label!r} must give logits [B,classes], not {found} for one image.")
+    count = logits.shape[1]
+    card = replace(card, classes=count, weights_sha256=card.weights_sha256 or hash_tensors(network.state_dict()))
+    if count == len(data.classes):
+        return card
+    if count == IMAGENET_CLASSES and data.imagenet is not None:
+        return replace(card, dataset=IMAGENET, logit_of_label=data.imagenet)
+    raise WeightsError(
+        f"Model {choice.label!r} gives {count} logits, but data set {data.name!r} has {len(data.classes)} classes. "
+        "Choose the data set that it was trained on."
+    )
+
+
+def _target_layer(choice: Configured, network: nn.Module, size: int) -> str | None:
+    """The full name of the layer that CAM methods look at: the one that the plugin names, or else found by trying."""
+    if choice.plugin.target_layer is not None:
+        try:
+            layer = find_layer(network, choice.plugin.target_layer)
+        except AttributeError:  # said when a method asks for it
+            return str(choice.plugin.target_layer)
+        return next(name for name, module in network.named_modules() if module is layer)
+    if not choice.plugin.gradients:
+        return None
+    try:
+        return last_spatial_layer(network, torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)))
+    except Exception:  # the model's own faults show when it is measured
+        return None
+
+
+def _file_name(model: str) -> str:
+    """A model's name without the folder of its file, if it is one of a file."""
+    return model.rpartition("/")[2]

@@ -1,0 +1,86 @@
+"""Weights that come with an architecture: torchvision's, another library's, or those that a network has from the start.
+
+A model plugin offers them as `pretrained=`: a torchvision `WeightsEnum` member, or a function of the plugin's
+parameters that gives such a member, a `Pretrained` or None.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interpbench.core.errors import WeightsError
+from interpbench.core.types import Loaded, Pretrained
+from interpbench.loading.weights import sha256
+from interpbench.registry.plugin import Configured, blaming
+
+
+def offered(choice: Configured) -> Pretrained | None:
+    """The weights that come with a model of these parameters, if there are any. Nothing is downloaded yet.
+
+    Raises:
+        PluginError: if the plugin's function fails.
+    """
+    found = choice.plugin.pretrained
+    if callable(found):
+        with blaming(choice):
+            found = found(**choice.values)
+    return found if isinstance(found, Pretrained | None) else _torchvisions(found)
+
+
+def download(weights: Pretrained) -> Loaded:
+    """The state dict and the sha256 of its file, from a cache or over the network.
+
+    Raises:
+        WeightsError: if they cannot be had.
+    """
+    assert weights.load is not None
+    try:
+        return weights.load()
+    except WeightsError:
+        raise
+    except Exception as error:
+        raise WeightsError(
+            f"The weights {weights.source} could not be downloaded ({type(error).__name__}: {error}). "
+            "Pass a copy with --weights FILE."
+        ) from error
+
+
+def hash_tensors(state: Mapping[str, Tensor]) -> str:
+    """The hexadecimal SHA-256 of names, types and values."""
+    digest = hashlib.sha256()
+    for name, tensor in state.items():
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
+        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _torchvisions(enum: Any) -> Pretrained:
+    """A WeightsEnum member, which knows its file, its input and its classes."""
+    preset = enum.transforms()
+    return Pretrained(
+        source=str(enum),
+        load=partial(_load_torchvisions, enum),
+        size=preset.crop_size[0],
+        resize=preset.resize_size[0],
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        classes=tuple(enum.meta["categories"]),
+    )
+
+
+def _load_torchvisions(enum: Any) -> Loaded:
+    try:
+        state = enum.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:
+        raise WeightsError(
+            f"torchvision's weights {enum} could not be downloaded from {enum.url} ({type(error).__name__}: {error}). "
+            f"Pass a copy with --weights FILE, or put it into {torch.hub.get_dir()}/checkpoints."
+        ) from error
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(enum.url).name
+    return state, sha256(cached) if cached.is_file() else ""

@@ -1,0 +1,1 @@
+"""Runs that others can check, and leaderboards made of them."""

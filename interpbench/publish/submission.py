@@ -1,0 +1,298 @@
+"""A published run: what it says of itself, read from files that a stranger may have written.
+
+    results/<suite>/<submission>/
+        run.json        what was run, with what, by whom and when; the files' hashes, and one of all it says itself
+        scores.csv      a row per model, method, metric and image
+        ceilings.csv    likewise, of the best map that the search found
+
+Nothing in them is code, and nothing is trusted: sizes, names, types and columns are checked before anything is made of
+them. Whether the numbers hold together is for `checking`, whether they are true for `verification`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pandas as pd
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, ValidationError
+
+from interpbench.core.errors import SubmissionError
+from interpbench.files.csv_files import read_csv, write_csv
+from interpbench.files.toml_settings import Settings
+from interpbench.results.tables import RunTables
+from interpbench.suite.cells import SCORE_COLUMNS, Role
+from interpbench.suite.suite import Suite
+
+SCHEMA_VERSION: Literal[1] = 1
+TABLES = ("scores.csv", "ceilings.csv")
+COLUMNS = ["model", "method", "metric", "sample_id", "label", "target", "tied", "value"]
+LARGEST = {"run.json": 8_000_000, "scores.csv": 400_000_000, "ceilings.csv": 100_000_000}  # bytes
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # \n and \t are text
+
+
+def _printable(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+def _slug(text: str) -> str:
+    if not re.fullmatch(SLUG, text):
+        raise ValueError("lower case letters and digits are expected, and . _ - between them, 64 at most")
+    return text
+
+
+Text = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_printable)]
+_LINE = StringConstraints(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")
+Label = Annotated[str, _LINE, AfterValidator(_printable)]
+SLUG = r"(?=.{1,64}$)[a-z0-9]+([._-][a-z0-9]+)*"  # of a file that every system can hold
+Slug = Annotated[str, AfterValidator(_slug)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+ShortHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class SuiteOf(Settings):
+    """The suite's name and version, and the hash of what its methods are compared on."""
+
+    name: Slug
+    version: PositiveInt
+    frame: ShortHash
+
+
+class DataOf(Settings):
+    """The data set, its revision, the source hash of its plugin, and the ids of the images."""
+
+    name: Label
+    revision: Label
+    source_hash: Sha256
+    samples: tuple[Label, ...]
+
+
+class ModelOf(Settings):
+    """A model's weights (`random` if untrained, then without a hash), the pixels it was shown, its accuracy on them."""
+
+    source_hash: Sha256
+    parameters: dict[Label, str | int | float | bool | None]
+    weights: Label
+    weights_sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
+    pixels_sha256: Sha256
+    accuracy: Share | None
+    accuracy_images: NonNegativeInt
+
+
+class MethodOf(Settings):
+    """A method's source hash, its parameters in canonical JSON, and what it is to the others."""
+
+    source_hash: Sha256
+    parameters: Text
+    reference: Text = ""
+    role: Literal["method", "control"]
+
+
+class MetricOf(Settings):
+    """A metric as run.json of a run describes it."""
+
+    source_hash: Sha256
+    summary: Text = ""
+    better: Literal["lower", "higher"]
+    range: tuple[float, float]
+    unit: Text
+    curve: bool
+    protocol: ShortHash
+    protocol_text: Text
+
+
+class CellOf(Settings):
+    """What became of a method on a model."""
+
+    model: Label
+    method: Label
+    role: Role
+    status: Literal["ok", "failed"]
+    reason: Text = ""
+    images: NonNegativeInt
+    constant: NonNegativeInt
+    nonfinite: NonNegativeInt
+
+
+class Files(Settings):
+    """The hashes of the tables."""
+
+    scores: Sha256
+    ceilings: Sha256
+
+
+class Record(Settings):
+    """run.json of a submission.
+
+    Attributes:
+        name, by, comment: of the submission, its author, and what the author wants to say.
+        supersedes: digests of the submissions of this name that it takes the place of, oldest first.
+        failures_declared: whether the author has said that failed cells are meant to be there.
+        settings: the suite as it was run.
+        digest: of everything else in this file, which holds the hashes of the other files.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: Slug
+    by: Label
+    comment: Text = ""
+    supersedes: tuple[Sha256, ...] = ()
+    failures_declared: bool = False
+    suite: SuiteOf
+    settings: Suite
+    data: DataOf
+    models: dict[Label, ModelOf]
+    methods: dict[Label, MethodOf]
+    metrics: dict[Label, MetricOf]
+    cells: Annotated[tuple[CellOf, ...], Field(min_length=1)]
+    started: datetime
+    finished: datetime
+    device: Label
+    precision: Literal["fp32", "bf16", "fp16"]
+    versions: dict[Label, Label]
+    git: dict[Label, str | bool]
+    files: Files
+    digest: Sha256 | Literal[""] = ""
+
+    @property
+    def computed_digest(self) -> str:
+        """sha256 of the canonical text of everything but the digest."""
+        said = self.model_dump(mode="json", exclude={"digest"})
+        text = json.dumps(said, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def sealed(self) -> "Record":
+        """This record with its digest."""
+        return self.model_copy(update={"digest": self.computed_digest})
+
+    def text(self) -> str:
+        """run.json, the same bytes for the same record."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+
+
+class Submission:
+    """A record and its tables.
+
+    Attributes:
+        record: run.json.
+        scores, ceilings: with COLUMNS, sorted.
+    """
+
+    def __init__(self, record: Record, scores: pd.DataFrame, ceilings: pd.DataFrame) -> None:
+        self.record = record
+        self.scores = scores
+        self.ceilings = ceilings
+
+    @property
+    def name(self) -> str:
+        """Of the submission."""
+        return self.record.name
+
+    @cached_property
+    def tables(self) -> RunTables:
+        """As those of a run, without curves, timings and example images."""
+        record = self.record
+        dataset = record.data.name
+        cells = [cell.model_dump() for cell in record.cells if cell.role != "ceiling"]
+        parameters = {label: method.parameters for label, method in record.methods.items()}
+        frame = pd.DataFrame(cells).assign(dataset=dataset)
+        return RunTables(
+            scores=self._long(self.scores),
+            curves=pd.DataFrame(),
+            cells=frame.assign(parameters=frame["method"].map(parameters)),
+            timings=pd.DataFrame(),
+            metrics={label: metric.model_dump() for label, metric in record.metrics.items()},
+            models={(dataset, label): model.model_dump() for label, model in record.models.items()},
+            examples=[],
+            seed=record.settings.seed,
+            ceilings=self._long(self.ceilings),
+        )
+
+    def _long(self, table: pd.DataFrame) -> pd.DataFrame:
+        protocols = {label: metric.protocol for label, metric in self.record.metrics.items()}
+        parameters = {label: method.parameters for label, method in self.record.methods.items()}
+        return table.assign(
+            dataset=self.record.data.name,
+            parameters=table["method"].map(parameters).fillna("{}"),
+            protocol=table["metric"].map(protocols),
+        )[SCORE_COLUMNS]
+
+
+def read_submission(folder: Path) -> Submission:
+    """A submission from its folder.
+
+    Raises:
+        SubmissionError: if a file is missing, too large, a link, unexpected, or not what it should be.
+    """
+    _refuse_what_does_not_belong(folder)
+    record = _read_record(folder / "run.json")
+    scores, ceilings = (_read_table(folder / name) for name in TABLES)
+    return Submission(record, scores, ceilings)
+
+
+def _refuse_what_does_not_belong(folder: Path) -> None:
+    if not folder.is_dir():
+        raise SubmissionError(
+            f"{folder} is no submission: there is no such folder. Give the folder that `publish` wrote, "
+            "results/<suite>/<submission>."
+        )
+    for path in sorted(folder.iterdir()):
+        if path.name not in LARGEST:
+            raise SubmissionError(f"{path} does not belong to a submission, which holds {', '.join(LARGEST)} alone.")
+    for name, largest in LARGEST.items():
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            raise SubmissionError(f"{folder} is no submission: {name} is missing, or is no plain file.")
+        if path.stat().st_size > largest:
+            raise SubmissionError(f"{path} is larger than the {largest // 1_000_000} MB that are read.")
+
+
+def _read_record(path: Path) -> Record:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SubmissionError(f"{path} is no valid JSON: {error}.") from None
+    if isinstance(found, Mapping) and found.get("schema_version") != SCHEMA_VERSION:
+        version = str(found.get("schema_version"))[:40]
+        raise SubmissionError(f"{path} has schema version {version}; this InterpBench reads {SCHEMA_VERSION}.")
+    try:
+        return Record.model_validate(found)
+    except ValidationError as invalid:
+        problem = invalid.errors()[0]
+        key = ".".join(map(str, problem["loc"]))[:200]
+        raise SubmissionError(f"{path}: key {key!r}: {problem['msg']}.") from None
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    text = dict.fromkeys(["model", "method", "metric", "sample_id"], "str")
+    whole = dict.fromkeys(["label", "target"], "int64")
+    try:
+        frame = read_csv(path, {**text, **whole, "tied": "float64", "value": "float64"})
+    except ValueError as error:
+        raise SubmissionError(f"{path}: {error}") from None
+    return frame[COLUMNS]
+
+
+def write_tables(scores: pd.DataFrame, ceilings: pd.DataFrame, folder: Path) -> dict[str, str]:
+    """Writes the tables of a submission, sorted, the same bytes for the same rows; their names and hashes."""
+    by = ["model", "method", "metric", "sample_id"]
+    for name, frame in zip(TABLES, (scores, ceilings), strict=True):
+        write_csv(frame[COLUMNS].sort_values(by), folder / name)
+    return hashes(folder)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """sha256 of each table of a submission, by its name without `.csv`."""
+    found = {}
+    for name in TABLES:
+        with (folder / name).open("rb") as file:
+            found[name.removesuffix(".csv")] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found

@@ -1,0 +1,112 @@
+"""Where plugins come from, in this order: the bundled folder, entry points of installed packages, paths the user names.
+
+Code is loaded only from places that the user named or installed. A file that fails to import stops the command and is
+named.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from interpbench.core.errors import PluginError
+from interpbench.registry.plugin import REGISTERED, Plugin
+from interpbench.registry.registry import Registry, default_registry
+from interpbench.registry.user_file import function_in_file, naming_failures, run_file
+
+ENTRY_POINT_GROUP = "interpbench.plugins"
+
+
+def discover(paths: Iterable[str | Path] = ()) -> Registry:
+    """A registry with all plugins: bundled, installed, those under `paths`, and those registered in this process.
+
+    It also knows models by FILE.py:FUNCTION.
+
+    Raises:
+        PluginError: if a file cannot be read or imported, or a named path holds no plugin.
+        DuplicatePluginError: if two plugins of a kind share a name.
+    """
+    registry = default_registry.copy(find=function_in_file)
+    load_folder(bundled_folder(), registry)
+    for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda e: (e.name, e.value)):
+        _load_entry_point(entry_point, registry)
+    for path in paths:
+        load_path(Path(path), registry)
+    return registry
+
+
+def bundled_folder() -> Path:
+    """The bundled plugins: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "plugins"
+    return inside if inside.is_dir() else package.parent / "plugins"
+
+
+def load_path(path: Path, registry: Registry) -> None:
+    """Loads the plugins of a file or folder that the user named.
+
+    Raises:
+        PluginError: if it does not exist or registers nothing.
+    """
+    if not path.exists():
+        raise PluginError(f"No plugin file or folder {str(path)!r}. Give --plugin an existing path.")
+    found = Registry()
+    if path.is_dir():
+        load_folder(path, found)
+    else:
+        load_file(path, found)
+    plugins = _plugins(found)
+    if not plugins:
+        raise PluginError(
+            f"{path} registers no plugin. "
+            "Decorate a function with @method, @model, @dataset or @metric from interpbench."
+        )
+    for plugin in plugins:
+        registry.add(plugin)
+
+
+def load_folder(folder: Path, registry: Registry) -> None:
+    """Loads every .py file below a folder, except tests (`test_*.py`) and what starts with a dot or underscore."""
+    for path in sorted(folder.rglob("*.py")):
+        hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+        if not hidden and not path.name.startswith("test_"):
+            load_file(path, registry)
+
+
+def load_file(path: Path, registry: Registry) -> None:
+    """Executes one plugin file and registers what it decorates.
+
+    A file that this process has loaded is run again only if it has changed since, as in a notebook.
+
+    Raises:
+        PluginError: if it cannot be read or imported; the message names file and line.
+    """
+    path = path.resolve()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PluginError(f"Plugin file {path} cannot be read: {error.strerror}.") from error
+    _register_module(registry, f"Plugin file {path}", lambda: run_file(path), hashlib.sha256(content).hexdigest())
+
+
+def _load_entry_point(entry_point: EntryPoint, registry: Registry) -> None:
+    _register_module(registry, f"Entry point {entry_point.name} = {entry_point.value}", entry_point.load)
+
+
+# What each executed module registered, by name and content, so that further registries need not run it again (an
+# installed module would not run again: Python imports it once).
+_registered: dict[tuple[str, str], list[Plugin]] = {}
+
+
+def _register_module(registry: Registry, name: str, load: Callable[[], object], content: str = "") -> None:
+    if (name, content) not in _registered:
+        fresh = Registry()
+        with naming_failures(name), fresh.collecting():
+            load()
+        _registered[name, content] = _plugins(fresh)
+    for plugin in _registered[name, content]:
+        registry.add(plugin)
+
+
+def _plugins(registry: Registry) -> list[Plugin]:
+    return [plugin for kind in REGISTERED for plugin in registry.plugins(kind)]

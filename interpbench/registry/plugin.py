@@ -1,0 +1,306 @@
+"""What a plugin is: an immutable record of a function, its parameters, and the values that a user gives them."""
+
+import inspect
+import json
+import re
+import traceback
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
+
+from interpbench.core.errors import InterpBenchError, ParameterError, PluginError, unknown_name
+from interpbench.registry.spec import PAIR, POSITIONAL, quoted
+
+Kind = Literal["method", "model", "dataset", "metric", "reference"]
+KINDS: tuple[Kind, ...] = ("method", "model", "dataset", "metric")  # what a run is made of
+REGISTERED: tuple[Kind, ...] = (*KINDS, "reference")
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One keyword-only argument of a plugin: its name, annotation and default (`REQUIRED` if it has none)."""
+
+    name: str
+    annotation: Any
+    default: Any = REQUIRED
+
+    @property
+    def type_name(self) -> str:
+        """The annotation as a user reads it: `int`, `zero | blur`, `int | None`."""
+        return _type_name(self.annotation)
+
+    def validate(self, value: Any) -> Any:
+        """`value` (text from the command line or a suite, or already typed) as the annotated type.
+
+        Raises:
+            ParameterError: if it is not of that type.
+        """
+        import pydantic  # here, so that importing interpbench stays quick
+
+        optional = type(None) in typing.get_args(self.annotation)
+        if optional and isinstance(value, str) and value.lower() == "none":
+            return None
+        if isinstance(value, str):
+            value = {str(choice): choice for choice in _literals(self.annotation)}.get(value, value)
+        try:
+            config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+            return pydantic.TypeAdapter(self.annotation, config=config).validate_python(value)
+        except pydantic.ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ParameterError(
+                f"Parameter {self.name}={value!r} is not valid: expected {self.type_name} ({reason})."
+            ) from None
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An immutable record of one registered function."""
+
+    kind: ClassVar[Kind]
+    arguments: ClassVar[tuple[str, ...]]  # the positional arguments that a function of this kind takes
+    provided: ClassVar[frozenset[str]] = frozenset()  # keyword-only arguments that the runner fills in
+
+    name: str
+    call: Callable[..., Any]
+    parameters: tuple[Parameter, ...]
+    doc: str
+    reference: str
+    licence: str
+    origin: str
+    source_hash: str
+    takes: frozenset[str]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return self.doc.strip().partition("\n")[0]
+
+    @property
+    def required(self) -> list[str]:
+        """The parameters that have no default."""
+        return [p.name for p in self.parameters if p.default is REQUIRED]
+
+    def configure(self, values: Mapping[str, Any] | None = None) -> "Configured":
+        """This plugin with parameter values, validated.
+
+        Raises:
+            UnknownNameError: for a parameter that the plugin does not have.
+            ParameterError: for a value of the wrong type, or a required parameter that is missing.
+        """
+        given = self._named(values or {})
+        known = {p.name: p for p in self.parameters}
+        for name in given:
+            if name not in known:
+                raise unknown_name(f"parameter of {self.kind} {self.name!r}:", name, known)
+        resolved = {}
+        for name, parameter in known.items():
+            if name in given:
+                try:
+                    resolved[name] = parameter.validate(given[name])
+                except ParameterError as error:
+                    raise ParameterError(f"{self.kind} {self.name!r}: {error}") from None
+            elif parameter.default is REQUIRED:
+                raise ParameterError(
+                    f"{self.kind} {self.name!r} needs the parameter {name!r} ({parameter.type_name}): "
+                    f"write {self.name}:{name}=VALUE."
+                )
+            else:
+                resolved[name] = parameter.default
+        return Configured(self, MappingProxyType(resolved), frozenset(given))
+
+    def _named(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values with a name for the one that has none: that of the only required parameter.
+
+        Raises:
+            ParameterError: if there is not exactly one, or it is given already.
+        """
+        named = {name: value for name, value in values.items() if name != POSITIONAL}
+        if POSITIONAL not in values:
+            return named
+        value = values[POSITIONAL]
+        if len(self.required) != 1:
+            known = ", ".join(p.name for p in self.parameters) or "none"
+            raise ParameterError(
+                f"{value!r} of {self.kind} {self.name!r} is no parameter: write {self.name}:PARAMETER=VALUE. "
+                f"Parameters: {known}."
+            )
+        if self.required[0] in named:
+            raise ParameterError(f"Parameter {self.required[0]!r} of {self.name!r} is given twice.")
+        return {self.required[0]: value, **named}
+
+
+@dataclass(frozen=True)
+class MethodPlugin(Plugin):
+    """`(model, x[B,C,H,W], target[B], *, parameters) -> saliency[B,H,W]`, higher = more important."""
+
+    kind = "method"
+    arguments = ("model", "x", "target")
+    provided = frozenset({"generators"})
+
+    gradients: bool = True  # False: black box, the model is only ever called forwards
+    coarse: bool = False  # True: the map may be smaller than the image, and is resized bilinearly
+    control: bool = False  # True: the map knows nothing of the model
+    rectifiers: bool = False  # True: gives ReLUs a rule of its own, and means nothing where there are none
+    class_agnostic: bool = False  # True: the map is meant to be the same whatever the target
+
+
+@dataclass(frozen=True)
+class ModelPlugin(Plugin):
+    """`(classes, size, *, parameters) -> torch.nn.Module` that gives logits, untrained."""
+
+    kind = "model"
+    arguments: ClassVar[tuple[str, ...]] = ("classes", "size")
+
+    target_layer: str | None = None  # the submodule that CAM methods look at; None: found by trying
+    pretrained: Any = None  # weights that come with it: see `interpbench.pretrained`
+    gradients: bool = True  # False: black box, gradients do not flow through it
+
+
+@dataclass(frozen=True)
+class DatasetPlugin(Plugin):
+    """`(*, parameters) -> contracts.Dataset`."""
+
+    kind = "dataset"
+    arguments = ()
+
+
+@dataclass(frozen=True)
+class MetricPlugin(Plugin):
+    """`(explanation, *, parameters) -> scores[B]`, or a `Perturbation` whose curve the engine scores."""
+
+    kind = "metric"
+    arguments = ("explanation",)
+
+    better: Literal["lower", "higher"] = "higher"
+    range: tuple[float, float] = (0.0, 1.0)
+    unit: str = ""
+    needs_mask: bool = False
+    curve: bool = False  # True: the function returns a Perturbation
+
+
+@dataclass(frozen=True)
+class ReferencePlugin(Plugin):
+    """`(model, x[B,C,H,W], target[B], *, parameters) -> saliency`: a method as another library computes it."""
+
+    kind = "reference"
+    arguments = ("model", "x", "target")
+    provided = frozenset({"generators"})
+
+    method: str = ""  # the name of ours
+    library: str = ""  # the distribution that it is in, as `pip install` takes it
+    tolerance: float = 0.0
+    why: str = ""  # what the two do differently, and which of them ours follows
+    comparable: bool = True  # False: they are known to be different methods, by how much is noted
+    on: Callable[[Any], Any] | None = None  # changes the model that both explain
+    own_activations: bool = False  # True: is given a copy of the model in which each activation is a module
+    relu_alone: bool = False  # True: the library finds nn.ReLU, and not ReLU6
+
+
+@dataclass(frozen=True)
+class Configured:
+    """A plugin with its parameter values."""
+
+    plugin: Any  # one of the Plugin classes; Any, since each kind has its own traits
+    values: Mapping[str, Any]
+    given: frozenset[str] = field(default=frozenset())
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return str(self.plugin.name)
+
+    @property
+    def label(self) -> str:
+        """Name and the values that differ from the defaults, as one would type it: `occlusion:stride=8,window=16`.
+
+        The value of an only required parameter comes first, without its name: `imagefolder:photos,split=test`.
+        """
+        defaults = {p.name: p.default for p in self.plugin.parameters}
+        changed = {k: quoted(str(v)) for k, v in sorted(self.values.items()) if v != defaults[k]}
+        first = [changed.pop(name) for name in self._first if not PAIR.match(changed[name])]
+        pairs = [f"{k}={v}" for k, v in changed.items()]
+        return self.name + (":" + ",".join(first + pairs) if changed or first else "")
+
+    @property
+    def slug(self) -> str:
+        """Name and the value of an only required parameter, fit for a file's name."""
+        parts = [self.name, *(str(self.values[name]) for name in self._first)]
+        return re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-")
+
+    @property
+    def _first(self) -> list[str]:
+        """The only required parameter, if there is one alone."""
+        required = self.plugin.required
+        return required if len(required) == 1 else []
+
+    @property
+    def parameters_json(self) -> str:
+        """All parameter values as canonical JSON."""
+        return json.dumps(dict(self.values), sort_keys=True, default=str, separators=(",", ":"))
+
+    def __call__(self, *arguments: Any, **provided: Any) -> Any:
+        """Calls the plugin; of what the runner provides it gets what its signature takes."""
+        extra = {k: v for k, v in provided.items() if k in self.plugin.takes}
+        return self.plugin.call(*arguments, **self.values, **extra)
+
+
+def described(error: BaseException, choice: "Configured") -> str:
+    """An exception with the line of the plugin's file that it came through, as far as it did."""
+    text = f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    file = choice.plugin.origin.rpartition(":")[0]
+    frame = next((f for f in reversed(frames) if f.filename == file), None)
+    return text if frame is None else f"{text} ({Path(frame.filename).name}:{frame.lineno})"
+
+
+@contextmanager
+def blaming(choice: Configured) -> Iterator[None]:
+    """Whatever the plugin raises within this context becomes an error that names it and the line.
+
+    Raises:
+        PluginError: for anything but an InterpBenchError, which passes as it is.
+    """
+    try:
+        yield
+    except InterpBenchError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise PluginError(
+            f"{choice.plugin.kind} {choice.label!r} failed: {type(error).__name__}: {error} "
+            f"({frame.filename}:{frame.lineno})."
+        ) from error
+
+
+def _literals(annotation: Any) -> list[Any]:
+    """The values of a `Literal`, also of one inside a union."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Literal:
+        return list(arguments)
+    return [value for argument in arguments for value in _literals(argument)]
+
+
+def _type_name(annotation: Any) -> str:
+    arguments = typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        bounds = [
+            f"{symbol} {getattr(m, attribute)}"
+            for m in arguments[1:]
+            for attribute, symbol in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+            if getattr(m, attribute, None) is not None
+        ]
+        return " ".join([_type_name(arguments[0]), *bounds])
+    if origin is Literal:
+        return " | ".join(str(a) for a in arguments)
+    if arguments:
+        separator = " | " if type(None) in arguments or origin is not tuple else ", "
+        return separator.join(_type_name(a) for a in arguments)
+    if annotation is type(None):
+        return "none"
+    return getattr(annotation, "__name__", str(annotation))

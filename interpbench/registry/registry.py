@@ -1,0 +1,299 @@
+"""Names -> plugins, for the four kinds: method, model, dataset, metric; and for references that methods should equal.
+
+A decorator registers a function and gives it back unchanged. The function's keyword-only arguments are the
+plugin's parameters, their annotations the schema:
+
+    @method("smoothgrad", reference="Smilkov et al., arXiv 1706.03825, 2017")
+    def smoothgrad(model, x, target, *, samples: int = 25, noise: float = 0.15): ...
+
+gives `--method smoothgrad:samples=50`. A wrong name or value is refused before anything runs.
+"""
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, TypeVar
+
+from interpbench.core.errors import DuplicatePluginError, PluginError, unknown_name
+from interpbench.registry.plugin import (
+    REGISTERED,
+    Configured,
+    DatasetPlugin,
+    Kind,
+    MethodPlugin,
+    MetricPlugin,
+    ModelPlugin,
+    Parameter,
+    Plugin,
+    ReferencePlugin,
+)
+from interpbench.registry.source_hash import origin_of
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+Finder = Callable[[Kind, str], Plugin | None]
+
+
+class Registry:
+    """Plugins by kind and name. Fresh instances share nothing, so tests need no clean-up.
+
+    Args:
+        find: makes a plugin of a name that is not registered, such as that of a function in a file; or gives None.
+    """
+
+    def __init__(self, find: Finder = lambda kind, name: None) -> None:
+        self._plugins: dict[Kind, dict[str, Plugin]] = {kind: {} for kind in REGISTERED}
+        self._find = find
+
+    def copy(self, find: Finder | None = None) -> "Registry":
+        """Another registry with the same plugins, and with another finder if one is given."""
+        other = Registry(find or self._find)
+        other._plugins = {kind: dict(plugins) for kind, plugins in self._plugins.items()}
+        return other
+
+    def add(self, plugin: Plugin) -> None:
+        """Adds a plugin.
+
+        Raises:
+            DuplicatePluginError: if another plugin of its kind has its name.
+        """
+        plugins = self._plugins[plugin.kind]
+        known = plugins.get(plugin.name)
+        if known is not None and known.call is not plugin.call:
+            raise DuplicatePluginError(
+                f"Two {plugin.kind}s are called {plugin.name!r}: {known.origin} and {plugin.origin}. "
+                "Rename one of them."
+            )
+        plugins[plugin.name] = plugin
+
+    def get(self, kind: Kind, name: str) -> Any:
+        """The plugin of that kind and name.
+
+        Raises:
+            UnknownNameError: if there is none; the message lists the near names.
+        """
+        plugin = self._plugins[kind].get(name) or self._find(kind, name)
+        if plugin is None:
+            error = unknown_name(kind, name, self._plugins[kind])
+            raise type(error)(f"{error} One in a file of yours needs --plugin FILE.")
+        return plugin
+
+    def names(self, kind: Kind) -> list[str]:
+        """The names of a kind, sorted."""
+        return sorted(self._plugins[kind])
+
+    def plugins(self, kind: Kind) -> list[Any]:
+        """The plugins of a kind, sorted by name."""
+        return [self._plugins[kind][name] for name in self.names(kind)]
+
+    def configure(self, kind: Kind, name: str, values: Mapping[str, Any] | None = None) -> Configured:
+        """The plugin `name` with parameter values; raises as `get` and `Plugin.configure` do."""
+        return self.get(kind, name).configure(values)
+
+    @contextmanager
+    def collecting(self) -> Iterator["Registry"]:
+        """Within this context the decorators register here."""
+        token = _active.set(self)
+        try:
+            yield self
+        finally:
+            _active.reset(token)
+
+
+default_registry = Registry()
+_active: ContextVar[Registry] = ContextVar("active registry", default=default_registry)
+
+
+def method(
+    name: str,
+    *,
+    reference: str = "",
+    licence: str = "",
+    gradients: bool = True,
+    coarse: bool = False,
+    control: bool = False,
+    rectifiers: bool = False,
+    class_agnostic: bool = False,
+) -> Callable[[Function], Function]:
+    """Registers an attribution method: `(model, x[B,C,H,W], target[B], *, parameters) -> saliency[B,H,W]`.
+
+    A keyword-only argument called `generators` is no parameter: the runner fills it with one seeded CPU
+    `torch.Generator` an image, so that chance does not depend on the batch.
+
+    Args:
+        name: what users type; lower case letters, digits, dashes and underscores.
+        reference: authors, year and place of the paper.
+        licence: of the method's code, where it is not the package's own.
+        gradients: False if the method is black box, that is only calls the model forwards.
+        coarse: True if the map may be smaller than the image; it is then resized bilinearly.
+        control: True if the map knows nothing of the model. The best control of a run is the floor that the others'
+            share of the achievable is measured from.
+        rectifiers: True if the method gives ReLUs a rule of its own, and means nothing for a model without any.
+        class_agnostic: True if the map is meant to be the same whatever the target.
+    """
+    return _register(
+        MethodPlugin, name, reference, licence, gradients=gradients, coarse=coarse, control=control,
+        rectifiers=rectifiers, class_agnostic=class_agnostic,
+    )  # fmt: skip
+
+
+def model(
+    name: str,
+    *,
+    reference: str = "",
+    licence: str = "",
+    target_layer: str | None = None,
+    pretrained: Any = None,
+    gradients: bool = True,
+) -> Callable[[Function], Function]:
+    """Registers an architecture: `(classes, size, *, parameters) -> torch.nn.Module` that gives logits.
+
+    Args:
+        name: what users type.
+        reference: authors, year and place of the paper.
+        licence: of the pretrained weights.
+        target_layer: the submodule that CAM methods look at, by its dotted name, in which a negative number counts
+            from the last child. None: the last layer at which more than one position matters, found by trying.
+        pretrained: weights that come with it: a torchvision `WeightsEnum` member, used for data sets whose classes are
+            ImageNet's; or a function of the parameters that gives such a member, a `Pretrained` or None.
+        gradients: False if gradients do not flow through it: only black-box methods can explain it.
+    """
+    return _register(
+        ModelPlugin, name, reference, licence, target_layer=target_layer, pretrained=pretrained, gradients=gradients
+    )
+
+
+def dataset(name: str, *, reference: str = "", licence: str = "") -> Callable[[Function], Function]:
+    """Registers a data set: `(*, parameters) -> contracts.Dataset`. A parameter `root` takes `--data-root`, a
+    parameter `download` takes `--download`."""
+    return _register(DatasetPlugin, name, reference, licence)
+
+
+def metric(
+    name: str,
+    *,
+    better: Literal["lower", "higher"],
+    range: tuple[float, float] = (0.0, 1.0),
+    unit: str = "",
+    reference: str = "",
+    licence: str = "",
+    needs_mask: bool = False,
+    curve: bool = False,
+) -> Callable[[Function], Function]:
+    """Registers a metric: `(explanation, *, parameters) -> scores[B]`.
+
+    Args:
+        name: what users type.
+        better: which direction is better.
+        range: the least and the greatest possible score.
+        unit: of the score.
+        reference: authors, year and place of the paper.
+        licence: of the metric's code, where it is not the package's own.
+        needs_mask: True if it compares with the ground-truth mask.
+        curve: True if the function returns a `Perturbation`; the engine then makes the curve [B,S+1] and the score
+            is the area under it. A parameter `steps` takes `--steps`.
+    """
+    return _register(
+        MetricPlugin,
+        name,
+        reference,
+        licence,
+        better=better,
+        range=range,
+        unit=unit,
+        needs_mask=needs_mask,
+        curve=curve,
+    )
+
+
+def reference(
+    method: str,
+    *,
+    library: str,
+    tolerance: float,
+    why: str = "",
+    comparable: bool = True,
+    on: Callable[[Any], Any] | None = None,
+    own_activations: bool = False,
+    relu_alone: bool = False,
+) -> Callable[[Function], Function]:
+    """Registers a method as another library computes it, which `conformance` compares with the method of that name.
+
+    The function has a method's signature, `(model, x[B,C,H,W], target[B], *, parameters) -> saliency`, and gives maps
+    of the size of the method's own. Its parameters are among the method's, and both are called with its defaults. It
+    gets a copy of the model in double precision; generators are seeded as the method's, so that chance is the same for
+    both. It imports the library when it is called, and raises MethodError for a model that the library cannot explain.
+
+    Args:
+        method: the name of the method that it should equal.
+        library: the distribution that it is in, as `pip install` takes it.
+        tolerance: of the greatest difference, as a share of the greatest value.
+        why: what the two do differently, how that was allowed for, and which of them the method follows.
+        comparable: False if they are known to be different methods, by how much is only noted.
+        on: a function that changes a copy of the model, which then both explain.
+        own_activations: True if the library needs a model in which each activation is a module that is called once.
+        relu_alone: True if the library's rule finds nn.ReLU modules and not ReLU6.
+    """
+    return _register(
+        ReferencePlugin, f"{method}.{library}", "", "", method=method, library=library, tolerance=tolerance, why=why,
+        comparable=comparable, on=on, own_activations=own_activations, relu_alone=relu_alone,
+    )  # fmt: skip
+
+
+def _register(
+    record: type[Plugin], name: str, reference: str, licence: str, **traits: Any
+) -> Callable[[Function], Function]:
+    """The decorator that all four kinds share."""
+
+    def decorate(function: Function) -> Function:
+        origin, source_hash = origin_of(function)
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+            raise PluginError(
+                f"{origin}: {name!r} is no plugin name: use lower case letters, digits, dashes and underscores."
+            )
+        parameters, takes = parameters_of(record, name, function, origin)
+        plugin = record(
+            name, function, parameters, inspect.getdoc(function) or "", reference, licence, origin, source_hash,
+            takes, **traits,
+        )  # fmt: skip
+        _active.get().add(plugin)
+        return function
+
+    return decorate
+
+
+def parameters_of(
+    record: type[Plugin], name: str, function: Callable[..., Any], origin: str
+) -> tuple[tuple[Parameter, ...], frozenset[str]]:
+    """A function's parameters, and which of the provided arguments it takes; checks its positional arguments.
+
+    Raises:
+        PluginError: if they are not those of its kind, or a parameter has no annotation.
+    """
+    arguments = inspect.signature(function).parameters.values()
+    positional = [
+        a for a in arguments if a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD) and a.default is a.empty
+    ]
+    keyword = [a for a in arguments if a.kind is a.KEYWORD_ONLY]
+    if len(positional) != len(record.arguments) or len(positional) + len(keyword) != len(arguments):
+        signature = ", ".join([*record.arguments, "*", "parameter=default"])
+        raise PluginError(
+            f"{origin}: {record.kind} {name!r} must have the signature ({signature}), with every parameter "
+            f"keyword-only; it has {inspect.signature(function)}."
+        )
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = []
+    for argument in keyword:
+        if argument.name in record.provided:
+            continue
+        if argument.name not in hints:
+            raise PluginError(
+                f"{origin}: parameter {argument.name!r} of {record.kind} {name!r} needs a type annotation."
+            )
+        parameters.append(Parameter(argument.name, hints[argument.name], argument.default))
+    takes = record.provided & {a.name for a in keyword}
+    return tuple(parameters), takes

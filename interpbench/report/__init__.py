@@ -1,0 +1,1 @@
+"""A finished run for people: terminal, plots, page. Needs no torch."""

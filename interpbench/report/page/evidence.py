@@ -1,0 +1,209 @@
+"""What a page is made from: a run's tables and record, or no more than a leaderboard's CSV."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from interpbench.core.errors import RunFolderError
+from interpbench.files.csv_files import restored
+from interpbench.results.comparison import agreement, mean_ranks
+from interpbench.results.tables import RunTables
+from interpbench.suite.suite import Suite, load_suite, suite_names
+
+_NEEDED = ["dataset", "model", "metric", "better", "method", "n", "mean", "rank"]
+_TEXTS = [
+    "by", "submission",
+    "dataset", "model", "weights", "metric", "better", "protocol", "method", "parameters", "role", "letters",
+    "control", "status", "reason",
+]  # fmt: skip
+_SUITE = {"suite": "name", "suite_version": "version", "suite_hash": "hash"}  # columns of a published leaderboard
+_SUBMISSION = ["submission", "by", "date", "device", "precision", "versions"]
+_SOURCES = ["data_revision", "weights_sha256", "method_sha256"]
+_NUMBERS = [
+    "accuracy", "n", "mean", "low", "high", "rank", "floor", "ceiling", "share", "share_low", "share_high", "tied",
+    "constant", "nonfinite", "unscored",
+]  # fmt: skip
+_COUNTS = ["n", "constant", "nonfinite", "unscored"]
+
+
+Change = Literal["", "selection", "settings"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Everything that a page shows follows from these.
+
+    Attributes:
+        name: what the page is about: the suite's name, or the CSV's.
+        board: the leaderboard, see `leaderboard.leaderboard`.
+        ranks, agreement: see `comparison`.
+        metrics: metric -> better, and where it is known protocol, protocol_text, summary, unit, range.
+        tables: of the run; None if there is only a CSV.
+        info: run.json; of a CSV, what its columns tell: suite, data revision, submissions.
+    """
+
+    name: str
+    board: pd.DataFrame
+    ranks: pd.DataFrame
+    agreement: pd.DataFrame
+    metrics: Mapping[str, Mapping[str, Any]]
+    tables: RunTables | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The name, with the suite's version where it is known."""
+        version = self.info.get("suite", {}).get("version")
+        return self.name if version is None else f"{self.name} version {version}"
+
+    @cached_property
+    def change(self) -> Change:
+        """How the run's settings differ from those of its suite: "selection" where they can still be compared."""
+        suite = self.info.get("suite", {})
+        if not suite.get("changed"):
+            return ""
+        if suite["name"] not in suite_names():
+            return "settings"
+        try:
+            ran = Suite.model_validate(self.info["settings"])
+        except ValueError:  # pydantic's; run.json is of another version, whose settings mean something else
+            return "settings"
+        return "selection" if ran.frame == load_suite(suite["name"]).frame else "settings"
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """All methods, sorted; a method's place decides its colour, as in the plots."""
+        return tuple(sorted(set(self.board["method"])))
+
+    @cached_property
+    def number(self) -> dict[str, int]:
+        """A method's place among `methods`."""
+        return {method: i for i, method in enumerate(self.methods)}
+
+    @cached_property
+    def controls(self) -> frozenset[str]:
+        """The methods that know nothing of the model; of a leaderboard without roles, those that are a floor."""
+        if (self.board["role"] != "").any():
+            return frozenset(self.board.loc[self.board["role"] == "control", "method"])
+        return frozenset(self.board["control"]) - {""}
+
+    @cached_property
+    def scored(self) -> pd.DataFrame:
+        """The rows of the leaderboard that have a score."""
+        return self.board[self.board["n"] > 0]
+
+    def by_metric(self) -> list[tuple[str, pd.DataFrame]]:
+        """The metrics that occur, each with its scored rows."""
+        found = [(metric, self.scored[self.scored["metric"] == metric]) for metric in self.metrics]
+        return [(metric, rows) for metric, rows in found if not rows.empty]
+
+
+def of_run(info: Mapping[str, Any], tables: RunTables, conclusions: Mapping[str, pd.DataFrame]) -> Evidence:
+    """The evidence of a run: run.json, its tables, and what follows from them (`leaderboard.conclude`)."""
+    return Evidence(
+        name=str(info.get("suite", {}).get("name", "run")),
+        board=conclusions["leaderboard"],
+        ranks=conclusions["ranks"],
+        agreement=conclusions["agreement"],
+        metrics=tables.metrics,
+        tables=tables,
+        info=info,
+    )
+
+
+def of_csv(path: Path) -> Evidence:
+    """The evidence of a leaderboard: a run's leaderboard.csv, or a published one.
+
+    Columns that are not known do not matter.
+
+    Raises:
+        RunFolderError: if the file cannot be read, lacks columns, is empty, scores one method twice, or lacks ranks.
+    """
+    raw = _read(path)
+    board = _board(raw, path)
+    info = _published(raw)
+    metrics = {
+        metric: {"better": rows["better"].iloc[0], "protocol": rows["protocol"].iloc[0]}
+        for metric, rows in board.groupby("metric", sort=False)
+    }
+    name = info.get("suite", {}).get("name") or path.stem
+    return Evidence(name, board, mean_ranks(board), agreement(board), metrics, info=info)
+
+
+def _published(raw: pd.DataFrame) -> dict[str, Any]:
+    """What a published leaderboard says of itself, in the form of run.json."""
+    if not {*_SUITE, *_SUBMISSION, *_SOURCES} <= set(raw.columns):
+        return {}
+    first = raw.iloc[0]
+    return {
+        "suite": {key: first[column] for column, key in _SUITE.items()},
+        "identity": {"data": {"revision": first["data_revision"]}},
+        "submissions": raw[_SUBMISSION].drop_duplicates().sort_values(["date", "submission"]).to_dict("records"),
+        "models": {
+            f"{row.dataset} {row.model}": {"card": {"weights_sha256": row.weights_sha256}} for row in raw.itertuples()
+        },
+        "plugins": {f"method {row.method}": {"source_hash": row.method_sha256} for row in raw.itertuples()},
+    }
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A leaderboard's CSV, all of it as text."""
+    try:
+        raw = pd.read_csv(path, dtype=str, keep_default_na=False).map(restored)
+    except (OSError, ValueError) as error:  # pandas' own errors, and that it is no UTF-8, are ValueErrors
+        raise RunFolderError(
+            f"{path} cannot be read as CSV: {str(error).strip()}. Give a run's leaderboard.csv."
+        ) from error
+    missing = [column for column in _NEEDED if column not in raw.columns]
+    if missing or raw.empty:
+        wrong = f"it lacks the columns {', '.join(missing)}" if missing else "it has no rows"
+        raise RunFolderError(f"{path} is no leaderboard: {wrong}. Give a run's leaderboard.csv, or a run folder.")
+    return raw
+
+
+def _board(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The columns of `leaderboard.leaderboard`, as far as a CSV has them; the others are empty."""
+    board = pd.DataFrame({column: raw.get(column, "") for column in _TEXTS}, index=raw.index)
+    for column in _NUMBERS:
+        board[column] = _numbers(raw, column, path)
+    board[_COUNTS] = board[_COUNTS].fillna(0).astype(int)
+    board["rank"] = board["rank"].astype("Int64")
+    _refuse_what_cannot_be_compared(board, path)
+    return board
+
+
+def _numbers(raw: pd.DataFrame, column: str, path: Path) -> pd.Series:
+    if column not in raw:
+        return pd.Series(float("nan"), index=raw.index)
+    texts = raw[column].where(raw[column] != "")
+    numbers = pd.to_numeric(texts, errors="coerce")
+    wrong = texts[numbers.isna() & texts.notna()]
+    if not wrong.empty:
+        raise RunFolderError(f"{path}: {column} is {wrong.iloc[0]!r} in row {wrong.index[0] + 1}; expected a number.")
+    return numbers.astype(float)
+
+
+def _refuse_what_cannot_be_compared(board: pd.DataFrame, path: Path) -> None:
+    for column in ("better", "protocol"):
+        several = board.groupby("metric")[column].agg(lambda kinds: len(set(kinds))) > 1
+        if several.any():
+            raise RunFolderError(
+                f"{path}: {several.idxmax()} has rows of more than one kind in column {column}, which cannot be "
+                "compared. Give a leaderboard of one suite."
+            )
+    repeated = board.duplicated(["dataset", "model", "metric", "method"])
+    if repeated.any():
+        row = board[repeated].iloc[0]
+        raise RunFolderError(
+            f"{path} has {row['method']} more than once by {row['metric']} on {row['model']}, {row['dataset']}. "
+            "Give a leaderboard in which each method stands once."
+        )
+    if board.loc[board["n"] > 0, "rank"].isna().any():
+        raise RunFolderError(
+            f"{path} has scores without ranks, so nothing says which differ significantly. Give a run's "
+            "leaderboard.csv, or a published one."
+        )

@@ -1,0 +1,243 @@
+"""One HTML file of everything: the templates filled in, style and script inlined and named by their hash."""
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from interpbench.core.errors import RunFolderError
+from interpbench.drawing.method_colours import DASHES, PALETTE
+from interpbench.files.versions import __version__
+from interpbench.report.page import words
+from interpbench.report.page.answer import answer, interval
+from interpbench.report.page.charts import Chart, Scale, charts, rank_diagrams, scales
+from interpbench.report.page.evidence import Evidence
+from interpbench.report.page.example_pictures import Gallery, gallery
+from interpbench.report.page.record import record
+from interpbench.report.page.trust import trust
+from interpbench.results.tables import ARROWS
+
+_PROMINENT = 10  # of more methods than these, only the best and the controls keep their colour at rest
+_BEST = 6
+
+
+@dataclass(frozen=True)
+class Place:
+    """A data set and model of the leaderboard, and what is known of the model.
+
+    `tested` is its accuracy as its weights' file states it, measured after training; `accuracy` that of the run.
+    """
+
+    name: str
+    dataset: str
+    model: str
+    weights: str
+    accuracy: float
+    images: int
+    classes: str
+    tested: str
+
+
+def page(evidence: Evidence) -> str:
+    """The page, as HTML. The same evidence gives the same text."""
+    environment = Environment(
+        loader=PackageLoader("interpbench.report.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": words.number, "percent": words.percent, "breakable": _breakable}
+    environment.globals |= {"interval": interval, "listing": words.listing, "count": words.count, "arrows": ARROWS}
+    content = _content(evidence)
+    source = environment.loader.get_source  # type: ignore[union-attr]
+    script = source(environment, "page.js")[0]
+    style = source(environment, "page.css")[0] + _colours(evidence, content["answer"].glance)
+    policy = {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": _hashed(style),
+        "script-src": _hashed(script),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return environment.get_template("page.html").render(
+        **content,
+        policy="; ".join(f"{key} {value}" for key, value in policy.items()),
+        style=Markup(style),
+        script=Markup(script),
+        version=__version__,
+    )
+
+
+def write_page(evidence: Evidence, path: Path) -> Path:
+    """Writes the page to a file.
+
+    Raises:
+        RunFolderError: if the file cannot be written.
+    """
+    text = page(evidence)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise RunFolderError(
+            f"Cannot write {path}: {error.strerror or error}. Give another --output, or free some space."
+        ) from error
+    return path
+
+
+def _content(evidence: Evidence) -> dict[str, Any]:
+    drawn, shown = charts(evidence), gallery(evidence)
+    places = _places(evidence)
+    metrics = [metric for metric in evidence.metrics if metric in set(evidence.board["metric"])]
+    return {
+        "evidence": evidence,
+        "answer": answer(evidence),
+        "trust": trust(evidence),
+        "record": record(evidence),
+        "metrics": metrics,
+        "places": places,
+        "rows": _rows(evidence, metrics, places),
+        "charts": _by_place(drawn),
+        "diagrams": rank_diagrams(evidence),
+        "gallery": shown,
+        "kept": sorted({method for chart in drawn for method in (curve.method for curve in chart.curves)}),
+        "data": _data(evidence, drawn, shown),
+    }
+
+
+def _breakable(label: str) -> Markup:
+    """A method's label that may break between its parameters."""
+    return Markup("<wbr>").join(re.split(r"(?<=[:,=])", label))
+
+
+def _hashed(text: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _colours(evidence: Evidence, glance: Any) -> str:
+    """CSS: each method's colour and dashes; of very many methods only the best keep theirs until pointed at."""
+    best = {line.method for line in glance[:_BEST]} | evidence.controls
+    lines = []
+    for i, method in enumerate(evidence.methods):
+        dashes = " ".join(f"{2 * length:g}" for length in DASHES[i % len(DASHES)]) or "none"
+        colour = PALETTE[i % len(PALETTE)]
+        shades = f"color-mix(in oklab,{colour},#000 12%),color-mix(in oklab,{colour},#fff 28%)"
+        lines.append(f".m{i}{{--c:light-dark({shades});--dash:{dashes}}}")
+        if len(evidence.methods) > _PROMINENT and method not in best:
+            lines.append(f".curve.m{i}:not(.lit){{opacity:.25}}")
+    return "\n".join(lines) + "\n"
+
+
+def _places(evidence: Evidence) -> list[Place]:
+    several = len(set(evidence.board["dataset"])) > 1
+    found = []
+    for (dataset, model), rows in evidence.board.groupby(["dataset", "model"], sort=False):
+        info = evidence.tables.models.get((dataset, model), {}) if evidence.tables else {}
+        name = f"{model} on {dataset}" if several else model
+        images = int((rows["n"] + rows["unscored"]).max())
+        card = info.get("card", {})
+        classes, tested = str(card.get("classes", "")), _tested(card.get("notes", {}))
+        row = rows.iloc[0]
+        found.append(Place(name, dataset, model, str(row["weights"]), float(row["accuracy"]), images, classes, tested))
+    return found
+
+
+def _tested(notes: Mapping[str, str]) -> str:
+    """The accuracy that a weights' file states, such as `(98.75 % on 2000 images)`; empty if it does not.
+
+    The file may be anybody's, so that an accuracy that is no number is left as it stands.
+    """
+    if not {"accuracy", "tested_on"} <= notes.keys():
+        return ""
+    accuracy = notes["accuracy"]
+    with suppress(ValueError):
+        accuracy = f"{100 * float(accuracy):.4g}\u202f%"
+    return f"({accuracy} on {notes['tested_on']})"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the leaderboard: its record, its places in the lists, and where its interval is drawn, 0..100.
+
+    `by` is who submitted it, where there are several submissions.
+    """
+
+    cells: dict[str, Any]
+    place: int
+    metric: int
+    shared: bool
+    at: dict[str, float | None]
+    troubles: str
+    by: str
+
+
+def _rows(evidence: Evidence, metrics: list[str], places: list[Place]) -> list[Row]:
+    """The leaderboard's rows: by metric in the order of the run, by model, best first."""
+    board = evidence.board
+    scale = scales(board)
+    index = {(place.dataset, place.model): i for i, place in enumerate(places)}
+    ties = board[board["n"] > 0].groupby(["dataset", "model", "metric", "rank"]).size().to_dict()
+    several = len(evidence.info.get("submissions", ())) > 1
+    rows = []
+    for cells in board.to_dict("records"):
+        key = (cells["dataset"], cells["model"], cells["metric"], cells["rank"])
+        where = _where(cells, scale.get(cells["metric"]))
+        scored = cells["n"] > 0
+        shared = scored and ties.get(key, 0) > 1
+        by = cells["by"] if several else ""
+        place = index[cells["dataset"], cells["model"]]
+        rows.append(Row(cells, place, metrics.index(cells["metric"]), shared, where, _troubles(cells), by))
+
+    def order(row: Row) -> tuple[int, int, float]:
+        mean = row.cells["mean"] if row.cells["better"] == "lower" else -row.cells["mean"]
+        return row.metric, row.place, float("inf") if pd.isna(mean) else mean
+
+    return sorted(rows, key=order)
+
+
+def _where(cells: dict[str, Any], scale: Scale | None) -> dict[str, float | None]:
+    names = ("mean", "low", "high", "floor", "ceiling")
+    return {name: scale.at(cells[name]) if scale else None for name in names}
+
+
+def _troubles(cells: dict[str, Any]) -> str:
+    """What went wrong in a row, in a few words; the reason in full where nothing was scored."""
+    if cells["n"] == 0:
+        return f"no score: {cells['reason'] or cells['status']}"
+    counts = {"constant": cells["constant"], "not finite": cells["nonfinite"], "unscored": cells["unscored"]}
+    return ", ".join(f"{amount} {what}" for what, amount in counts.items() if amount)
+
+
+def _by_place(drawn: list[Chart]) -> dict[tuple[str, str], list[Chart]]:
+    found: dict[tuple[str, str], list[Chart]] = {}
+    for chart in drawn:
+        found.setdefault((chart.dataset, chart.model), []).append(chart)
+    return found
+
+
+def _data(evidence: Evidence, drawn: list[Chart], shown: Gallery) -> dict[str, Any]:
+    """What the script looks up: the curves' values, and each image's scores by metric and method."""
+    number = evidence.number
+    return {
+        "methods": list(evidence.methods),
+        "charts": [
+            {
+                "fractions": chart.fractions,
+                "low": chart.low,
+                "high": chart.high,
+                "curves": {
+                    number[curve.method]: {"label": curve.label, "values": curve.means} for curve in chart.curves
+                },
+            }
+            for chart in drawn
+        ],
+        "images": [{number[tile.method]: tile.scores for tile in image.tiles if tile.scores} for image in shown.shown],
+        "better": {metric: about["better"] for metric, about in evidence.metrics.items()},
+    }

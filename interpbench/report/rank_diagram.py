@@ -1,0 +1,77 @@
+"""The critical-difference diagram: mean ranks of methods across models, joined where they cannot be told apart."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from interpbench.results.comparison import agreement, mean_ranks
+
+_ROW = 0.24  # inches that a label takes
+_CHARACTER = 0.075
+
+
+def critical_differences(board: pd.DataFrame, headings: Mapping[str, str]) -> Figure | None:
+    """A panel for each metric that has two models or more, after Demšar (JMLR 2006); None if no metric has.
+
+    Bars join methods that Nemenyi's test does not tell apart. Where there are too few models to test, there are no
+    bars, and the panel says so.
+
+    Args:
+        board: the leaderboard.
+        headings: a panel's title for each metric.
+    """
+    ranks, tests = mean_ranks(board), agreement(board).set_index("metric")
+    metrics = [metric for metric in headings if metric in set(ranks["metric"])]
+    if not metrics:
+        return None
+    heights = [1.5 + _ROW * (len(mine) / 2 + _bars(mine)) for _, mine in ranks.groupby("metric", sort=False)]
+    width = 5.5 + 2 * _CHARACTER * ranks["method"].str.len().max()
+    figure = Figure(figsize=(width, sum(heights) + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(metrics), squeeze=False, height_ratios=heights)[:, 0]
+    for panel, metric in zip(axes, metrics, strict=True):
+        _panel(panel, ranks[ranks["metric"] == metric].set_index("method"), tests.loc[metric])
+        panel.set_title(f"{headings[metric]}\n{_verdict(tests.loc[metric])}", fontsize="medium", pad=14)
+    figure.suptitle("Mean rank across models: 1 is best; bars join methods that cannot be told apart")
+    return figure
+
+
+def _bars(ranks: pd.DataFrame) -> int:
+    """How many groups of methods cannot be told apart."""
+    return len(set("".join(ranks["letters"])))
+
+
+def _panel(panel: Axes, ranks: pd.DataFrame, test: pd.Series) -> None:
+    from scikit_posthocs import critical_difference_diagram
+
+    groups = {method: set(letters) for method, letters in ranks["letters"].items()}
+    joined = {a: {b: float(bool(groups[a] & groups[b])) for b in groups} for a in groups}
+    drawn = critical_difference_diagram(
+        ranks["mean_rank"],
+        pd.DataFrame(joined),
+        ax=panel,
+        label_fmt_left="{label}  {rank:.2f} ",
+        label_fmt_right=" {rank:.2f}  {label}",
+        label_props={"fontsize": "small"},
+        text_h_margin=0.06,
+        marker_props={"s": 18},
+        elbow_props={"color": "0.25", "linewidth": 0.9},
+        crossbar_props={"color": "C0", "linewidth": 3, "solid_capstyle": "butt"},
+    )
+    for (bar,) in drawn["crossbars"]:  # drawn through its methods in the order of a set, another in each process
+        x, y = bar.get_data()
+        bar.set_data([min(x), max(x)], y[:2])
+    panel.set_xlim(0.9, len(ranks) + 0.1)
+    panel.grid(visible=False)
+    critical = test["critical_difference"]
+    if pd.notna(critical):
+        panel.plot([1, 1 + critical], [1.5, 1.5], color="0.25", linewidth=1.5, marker="|", markersize=6)
+        panel.text(1.1 + critical, 1.5, f"critical difference {critical:.2f}", va="center", fontsize="small")
+
+
+def _verdict(test: pd.Series) -> str:
+    agreed = f"{test['judges']} models, Kendall's W {test['w']:.2f}"
+    return f"{agreed}; {test['note']}" if test["note"] else f"{agreed}, Friedman p = {test['friedman_p']:.2g}"

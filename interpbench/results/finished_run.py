@@ -1,0 +1,68 @@
+"""A run and its tables, as they lie on disk."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from interpbench.results.leaderboard import conclude
+from interpbench.results.run_folder import RunFolder
+from interpbench.results.tables import RunTables
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run and its tables.
+
+    Attributes:
+        folder: where it lies.
+        info: run.json.
+        tables: scores, curves, cells, timings, examples.
+        conclusions: what follows from the scores, by the name of its file: see `leaderboard.conclude`.
+    """
+
+    folder: Path
+    info: Mapping[str, Any] = field(repr=False)
+    tables: RunTables = field(repr=False)
+    conclusions: Mapping[str, pd.DataFrame] = field(repr=False)
+
+    @property
+    def leaderboard(self) -> pd.DataFrame:
+        """One row per data set, model, metric and method, with intervals, ranks and shares of the achievable."""
+        return self.conclusions["leaderboard"]
+
+    @property
+    def comparisons(self) -> pd.DataFrame:
+        """One row per pair of methods, data set, model and metric: can they be told apart?"""
+        return self.conclusions["comparisons"]
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row per image, method, model and metric."""
+        return self.tables.scores
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """One row per point of a curve."""
+        return self.tables.curves
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """The cells that failed, with the reason."""
+        return self.tables.cells[self.tables.cells["status"] != "ok"]
+
+
+def load_run(folder: str | Path) -> Run:
+    """Opens a run; neither torch nor plugins are needed.
+
+    Raises:
+        RunFolderError: if there is none.
+    """
+    run_folder = RunFolder(Path(folder))
+    tables = run_folder.tables()
+    return Run(run_folder.path, run_folder.info(), tables, conclude(tables))

@@ -1,0 +1,84 @@
+"""A plan carried out into a run folder."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interpbench.files.csv_files import write_csv
+from interpbench.results.finished_run import Run
+from interpbench.results.leaderboard import conclude
+from interpbench.results.run_folder import PROFILE, Mode, RunFolder
+from interpbench.running.record import finished_cells, first_info, identity_of, now, outcome
+from interpbench.scoring import precision as precisions
+from interpbench.suite.cells import Cell, CellResult, ModelResult
+
+if TYPE_CHECKING:
+    from interpbench.running.plan import Plan
+
+
+class Listener:
+    """Told how a run gets on. The command line's draws a progress bar; this one is silent."""
+
+    def planned(self, plan: "Plan", folder: Path, done: int) -> None:
+        """The run starts; `done` cells are finished already."""
+
+    def images(self, cell: Cell, count: int) -> None:
+        """So many images more of a cell are explained and scored."""
+
+    def cell(self, result: CellResult) -> None:
+        """A cell is finished and written."""
+
+
+def execute(plan: "Plan", folder: RunFolder, mode: Mode, profile: bool, listener: Listener) -> Run:
+    """Runs what is not done yet; writes the folder; the finished run."""
+    identity = identity_of(plan)
+    folder.start(mode)
+    done = finished_cells(folder, plan, identity) if mode == "resume" else set()
+    info = {**first_info(plan), "identity": identity, "status": "running"}
+    folder.write_info(info)
+    listener.planned(plan, folder.path, len(done))
+    if profile:
+        _run_profiled(plan, folder, done, listener)
+    else:
+        _run_cells(plan, folder, done, listener, listener.images)
+    tables = folder.assemble()
+    conclusions = conclude(tables)
+    for name, frame in conclusions.items():
+        folder.write(f"{name}.csv", partial(write_csv, frame))
+    info |= {"status": "finished", "finished": now(), **outcome(folder)}
+    info["notices"] += [notice for model in folder.model_records() for notice in model.get("notices", [])]
+    info["notices"] += precisions.notices(info["precision_effect"], plan.precision)
+    folder.write_info(info)
+    return Run(folder.path, folder.info(), tables, conclusions)
+
+
+def _run_cells(
+    plan: "Plan", folder: RunFolder, done: set[Cell], listener: Listener, progress: Callable[[Cell, int], None]
+) -> None:
+    """Runs what is not done, and writes each cell as it is finished."""
+    from interpbench.running.runner import run_cells
+
+    for result in run_cells(plan, done=done, progress=progress):
+        if isinstance(result, ModelResult):
+            folder.write_model(result)
+        else:
+            folder.write_cell(result)
+            listener.cell(result)
+
+
+def _run_profiled(plan: "Plan", folder: RunFolder, done: set[Cell], listener: Listener) -> None:
+    """As `_run_cells`, and writes where the time went."""
+    from interpbench.running.profiling import Profile
+
+    taken = Profile(plan.device)
+
+    def progress(cell: Cell, images: int) -> None:
+        listener.images(cell, images)
+        taken.step()
+
+    with taken.taken():
+        _run_cells(plan, folder, done, listener, progress)
+    table, trace = PROFILE
+    folder.write(table, partial(write_csv, taken.table))
+    folder.write(trace, taken.write_trace)

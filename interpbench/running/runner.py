@@ -1,0 +1,74 @@
+"""plan -> finished cells, one after the other. Knows nothing of disks or screens.
+
+Images are decoded once for each input size. For each method the maps of a batch are made, ranked and scored where they
+lie; one transfer a cell brings the numbers back.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+
+from interpbench.core.devices import exact_arithmetic, memory_kept
+from interpbench.core.errors import InterpBenchError
+from interpbench.loading.images import ImageSet, load_images
+from interpbench.registry.plugin import blaming, described
+from interpbench.running.cell_in_progress import CeilingWork, CellWork
+from interpbench.running.plan import Plan
+from interpbench.running.prepared_model import ModelRun
+from interpbench.suite.cells import Cell, CellResult, ModelResult
+
+Progress = Callable[[Cell, int], None]
+
+
+def run_cells(
+    plan: Plan, *, done: Collection[Cell] = (), progress: Progress = lambda cell, images: None
+) -> Iterator[ModelResult | CellResult]:
+    """Runs the plan's cells that are not done; before a model's first cell comes what was measured of the model.
+
+    A method or metric that fails, fails its own cell; the others go on.
+    """
+    decoded: dict[tuple[int, int], ImageSet] = {}
+    with exact_arithmetic(), memory_kept():
+        for label, (_, model) in plan.models.items():
+            todo = [cell for cell in plan.cells if cell.model == label and cell not in done]
+            if todo:
+                size = (model.card.size, model.card.resize)
+                if size not in decoded:
+                    with blaming(plan.dataset_choice):
+                        decoded = {size: load_images(plan.dataset, plan.indices, model.card)}
+                yield from _run_model(plan, label, decoded[size], todo, progress)
+
+
+def _run_model(
+    plan: Plan, label: str, images: ImageSet, todo: list[Cell], progress: Progress
+) -> Iterator[ModelResult | CellResult]:
+    run = ModelRun(plan, label, images)
+    try:
+        measured = run.measure(todo)
+    except Exception as error:
+        if isinstance(error, InterpBenchError):
+            raise
+        reason = f"the model itself fails: {type(error).__name__}: {error}"
+        for cell in todo:
+            method, role = plan.method(cell), plan.role(cell)
+            yield CellResult(cell, method.parameters_json, method.plugin.source_hash, "failed", reason, role)
+    else:
+        yield measured
+        for cell in todo:
+            yield _run_cell(run, cell, progress)
+    run.model.to("cpu")  # the next model needs the room
+
+
+def _run_cell(run: ModelRun, cell: Cell, progress: Progress) -> CellResult:
+    """Explains and scores every image with one method, or searches the best map for one metric."""
+    work = CeilingWork(run, cell) if cell.ceiling_of else CellWork(run, cell)
+    try:
+        for rows in run.batches(run.batch_size):
+            work.batch(rows)
+            progress(cell, rows.stop - rows.start)
+        work.finish(run.guard.changed_weights())
+    except InterpBenchError as error:
+        work.failures.append(str(error))
+    except (Exception, SystemExit) as error:  # a plugin may call sys.exit; it fails alone all the same
+        work.failures.append(described(error, run.plan.method(cell)))
+    if work.failures and run.guard.changed_weights():
+        run.model.shared.forget()
+    return work.result()

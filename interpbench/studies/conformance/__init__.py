@@ -1,0 +1,1 @@
+"""Whether methods equal the implementations that people use: the same model, images, targets, parameters and chance."""

@@ -1,0 +1,1 @@
+"""`explain` and `gallery`: pictures of single images."""

@@ -1,0 +1,201 @@
+"""Other backward passes than the gradient's: a rule for each operation, however the network spells it.
+
+A mode that sees every torch function stands between the network and torch, so that `nn.ReLU()`, `F.relu(x)`,
+`x.relu_()` and a module that is called twice all come to the same rule. Hooks on modules see only the first. Operations
+in place are carried out on copies, so that what rules keep for the backward pass stays what it was.
+"""
+
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from interpbench.core.activations import ACTIVATIONS, is_in_place
+from interpbench.core.errors import MethodError
+
+Back = Callable[[Tensor], Sequence[Tensor]]
+WITH_WEIGHTS = ("linear", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)))
+# Operations that only move numbers about, or change nothing in eval mode.
+MOVING = frozenset(
+    {
+        *("T", "cat", "channel_shuffle", "chunk", "clone", "concat", "contiguous", "expand", "expand_as", "flatten"),
+        *("float", "getitem", "mT", "movedim", "narrow", "pad", "permute", "pixel_shuffle", "pixel_unshuffle"),
+        *("reshape", "roll", "split", "squeeze", "stack", "t", "to", "transpose", "type_as", "unbind", "unflatten"),
+        *("unsqueeze", "view", "view_as", "alpha_dropout", "dropout", "dropout1d", "dropout2d", "feature_dropout"),
+    }
+)
+ELEMENTWISE = frozenset(ACTIVATIONS) - {"max_pool2d"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A call of a torch function.
+
+    Attributes:
+        name: without underscores and the letters of operators in place: `relu` for `F.relu` and `Tensor.relu_`, `add`
+            for `+`, `+=` and `torch.add`.
+        arguments: the positional ones; input, weight and bias are always among them.
+        named: the keyword arguments.
+    """
+
+    name: str
+    arguments: tuple[Any, ...]
+    named: Mapping[str, Any]
+    _call: Callable[..., Tensor]
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        """The operation with other leading arguments; none of them is overwritten."""
+        return self._call(*arguments, *self.arguments[len(arguments) :], **self.named)
+
+
+Rule = Callable[[Operation], Tensor]
+
+
+def run_with_rules(
+    model: Callable[[Tensor], Tensor],
+    x: Tensor,
+    rules: Mapping[str, Rule],
+    *,
+    through: Collection[str] | None = None,
+    method: str = "",
+) -> Tensor:
+    """The model's logits for x, where operations are carried out by rules; their gradient is what the rules make it.
+
+    Args:
+        model: gives logits [B,classes]; its parameters have no gradients.
+        x: float [B,C,H,W], with a gradient.
+        rules: operation's name -> its rule: a function that gives the operation's output, see `with_backward`.
+        through: names of the operations without a rule that keep their gradient; None for all.
+        method: the name of the method, for the error.
+
+    Raises:
+        MethodError: for an operation that has no rule and is not let through.
+    """
+    mode = _Rules(rules, through, method)
+    with torch.enable_grad(), mode:
+        logits = model(x)
+    return mode.current(logits)
+
+
+def with_backward(output: Tensor, inputs: Sequence[Tensor], back: Back) -> Tensor:
+    """A copy of the output whose gradient g goes back to the inputs as `back(g)`, a tensor for each of them."""
+    result: Tensor = _WithBackward.apply(output.detach(), back, *inputs)
+    return result
+
+
+class _WithBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, back: Back, *inputs: Tensor) -> Tensor:
+        ctx.back = back
+        return output.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return None, None, *ctx.back(gradient)
+
+
+class _Rules(TorchFunctionMode):
+    """Gives operations through which a gradient flows to their rules; what they overwrite gets a stand-in."""
+
+    def __init__(self, rules: Mapping[str, Rule], through: Collection[str] | None, method: str) -> None:
+        super().__init__()
+        self._rules = rules
+        self._through = through
+        self._method = method
+        self._overwritten: dict[int, tuple[Tensor, Tensor]] = {}  # by id: the tensor, which so lives on, and its copy
+
+    def current(self, value: Any) -> Any:
+        """What stands for a value, after all that has overwritten it."""
+        if isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value):
+            return type(value)(self.current(item) for item in value)
+        while isinstance(value, Tensor) and id(value) in self._overwritten:
+            value = self._overwritten[id(value)][1]
+        return value
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = args[0] if args else None
+        args = tuple(self.current(argument) for argument in args)
+        kwargs = {key: self.current(value) for key, value in (kwargs or {}).items()}
+        if not any(tensor.requires_grad for tensor in _tensors((args, kwargs))):
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name == "__get__":  # of a property such as `T`
+            name = getattr(getattr(func, "__self__", None), "__name__", "")
+        overwrites = _overwrites(name, args, kwargs)
+        operation = _operation(name, func, args, kwargs, overwrites)
+        if operation.name in self._rules:
+            output: Any = self._rules[operation.name](operation)
+        elif overwrites and name == "__setitem__":
+            output = args[0].clone()
+            func(output, *args[1:], **kwargs)
+        else:
+            output = operation(*operation.arguments)
+            self._refuse_unknown(operation.name, output)
+        if overwrites and isinstance(given, Tensor):
+            self._overwritten[id(given)] = (given, output)
+        return output
+
+    def _refuse_unknown(self, name: str, output: Any) -> None:
+        if self._through is None or name in self._through:
+            return
+        if any(tensor.requires_grad for tensor in _tensors(output)):
+            raise MethodError(
+                f"{self._method} has no rule for the operation {name!r}, which this model has. "
+                "Choose another method or model."
+            )
+
+
+def _operation(
+    name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], overwrites: bool
+) -> Operation:
+    plain = name.strip("_")
+    if name.startswith(("__i", "__r")) and name.endswith("__"):  # += and the reflected +, but not `__invert__`
+        plain = {"iadd": "add", "radd": "add", "imul": "mul", "rmul": "mul"}.get(plain, plain)
+    names = ("input", "weight", "bias") if plain in WITH_WEIGHTS else ("input",)
+    kwargs = dict(kwargs)
+    args = (*args, *(kwargs.pop(key) for key in names[len(args) :] if key in kwargs))
+
+    def call(first: Any, *others: Any, **named: Any) -> Any:
+        return func(first.clone() if overwrites else first, *others, **named)
+
+    return Operation(plain, args, kwargs, call)
+
+
+def _overwrites(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a function overwrites its first argument."""
+    if name.startswith("__"):
+        return name in ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__setitem__")
+    if name.rstrip("_") in ACTIVATIONS:
+        return is_in_place(name, args, kwargs)
+    return name.endswith("_") or bool(kwargs.get("inplace", False))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+
+
+def batch_norm_as_affine(operation: Operation) -> tuple[Tensor, Tensor]:
+    """Factor and shift [C] of a call of `F.batch_norm` in eval mode: its output is factor · input + shift."""
+    bound = inspect.signature(F.batch_norm).bind(*operation.arguments, **operation.named)
+    bound.apply_defaults()
+    given = bound.arguments
+    mean, variance = given["running_mean"], given["running_var"]
+    if mean is None or variance is None or given["training"]:
+        raise MethodError("batch norm takes its statistics from the batch: put the model into eval mode.")
+    weight = given["weight"] if given["weight"] is not None else torch.ones_like(mean)
+    bias = given["bias"] if given["bias"] is not None else torch.zeros_like(mean)
+    factor = weight / (variance + given["eps"]).sqrt()
+    return factor, bias - mean * factor

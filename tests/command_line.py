@@ -1,0 +1,52 @@
+"""The command line, called in this process or, as a user does, in another one."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from interpbench.commands.app import main
+from tests.paths import ROOT, TINY
+
+BASE = ["--dataset", "tiny", "--model", "quadrants", "--plugin", str(TINY), "--device", "cpu"]
+QUICK = [*BASE, "--weights", "random", "--metric", "deletion,pointing-game", "--images", "8"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "interpbench", *arguments]
+
+
+def interpbench(*arguments: str, cwd: Path | None = None, columns: int = 160) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    environment = os.environ | {"COLUMNS": str(columns), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
+
+
+def call(*arguments: object) -> tuple[int, str, str]:
+    """The command in this process: exit code, what it prints, and its errors on one line."""
+    out, error = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(error),
+    ):
+        patch.setattr(sys, "argv", ["interpbench", *map(str, arguments)])
+        patch.setenv("COLUMNS", "1000")
+        code = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+    return code, out.getvalue(), " ".join(error.getvalue().split())
+
+
+def refused(*arguments: object) -> str:
+    """The message of a command that must be refused."""
+    code, out, error = call(*arguments)
+    assert code == 2, out + error
+    assert "Traceback" not in error
+    return error

@@ -1,0 +1,120 @@
+"""Layers found by name and by what they do, and outputs read as maps."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from interpbench.core.errors import MethodError
+from interpbench.core.layers import as_maps, find_layer, last_spatial_layer
+from interpbench.registry.discovery import discover
+from tests.tiny_models import NARROW, Constant, convolutional
+
+REGISTRY = discover()
+
+
+def images(size: int) -> Tensor:
+    return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+# --- by name
+
+
+def test_a_negative_number_counts_from_the_last_child() -> None:
+    network = nn.Sequential(nn.ReLU(), nn.Sequential(nn.Linear(1, 1), nn.Tanh()))
+    assert find_layer(network, "-1.-2") is network[1][0]
+    assert find_layer(network, "1.1") is network[1][1]
+    for name in ("-3", "-0", "1.-3", "-x", "2"):
+        with pytest.raises(AttributeError):
+            find_layer(network, name)
+
+
+# --- outputs as maps
+
+
+def test_maps_stay_as_they_are() -> None:
+    maps = torch.randn(2, 5, 3, 4)
+    assert as_maps(maps) is maps
+
+
+def test_channels_that_come_last_get_to_the_front() -> None:
+    maps = torch.randn(2, 3, 3, 5)
+    assert torch.equal(as_maps(maps)[1, 4], maps[1, :, :, 4])
+
+
+@pytest.mark.parametrize("extra", [0, 1, 2, 5])
+def test_tokens_take_their_places_in_the_grid(extra: int) -> None:
+    tokens = torch.randn(2, extra + 16, 5)
+    maps = as_maps(tokens)
+    assert maps.shape == (2, 5, 4, 4)
+    for row in range(4):
+        for column in range(4):
+            assert torch.equal(maps[:, :, row, column], tokens[:, extra + 4 * row + column])
+
+
+@pytest.mark.parametrize("output", [torch.zeros(2, 10), torch.zeros(2, 23, 5), torch.zeros(2, 2, 5)])
+def test_other_tensors_are_refused(output: Tensor) -> None:
+    with pytest.raises(MethodError, match=r"the layer gives a tensor \[2, .*expected maps .*Name another layer"):
+        as_maps(output)
+
+
+def test_what_is_no_tensor_is_refused() -> None:
+    with pytest.raises(MethodError, match="the layer gives tuple"):
+        as_maps((torch.zeros(2, 5, 3, 3),))
+
+
+# --- the last layer with more than one position
+
+
+NAMED = [p.name for p in REGISTRY.plugins("model") if p.target_layer is not None and p.name != "vit_b_16"]
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("size", [32, 64])
+def test_it_finds_the_target_layer_that_each_bundled_model_names(name: str, size: int) -> None:
+    choice = REGISTRY.configure("model", name, NARROW.get(name, {"width": 8}))
+    network = choice(10, size).eval().requires_grad_(False)
+    named = find_layer(network, choice.plugin.target_layer)
+    outputs: list[Tensor] = []
+    found = last_spatial_layer(network, images(size))
+    assert found is not None
+    for layer in (named, network.get_submodule(found)):
+        layer.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    network(images(size))
+    assert torch.equal(outputs[0], outputs[1])  # the same module, or a container that ends in it
+
+
+def test_the_network_is_left_as_it_was() -> None:
+    network = convolutional()
+    last_spatial_layer(network, images(8))
+    assert not any(module._forward_hooks for module in network.modules())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+class Attention(nn.Module):
+    """Tokens that are pooled as told, after a layer norm and a layer that does nothing."""
+
+    def __init__(self, class_token: bool) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, 4)
+        self.norm = nn.LayerNorm(8)
+        self.attend = nn.MultiheadAttention(8, 1, batch_first=True)
+        self.drop = nn.Dropout()
+        self.last = nn.LayerNorm(8)
+        self.head = nn.Linear(8, 3)
+        self.class_token = class_token
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.norm(self.patches(x).flatten(2).transpose(1, 2))
+        tokens = self.last(self.drop(self.attend(tokens, tokens, tokens)[0]))
+        logits: Tensor = self.head(tokens[:, 0] if self.class_token else tokens.mean(1))
+        return logits
+
+
+def test_of_tokens_it_is_the_last_norm_at_which_they_matter() -> None:
+    assert last_spatial_layer(Attention(class_token=True).eval(), images(16)) == "norm"
+    assert last_spatial_layer(Attention(class_token=False).eval(), images(16)) == "last"
+
+
+def test_there_is_none_without_maps_or_without_gradient() -> None:
+    assert last_spatial_layer(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), images(8)) is None
+    assert last_spatial_layer(Constant([1.0, 2.0]), images(8)) is None

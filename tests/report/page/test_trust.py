@@ -1,0 +1,120 @@
+"""Each remark appears where it must, and only there."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from interpbench.report.page.evidence import Evidence
+from interpbench.report.page.trust import Remark, trust
+from interpbench.suite.suite import load_suite
+from tests.report.page.pages import board_evidence, run_evidence
+
+FAIR = [
+    ("a", "deletion", "x", 0.1, 1, "a"), ("a", "deletion", "y", 0.2, 2, "b"), ("a", "deletion", "flat", 0.3, 3, "c"),
+]  # fmt: skip
+INFO = {"suite": {"name": "quick", "changed": False}, "status": "finished"}
+CHANGED = {"suite": {"name": "quick", "changed": True}}
+QUICK = load_suite("quick").model_dump(mode="json")
+
+
+def evidence(info: dict[str, Any] | None = None, rows: Any = FAIR, **columns: Any) -> Evidence:
+    return replace(board_evidence(*rows, **({"control": "flat"} | columns)), info=INFO | (info or {}))
+
+
+def remark(found: Evidence, title: str) -> Remark | None:
+    return next((remark for remark in trust(found).remarks if remark.title == title), None)
+
+
+def test_a_fair_run_has_nothing_worse_than_notes() -> None:
+    found = trust(evidence())
+    assert {one.level for one in found.remarks} == {"note", "good"}
+    assert found.verdict == "Nothing serious speaks against it"
+
+
+@pytest.mark.parametrize(
+    ("title", "level", "says", "changes"),
+    [
+        ("Unfinished", "serious", "running", {"info": {"status": "running"}}),
+        ("Untrained weights", "serious", "a:", {"weights": "random"}),
+        ("Low accuracy", "caution", "a (42\u202f%)", {"accuracy": 0.42}),
+        ("Failures", "caution", "1 cell of 3 failed: y on a", {"status": ["ok", "failed", "ok"]}),
+        ("Maps that say nothing", "caution", "x on a (3)", {"constant": [2, 0, 0], "nonfinite": [1, 0, 0]}),
+        ("Few images", "caution", "30 images", {"n": 30}),
+        ("Coarse maps", "note", "of y share", {"tied": [0.4, 0.6, 1.0]}),
+        ("Skipped images", "caution", "1 image", {"info": {"skipped": {"image-1": "truncated"}}}),
+        ("Changed suite", "caution", "quick", {"info": CHANGED | {"settings": QUICK | {"images": 9}}}),
+        ("Changed suite", "caution", "quick", {"info": CHANGED | {"settings": {"of": "another version"}}}),
+        ("Changed suite", "caution", "mine", {"info": {"suite": {"name": "mine", "changed": True}}}),
+        ("Own selection", "note", "quick", {"info": CHANGED | {"settings": QUICK | {"models": ["alexnet"]}}}),
+        ("Own selection", "note", "quick", {"info": CHANGED | {"settings": QUICK | {"methods": ["mine", "random"]}}}),
+        ("Own selection", "note", "quick", {"info": CHANGED | {"settings": QUICK | {"metrics": ["deletion"]}}}),
+        ("Uncommitted changes", "note", "commit", {"info": {"git": {"commit": "0", "changed": True}}}),
+        ("Notice", "note", "mind the gap", {"info": {"notices": ["mind the gap"]}}),
+        ("Left behind", "note", "x left", {"info": {"left_behind": [{"method": "x", "model": "a", "what": ["hook"]}]}}),
+    ],
+)  # fmt: skip
+def test_each_reason_for_doubt_is_named(title: str, level: str, says: str, changes: dict[str, Any]) -> None:
+    assert remark(evidence(), title) is None
+    found = remark(evidence(**changes), title)
+    assert found is not None
+    assert found.level == level
+    assert says in found.text
+
+
+def test_a_selection_of_the_suite_is_no_changed_suite() -> None:
+    found = evidence(info=CHANGED | {"settings": QUICK | {"models": ["alexnet"], "metrics": ["deletion"]}})
+    assert remark(found, "Changed suite") is None
+    assert trust(found).verdict == "Nothing serious speaks against it"
+
+
+def test_an_unbeaten_control_is_serious() -> None:
+    rows = [("a", "deletion", "x", 0.1, 1, "a"), ("a", "deletion", "flat", 0.2, 1, "a")]
+    found = trust(evidence(rows=rows))
+    assert found.verdict == "Not as it stands"
+    assert found.remarks[0].title == "Controls unbeaten"
+    assert "flat by deletion on a" in found.remarks[0].text
+
+
+def test_rank_1_that_shares_a_letter_with_a_control_is_doubtful() -> None:
+    rows = [
+        ("a", "deletion", "x", 0.1, 1, "a"),
+        ("a", "deletion", "y", 0.2, 1, "ab"),
+        ("a", "deletion", "flat", 0.3, 2, "b"),
+    ]
+    found = remark(evidence(rows=rows), "Rank 1 for want of evidence")
+    assert found is not None
+    assert "y by deletion on a" in found.text
+    assert "x by" not in found.text
+
+
+def test_rankings_that_disagree_are_a_caution() -> None:
+    order = {"a": (1, 2, 3, 4), "b": (4, 3, 2, 1)}
+    rows = [
+        (model, "deletion", method, 0.1 * place, place, "abcd"[place - 1])
+        for model, places in order.items()
+        for method, place in zip("wxyz", places, strict=True)
+    ]
+    found = remark(evidence(rows=rows, control=""), "Models disagree")
+    assert found is not None
+    assert found.level == "caution"
+    assert "deletion 0.00" in found.text
+    same = [(model, *row) for model in "ab" for _, *row in rows[:4]]
+    assert remark(evidence(rows=same, control=""), "Models agree") is not None
+
+
+def test_remarks_are_worst_first() -> None:
+    levels = [one.level for one in trust(evidence(info={"status": "running", "notices": ["n"]}, n=30)).remarks]
+    assert levels == sorted(levels, key=["serious", "caution", "note", "good"].index)
+
+
+def test_a_run_knows_its_controls_by_their_role() -> None:
+    found = run_evidence(images=24)
+    assert found.controls == {"center", "random", "sobel"}
+
+
+def test_a_method_that_fails_often_is_named_once() -> None:
+    rows = [(model, "deletion", method, 0.1, 1, "a") for model in "abc" for method in "xy"]
+    found = remark(evidence(rows=rows, control="", status=["failed", "ok"] * 3), "Failures")
+    assert found is not None
+    assert found.text.startswith("3 cells of 6 failed: x (3 times).")

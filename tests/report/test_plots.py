@@ -1,0 +1,245 @@
+"""Which pictures there are, that they are pictures, the same each time, and that odd tables draw as well."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from interpbench.drawing.method_colours import method_looks
+from interpbench.drawing.point_labels import place_labels
+from interpbench.drawing.style import style
+from interpbench.report.map_grid import map_grid
+from interpbench.report.plots import _figures, _Scene, draw
+from interpbench.report.rank_diagram import critical_differences
+from interpbench.results.comparison import mean_ranks
+from interpbench.results.leaderboard import leaderboard
+from interpbench.results.tables import RunTables
+from tests.paths import ROOT
+from tests.synthetic_tables import synthetic_tables
+
+THREE = ("gradcam", "random", "sobel")
+
+
+def names(tables: RunTables, folder: Path) -> list[str]:
+    """Draws, checks each file, and gives their names."""
+    files = draw(tables, leaderboard(tables), folder)
+    assert sorted(files) == sorted(folder.iterdir())
+    for file in files:
+        pixels = imread(file)
+        assert min(pixels.shape[:2]) > 100
+        assert pixels[..., :3].std() > 0.02
+    return [file.name for file in files]
+
+
+def test_every_picture_of_a_run(tmp_path: Path) -> None:
+    tables = synthetic_tables(models=("alexnet", "vgg11"), methods=THREE, failed=("random",), constant={"sobel": 2})
+    assert names(tables, tmp_path / "new" / "plots") == [
+        "curves-planted-alexnet.png",
+        "maps-planted-alexnet.png",
+        "curves-planted-vgg11.png",
+        "maps-planted-vgg11.png",
+        "scores-planted.png",
+        "shares-planted.png",
+        "quality-time-planted.png",
+        "critical-difference.png",
+    ]
+
+
+def test_the_same_bytes_each_time(tmp_path: Path) -> None:
+    tables = synthetic_tables(methods=THREE)
+    board = leaderboard(tables)
+    first, second = (draw(tables, board, tmp_path / name) for name in ("first", "second"))
+    assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
+
+
+def test_settings_of_the_caller_are_left_alone(tmp_path: Path) -> None:
+    before = dict(mpl.rcParams)
+    draw(synthetic_tables(methods=THREE), leaderboard(synthetic_tables(methods=THREE)), tmp_path)
+    assert dict(mpl.rcParams) == before
+
+
+def test_one_method_one_image_one_metric_and_no_mask(tmp_path: Path) -> None:
+    tables = synthetic_tables(methods=("gradcam",), metrics=("deletion",), images=1, examples=1, masks=False)
+    assert names(tables, tmp_path) == [
+        "curves-planted-resnet18.png",
+        "maps-planted-resnet18.png",
+        "scores-planted.png",
+        "quality-time-planted.png",
+    ]
+
+
+def test_a_run_without_curves_has_no_picture_of_them(tmp_path: Path) -> None:
+    tables = synthetic_tables(methods=THREE, metrics=("pointing-game", "energy-inside"))
+    assert names(tables, tmp_path) == ["maps-planted-resnet18.png", "scores-planted.png", "quality-time-planted.png"]
+
+
+def test_a_run_in_which_all_failed_draws_its_images_only(tmp_path: Path) -> None:
+    assert names(synthetic_tables(methods=THREE, failed=THREE), tmp_path) == ["maps-planted-resnet18.png"]
+
+
+def test_a_run_without_times_or_examples(tmp_path: Path) -> None:
+    tables = synthetic_tables(methods=THREE)
+    tables = replace(tables, timings=tables.timings.iloc[:0], examples=[])
+    assert names(tables, tmp_path) == ["curves-planted-resnet18.png", "scores-planted.png", "shares-planted.png"]
+
+
+def test_a_model_that_lacks_a_metric_and_a_method(tmp_path: Path) -> None:
+    tables = synthetic_tables(models=("alexnet", "vgg11"), methods=THREE)
+    gone = (tables.scores["model"] == "vgg11") & (
+        (tables.scores["metric"] == "deletion") | (tables.scores["method"] == "sobel")
+    )
+    cells = tables.cells[(tables.cells["model"] != "vgg11") | (tables.cells["method"] != "sobel")]
+    tables = replace(tables, scores=tables.scores[~gone], cells=cells)
+    assert len(names(tables, tmp_path)) == 8
+
+
+def test_labels_of_any_kind(tmp_path: Path) -> None:
+    tables = synthetic_tables(
+        dataset="imagefolder:root=../data/cats & dogs",
+        models=("net:a/b", "net:a?b"),
+        methods=("$\\frac{", "_hidden", "[red]" + "long," * 30, "网络"),
+    )
+    found = names(tables, tmp_path)
+    assert found[0] == "curves-imagefolder-root=..-data-cats-dogs-net-a-b.png"
+    assert found[2] == "curves-imagefolder-root=..-data-cats-dogs-net-a-b-2.png"
+    assert len(found) == 7
+
+
+def bars(figure: Figure) -> list[list[float]]:
+    """From where to where the bars of the only panel lead."""
+    [panel] = figure.axes
+    return [list(line.get_xdata()) for line in panel.lines if line.get_linewidth() == 3]
+
+
+@pytest.mark.parametrize("models", [4, 5])
+def test_bars_join_methods_only_where_there_are_models_enough_to_test(models: int) -> None:
+    tables = synthetic_tables(models="abcdef"[:models], methods=THREE, metrics=("deletion",))
+    noise = np.random.default_rng(0).random(len(tables.scores))
+    board = leaderboard(replace(tables, scores=tables.scores.assign(value=noise)))
+    figure = critical_differences(board, {"deletion": "deletion"})
+    assert figure is not None
+    ranks = mean_ranks(board)["mean_rank"]
+    assert bars(figure) == ([] if models == 4 else [[ranks.min(), ranks.max()]])
+    title = figure.axes[0].get_title()
+    assert ("too few models for a test" in title) == (models == 4)
+    assert ("Friedman p = " in title) == (models == 5)
+
+
+def test_ranks_are_drawn_the_same_whatever_the_order_of_sets(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from tests.synthetic_tables import synthetic_tables\n"
+        "from interpbench.leaderboard import leaderboard\n"
+        "from interpbench.plot_ranks import critical_differences\n"
+        "board = leaderboard(synthetic_tables(models='abcdef', images=6, metrics=('deletion',), examples=0))\n"
+        "figure = critical_differences(board, {'deletion': 'deletion'})\n"
+        "figure.savefig(sys.argv[1], metadata={'Software': None})\n"
+    )
+    root = ROOT
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
+        subprocess.run([sys.executable, "-c", code, tmp_path / f"{seed}.png"], env=environment, cwd=root, check=True)
+    assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
+
+
+def test_shares_stand_between_floor_and_ceiling_and_more_is_better() -> None:
+    tables = synthetic_tables(models=("alexnet", "vgg11"), methods=THREE)
+    [(_, figure)] = [(name, figure) for name, figure in _figures(scene(tables)) if name == ["shares", "planted"]]
+    assert [panel.get_title() for panel in figure.axes] == ["deletion", "insertion"]
+    board = leaderboard(tables).query("metric == 'deletion'")
+    order = board.groupby("method")["share"].mean().sort_values(ascending=False)
+    panel = figure.axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == list(order.index)
+    ends = [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == "--"]
+    assert ends == [0, 1]
+    drawn = {round(float(x), 9) for line in panel.lines if line.get_marker() != "None" for x in line.get_xdata()}
+    assert drawn >= {round(share, 9) for share in board["share"]}
+
+
+def scene(tables: RunTables) -> _Scene:
+    """What figures are made from."""
+    return _Scene(tables, leaderboard(tables), method_looks(sorted(set(tables.cells["method"]))))
+
+
+def test_invalid_maps_leave_a_note_in_their_place() -> None:
+    example = synthetic_tables(methods=THREE).examples[0]
+    side = example.image.shape[0]
+    maps = {
+        "flat": np.zeros((side, side), dtype=np.float32),
+        "nan": np.full((side, side), np.nan, dtype=np.float32),
+        "signed": np.linspace(-1, 1, side * side, dtype=np.float32).reshape(side, side),
+    }
+    figure = map_grid([replace(example, maps=maps), replace(example, maps={})], "title")
+    notes = [text.get_text() for panel in figure.axes for text in panel.texts]
+    assert notes.count("no valid map") == 1 + 3
+
+
+def test_classes_differ_in_more_than_colour() -> None:
+    example = synthetic_tables(methods=THREE).examples[0]
+    for predicted, mark in ((example.true_class, "✓"), ("another", "✗")):
+        figure = map_grid([replace(example, predicted_class=predicted)], "title")
+        texts = [" ".join(text.get_text().split()) for text in figure.axes[0].texts]
+        assert texts == [f"true: {example.true_class}", f"{mark} predicted: {predicted}"]
+
+
+def test_labels_do_not_cover_each_other() -> None:
+    figure = Figure(figsize=(5, 4))
+    panel = figure.subplots()
+    points = {f"method-number-{i}": (1 + 0.01 * i, 1 + 0.05 * i) for i in range(9)}
+    for point in points.values():
+        panel.plot(*point, "o")
+    panel.margins(0.3)
+    figure.draw_without_rendering()
+    place_labels(panel, points)
+    renderer = figure._get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in panel.texts]
+    assert len(boxes) == len(points)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+def crowded(count: int) -> RunTables:
+    """A run whose methods, most of them as quick as one another, crowd on the plot of quality against time."""
+    methods = tuple(f"method-with-a-long-name-{i:02d}" for i in range(count))
+    tables = synthetic_tables(methods=methods, metrics=("deletion",), examples=0)
+    rng = np.random.default_rng(2)
+    speed = dict(zip(methods, rng.choice([0.3, 3, 4, 80], count) * np.exp(rng.normal(0, 0.15, count)), strict=True))
+    seconds = [24e-3 * speed[method] for method in tables.timings["method"]]
+    return replace(tables, timings=tables.timings.assign(attribution_seconds=seconds))
+
+
+@pytest.mark.parametrize("count", [5, 12, 13, 30])
+def test_methods_that_crowd_are_numbered_and_listed(count: int) -> None:
+    tables = crowded(count)
+    board = leaderboard(tables)
+    scene = _Scene(tables, board, method_looks(sorted(set(tables.cells["method"]))))
+    with style():
+        [figure] = [figure for labels, figure in _figures(scene) if labels[0] == "quality-time"]
+    [panel] = figure.axes
+    written = [text.get_text() for text in panel.texts]
+    best_first = board.sort_values("mean")["method"].tolist()
+    if count <= 12:
+        assert sorted(written) == sorted(best_first)
+        assert panel.get_legend() is None
+        return
+    assert sorted(map(int, written)) == list(range(1, count + 1))
+    listed = [text.get_text().split() for text in panel.get_legend().get_texts()]
+    assert [(int(number), method) for number, _, method in listed] == list(enumerate(best_first, 1))
+    renderer = figure._get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in (*panel.texts, *panel.get_legend().get_texts())]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    points = dict(board.set_index("method")["mean"])
+    for text in panel.texts:
+        assert text.xy[1] == points[best_first[int(text.get_text()) - 1]]
+
+
+@pytest.mark.parametrize("module", ["tables", "statistics", "comparison", "leaderboard", "plots", "report"])
+def test_a_finished_run_opens_without_torch(module: str) -> None:
+    code = f"import sys, interpbench.{module}; sys.exit('torch' in sys.modules or 'captum' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,7 +1,9 @@
 """InterpBench: a plugin-based benchmark suite for interpretability methods in computer vision.
 
-`method`, `model`, `dataset`, `metric` and `reference` register plugins; `run` and `load_run` are the command line in
-Python. Names are imported when they are first used, so that `import interpbench` does not import torch.
+`method`, `model`, `dataset`, `metric` and `reference` register plugins; `run`, `load_run`,
+`explain`, `gallery`, `sanity`, `conformance`, `doctor`, `check`, `train` and `find_lr` are the
+command line in Python. Names are imported when they are first used, so that `import interpbench`
+does not import torch.
 """
 
 import importlib
@@ -10,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 from interpbench.registry.registry import dataset, method, metric, model, reference
 
 if TYPE_CHECKING:
-    from interpbench.api import run
+    from interpbench.api import (
+        check,
+        conformance,
+        doctor,
+        explain,
+        find_lr,
+        gallery,
+        run,
+        sanity,
+        train,
+    )
     from interpbench.core.errors import (
         DataError,
         MethodError,
@@ -55,7 +67,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "__version__": "files.versions",
+    "check": "api",
+    "conformance": "api",
+    "doctor": "api",
+    "explain": "api",
+    "find_lr": "api",
+    "gallery": "api",
     "run": "api",
+    "sanity": "api",
+    "train": "api",
     "load_run": "results.finished_run",
     "Run": "results.finished_run",
     "Dataset": "core.types",
@@ -122,8 +142,14 @@ __all__ = [
     "baseline",
     "batch_norm_as_affine",
     "blocks",
+    "check",
     "class_folders",
+    "conformance",
     "dataset",
+    "doctor",
+    "explain",
+    "find_lr",
+    "gallery",
     "layer_activations",
     "load_run",
     "logits_with_scaled_channels",
@@ -135,8 +161,10 @@ __all__ = [
     "reference",
     "run",
     "run_with_rules",
+    "sanity",
     "target_gradients",
     "target_outputs",
+    "train",
     "uniform_images",
     "unknown_name",
     "with_backward",
@@ -147,3 +175,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"interpbench.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'interpbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,20 +1,35 @@
-"""The whole job as one call: `run(...)` plans, runs, writes and returns the run; `load_run(folder)` opens one."""
+"""The public face: each job as one call, named as on the command line.
 
-from collections.abc import Sequence
+What is done stands in the rooms.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interpbench.core.errors import ParameterError, RunFolderError
+from interpbench.core.progress import SILENT, Progress
+from interpbench.files.output_folder import Destination
 from interpbench.results.finished_run import Run, load_run
 from interpbench.results.run_folder import PAGE, Mode, RunFolder
 from interpbench.running.execute import Listener, execute
+from interpbench.suite.selection import Selection
+from interpbench.suite.suite import DEFAULT, Suite, load_suite
 
 if TYPE_CHECKING:
-    from interpbench.suite.suite import Suite
+    from interpbench.diagnosis.study import DoctorsReport
+    from interpbench.studies.conformance.study import Conformance
+    from interpbench.studies.pictures.explain import Explained
+    from interpbench.studies.pictures.gallery import Gallery
+    from interpbench.studies.sanity.study import Sanity
+    from interpbench.testing import CheckedMethod
+    from interpbench.training.loop import TrainingStep
+    from interpbench.training.plan import LearningRateSearch, TrainedModel, TrainingPlan
 
 RUNS = Path("results/runs")
 Names = str | Sequence[str] | None
+Paths = str | Path | Sequence[str | Path] | None
 
 
 def run(
@@ -36,7 +51,7 @@ def run(
     data_root: str | Path | None = None,
     download: bool = False,
     weights: Names = None,
-    plugin: str | Path | Sequence[str | Path] | None = None,
+    plugin: Paths = None,
     output: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -44,30 +59,50 @@ def run(
     profile: bool = False,
     listener: Listener | None = None,
 ) -> Run:
-    """Explains and scores; writes the run folder; returns the run. The arguments are the command line's options.
+    """Explains and scores; writes the run folder; returns the run.
 
-    Args:
-        suite: name of a bundled suite or path of a TOML file; `quick` by default. When resuming, what was recorded.
-        dataset, model, method, metric: plugins as on the command line (`occlusion:window=16,stride=8`), instead of
-            the suite's.
+    The arguments are the command line's options.
+
+    Parameters:
+        suite: name of a bundled suite or path of a TOML file; `quick` by default. When resuming,
+            what was recorded.
+        dataset, model, method, metric: plugins as on the command line
+            (`occlusion:window=16,stride=8`), instead of the suite's.
         images, steps, target, ceiling, seed: instead of the suite's.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: of the scores' forward passes: `fp32`, `bf16`, `fp16` or `auto`.
-        batch_size: images a forward pass; None chooses it from the input's size, or measures it in long runs.
-        compile: torch.compile for the scores' forward passes: `auto` (where it pays), `always` or `never`.
+        batch_size: images a forward pass; None chooses it from the input's size, or measures it in
+            long runs.
+        compile: torch.compile for the scores' forward passes: `auto` (where it pays), `always` or
+            `never`.
         data_root, download: for data sets that lie on disk.
         weights: `FILE`, `random`, or `MODEL=FILE`.
         plugin: files or folders with plugins.
         output: the run folder; results/runs/<suite>-<time> by default.
         resume, overwrite: what to do with a folder that holds a run.
         plots: whether to draw them, and to write the page.
-        profile: whether to write profile.csv, what the time goes into, and trace.json, of the first batches.
+        profile: whether to write profile.csv, what the time goes into, and trace.json, of the first
+            batches.
         listener: told how it gets on.
 
     Raises:
-        InterpBenchError: if the input is wrong. A method that fails only fails its own cells: see `Run.failed`.
+        InterpBenchError: if the input is wrong. A method that fails only fails its own cells: see
+            `Run.failed`.
+
+    Example:
+        >>> import interpbench
+        >>> finished = interpbench.run(
+        ...     dataset="planted", model="resnet18", method="saliency,random",
+        ...     metric="pointing-game", images=2, ceiling="none", device="cpu", plots=False,
+        ...     output="saliency-or-chance",
+        ... )
+        >>> sorted(finished.leaderboard["method"])
+        ['random', 'saliency']
+        >>> len(finished.scores), finished.failed.empty
+        (4, True)
     """
-    from interpbench.core.devices import resolve_compile, resolve_device, resolve_precision
+    from interpbench.core.devices import Computing
+    from interpbench.registry.choosing import Sources
     from interpbench.registry.discovery import discover
     from interpbench.running.plan import make_plan
 
@@ -75,32 +110,257 @@ def run(
         raise RunFolderError("To resume, name the run with --output, and leave --overwrite out.")
     mode: Mode = "resume" if resume else "overwrite" if overwrite else "new"
     flags = {
-        "dataset": dataset, "models": _names(model), "methods": _names(method), "metrics": _names(metric),
-        "images": images, "steps": steps, "target": target, "ceiling": ceiling, "seed": seed,
-    }  # fmt: skip
-    base = _suite(suite, Path(output) if resume and output else None)
-    chosen = base.changed(flags)
-    torch_device = resolve_device(device)
-    registry = discover(_paths(plugin))
-    plan = make_plan(
-        chosen,
-        registry,
-        device=torch_device,
-        precision=resolve_precision(precision, torch_device),
-        batch_size=batch_size,
-        compile=resolve_compile(compile),
-        weights=_names(weights) or (),
-        data={k: v for k, v in {"root": data_root, "download": download or None}.items() if v is not None},
-        asked_metrics=metric is not None,
-        asked_methods=method is not None,
-        changed=chosen != base,
-    )
-    folder = RunFolder(Path(output) if output is not None else _fresh_folder(chosen.name))
+        "dataset": dataset,
+        "models": _names(model),
+        "methods": _names(method),
+        "metrics": _names(metric),
+        "images": images,
+        "steps": steps,
+        "target": target,
+        "ceiling": ceiling,
+        "seed": seed,
+    }
+    selection = Selection.of(_suite(suite, Path(output) if resume and output else None), flags)
+    computing = Computing.of(device, precision, batch_size, compile)
+    sources = Sources(data_root, download, _names(weights) or ())
+    plan = make_plan(selection, discover(_paths(plugin)), computing, sources)
+    folder = RunFolder(Path(output) if output is not None else _fresh_folder(selection.suite.name))
     finished = execute(plan, folder, mode, profile, listener or Listener())
     if plots:
         redraw(finished)
         write_page(finished)
     return finished
+
+
+def explain(
+    images: str | Path | Sequence[str | Path],
+    *,
+    model: str,
+    method: Names,
+    target: str | int = "predicted",
+    weights: str | None = None,
+    dataset: str | None = None,
+    alpha: float = 0.8,
+    cmap: str | None = None,
+    signed: bool | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    download: bool = False,
+    plugin: Paths = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> "Explained":
+    """Explains images of one's own.
+
+    Writes a panel an image, with predictions and each method's map, and the maps as .npy.
+
+    Parameters:
+        images: image files, or folders of them.
+        model, method: as on the command line; methods may be several, and `all`.
+        target: the class to explain: `predicted`, a class name, or a logit's index.
+        weights: a file, `random`, or None for those that are shipped, or torchvision's.
+        dataset: names the data set whose weights are meant.
+        alpha: opacity of the maps where they are strongest, 0..1.
+        cmap: a colour map of matplotlib's.
+        signed: True for colours that diverge from 0, False for |s|, None for each map by its own
+            signs.
+        seed: of every random choice.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        data_root, download: for data sets that lie on disk.
+        plugin: files or folders with plugins.
+        output: the folder; results/explain/<model>-N by default. `overwrite` replaces what the same
+            call wrote there.
+        progress: told how it gets on.
+
+    Raises:
+        InterpBenchError: if the input is wrong. A method that fails is named in `outcome.failures`.
+
+    Example:
+        >>> import interpbench
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> Image.new("RGB", (80, 60), "red").save("red.png")
+        >>> explained = interpbench.explain(
+        ...     "red.png", model="resnet18", dataset="planted", method="saliency", device="cpu",
+        ...     output="explained",
+        ... )
+        >>> explained.complete
+        True
+        >>> sorted(file.name for file in explained.folder.iterdir())
+        ['explain.json', 'maps', 'red.png']
+        >>> np.load(explained.folder / "maps" / "red" / "saliency.npy").shape
+        (64, 64)
+    """
+    from interpbench.attribution.explainer import Explainer
+    from interpbench.core.devices import Computing
+    from interpbench.drawing.overlay import look_of
+    from interpbench.registry.choosing import Sources
+    from interpbench.registry.discovery import discover
+    from interpbench.studies.pictures.explain import explain_files
+    from interpbench.studies.pictures.images import Files, find_files
+
+    look = look_of(alpha, cmap, signed)
+    files = Files(find_files([Path(path) for path in _paths(images)]))
+    computing, registry = Computing.of(device), discover(_paths(plugin))
+    sources = Sources(data_root, download, _names(weights) or ())
+    methods = _names(method) or ()
+    explainer = Explainer.load(registry, model, methods, dataset, sources, computing, seed)
+    return explain_files(
+        files,
+        explainer,
+        target=str(target),
+        look=look,
+        to=_destination(output, overwrite),
+        progress=progress,
+    )
+
+
+def gallery(
+    dataset: str,
+    *,
+    model: str,
+    method: Names,
+    only: str = "misclassified",
+    count: int = 20,
+    images: int | None = None,
+    weights: str | None = None,
+    alpha: float = 0.8,
+    cmap: str | None = None,
+    signed: bool | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    download: bool = False,
+    plugin: Paths = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> "Gallery":
+    """Draws a data set's samples with maps for the predicted and the true class.
+
+    Writes the confusion matrix as well.
+
+    Parameters:
+        dataset, model, method: as on the command line; methods may be several, and `all`.
+        only: `misclassified` samples, with those first of which the model is most certain;
+            `correct` ones, or `all`, as a seeded, class-balanced choice.
+        count: how many samples are drawn, at most.
+        images: how many samples are classified, class-balanced; None for all.
+        weights, alpha, cmap, signed, seed, device, data_root, download, plugin, output, overwrite,
+            progress: as for `explain`.
+
+    Raises:
+        InterpBenchError: if the input is wrong. A method that fails is named in `outcome.failures`.
+
+    Example:
+        >>> import interpbench
+        >>> drawn = interpbench.gallery(
+        ...     "planted", model="resnet18", method="saliency", only="all", count=2, images=4,
+        ...     device="cpu", output="two-samples",
+        ... )
+        >>> drawn.summary.classified, drawn.summary.drawn
+        (4, 2)
+        >>> (drawn.folder / "gallery-01.png").is_file()
+        True
+    """
+    from interpbench.attribution.explainer import Explainer
+    from interpbench.core.devices import Computing
+    from interpbench.drawing.overlay import look_of
+    from interpbench.loading.dataset import open_dataset
+    from interpbench.registry.choosing import Sources, choose_dataset
+    from interpbench.registry.discovery import discover
+    from interpbench.studies.pictures.gallery import SampleChoice, draw_gallery
+    from interpbench.studies.pictures.predictions import check_only
+
+    check_only(only)
+    look = look_of(alpha, cmap, signed)
+    computing, registry = Computing.of(device), discover(_paths(plugin))
+    sources = Sources(data_root, download, _names(weights) or ())
+    data = open_dataset(choose_dataset(registry, dataset, sources))
+    methods = _names(method) or ()
+    explainer = Explainer.load(registry, model, methods, data.card, sources, computing, seed)
+    return draw_gallery(
+        data,
+        explainer,
+        SampleChoice(only, count, images),
+        dataset=dataset,
+        look=look,
+        to=_destination(output, overwrite),
+        progress=progress,
+    )
+
+
+def sanity(
+    dataset: str = "planted",
+    *,
+    model: str = "resnet18",
+    method: Names = None,
+    images: int = 16,
+    test: Names = None,
+    samples: int = 50,
+    weights: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    download: bool = False,
+    plugin: Paths = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> "Sanity":
+    """Tests whether maps depend on what the model has learnt, and on the class.
+
+    The first by parameter randomisation, the second by a random logit.
+
+    Parameters:
+        dataset, model, method: as on the command line; methods may be several, and `all`.
+        images: how many, class-balanced; two at least.
+        test: cascading, independent, efficient, random-logit, smooth, or `all`; else all but
+            smooth.
+        samples: noisy images a map in the test smooth.
+        weights, seed, device, data_root, download, plugin, output, overwrite, progress: as for
+            `explain`.
+
+    Raises:
+        InterpBenchError: if the input is wrong. A method that fails has rows that say why.
+
+    Example:
+        >>> import interpbench
+        >>> checked = interpbench.sanity(
+        ...     "planted", model="resnet18", method="saliency", images=2, test="random-logit",
+        ...     device="cpu", output="saliency-checked",
+        ... )
+        >>> checked.failed
+        False
+        >>> sorted(checked.table["measure"])
+        ['spearman', 'ssim']
+    """
+    from interpbench.attribution.explainer import Explainer
+    from interpbench.core.devices import Computing
+    from interpbench.loading.dataset import open_dataset
+    from interpbench.registry.choosing import Sources, choose_dataset
+    from interpbench.registry.discovery import discover
+    from interpbench.studies.sanity.checks import DEFAULT, choose_tests
+    from interpbench.studies.sanity.methods import METHODS
+    from interpbench.studies.sanity.study import SanityPlan, check_sanity
+
+    tests = choose_tests(_names(test) or DEFAULT)
+    computing, registry = Computing.of(device), discover(_paths(plugin))
+    sources = Sources(data_root, download, _names(weights) or ())
+    data = open_dataset(choose_dataset(registry, dataset, sources))
+    methods = _names(method) or METHODS
+    explainer = Explainer.load(registry, model, methods, data.card, sources, computing, seed)
+    plan = SanityPlan(images, tests, samples)
+    return check_sanity(
+        data,
+        explainer,
+        plan,
+        dataset=dataset,
+        to=_destination(output, overwrite),
+        progress=progress,
+    )
 
 
 def redraw(found: Run) -> list[Path]:
@@ -113,9 +373,10 @@ def redraw(found: Run) -> list[Path]:
 def write_page(source: Run | str | Path, output: str | Path | None = None) -> Path:
     """Writes a run, or a leaderboard's CSV, as one HTML page that needs no network; the file.
 
-    Args:
+    Parameters:
         source: a run, its folder, or a leaderboard: a run's leaderboard.csv, or a published one.
-        output: the page; report.html in the run's folder, or beside the CSV and called after it, by default.
+        output: the page; report.html in the run's folder, or beside the CSV and called after it, by
+            default.
 
     Raises:
         RunFolderError: if there is no run or leaderboard, or the page cannot be written.
@@ -125,29 +386,328 @@ def write_page(source: Run | str | Path, output: str | Path | None = None) -> Pa
 
     if not isinstance(source, Run) and Path(source).is_file():
         return write_page(of_csv(Path(source)), Path(output or Path(source).with_suffix(".html")))
-    found = source if isinstance(source, Run) else load_run(source)
-    evidence = of_run(found.info, found.tables, found.conclusions)
-    return write_page(evidence, Path(output or found.folder / PAGE))
+    finished = source if isinstance(source, Run) else load_run(source)
+    return write_page(of_run(finished), Path(output or finished.folder / PAGE))
 
 
-def _suite(name: str | None, resumed: Path | None) -> "Suite":
-    """The suite to start from: the one named, else the one that the resumed run recorded, else the default."""
-    from interpbench.suite.suite import DEFAULT, Suite, load_suite
+def conformance(
+    *,
+    method: Names = None,
+    model: Names = None,
+    images: int = 3,
+    seed: int = 0,
+    plugin: Paths = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> "Conformance":
+    """Compares methods with the implementations of other libraries, on untrained models.
 
-    if name is None and resumed is not None:
-        return Suite.model_validate(RunFolder(resumed).info()["settings"])
-    return load_suite(name or DEFAULT)
+    Writes the comparison, and returns it.
+
+    Parameters:
+        method: methods, without parameters; all that other libraries have by default.
+        model: architectures; small ones of each kind by default.
+        images: of noise, 1 to 10, each with another target.
+        seed: of weights, images and all chance.
+        plugin: files or folders with plugins.
+        output: the folder; results/conformance/deviations-N by default.
+        overwrite: whether what `conformance` wrote there is replaced.
+        progress: told how it gets on.
+
+    Returns:
+        the folder, the table of deviations, and whether all are within their tolerance: `holds`,
+        `differing`.
+
+    Raises:
+        InterpBenchError: if the input is wrong, or none of the libraries is installed.
+
+    Example:
+        >>> import interpbench
+        >>> compared = interpbench.conformance(
+        ...     method="saliency", model="resnet18:width=8", images=1, output="saliency-compared"
+        ... )
+        >>> compared.holds
+        True
+        >>> "captum" in set(compared.deviations["library"])
+        True
+    """
+    from interpbench.registry.discovery import discover
+    from interpbench.studies.conformance.study import compare_methods
+
+    return compare_methods(
+        discover(_paths(plugin)), _names(method), _names(model), images=images, seed=seed,
+        to=_destination(output, overwrite), progress=progress,
+    )  # fmt: skip
+
+
+def doctor(
+    model: str,
+    *,
+    dataset: str = "planted",
+    weights: str | Path | None = None,
+    data_root: str | Path | None = None,
+    download: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    plugin: Paths = None,
+) -> "DoctorsReport":
+    """Finds what makes methods go wrong on a model.
+
+    And what of it can be repaired, on a copy with the same answers.
+
+    Parameters:
+        model: one model, such as `resnet18:width=16`, or `FILE.py:FUNCTION`.
+        dataset: whose first images are used.
+        weights: a file or `random`; what is shipped, or torchvision's, by default.
+        data_root, download: for data sets that lie on disk.
+        seed: of random weights, and of all chance.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        plugin: files or folders with plugins.
+
+    Returns:
+        the diagnosis, the repairs, and which methods are ruled out for good; `healthy` if none is.
+
+    Raises:
+        InterpBenchError: if the input is wrong. What is wrong with the model is found instead.
+
+    Example:
+        >>> import interpbench
+        >>> report = interpbench.doctor("resnet18", dataset="planted", device="cpu")
+        >>> report.healthy, report.image_size
+        (True, (64, 64))
+        >>> [finding.kind for finding in report.diagnosis.findings]
+        ['in-place activation', 'reused activation']
+    """
+    from interpbench.core.devices import resolve_device
+    from interpbench.diagnosis.study import examine_and_repair
+    from interpbench.registry.choosing import Sources
+    from interpbench.registry.discovery import discover
+
+    sources = Sources(data_root, download, () if weights is None else (str(weights),))
+    where = resolve_device(device)
+    return examine_and_repair(
+        discover(_paths(plugin)), model, dataset, sources, device=where, seed=seed
+    )
+
+
+def check(
+    what: str | Path, *, method: Names = None, plugin: Paths = None, progress: Progress = SILENT
+) -> "list[CheckedMethod]":
+    """Tries what every method promises, on three small models.
+
+    Parameters:
+        what: a plugin file, a folder of them, or methods by their names, `occlusion:window=8`.
+        method: only these methods of the file, `mine:samples=5`.
+        plugin: further files or folders with plugins.
+        progress: told how it gets on; it counts methods.
+
+    Returns:
+        for each method how its contracts came out: `outcomes`, and those that it breaks: `broken`.
+
+    Raises:
+        InterpBenchError: if there is no such file or method. What a method does wrong is found
+            instead.
+
+    Example:
+        >>> import interpbench
+        >>> [checked] = interpbench.check("occlusion:window=8,stride=8")
+        >>> checked.label, checked.broken
+        ('occlusion:stride=8,window=8', ())
+    """
+    from interpbench.testing import check
+
+    return check(what, method=_names(method), plugin=_paths(plugin), progress=progress)
+
+
+def train(
+    model: str,
+    *,
+    dataset: str = "planted",
+    data_root: str | Path | None = None,
+    download: bool = False,
+    recipe: str | Path | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    size: int | None = None,
+    seed: int | None = None,
+    precision: str | None = None,
+    device: str = "auto",
+    output: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    plugin: Paths = None,
+    progress: "Callable[[TrainingStep], None]" = lambda step: None,
+) -> "TrainedModel":
+    """Trains a model on a data set's train split, and writes its weights.
+
+    The weights' card states the test accuracy.
+
+    Parameters:
+        model: one architecture, such as `resnet18:width=16`.
+        dataset: with a train and a test split.
+        data_root, download: for data sets that lie on disk.
+        recipe: a bundled recipe or a TOML file; that of the shipped weights, if there are any, by
+            default.
+        epochs, batch_size, lr, size, seed, precision: instead of the recipe's.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        output: the safetensors file; `<dataset>-<model>.safetensors` by default.
+        resume: whether to go on with the unfinished training of `output`.
+        overwrite: whether `output` may be replaced.
+        plugin: files or folders with plugins.
+        progress: called after each batch.
+
+    Returns:
+        the weights' file, its card with the accuracies, and the record of the training.
+
+    Raises:
+        InterpBenchError: if the input is wrong, or the training breaks down.
+
+    Example:
+        >>> import interpbench
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> for split in ("train", "test"):
+        ...     for colour in ("red", "blue"):
+        ...         folder = Path("colours", split, colour)
+        ...         folder.mkdir(parents=True)
+        ...         for side in range(32, 36):
+        ...             Image.new("RGB", (side, side), colour).save(folder / f"{side}.png")
+        >>> trained = interpbench.train(
+        ...     "resnet18:width=4", dataset="imagefolder:root=colours", epochs=1, batch_size=4,
+        ...     size=32, device="cpu", output="colours.safetensors",
+        ... )
+        >>> trained.card.classes
+        ('blue', 'red')
+        >>> trained.card.notes["tested_on"]
+        '8 images'
+    """
+    from interpbench.core.devices import resolve_device
+    from interpbench.training.plan import train_as_planned
+
+    changes = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "size": size,
+        "seed": seed,
+        "precision": precision,
+    }
+    plan = _plan_training(model, dataset, (data_root, download), recipe, changes, output, plugin)
+    return train_as_planned(
+        plan, device=resolve_device(device), resume=resume, overwrite=overwrite, progress=progress
+    )
+
+
+def find_lr(
+    model: str,
+    *,
+    dataset: str = "planted",
+    data_root: str | Path | None = None,
+    download: bool = False,
+    recipe: str | Path | None = None,
+    batch_size: int | None = None,
+    size: int | None = None,
+    seed: int | None = None,
+    precision: str | None = None,
+    device: str = "auto",
+    output: str | Path | None = None,
+    plugin: Paths = None,
+    progress: "Callable[[TrainingStep], None]" = lambda step: None,
+) -> "LearningRateSearch":
+    """Searches for a learning rate; writes the search beside where `train` would put the weights.
+
+    Parameters:
+        model, dataset, data_root, download, recipe, batch_size, size, seed, precision, device,
+            plugin: as for `train`.
+        output: the weights' file; NAME.lr.csv and .png lie beside it.
+        progress: called after each step.
+
+    Returns:
+        the suggested learning rate, and the table of the search.
+
+    Raises:
+        InterpBenchError: if the input is wrong, or the loss never falls.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> import interpbench
+        >>> for split in ("train", "test"):
+        ...     for colour in ("red", "blue"):
+        ...         folder = Path("colours", split, colour)
+        ...         folder.mkdir(parents=True)
+        ...         for side in range(32, 36):
+        ...             Image.new("RGB", (side, side), colour).save(folder / f"{side}.png")
+        >>> search = interpbench.find_lr(
+        ...     "vgg11:width=2", dataset="imagefolder:root=colours", batch_size=4, size=32,
+        ...     device="cpu", output="colours.safetensors",
+        ... )
+        >>> list(search.table.columns), search.record.name
+        (['lr', 'loss', 'smoothed'], 'colours.lr.csv')
+    """
+    from interpbench.core.devices import resolve_device
+    from interpbench.training.plan import search_as_planned
+
+    changes = {"batch_size": batch_size, "size": size, "seed": seed, "precision": precision}
+    plan = _plan_training(model, dataset, (data_root, download), recipe, changes, output, plugin)
+    return search_as_planned(plan, device=resolve_device(device), progress=progress)
+
+
+def _plan_training(
+    model: str,
+    dataset: str,
+    data: tuple[str | Path | None, bool],
+    recipe: str | Path | None,
+    changes: Mapping[str, int | float | str | None],
+    output: str | Path | None,
+    plugin: Paths,
+) -> "TrainingPlan":
+    from interpbench.registry.choosing import Sources
+    from interpbench.registry.discovery import discover
+    from interpbench.training.plan import plan_training
+
+    named = None if recipe is None else str(recipe)
+    where = None if output is None else Path(output)
+    return plan_training(
+        discover(_paths(plugin)),
+        model,
+        dataset,
+        Sources(*data),
+        recipe=named,
+        changes=changes,
+        output=where,
+    )
+
+
+def _suite(name: str | None, resumed: Path | None) -> Suite:
+    """The suite that is named, else the one that the resumed run recorded, else the default."""
+    if name is not None or resumed is None:
+        return load_suite(name or DEFAULT)
+    settings = RunFolder(resumed).info().settings
+    if not isinstance(settings, Suite):
+        raise RunFolderError(
+            f"{resumed} was begun by another version of InterpBench, which has to finish it."
+        )
+    return settings
 
 
 def _names(value: Names) -> tuple[str, ...] | None:
     names = None if value is None else (value,) if isinstance(value, str) else tuple(value)
     if names is not None and not all(isinstance(name, str) for name in names):
-        raise ParameterError(f"Plugins are given by their names, not as {names!r}. Register yours with a decorator.")
+        raise ParameterError(
+            f"Plugins are given by their names, not as {names!r}. Register yours with a decorator."
+        )
     return names
 
 
-def _paths(value: str | Path | Sequence[str | Path] | None) -> list[str | Path]:
+def _paths(value: Paths) -> list[str | Path]:
     return [] if value is None else [value] if isinstance(value, str | Path) else list(value)
+
+
+def _destination(output: str | Path | None, overwrite: bool) -> Destination:
+    return Destination(None if output is None else Path(output), overwrite)
 
 
 def _fresh_folder(suite: str) -> Path:

@@ -20,14 +20,21 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "interpbench", *arguments]
 
 
-def interpbench(*arguments: str, cwd: Path | None = None, columns: int = 160) -> subprocess.CompletedProcess[str]:
+def interpbench(
+    *arguments: str, cwd: Path | None = None, columns: int = 160
+) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     environment = os.environ | {"COLUMNS": str(columns), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, cwd=cwd, env=environment, timeout=300
+    )
 
 
-def call(*arguments: object) -> tuple[int, str, str]:
-    """The command in this process: exit code, what it prints, and its errors on one line."""
+def call(*arguments: object, columns: int = 1000) -> tuple[int, str, str]:
+    """The command in this process: exit code, what it prints, and its errors on one line.
+
+    The process of its own above costs seconds of imports: it is for what only a process shows.
+    """
     out, error = io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -35,7 +42,7 @@ def call(*arguments: object) -> tuple[int, str, str]:
         contextlib.redirect_stderr(error),
     ):
         patch.setattr(sys, "argv", ["interpbench", *map(str, arguments)])
-        patch.setenv("COLUMNS", "1000")
+        patch.setenv("COLUMNS", str(columns))
         code = 0
         try:
             main()

@@ -66,7 +66,9 @@ def small(model: Model, x: Tensor, target: Tensor) -> Tensor:
 
 
 @sound(gradients=False, control=True)
-def from_generators(model: Model, x: Tensor, target: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
+def from_generators(
+    model: Model, x: Tensor, target: Tensor, *, generators: Sequence[torch.Generator]
+) -> Tensor:
     """Noise."""
     return torch.stack([torch.rand(x.shape[2:], generator=g) for g in generators])
 
@@ -154,7 +156,9 @@ def mask(model: Model, x: Tensor, target: Tensor) -> Tensor:
 @faulty({"values": "image 1 has NaN or infinite values"})
 def nan(model: Model, x: Tensor, target: Tensor) -> Tensor:
     """NaN for the target 3, which is image 1's."""
-    return gradient(model, x, target) * torch.where(target == 3, torch.nan, 1.0)[:, None, None].to(x)
+    return gradient(model, x, target) * torch.where(target == 3, torch.nan, 1.0)[:, None, None].to(
+        x
+    )
 
 
 @faulty({"values": "constant", "target": "the same whatever the target"})
@@ -187,7 +191,9 @@ def backward(model: Model, x: Tensor, target: Tensor) -> Tensor:
     return x.grad.abs().amax(1)
 
 
-@faulty({"clean model": "value changed", "exceptions": "value changed", "batch": "model.batch_size = 1"})
+@faulty(
+    {"clean model": "value changed", "exceptions": "value changed", "batch": "model.batch_size = 1"}
+)
 def behind_autograds_back(model: Model, x: Tensor, target: Tensor) -> Tensor:
     """Changes a weight where no version counter sees it."""
     next(model.parameters()).data.mul_(2)

@@ -338,7 +338,9 @@ class Choosy(nn.Module):
         super().__init__()
         self.conv2 = nn.Conv2d(6, 6, 3, padding=1)
 
-    def forward(self, x: Tensor, kind: str, shortcut: Tensor | None = None, gain: float = 1.0) -> Tensor:
+    def forward(
+        self, x: Tensor, kind: str, shortcut: Tensor | None = None, gain: float = 1.0
+    ) -> Tensor:
         if kind == "relu":
             x = torch.relu(gain * self.conv2(x))
         return x if shortcut is None else torch.relu(x + shortcut)

@@ -11,7 +11,7 @@ import pytest
 
 from interpbench import api
 from interpbench.publish.publishing import publish
-from interpbench.publish.submission import Record, read_submission, write_tables
+from interpbench.publish.submission import SubmissionRecord, read_submission, write_tables
 from interpbench.results.finished_run import Run
 from interpbench.suite.cells import safe_name
 from interpbench.suite.suite import Suite, load_suite
@@ -65,7 +65,9 @@ def plugin_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_with_mine(suite_file: Path, plugin_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def finished_with_mine(
+    suite_file: Path, plugin_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
     """A run of the suite with the controls and somebody's own method, on one of its models."""
     folder = tmp_path_factory.mktemp("runs") / "second"
     return api.run(
@@ -74,11 +76,18 @@ def finished_with_mine(suite_file: Path, plugin_file: Path, tmp_path_factory: py
     )  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def published(finished: Run, suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of results with one submission, `few/ada`; no test may change it."""
+    folder = tmp_path_factory.mktemp("published") / "results"
+    publish(finished, "Ada", results=folder, suite=suite)
+    return folder
+
+
 @pytest.fixture
-def results(finished: Run, suite: Suite, tmp_path: Path) -> Path:
-    """A folder of results with one submission, `few/ada`."""
-    publish(finished, "Ada", results=tmp_path / "results", suite=suite)
-    return tmp_path / "results"
+def results(published: Path, tmp_path: Path) -> Path:
+    """A copy of what was published, for a test to change."""
+    return shutil.copytree(published, tmp_path / "results")
 
 
 def copy_of(run: Run, folder: Path, change: Callable[[dict[str, Any]], None]) -> Run:
@@ -101,7 +110,9 @@ def with_failed_cell(run: Run, folder: Path, model: str, method: str) -> Run:
     return api.load_run(folder)
 
 
-def reseal(folder: Path, change: Callable[[dict[str, Any], pd.DataFrame, pd.DataFrame], Any]) -> None:
+def reseal(
+    folder: Path, change: Callable[[dict[str, Any], pd.DataFrame, pd.DataFrame], Any]
+) -> None:
     """Forges a submission by somebody who knows the format: all its hashes fit again."""
     submission = read_submission(folder)
     said = submission.record.model_dump(mode="json")
@@ -109,4 +120,4 @@ def reseal(folder: Path, change: Callable[[dict[str, Any], pd.DataFrame, pd.Data
     changed = change(said, scores, ceilings)
     scores = scores if changed is None else changed
     said["files"] = write_tables(scores, ceilings, folder)
-    (folder / "run.json").write_text(Record.model_validate(said).sealed().text())
+    (folder / "run.json").write_text(SubmissionRecord.model_validate(said).sealed().text())

@@ -8,12 +8,15 @@ from interpbench.core.batch_size import BatchSize
 from interpbench.core.types import Explanation
 from interpbench.fast.scoring_copy import Scorer
 from interpbench.registry.plugin import Configured
-from interpbench.scoring.evaluate import Ends, Scored, evaluate
+from interpbench.running.cell_tables import Scored
+from interpbench.scoring.evaluate import EndPoints, Passes, evaluate
 
 
 def scored(metric: Configured, explanation: Explanation, batch: int = 16) -> Scored:
     """The scores; a metric that fails fails the test."""
     scorer = Scorer(explanation.model.network, explanation.model)
-    found = evaluate({"m": metric}, explanation, scorer, BatchSize(batch), Ends(), nullcontext)
+    found = evaluate(
+        {"m": metric}, explanation, Passes(scorer, BatchSize(batch), EndPoints(), nullcontext)
+    )
     assert not found.failed, found.failed
-    return Scored.of([found.found["m"]], torch.ones(len(explanation.ids), dtype=torch.bool))
+    return Scored.of([found.scored["m"]], torch.ones(len(explanation.ids), dtype=torch.bool))

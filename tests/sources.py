@@ -9,7 +9,14 @@ from interpbench.registry.plugin import Configured
 from interpbench.registry.spec import parse_specs
 
 REGISTRY = discover()
-FRUIT = DatasetCard("fruit", ("apple", "pear", "plum"), "fruit-1", size=16, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+FRUIT = DatasetCard(
+    "fruit",
+    ("apple", "pear", "plum"),
+    "fruit-1",
+    size=16,
+    mean=(0.1, 0.2, 0.3),
+    std=(0.4, 0.5, 0.6),
+)
 IMAGENET = DatasetCard("two-of-imagenet", ("tench", "parachute"), "1", imagenet=(0, 701))
 
 

@@ -3,10 +3,13 @@
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from interpbench.results.leaderboard import conclude
+from interpbench.results.run_info import MetricInfo, ModelRecord
 from interpbench.results.tables import Example, RunTables
 
 METRICS: dict[str, dict[str, object]] = {
@@ -53,36 +56,77 @@ def synthetic_tables(
     for model in sorted(models):
         for rank, method in enumerate(sorted(methods)):
             key = {"dataset": dataset, "model": model, "method": method}
-            cells.append({**key, **_cell(method, images, method in failed, constant.get(method, 0))})
+            cells.append(
+                {**key, **_cell(method, images, method in failed, constant.get(method, 0))}
+            )
             if method in failed:
                 continue
             seconds = images * 10 ** (-2.5 + 0.5 * rank + rng.normal(0, 0.05))
-            timings.append({**key, "attribution_seconds": seconds, "scoring_seconds": 1.5, "images": images})
+            timings.append(
+                {**key, "attribution_seconds": seconds, "scoring_seconds": 1.5, "images": images}
+            )
             for metric in sorted(metrics):
                 valid = images - constant.get(method, 0)
-                some = _curves(rng, METRICS[metric]["better"] == "lower", rank / len(methods), valid, steps)
+                some = _curves(
+                    rng, METRICS[metric]["better"] == "lower", rank / len(methods), valid, steps
+                )
                 scores.append(_scores({**key, "metric": metric}, some))
                 if METRICS[metric]["curve"]:
                     curves.append(_long({**key, "metric": metric}, some))
     shown = [
-        _example(rng, dataset, model, index, [m for m in sorted(methods) if m not in failed], masks, side)
+        _example(
+            rng, dataset, model, index, [m for m in sorted(methods) if m not in failed], masks, side
+        )
         for model in sorted(models)
         for index in range(examples)
     ]
-    labels = [{"dataset": dataset, "model": model, "metric": m} for model in sorted(models) for m in sorted(metrics)]
-    ceilings = [_ceiling(rng, key, images, steps) for key in labels if ceiling and METRICS[key["metric"]]["curve"]]
-    card = {"accuracy": 0.975, "accuracy_images": 2000, "weights": weights}
+    labels = [
+        {"dataset": dataset, "model": model, "metric": m}
+        for model in sorted(models)
+        for m in sorted(metrics)
+    ]
+    ceilings = [
+        _ceiling(rng, key, images, steps)
+        for key in labels
+        if ceiling and METRICS[key["metric"]]["curve"]
+    ]
     return RunTables(
         scores=pd.concat(scores, ignore_index=True) if scores else EMPTY_SCORES,
         curves=pd.concat(curves, ignore_index=True) if curves else EMPTY_CURVES,
         cells=pd.DataFrame(cells),
         timings=pd.DataFrame(timings, columns=TIMINGS),
-        metrics={name: {**METRICS[name], **_protocol(name)} for name in metrics},
-        models={(dataset, model): card for model in models},
+        metrics={name: MetricInfo(**METRICS[name], **_protocol(name)) for name in metrics},
+        models={(dataset, model): _measured(dataset, model, weights) for model in models},
         examples=shown,
         seed=7,
         ceilings=pd.concat(ceilings, ignore_index=True) if ceilings else EMPTY_SCORES,
     )
+
+
+def _measured(dataset: str, model: str, weights: str) -> ModelRecord:
+    return ModelRecord(
+        dataset=dataset, model=model, accuracy=0.975, accuracy_images=2000, weights=weights
+    )
+
+
+_CONCLUDED: dict[str, tuple[RunTables, dict[str, pd.DataFrame]]] = {}
+
+
+def concluded(**choices: Any) -> tuple[RunTables, dict[str, pd.DataFrame]]:
+    """The tables of these choices and all that follows from them, which takes seconds and so is computed once.
+
+    Several tests get the same objects: change copies.
+    """
+    key = repr(sorted(choices.items()))
+    if key not in _CONCLUDED:
+        tables = synthetic_tables(**choices)
+        _CONCLUDED[key] = tables, conclude(tables)
+    return _CONCLUDED[key]
+
+
+def board_of(**choices: Any) -> pd.DataFrame:
+    """The leaderboard of the tables of these choices."""
+    return concluded(**choices)[1]["leaderboard"].copy()
 
 
 TIMINGS = ["dataset", "model", "method", "attribution_seconds", "scoring_seconds", "images"]
@@ -93,7 +137,10 @@ EMPTY_CURVES = pd.DataFrame(columns=[*_COMMON, "step", "fraction", "value"])
 
 def _protocol(metric: str) -> dict[str, str]:
     hashed = hashlib.sha256(metric.encode()).hexdigest()[:12]
-    return {"protocol": hashed, "protocol_text": f"{metric}\nbaseline = mean colour\norder = most salient first"}
+    return {
+        "protocol": hashed,
+        "protocol_text": f"{metric}\nbaseline = mean colour\norder = most salient first",
+    }
 
 
 def _cell(method: str, images: int, failed: bool, constant: int) -> dict[str, object]:
@@ -108,13 +155,17 @@ def _cell(method: str, images: int, failed: bool, constant: int) -> dict[str, ob
     }
 
 
-def _ceiling(rng: np.random.Generator, key: dict[str, str], images: int, steps: int) -> pd.DataFrame:
+def _ceiling(
+    rng: np.random.Generator, key: dict[str, str], images: int, steps: int
+) -> pd.DataFrame:
     """Scores of a map better than any method's."""
     curves = _curves(rng, METRICS[key["metric"]]["better"] == "lower", -0.15, images, steps)
     return _scores({**key, "method": f"(ceiling) {key['metric']}"}, curves)
 
 
-def _curves(rng: np.random.Generator, falls: bool, quality: float, images: int, steps: int) -> np.ndarray:
+def _curves(
+    rng: np.random.Generator, falls: bool, quality: float, images: int, steps: int
+) -> np.ndarray:
     """Probabilities [images, steps + 1] that fall or rise with the share of positions changed."""
     fraction = np.linspace(0, 1, steps + 1)
     middle = np.clip(0.15 + 0.5 * quality + rng.normal(0, 0.08, (images, 1)), 0.02, 0.95)
@@ -153,7 +204,13 @@ def _long(key: dict[str, str], curves: np.ndarray) -> pd.DataFrame:
 
 
 def _example(
-    rng: np.random.Generator, dataset: str, model: str, index: int, methods: list[str], masks: bool, side: int
+    rng: np.random.Generator,
+    dataset: str,
+    model: str,
+    index: int,
+    methods: list[str],
+    masks: bool,
+    side: int,
 ) -> Example:
     """A disc over noise; maps are blobs near the disc, and every third map is signed."""
     row, column = np.mgrid[:side, :side] / side
@@ -164,8 +221,15 @@ def _example(
     image = np.stack([np.where(disc, shade, texture) for shade in (0.9, 0.7, 0.2)], axis=-1)
     blob = np.exp(-((distance / 0.25) ** 2))
     noise = rng.normal(0, 0.04, (len(methods), side, side))
-    maps = {method: (blob - 0.2 + i * noise[i]).astype(np.float32) for i, method in enumerate(methods)}
-    maps = {method: values if i % 3 == 2 else values.clip(0) for i, (method, values) in enumerate(maps.items())}
+    maps = {
+        method: (blob - 0.2 + i * noise[i]).astype(np.float32) for i, method in enumerate(methods)
+    }
+    maps = {
+        method: values if i % 3 == 2 else values.clip(0)
+        for i, (method, values) in enumerate(maps.items())
+    }
     true, predicted = CLASSES[index % 5], CLASSES[(index + (index % 3 == 1)) % 5]
     image8 = (255 * np.clip(image, 0, 1)).astype(np.uint8)
-    return Example(dataset, model, f"image-{index:03d}", image8, true, predicted, disc if masks else None, maps)
+    return Example(
+        dataset, model, f"image-{index:03d}", image8, true, predicted, disc if masks else None, maps
+    )

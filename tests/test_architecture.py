@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from tests.paths import ROOT
 
 PACKAGE = Path(interpbench.__file__).parent
 PLUGINS = sorted(bundled_folder().rglob("*.py"))
-SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "plugins")
+SOURCES = sorted(
+    path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "plugins"
+)
 
 # Each room, and the rooms that it may use besides `core`. All of these stand above it, so that there are no circles.
 ROOMS: dict[str, set[str]] = {
@@ -23,14 +26,23 @@ ROOMS: dict[str, set[str]] = {
     "drawing": set(),
     "registry": set(),
     "toolbox": set(),
-    "fast": set(),
+    "fast": {"files"},
     "suite": {"files", "registry"},
-    "loading": {"registry"},
+    "loading": {"files", "registry"},
     "diagnosis": {"registry", "loading"},
     "results": {"files", "suite"},
-    "scoring": {"registry", "fast"},
-    "attribution": {"files", "registry", "loading", "diagnosis"},
-    "running": {"files", "registry", "fast", "suite", "loading", "results", "scoring", "attribution"},
+    "scoring": {"registry", "fast", "suite"},
+    "attribution": {"registry", "loading", "diagnosis"},
+    "running": {
+        "files",
+        "registry",
+        "fast",
+        "suite",
+        "loading",
+        "results",
+        "scoring",
+        "attribution",
+    },
     "report": {"files", "drawing", "suite", "results"},
     "publish": {"files", "registry", "suite", "results", "running"},
     "studies": {"files", "drawing", "registry", "loading", "diagnosis", "results", "attribution"},
@@ -41,7 +53,7 @@ FACE = "face"  # the files beside the rooms; they and the commands may use every
 WITHOUT_TORCH = ("suite", "results", "report", "drawing")
 FAST_IS_FOR = {"fast", "scoring", "running", FACE}
 PUBLIC_FACES = ("testing",)  # rooms whose __init__ says what users import from them
-MOST_ENTRIES, MOST_PARAMETERS = 22, 8
+MOST_ENTRIES, MOST_PARAMETERS, MOST_CHARACTERS = 22, 8, 100
 
 
 def tree(path: Path) -> ast.Module:
@@ -96,7 +108,9 @@ def wrong(findings: Iterator[str]) -> None:
 def test_rooms_are_all_there_is() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
     assert folders - {"plugins"} == {*ROOMS, "commands"}
-    entries = [path.name for path in PACKAGE.iterdir() if path.name not in ("plugins", "__pycache__")]
+    entries = [
+        path.name for path in PACKAGE.iterdir() if path.name not in ("plugins", "__pycache__")
+    ]
     assert len(entries) <= MOST_ENTRIES, entries
 
 
@@ -158,6 +172,7 @@ def test_no_room_is_called_like_a_public_name() -> None:
 def test_public_names_are_where_the_package_says() -> None:
     decorators = {"method", "model", "dataset", "metric", "reference"}
     assert set(interpbench.__all__) == set(interpbench._HOMES) | decorators
+    assert set(interpbench.__all__) <= set(dir(interpbench))
     for name, home in interpbench._HOMES.items():
         assert getattr(interpbench, name) is getattr(sys.modules[f"interpbench.{home}"], name)
 
@@ -169,6 +184,98 @@ def test_plugins_import_only_the_top_of_the_package() -> None:
         for module, _ in imports(path)
         if module.split(".")[0] == "interpbench" and module != "interpbench"
     )
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    yield from (
+        node
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
+def test_nothing_below_the_face_takes_more_than_eight_parameters() -> None:
+    def long_lists() -> Iterator[str]:
+        for path in SOURCES:
+            if room_of(path) in (FACE, "commands"):
+                continue
+            for function in functions(path):
+                given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+                count = sum(argument.arg not in ("self", "cls") for argument in given)
+                if count > MOST_PARAMETERS:
+                    yield f"{named(path)}:{function.lineno} {function.name} takes {count}"
+
+    wrong(long_lists())
+
+
+def test_no_line_is_longer_than_one_reads_at_a_glance() -> None:
+    wrong(
+        f"{named(path)}:{number} has {len(line)} characters"
+        for path in SOURCES
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if len(line) > MOST_CHARACTERS
+    )
+
+
+# Where a mapping with any values is what it is: parameters of plugins as users write them, settings of suites and
+# recipes, containers that JSON knows, what torch keeps of an optimiser, arguments of functions that are watched.
+OPEN_BY_NATURE = {
+    "registry/plugin.py", "registry/registry.py", "suite/suite.py", "suite/selection.py", "files/records.py",
+    "files/toml_settings.py", "training/recipe.py", "training/checkpoint.py", "training/loop.py",
+    "training/optimise.py", "toolbox/backward_rules.py", "core/activations.py", "diagnosis/own_activations.py",
+}  # fmt: skip
+UNTYPED = re.compile(r"\b(dict|Mapping)\[[^\[\]]*(\[[^\[\]]*\])?[^\[\]]*\b(Any|object)\]")
+
+
+def test_no_untyped_dict_crosses_a_room() -> None:
+    """Nothing that a module offers takes, gives or holds a mapping of which only the keys are known."""
+
+    def untyped() -> Iterator[str]:
+        for path in SOURCES:
+            if named(path) in OPEN_BY_NATURE or room_of(path) in ("commands", "testing"):
+                continue
+            for node in offered(tree(path)):
+                if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "parameters":
+                    continue  # of a plugin, whose own annotations say what they are
+                if isinstance(node, ast.FunctionDef) and node.name == "contents":
+                    continue  # of a record, for JSON
+                annotations = [ast.unparse(found) for found in annotations_of(node)]
+                if any(UNTYPED.search(text) for text in annotations):
+                    yield f"{named(path)}:{node.lineno} {ast.unparse(node).splitlines()[0]}"
+
+    wrong(untyped())
+
+
+def offered(module: ast.AST) -> Iterator[ast.stmt]:
+    """The functions, methods and attributes that are not private, and fields with an annotation."""
+    for node in ast.iter_child_nodes(module):
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from offered(node)
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield node
+        if isinstance(node, ast.AnnAssign) and not ast.unparse(node.target).startswith("_"):
+            yield node
+
+
+RECORDS = ("run.json", "cell.json")
+KEEP_RECORDS = ("results/run_folder.py", "publish/submission.py", "publish/publishing.py")
+
+
+def test_a_run_s_records_have_one_reader_and_one_writer() -> None:
+    wrong(
+        f"{named(path)} knows {text}"
+        for path in SOURCES
+        for text in strings(path) & set(RECORDS)
+        if named(path) not in KEEP_RECORDS
+    )
+
+
+def annotations_of(node: ast.stmt) -> list[ast.expr]:
+    if isinstance(node, ast.AnnAssign):
+        return [node.annotation]
+    assert isinstance(node, ast.FunctionDef)
+    given = [*node.args.args, *node.args.kwonlyargs]
+    return [found for found in (*(a.annotation for a in given), node.returns) if found is not None]
 
 
 def strings(path: Path) -> set[str]:
@@ -205,7 +312,9 @@ def test_the_core_names_no_plugin() -> None:
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_what_a_suite_asks_for_and_a_finished_run_need_no_torch() -> None:

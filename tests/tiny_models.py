@@ -16,7 +16,9 @@ NARROW = {
 }
 
 
-def convolutional(size: int = 8, classes: int = 5, seed: int = 0, *, inplace: bool = True) -> nn.Module:
+def convolutional(
+    size: int = 8, classes: int = 5, seed: int = 0, *, inplace: bool = True
+) -> nn.Module:
     """Two convolutions with ReLUs, pooling, and a linear layer, randomly initialised."""
     torch.manual_seed(seed)
     return nn.Sequential(

@@ -1,4 +1,4 @@
-"""Calls a method safely: guarded, seeded, halved on out-of-memory, and its answer checked to be a saliency map."""
+"""Calls a method safely: guarded, seeded, halved on out-of-memory, its answer checked."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,24 @@ from interpbench.registry.plugin import Configured
 
 
 @dataclass(frozen=True)
+class Batch:
+    """Images to explain.
+
+    Attributes:
+        x: float32 [B,C,H,W], normalised.
+        target: int64 [B], the logits to explain.
+        ids: of the images; chance is seeded by them.
+        name: of these images and targets, under which methods share what they compute of them; None
+            shares nothing.
+    """
+
+    x: Tensor
+    target: Tensor
+    ids: Sequence[str]
+    name: Hashable = None
+
+
+@dataclass(frozen=True)
 class Maps:
     """A batch of maps.
 
@@ -29,7 +47,7 @@ class Maps:
     nonfinite: Tensor
 
     @classmethod
-    def sound(cls, saliency: Tensor) -> "Maps":
+    def of_search(cls, saliency: Tensor) -> "Maps":
         """Maps [B,H,W] that are known to be finite and not constant."""
         neither = torch.zeros(len(saliency), dtype=torch.bool, device=saliency.device)
         return cls(saliency, neither, neither)
@@ -40,60 +58,65 @@ class Maps:
         return ~(self.constant | self.nonfinite)
 
 
-def attribute(
-    method: Configured,
-    model: Model,
-    guard: Guard,
-    x: Tensor,
-    target: Tensor,
-    *,
-    ids: Sequence[str],
-    seed: int,
-    batch_size: BatchSize,
-    left_behind: dict[str, None],
-    shared_as: Hashable = None,
-) -> Maps:
-    """The method's maps of a batch.
+@dataclass(frozen=True)
+class Attempt:
+    """What came of asking a method for maps.
 
-    Args:
+    Attributes:
+        maps: of the batch, or None if it failed.
+        error: why it failed: a MethodError if what came back is no saliency map, else what the
+            method raised.
+        left_behind: what the method left on the model, which was undone; also if it failed.
+    """
+
+    maps: Maps | None
+    error: Exception | SystemExit | None = None
+    left_behind: tuple[str, ...] = ()
+
+
+def attribute(
+    method: Configured, model: Model, guard: Guard, batch: Batch, seed: int, batch_size: BatchSize
+) -> Attempt:
+    """Asks a method for the maps of a batch. Raises nothing that the method raises.
+
+    Parameters:
         method: the plugin with its parameters.
         model, guard: the model, and who watches over it.
-        x: float32 [B,C,H,W], normalised. The method gets a copy.
-        target: int64 [B].
-        ids: of the samples; chance is seeded by them.
+        batch: the images. The method gets a copy.
         seed: of the run.
         batch_size: images a forward pass; halved on out-of-memory.
-        left_behind: gets a key for whatever the method left on the model, which is undone; also if it raises.
-        shared_as: a name for these images and targets, under which methods share what they compute of them.
-
-    Raises:
-        MethodError: if what comes back is no saliency map; and whatever the method itself raises.
     """
+    left_behind: dict[str, None] = {}
 
     def work(images: int) -> Tensor:
         model.batch_size = images
         maps = []
-        for first in range(0, len(x), images):
+        for first in range(0, len(batch.x), images):
             part = slice(first, first + images)
-            seeds = [derive(seed, "method", method.name, sample_id) for sample_id in ids[part]]
+            seeds = [
+                derive(seed, "method", method.name, sample_id) for sample_id in batch.ids[part]
+            ]
             generators = [torch.Generator().manual_seed(s) for s in seeds]
             left: list[str] = []
-            inputs, targets = x[part].clone(), target[part].clone()
-            if shared_as is not None:
-                model.shared.hand_out(inputs, targets, (shared_as, first, images))
+            inputs, targets = batch.x[part].clone(), batch.target[part].clone()
+            if batch.name is not None:
+                model.shared.hand_out(inputs, targets, (batch.name, first, images))
             try:
                 with guard.watching(seeds[0]) as left:
                     answer = method(model, inputs, targets, generators=generators)
             finally:
                 model.shared.take_back(sound=not left)
                 left_behind.update(dict.fromkeys(left))
-            maps.append(_checked(method, answer, x[part]))
+            maps.append(_checked(method, answer, batch.x[part]))
         return torch.cat(maps)
 
-    saliency = batch_size.attempt(work)
+    try:
+        saliency = batch_size.attempt(work)
+    except (Exception, SystemExit) as error:  # a plugin may call sys.exit; it fails alone as well
+        return Attempt(None, error, tuple(left_behind))
     finite = saliency.isfinite().flatten(1).all(1)
     constant = finite & (saliency.amax((1, 2)) == saliency.amin((1, 2)))
-    return Maps(saliency, constant, ~finite)
+    return Attempt(Maps(saliency, constant, ~finite), None, tuple(left_behind))
 
 
 def _checked(method: Configured, answer: object, x: Tensor) -> Tensor:
@@ -104,13 +127,23 @@ def _checked(method: Configured, answer: object, x: Tensor) -> Tensor:
         hint = " (torch.from_numpy makes one)" if type(answer).__module__ == "numpy" else ""
         raise MethodError(f"returned {type(answer).__name__}; {expected}{hint}.")
     if answer.is_complex() or answer.dtype == torch.bool:
-        raise MethodError(f"returned a tensor of {answer.dtype}; {expected} of floating point numbers.")
+        raise MethodError(
+            f"returned a tensor of {answer.dtype}; {expected} of floating point numbers."
+        )
     shape = tuple(answer.shape)
     saliency = answer.detach().to(x.device, torch.float32)
     if shape == (batch, height, width):
         return saliency
-    fits = len(shape) == 3 and shape[0] == batch and 0 < shape[1] <= height and 0 < shape[2] <= width
+    fits = (
+        len(shape) == 3 and shape[0] == batch and 0 < shape[1] <= height and 0 < shape[2] <= width
+    )
     if not (fits and method.plugin.coarse):
-        hint = " (register the method with coarse=True if its maps are smaller than the image)" if fits else ""
+        hint = (
+            " (register the method with coarse=True if its maps are smaller than the image)"
+            if fits
+            else ""
+        )
         raise MethodError(f"returned a tensor {list(shape)}; {expected}{hint}.")
-    return F.interpolate(saliency[:, None], size=(height, width), mode="bilinear", align_corners=False)[:, 0]
+    return F.interpolate(
+        saliency[:, None], size=(height, width), mode="bilinear", align_corners=False
+    )[:, 0]

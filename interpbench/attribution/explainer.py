@@ -1,186 +1,144 @@
 """A model on its device that classifies and explains whatever images it is given."""
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from interpbench.attribution.attribute import attribute
-from interpbench.attribution.model_and_methods import Subject
+from interpbench.attribution.account import Account
+from interpbench.attribution.attribute import Batch
+from interpbench.attribution.examined_model import ExaminedModel
+from interpbench.attribution.model_and_methods import ModelAndMethods, load_model_and_methods
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.devices import describe, exact_arithmetic
-from interpbench.core.errors import InterpBenchError, MethodError, PluginError
-from interpbench.core.model_guard import Guard
-from interpbench.core.types import normalise
-from interpbench.diagnosis.examination import Finding
-from interpbench.diagnosis.repair import sound
-from interpbench.files.versions import versions
-from interpbench.registry.plugin import Configured, blaming
-
-
-@dataclass
-class Asked:
-    """A method, and how it fared.
-
-    Attributes:
-        method: with its parameters.
-        batch_size: images a forward pass; halved on out-of-memory.
-        images, constant, nonfinite: how many maps it was asked for, and how many of them are no answer.
-        left_behind: what it left on the model, which was undone.
-        error: why it broke down; it is then not asked again.
-    """
-
-    method: Configured
-    batch_size: BatchSize
-    images: int = 0
-    constant: int = 0
-    nonfinite: int = 0
-    left_behind: dict[str, None] = field(default_factory=dict)
-    error: str = ""
-
-    @property
-    def failure(self) -> str:
-        """What went wrong, or nothing."""
-        if self.error or not self.nonfinite:
-            return self.error
-        return f"gave NaN or infinite maps for {self.nonfinite} of {self.images} images"
+from interpbench.core.devices import Computing, exact_arithmetic
+from interpbench.core.errors import MethodError, PluginError
+from interpbench.core.types import DatasetCard, Model, normalise
+from interpbench.registry.choosing import Sources
+from interpbench.registry.plugin import blaming
+from interpbench.registry.registry import Registry
 
 
 class Explainer:
-    """A model on its device that classifies and explains whatever images it is given.
+    """A model and methods, for images that come from anywhere.
 
     Attributes:
-        subject: the model with its classes, and the methods.
-        model: the model, on the device.
-        device: where it is.
+        explained: the model with its classes, and the methods.
+        device: where the model is.
         seed: chance comes from it and from the ids of the images.
-        asked: label -> the method and how it fared.
-        findings: what the first images show to be wrong with the model, once it has seen them.
+        accounts: label -> how the method fares.
+        examined: the model; once it has seen images, after an examination.
     """
 
-    def __init__(self, subject: Subject, device: torch.device, seed: int) -> None:
-        self.subject = subject
-        self.model = subject.model.to(device)
-        self.asked = {
-            label: Asked(method, BatchSize(self.model.batch_size)) for label, method in subject.methods.items()
-        }
+    def __init__(self, explained: ModelAndMethods, device: torch.device, seed: int) -> None:
+        self.explained = explained
         self.device = device
         self.seed = seed
-        self.findings: tuple[Finding, ...] | None = None
-        self._guard = Guard(self.model)
-        self._batch_size = BatchSize(self.model.batch_size)
+        self.examined = ExaminedModel(explained.model.to(device))
+        size = self.model.batch_size
+        self.accounts = {
+            label: Account(method, BatchSize(size)) for label, method in explained.methods.items()
+        }
+        self._batch_size = BatchSize(size)
+        self._is_examined = False
+
+    @classmethod
+    def load(
+        cls,
+        registry: Registry,
+        model: str,
+        methods: Sequence[str],
+        data: DatasetCard | str | None,
+        sources: Sources,
+        computing: Computing,
+        seed: int,
+    ) -> "Explainer":
+        """Of a model and methods as a user names them, see `load_model_and_methods`."""
+        explained = load_model_and_methods(registry, model, methods, data, sources, computing, seed)
+        return cls(explained, computing.device, seed)
+
+    @property
+    def model(self) -> Model:
+        """As methods get it."""
+        return self.examined.model
 
     @property
     def failures(self) -> dict[str, str]:
         """label -> why, of the methods that failed."""
-        return {label: asked.failure for label, asked in self.asked.items() if asked.failure}
+        return {
+            label: account.failure for label, account in self.accounts.items() if account.failure
+        }
 
     @property
     def notices(self) -> list[str]:
         """What the user should know: which methods cannot be trusted on the model, and why."""
-        notices = list(self.subject.notices)
-        for finding in self.findings or ():
-            methods = [label for label, asked in self.asked.items() if finding.concerns(asked.method)]
-            if methods:
-                notices.append(f"{finding.what}, which rules out {', '.join(methods)}. {finding.advice}")
-        return notices
+        return [*self.explained.notices, *self.examined.notices(self.explained.methods)]
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """The softmax of the model's logits, float32 [N,classes] on the CPU, for images uint8 [N,size,size,3].
+        """The softmax of the model's logits, float32 [N,classes] on the CPU.
+
+        The images are uint8 [N,size,size,3].
 
         Raises:
             PluginError: if the model fails, or its logits are not finite.
         """
 
         def work(count: int) -> Tensor:
-            parts = [self.model(self._x(part)).float().softmax(1).cpu() for part in images.split(count)]
+            parts = [
+                self.model(self._normalised(part)).float().softmax(1).cpu()
+                for part in images.split(count)
+            ]
             return torch.cat(parts)
 
-        with exact_arithmetic(), blaming(self.subject.choice):
-            if self.findings is None:
-                self._examine(images[:2])
+        choice = self.explained.choice
+        with exact_arithmetic(), blaming(choice):
+            if not self._is_examined:  # from here on the model may be a repaired copy, as in a run
+                self.examined = ExaminedModel.of(
+                    self.model, self._normalised(images[:2]), self.seed
+                )
+                self._is_examined = True
             with torch.inference_mode():
                 probabilities = self._batch_size.attempt(work)
         if not bool(probabilities.isfinite().all()):
             raise PluginError(
-                f"The logits of model {self.subject.choice.label!r} are not all finite: mend its weights."
+                f"The logits of model {choice.label!r} are not all finite: mend its weights."
             )
         return probabilities.clone()  # a tensor of inference mode could not be used elsewhere
 
-    def maps(self, label: str, images: Tensor, target: Tensor, ids: Sequence[str]) -> np.ndarray | None:
+    def maps(
+        self, label: str, images: Tensor, target: Tensor, ids: Sequence[str]
+    ) -> np.ndarray | None:
         """The method's maps, made as in a run: guarded and seeded.
 
-        Args:
+        Parameters:
             label: of the method.
             images: uint8 [N,size,size,3].
             target: int64 [N], logits.
             ids: of the images; chance is seeded by them.
 
         Returns:
-            float32 [N,size,size], or None if the method fails, or has failed before: see `failures`.
+            float32 [N,size,size], or None if the method fails, or has failed before: see
+            `failures`.
         """
-        asked = self.asked[label]
-        if asked.error or not len(images):
+        account, guard = self.accounts[label], self.examined.guard
+        if account.error or not len(images):
             return None
-        try:
-            with exact_arithmetic():
-                maps = attribute(
-                    asked.method, self.model, self._guard, self._x(images), target.to(self.device), ids=ids,
-                    seed=self.seed, batch_size=asked.batch_size, left_behind=asked.left_behind,
-                )  # fmt: skip
-            if changed := self._guard.changed_weights():
-                raise MethodError(f"changed the model's weights behind its back ({changed[0]}); they are restored.")
-        except InterpBenchError as error:
-            asked.error = str(error)
-        except (Exception, SystemExit) as error:  # a plugin may call sys.exit; it fails alone all the same
-            asked.error = f"{type(error).__name__}: {error}"
-        if asked.error:
-            self._guard.changed_weights()
+        batch = Batch(self._normalised(images), target.to(self.device), ids)
+        with exact_arithmetic():
+            attempt = self.examined.explain(batch, account, self.seed)
+        changed = guard.changed_weights()
+        if attempt.maps is None:
             return None
-        asked.images += len(images)
-        asked.constant += int(maps.constant.sum())
-        asked.nonfinite += int(maps.nonfinite.sum())
-        found: np.ndarray = maps.saliency.cpu().numpy()
-        return found
+        if changed:
+            account.fail(
+                MethodError(
+                    f"changed the model's weights behind its back ({changed[0]}); "
+                    "they are restored."
+                )
+            )
+            return None
+        saliency: np.ndarray = attempt.maps.saliency.cpu().numpy()
+        return saliency
 
-    def _examine(self, images: Tensor) -> None:
-        """Looks for what makes methods go wrong; from here on the model may be a repaired copy, as in a run."""
-        mended, diagnosis, _ = sound(self.model, self._x(images), self.seed, self._guard)
-        self.findings = diagnosis.findings
-        if mended is not self.model:
-            self.model, self._guard = mended, Guard(mended)
-
-    def _x(self, images: Tensor) -> Tensor:
+    def _normalised(self, images: Tensor) -> Tensor:
         return normalise(images.to(self.device), self.model.card)
-
-
-def provenance(explainer: Explainer) -> dict[str, Any]:
-    """What a record says of how maps are made: model, weights' hash, methods with parameters, seed, versions."""
-    card = explainer.model.card.as_dict()
-    return {
-        "command": sys.argv,
-        "seed": explainer.seed,
-        "device": describe(explainer.device),
-        "versions": versions(),
-        "model": {key: value for key, value in card.items() if key != "logit_of_label"},
-        "methods": {
-            label: {"parameters": dict(choice.values), "source_hash": choice.plugin.source_hash}
-            for label, choice in explainer.subject.methods.items()
-        },
-    }
-
-
-def outcome(explainer: Explainer) -> dict[str, Any]:
-    """What a record says of how the methods fared."""
-    asked = explainer.asked
-    return {
-        "notices": explainer.notices,
-        "findings": [finding.as_dict() for finding in explainer.findings or ()],
-        "failures": explainer.failures,
-        "constant_maps": {label: method.constant for label, method in asked.items() if method.constant},
-        "left_behind": {label: list(method.left_behind) for label, method in asked.items() if method.left_behind},
-    }

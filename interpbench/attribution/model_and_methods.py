@@ -1,35 +1,36 @@
-"""Which model is explained: its weights, a name for each of its logits, and the methods, for `explain` and `gallery`.
+"""Which model is explained, with which weights, a name for each logit, and the methods.
 
-A run opens a data set first; here images may come from anywhere, so what the weights' card says of the data is enough.
+A run opens a data set first; here images may come from anywhere, so what the weights' card says of
+the data is enough.
 """
 
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from interpbench.core.devices import default_batch_size
+from interpbench.core.devices import Computing
 from interpbench.core.errors import NoWeightsError, ParameterError, UnknownNameError, WeightsError
 from interpbench.core.types import IMAGENET, DatasetCard, Model
+from interpbench.loading.dataset import open_dataset
 from interpbench.loading.model import RANDOM, load_model, shipped_card, shipped_weights
 from interpbench.loading.pretrained import offered
 from interpbench.loading.weights import WeightsCard, read_weights
 from interpbench.registry.choosing import (
+    Choices,
+    Sources,
     can_explain,
+    choose_dataset,
+    choose_one,
     choose_plugins,
     left_out_without_gradients,
-    open_dataset,
 )
 from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
-from interpbench.registry.spec import parse_specs
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class ModelAndMethods:
     """What is explained, and by what.
 
     Attributes:
@@ -47,56 +48,53 @@ class Subject:
     notices: tuple[str, ...] = ()
 
 
-def load_subject(
+def load_model_and_methods(
     registry: Registry,
     model: str,
     methods: Sequence[str],
-    data: DatasetCard | None = None,
-    *,
-    dataset: str | None = None,
-    flags: Mapping[str, Any] | None = None,
-    weights: str | None = None,
-    device: torch.device,
+    data: DatasetCard | str | None = None,
+    sources: Sources = Sources(),
+    computing: Computing = Computing(),
     seed: int = 0,
-) -> Subject:
+) -> ModelAndMethods:
     """Finds the plugins and loads the model.
 
-    Args:
+    Parameters:
         registry: where the plugins are.
         model: one model, `resnet18:width=16`.
         methods: as on the command line.
-        data: the card of the data set, if there is one at hand; else `data_card` finds what the weights know.
-        dataset: names the data set whose weights are meant, where there is no data set at hand.
-        flags: parameters for the data set from flags (`root`, `download`).
-        weights: a file, `random`, or None for those that are shipped, or torchvision's.
-        device: where the model will run; decides on the batch size.
+        data: the card of the data set, if there is one at hand; else the name of the data set whose
+            weights are meant, or None for what the weights know: see `data_card`.
+        sources: of the weights, a file or `random`, or none for those that are shipped, or
+            torchvision's; and of the data set, in case that it must be opened.
+        computing: where the model will run; decides on the batch size.
         seed: of random weights.
 
     Raises:
         InterpBenchError: whatever is wrong with the input.
     """
-    specs = parse_specs([model])
-    if len(specs) != 1:
-        raise ParameterError(f"Explain one model at a time, not {model!r}.")
-    choice = registry.configure("model", *specs[0])
+    choice = choose_one(registry, "model", model, "Explain")
     chosen = choose_plugins(registry, "method", methods)
-    notices = left_out_without_gradients({choice.label: choice}, chosen, {name for name, _ in parse_specs(methods)})
-    chosen = {label: method for label, method in chosen.items() if can_explain(method, choice)}
-    if data is None:
-        data = data_card(registry, choice, dataset, weights, flags or {})
+    notices = left_out_without_gradients(Choices({choice.label: choice}), chosen)
+    able = {
+        label: method for label, method in chosen.plugins.items() if can_explain(method, choice)
+    }
+    card = data if isinstance(data, DatasetCard) else data_card(registry, choice, data, sources)
+    weights = sources.weights[0] if sources.weights else None
     loaded = load_model(
-        choice, data, weights=weights, batch_size=lambda size: default_batch_size(size, device), seed=seed
+        choice, card, weights=weights, batch_size=computing.images_a_pass, seed=seed
     )
-    return Subject(choice, loaded, _class_names(loaded, data), chosen, tuple(notices))
+    return ModelAndMethods(choice, loaded, _class_names(loaded, card), able, tuple(notices))
 
 
 def data_card(
-    registry: Registry, choice: Configured, dataset: str | None, weights: str | None, flags: Mapping[str, Any]
+    registry: Registry, choice: Configured, dataset: str | None, sources: Sources
 ) -> DatasetCard:
-    """What a model's weights know of their data, so that images can be explained without the data set.
+    """What a model's weights know of their data, so that the data set is not needed.
 
-    The card of the weights' file says it; or that of the shipped weights, of `dataset` if it is named; `imagenet-1k`
-    stands for torchvision's weights. Only where no card does, the data set itself is opened.
+    The card of the weights' file says it; or that of the shipped weights, of `dataset` if it is
+    named; `imagenet-1k` stands for torchvision's weights. Only where no card does, the data set
+    itself is opened.
 
     Raises:
         WeightsError: if weights without a card are given and no data set is named.
@@ -104,12 +102,15 @@ def data_card(
         ParameterError: if several data sets have weights and none is named.
     """
     card = None
-    if weights not in (None, RANDOM):
-        card = read_weights(Path(str(weights)))[1]
+    for weights in sources.weights:
+        if weights == RANDOM:
+            continue
+        card = read_weights(Path(weights))[1]
         if card is None and dataset is None:
             raise WeightsError(
-                f"Weights {weights} have no card that says their classes, input size and normalisation. Name the data "
-                f"set that they were trained on with --dataset, such as {IMAGENET}."
+                f"Weights {weights} have no card that says their classes, input size and "
+                "normalisation. Name the data set that they were trained on with --dataset, such "
+                f"as {IMAGENET}."
             )
     if card is not None and dataset in (None, card.dataset):
         return _as_data(card)
@@ -122,20 +123,22 @@ def data_card(
         card = read_weights(shipped)[1]
         if card is not None:
             return _as_data(card)
-    return open_dataset(registry, dataset, flags).card
+    return open_dataset(choose_dataset(registry, dataset, sources)).card
 
 
 def _default_card(choice: Configured) -> DatasetCard:
     """Of the only shipped weights, or else of torchvision's."""
     folder = shipped_weights(choice, "").parent
     cards = [read_weights(path)[1] for path in sorted(folder.glob(f"*-{choice.slug}.safetensors"))]
-    data = [_as_data(card) for card in cards if card is not None and card.architecture == choice.name]
+    data = [
+        _as_data(card) for card in cards if card is not None and card.architecture == choice.name
+    ]
     data = [card for card in data if shipped_card(choice, card) is not None]
     if len(data) > 1:
         names = [card.name for card in data] + ([IMAGENET] if offered(choice) is not None else [])
         raise ParameterError(
-            f"Model {choice.label!r} has weights for {', '.join(names)}: say which with --dataset, or give a file "
-            "with --weights."
+            f"Model {choice.label!r} has weights for {', '.join(names)}: say which with --dataset, "
+            "or give a file with --weights."
         )
     if data:
         return data[0]
@@ -144,12 +147,12 @@ def _default_card(choice: Configured) -> DatasetCard:
         return _imagenet_card()
     if offer is not None:
         raise NoWeightsError(
-            f"Model {choice.label!r} does not say what its classes are. Name the data set that it was trained on with "
-            f"--dataset, such as {IMAGENET}."
+            f"Model {choice.label!r} does not say what its classes are. Name the data set that it "
+            f"was trained on with --dataset, such as {IMAGENET}."
         )
     raise NoWeightsError(
-        f"No weights are shipped for model {choice.label!r}. Give a file with --weights, or name a data set with "
-        "--dataset and ask for untrained weights with --weights random."
+        f"No weights are shipped for model {choice.label!r}. Give a file with --weights, or name a "
+        "data set with --dataset and ask for untrained weights with --weights random."
     )
 
 
@@ -167,7 +170,9 @@ def _imagenet_card() -> DatasetCard:
 
 def _as_data(card: WeightsCard) -> DatasetCard:
     """What a weights' card says of the data set that they were trained on."""
-    return DatasetCard(card.dataset, card.classes, card.data_revision, card.size, card.mean, card.std)
+    return DatasetCard(
+        card.dataset, card.classes, card.data_revision, card.size, card.mean, card.std
+    )
 
 
 def _class_names(model: Model, data: DatasetCard) -> tuple[str, ...]:
@@ -186,17 +191,22 @@ def find_class(text: str, classes: Sequence[str]) -> int:
     Raises:
         UnknownNameError: if there is none, or several; the message lists the near names.
     """
-    found = [i for i, name in enumerate(classes) if name == text]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UnknownNameError(f"Several classes are called {text!r}. Give an index: {', '.join(map(str, found))}.")
+    logits = [i for i, name in enumerate(classes) if name == text]
+    if len(logits) == 1:
+        return logits[0]
+    if logits:
+        raise UnknownNameError(
+            f"Several classes are called {text!r}. Give an index: {', '.join(map(str, logits))}."
+        )
     if text.isdecimal() and int(text) < len(classes):
         return int(text)
     lower = {name.lower(): name for name in classes}
     near = [lower[name] for name in difflib.get_close_matches(text.lower(), lower, n=5, cutoff=0.5)]
     hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    known = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
+    listed = ", ".join(classes[:20]) + (
+        f" and {len(classes) - 20} more" if len(classes) > 20 else ""
+    )
     raise UnknownNameError(
-        f"Unknown class {text!r}. {hint}Known: {known}; or an index from 0 to {len(classes) - 1}, or `predicted`."
+        f"Unknown class {text!r}. {hint}Known: {listed}; or an index from 0 to {len(classes) - 1}, "
+        "or `predicted`."
     )

@@ -24,15 +24,31 @@ from interpbench.files.versions import __version__
 
 app = typer.Typer(
     name="interpbench",
-    help="Benchmarks interpretability methods for image classifiers: attribution, scores, tables, plots.",
+    help=(
+        "Benchmarks interpretability methods for image classifiers: "
+        "attribution, scores, tables, plots."
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    run, report, publish, leaderboard, verify, explain, gallery, show, train, doctor, new, check, conformance, sanity,
-)  # fmt: skip
+    run,
+    report,
+    publish,
+    leaderboard,
+    verify,
+    explain,
+    gallery,
+    show,
+    train,
+    doctor,
+    new,
+    check,
+    conformance,
+    sanity,
+)
 for command in COMMANDS:
     app.command()(command)
 app.command("list")(list_)
@@ -51,7 +67,9 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def program(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def program(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     if version:
         print(f"interpbench {__version__}")
         raise typer.Exit

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interpbench.commands.shared import Plugins, open_console, open_registry, plain
+from interpbench.commands.shared import Plugins, open_console, open_registry, plain, say
 from interpbench.core.errors import unknown_name
 from interpbench.files import toml_settings as settings
 from interpbench.registry.plugin import KINDS, REQUIRED, Kind, Plugin, ReferencePlugin
@@ -20,7 +20,10 @@ SETTINGS = {"suites": PACKAGE / "suite" / "bundled", "recipes": PACKAGE / "train
 
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(metavar="[KIND]", help="methods, models, datasets, metrics, suites, recipes.")
+        str | None,
+        typer.Argument(
+            metavar="[KIND]", help="methods, models, datasets, metrics, suites, recipes."
+        ),
     ] = None,
     plugin: Plugins = None,
 ) -> None:
@@ -35,7 +38,14 @@ def list_(
     registry = open_registry(plugin) if wanted[0] in plugins else Registry()
     console = open_console()
     for name in wanted:
-        table = Table(title=name, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False)
+        table = Table(
+            title=name,
+            title_justify="left",
+            title_style="bold",
+            box=None,
+            show_header=False,
+            pad_edge=False,
+        )
         for item, what in _items(name, registry):
             table.add_row(plain(item), plain(what))
         console.print(table)
@@ -46,18 +56,22 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin, suite or recipe.")],
     plugin: Plugins = None,
 ) -> None:
-    """Show a plugin's documentation, parameters, reference and origin, or the content of a suite or recipe."""
+    """Show a plugin's documentation, parameters, reference and origin, or the content of a suite or
+    recipe.
+    """
     registry = open_registry(plugin)
-    found = [registry.get(kind, name) for kind in KINDS if name in registry.names(kind)]
+    plugins = [registry.get(kind, name) for kind in KINDS if name in registry.names(kind)]
     files = [what for what, folder in SETTINGS.items() if name in settings.names(folder)]
-    if not found and not files:
-        known = [n for kind in KINDS for n in registry.names(kind)]
-        raise unknown_name("name", name, [*known, *(n for f in SETTINGS.values() for n in settings.names(f))])
+    if not plugins and not files:
+        names = [n for kind in KINDS for n in registry.names(kind)]
+        raise unknown_name(
+            "name", name, [*names, *(n for f in SETTINGS.values() for n in settings.names(f))]
+        )
     console = open_console()
     references = registry.plugins("reference")
-    for item in found:
+    for item in plugins:
         _show_plugin(item, console)
-        _show_references([r for r in references if item.kind == "method" and r.method == name], console)
+        _show_references([r for r in references if item.kind == "method" and r.method == name])
     for what in files:
         console.print(f"[bold]{what.removesuffix('s')} {name}[/]\n")
         console.print(plain((SETTINGS[what] / f"{name}.toml").read_text(encoding="utf-8")))
@@ -73,29 +87,36 @@ def _show_plugin(plugin: Plugin, console: "Console") -> None:
     if plugin.parameters:
         table = Table("parameter", "type", "default", box=None, pad_edge=False)
         for parameter in plugin.parameters:
-            default = "required" if parameter.default is REQUIRED else str(parameter.default).lower()
+            default = (
+                "required" if parameter.default is REQUIRED else str(parameter.default).lower()
+            )
             table.add_row(parameter.name, plain(parameter.type_name), plain(default))
         console.print(table)
         console.print()
     for what in ("reference", "licence", "origin"):
         if getattr(plugin, what):
-            console.print(plain(f"{what}: {getattr(plugin, what)}"), soft_wrap=True)
+            say(f"{what}: {getattr(plugin, what)}")
     console.print()
 
 
-def _show_references(references: list[ReferencePlugin], console: "Console") -> None:
+def _show_references(references: list[ReferencePlugin]) -> None:
     """The other libraries that have the method, and what they do differently."""
     for reference in references:
         within = f"within {reference.tolerance:.0e}" if reference.comparable else "another method"
-        what = f"{reference.library} ({reference.summary.removesuffix('.')}), {within}. {reference.why}"
-        console.print(plain(f"compared with {what}".strip()), soft_wrap=True)
+        what = (
+            f"{reference.library} ({reference.summary.removesuffix('.')}), {within}. "
+            f"{reference.why}"
+        )
+        say(f"compared with {what}".strip())
     if references:
-        console.print()
+        say("")
 
 
 def _items(name: str, registry: Registry) -> list[tuple[str, str]]:
     if name in SETTINGS:
         folder = SETTINGS[name]
-        return [(item, settings.describe(folder / f"{item}.toml")) for item in settings.names(folder)]
+        return [
+            (item, settings.describe(folder / f"{item}.toml")) for item in settings.names(folder)
+        ]
     kind: Kind = next(k for k in KINDS if name == f"{k}s")
     return [(p.name, p.summary) for p in registry.plugins(kind)]

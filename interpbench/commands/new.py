@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from interpbench.commands.shared import open_console, open_registry, plain
+from interpbench.commands.shared import open_registry, say
 from interpbench.core.errors import ParameterError
 from interpbench.registry.plugin import KINDS
 
@@ -15,13 +15,14 @@ def new(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="What to write: `method`.")],
     name: Annotated[str, typer.Argument(metavar="NAME", help="What users will type.")],
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to; ./NAME.py by default, the test beside it.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to; ./NAME.py by default, the test beside it."),
     ] = None,
 ) -> None:
     """Write a method that works, to be changed into yours, and its test."""
     if kind != "method":
-        known = f"; look at plugins/{kind}s/ for examples of a {kind}" if kind in KINDS else ""
-        raise ParameterError(f"`new` writes a method, not {kind!r}: new method NAME{known}.")
+        example = f"; look at plugins/{kind}s/ for examples of a {kind}" if kind in KINDS else ""
+        raise ParameterError(f"`new` writes a method, not {kind!r}: new method NAME{example}.")
     from interpbench.registry.new_method import write_method
 
     written = write_method(name, open_registry(None), output)
@@ -31,10 +32,11 @@ def new(
         f"run --plugin {file} --method {name},gradcam,random": "is it any good?",
     }
     lines = {f"python -m interpbench {step}": why for step, why in steps.items()}
-    lines[f"python -m pytest {test}"] = "the same promises; the test of its numbers is for you to rewrite"
-    console = open_console()
-    console.print(plain(f"Written: {written.plugin} and {written.test}, for now the gradient's magnitude."))
-    console.print("Change it into your method, and then:")
+    lines[f"python -m pytest {test}"] = (
+        "the same promises; the test of its numbers is for you to rewrite"
+    )
+    say(f"Written: {written.plugin} and {written.test}, for now the gradient's magnitude.")
+    say("Change it into your method, and then:")
     width = max(map(len, lines))
     for command, why in lines.items():
-        console.print(plain(f"  {command:<{width}}  # {why}"), soft_wrap=True)
+        say(f"  {command:<{width}}  # {why}")

@@ -1,4 +1,4 @@
-"""`publish`, `leaderboard` and `verify`: put a run on a leaderboard, read leaderboards, check what others published."""
+"""`publish`, `leaderboard` and `verify`: write, read and check leaderboards."""
 
 import enum
 import subprocess
@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interpbench.commands.shared import DataRoot, Device, Download, Names, Plugins, data_flags, open_console, plain
+from interpbench.commands.shared import (
+    DataRoot,
+    Device,
+    Download,
+    Names,
+    Plugins,
+    open_console,
+    plain,
+)
 from interpbench.core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -17,7 +25,9 @@ if TYPE_CHECKING:
     from interpbench.publish.leaderboard_view import Grid
     from interpbench.publish.rescoring import Verification
 
-Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Where submissions and leaderboards lie.")]
+Results = Annotated[
+    Path, typer.Option("--results", metavar="DIR", help="Where submissions and leaderboards lie.")
+]
 RESULTS = Path("results")
 SHOWN = 10  # scores that do not agree, in the terminal
 
@@ -33,47 +43,74 @@ class Format(enum.StrEnum):
 
 def publish(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
-    by: Annotated[str | None, typer.Option(metavar="WHO", help="Your name; git's user.name by default.")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Of the submission; made of your name.")] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="WHO", help="Your name; git's user.name by default.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the submission; made of your name.")
+    ] = None,
     comment: Annotated[str, typer.Option(metavar="TEXT", help="A line on what it is.")] = "",
-    suite: Annotated[str | None, typer.Option(metavar="FILE", help="The suite, where it is not a bundled one.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The suite, where it is not a bundled one.")
+    ] = None,
     results: Results = RESULTS,
     declare_failures: Annotated[
-        bool, typer.Option("--declare-failures", help="Failed cells are meant to be there; each keeps its reason.")
+        bool,
+        typer.Option(
+            "--declare-failures", help="Failed cells are meant to be there; each keeps its reason."
+        ),
     ] = False,
     supersede: Annotated[
-        bool, typer.Option("--supersede", help="Take the place of your earlier submission of this name.")
+        bool,
+        typer.Option("--supersede", help="Take the place of your earlier submission of this name."),
     ] = False,
 ) -> None:
-    """Put a finished run on its suite's leaderboard: DIR/<suite>/<name>/ and DIR/leaderboards/<suite>.csv."""
+    """Put a finished run on its suite's leaderboard: DIR/<suite>/<name>/ and
+    DIR/leaderboards/<suite>.csv.
+    """
     from interpbench.publish.publishing import publish as publish_run
     from interpbench.results.finished_run import load_run
     from interpbench.suite.suite import load_suite
 
-    found = publish_run(
-        load_run(run), _git_name() if by is None else by, name=name, comment=comment, results=results,
-        supersede=supersede, declare_failures=declare_failures, suite=load_suite(suite) if suite else None,
-    )  # fmt: skip
-    said = {
-        "published": f"Published {found.folder}.",
-        "unchanged": f"{found.folder} is published already; nothing changed.",
-        "superseded": f"Published {found.folder}; it supersedes your earlier submission of this name, and says so.",
+    publication = publish_run(
+        load_run(run),
+        _git_name() if by is None else by,
+        name=name,
+        comment=comment,
+        results=results,
+        supersede=supersede,
+        declare_failures=declare_failures,
+        suite=load_suite(suite) if suite else None,
+    )
+    messages = {
+        "published": f"Published {publication.folder}.",
+        "unchanged": f"{publication.folder} is published already; nothing changed.",
+        "superseded": (
+            f"Published {publication.folder}; it supersedes your earlier submission of this name, "
+            "and says so."
+        ),
     }
     console = open_console()
-    console.print(plain(said[found.what]), soft_wrap=True)
-    console.print(plain(f"Leaderboard: {found.leaderboard}"), soft_wrap=True)
+    console.print(plain(messages[publication.what]), soft_wrap=True)
+    console.print(plain(f"Leaderboard: {publication.leaderboard}"), soft_wrap=True)
 
 
 def leaderboard(
     csv: Annotated[
-        list[Path] | None, typer.Argument(metavar="[CSV]...", help="Leaderboards; all in DIR/leaderboards by default.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[CSV]...", help="Leaderboards; all in DIR/leaderboards by default."
+        ),
     ] = None,
-    dataset: Annotated[Names, typer.Option(metavar="D", help="Only these, as `cifar*`; repeatable.")] = None,
+    dataset: Annotated[
+        Names, typer.Option(metavar="D", help="Only these, as `cifar*`; repeatable.")
+    ] = None,
     model: Annotated[Names, typer.Option(metavar="M", help="Only these; repeatable.")] = None,
     method: Annotated[Names, typer.Option(metavar="M", help="Only these; repeatable.")] = None,
     metric: Annotated[Names, typer.Option(metavar="M", help="Only these; repeatable.")] = None,
     sort: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="e.g. share; -share for the greatest first.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="e.g. share; -share for the greatest first."),
     ] = None,
     format: Annotated[Format, typer.Option(help="How to write it.")] = Format.table,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to a file.")] = None,
@@ -81,32 +118,49 @@ def leaderboard(
     check: Annotated[
         bool, typer.Option("--check", help="Check every published file; exit code 1 if one is bad.")
     ] = False,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Write all leaderboards again from submissions.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Write all leaderboards again from submissions.")
+    ] = False,
 ) -> None:
     """Show, filter, sort and merge leaderboards; check what is published."""
     if check or rebuild:
         if csv or dataset or model or method or metric or sort or output:
-            raise ParameterError("--check and --rebuild look at everything in --results: give nothing else with them.")
+            raise ParameterError(
+                "--check and --rebuild look at everything in --results: "
+                "give nothing else with them."
+            )
         _check_or_rebuild(results, rebuild)
         return
     from interpbench.publish import leaderboard_view as boards
 
     paths = csv or sorted((results / "leaderboards").glob("*.csv"))
     if not paths:
-        raise ParameterError(f"There is no leaderboard in {results / 'leaderboards'}. Give a CSV, or --results DIR.")
+        raise ParameterError(
+            f"There is no leaderboard in {results / 'leaderboards'}. Give a CSV, or --results DIR."
+        )
     board = boards.merge({str(path): boards.read_board(path) for path in paths})
-    wanted = {"dataset": dataset, "model": model, "method": method, "metric": metric}
-    shown = boards.select(board, {key: patterns or [] for key, patterns in wanted.items()})
+    patterns_of_columns = {"dataset": dataset, "model": model, "method": method, "metric": metric}
+    shown = boards.select(
+        board, {key: patterns or [] for key, patterns in patterns_of_columns.items()}
+    )
     if sort:
         shown = boards.sort(shown, sort)
     _write(shown, board, format, output)
 
 
 def verify(
-    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="A folder that `publish` wrote.")],
-    part: Annotated[float, typer.Option(metavar="P", help="Share of the images to score again.")] = 0.05,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Chooses them; a new one each time by default.")] = None,
-    suite: Annotated[str | None, typer.Option(metavar="FILE", help="The suite, where it is not a bundled one.")] = None,
+    submission: Annotated[
+        Path, typer.Argument(metavar="SUBMISSION", help="A folder that `publish` wrote.")
+    ],
+    part: Annotated[
+        float, typer.Option(metavar="P", help="Share of the images to score again.")
+    ] = 0.05,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Chooses them; a new one each time by default.")
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The suite, where it is not a bundled one.")
+    ] = None,
     device: Device = "auto",
     data_root: DataRoot = None,
     download: Download = False,
@@ -115,18 +169,21 @@ def verify(
     ] = None,
     plugin: Plugins = None,
 ) -> None:
-    """Score a random part of a submission again and compare. Exit code 0: it holds, 1: it does not."""
+    """Score a random part of a submission again and compare.
+    Exit code 0: it holds, 1: it does not.
+    """
     from interpbench.publish.rescoring import verify as verify_submission
+    from interpbench.registry.choosing import Sources
 
     console = open_console()
     with console.status("Loading") as status:
-        found = verify_submission(
-            submission, part=part, seed=seed, suite=suite, device=device, weights=weights or (), plugin=plugin or (),
-            data=data_flags(data_root, download),
+        verification = verify_submission(
+            submission, part=part, seed=seed, suite=suite, device=device, plugin=plugin or (),
+            sources=Sources(data_root, download, tuple(weights or ())),
             progress=lambda what: status.update(plain(f"Scored {what}")),
         )  # fmt: skip
-    _tell(found, console)
-    raise typer.Exit(0 if found.holds else 1)
+    _print_verification(verification, console)
+    raise typer.Exit(0 if verification.holds else 1)
 
 
 def _check_or_rebuild(results: Path, rebuild: bool) -> None:
@@ -135,52 +192,64 @@ def _check_or_rebuild(results: Path, rebuild: bool) -> None:
 
     console = open_console()
     if not results.is_dir():
-        raise ParameterError(f"There is no folder {results}. Name the one with submissions with --results.")
+        raise ParameterError(
+            f"There is no folder {results}. Name the one with submissions with --results."
+        )
     for suite in suites(results) if rebuild else ():
         console.print(plain(f"Wrote {write_leaderboard(results, suite)}"), soft_wrap=True)
-    found = check(results)
-    for name, faults in found.items():
+    faults_of = check(results)
+    for name, faults in faults_of.items():
         console.print(plain(f"{'bad ' if faults else 'good'}  {name}"), soft_wrap=True)
         for fault in faults:
             console.print(plain(f"      {fault}"), soft_wrap=True)
-    if not found:
+    if not faults_of:
         console.print(plain(f"Nothing is published in {results}."), soft_wrap=True)
-    raise typer.Exit(1 if any(found.values()) else 0)
+    raise typer.Exit(1 if any(faults_of.values()) else 0)
 
 
-def _write(board: "pd.DataFrame", whole: "pd.DataFrame", format: Format, output: Path | None) -> None:
+def _write(
+    board: "pd.DataFrame", whole: "pd.DataFrame", format: Format, output: Path | None
+) -> None:
     import tempfile
 
     from interpbench.files.csv_files import write_csv
     from interpbench.publish import leaderboard_view as boards
 
-    found = boards.grids(board, whole)
+    grids = boards.grids(board, whole)
     if format is Format.table and output is None:
-        _print_grids(found)
+        _print_grids(grids)
         return
     if format is Format.csv:
         with tempfile.TemporaryDirectory() as folder:
             write_csv(board, Path(folder) / "board.csv")
             text = (Path(folder) / "board.csv").read_text(encoding="utf-8")
     else:
-        text = boards.latex(found) if format is Format.latex else boards.markdown(found)
+        text = boards.latex(grids) if format is Format.latex else boards.markdown(grids)
     if output is None:
         typer.echo(text, nl=False)
         return
     try:
         output.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise ParameterError(f"Cannot write {output}: {error.strerror}. Give another --output.") from error
+        raise ParameterError(
+            f"Cannot write {output}: {error.strerror}. Give another --output."
+        ) from error
 
 
-def _print_grids(found: "list[Grid]") -> None:
+def _print_grids(grids: "list[Grid]") -> None:
     from rich.table import Table
     from rich.text import Text
 
     console = open_console()
     styles = {"best": "bold", "tied": "underline", "": ""}
-    for grid in found:
-        table = Table(title=Text(grid.title), title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for grid in grids:
+        table = Table(
+            title=Text(grid.title),
+            title_justify="left",
+            title_style="bold",
+            box=None,
+            pad_edge=False,
+        )
         table.add_column("method")
         for metric in grid.header:
             table.add_column(Text(metric), justify="left")
@@ -190,51 +259,53 @@ def _print_grids(found: "list[Grid]") -> None:
         console.print()
     console.print(
         plain(
-            "Rank (= where several share it), mean, 95 % interval, share of the achievable; the best is bold, what "
-            "cannot be told apart from it underlined."
+            "Rank (= where several share it), mean, 95 % interval, share of the achievable; the "
+            "best is bold, what cannot be told apart from it underlined."
         )
     )
 
 
-def _tell(found: "Verification", console: "Console") -> None:
-    record = found.submission.record
+def _print_verification(verification: "Verification", console: "Console") -> None:
+    record = verification.submission.record
     console.print(
         plain(
-            f"{record.suite.name}/{record.name} by {record.by}, {record.finished:%Y-%m-%d}, on {record.device} in "
-            f"{record.precision}; here on {found.device}."
+            f"{record.suite.name}/{record.name} by {record.by}, {record.finished:%Y-%m-%d}, on "
+            f"{record.device} in {record.precision}; here on {verification.device}."
         ),
         soft_wrap=True,
     )
-    for fault in found.faults:
+    for fault in verification.faults:
         console.print(plain(f"Wrong: {fault}"), soft_wrap=True)
-    compared, (images, whole) = found.compared, found.images
-    apart = compared[~compared["agrees"]]
+    compared, (images, whole) = verification.compared, verification.images
+    differing = compared[~compared["agrees"]]
     greatest = compared["difference"].max()
     console.print(
         plain(
-            f"{len(compared) - len(apart)} of {len(compared)} scores agree, of {images} of {whole} images "
-            f"(seed {found.seed}); "
-            f"the greatest difference is {greatest:.2g}."
+            f"{len(compared) - len(differing)} of {len(compared)} scores agree, of {images} of "
+            f"{whole} images (seed {verification.seed}); the greatest difference is "
+            f"{greatest:.2g}."
         ),
         soft_wrap=True,
     )
-    for row in apart.head(SHOWN).itertuples():
+    for row in differing.head(SHOWN).itertuples():
         console.print(
             plain(
-                f"Wrong: {row.metric} of {row.method} on {row.model}, {row.sample_id}: published {row.published:.6g}, "
-                f"found {row.found:.6g}, allowed {row.tolerance:.2g}"
+                f"Wrong: {row.metric} of {row.method} on {row.model}, {row.sample_id}: published "
+                f"{row.published:.6g}, found {row.found:.6g}, allowed {row.tolerance:.2g}"
             ),
             soft_wrap=True,
         )
-    if len(apart) > SHOWN:
-        console.print(plain(f"and {len(apart) - SHOWN} more."))
-    verdict = "It holds." if found.holds else "It does not hold."
+    if len(differing) > SHOWN:
+        console.print(plain(f"and {len(differing) - SHOWN} more."))
+    verdict = "It holds." if verification.holds else "It does not hold."
     console.print(plain(verdict))
 
 
 def _git_name() -> str:
     try:
-        done = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ["git", "config", "user.name"], capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         done = None
     if done is None or not done.stdout.strip():

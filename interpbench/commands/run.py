@@ -5,7 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interpbench.commands.shared import DataRoot, Device, Download, Interrupted, Names, Plugins, open_console, plain
+from interpbench.commands.shared import (
+    DataRoot,
+    Device,
+    Download,
+    Names,
+    Plugins,
+    interruptible,
+    open_console,
+    plain,
+    say,
+)
 from interpbench.core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -14,41 +24,80 @@ if TYPE_CHECKING:
     from interpbench.results.finished_run import Run
 
 
+ADVICE = (
+    "The cells that are finished are on disk: continue with the same "
+    "command, --output DIR and --resume."
+)
+
+
 def run(
-    suite: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="What to run; `quick` by default.")] = None,
-    dataset: Annotated[str | None, typer.Option(metavar="D", help="Data set, e.g. imagefolder:root=DIR.")] = None,
-    model: Annotated[Names, typer.Option(metavar="M", help="Models; repeatable, commas, or `all`.")] = None,
-    method: Annotated[Names, typer.Option(metavar="M", help="Methods, e.g. occlusion:window=16,stride=8.")] = None,
-    metric: Annotated[Names, typer.Option(metavar="M", help="Metrics, e.g. deletion:baseline=black.")] = None,
-    images: Annotated[int | None, typer.Option(metavar="N", help="How many images, class-balanced.")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="S", help="Steps of every curve; by default the width.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="What to run; `quick` by default.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="D", help="Data set, e.g. imagefolder:root=DIR.")
+    ] = None,
+    model: Annotated[
+        Names, typer.Option(metavar="M", help="Models; repeatable, commas, or `all`.")
+    ] = None,
+    method: Annotated[
+        Names, typer.Option(metavar="M", help="Methods, e.g. occlusion:window=16,stride=8.")
+    ] = None,
+    metric: Annotated[
+        Names, typer.Option(metavar="M", help="Metrics, e.g. deletion:baseline=black.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(metavar="N", help="How many images, class-balanced.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="S", help="Steps of every curve; by default the width.")
+    ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="T", help="Class to explain: `predicted` (default) or `label`.")
+        str | None,
+        typer.Option(metavar="T", help="Class to explain: `predicted` (default) or `label`."),
     ] = None,
     ceiling: Annotated[
-        str | None, typer.Option(metavar="G|none", help="Patches a side in the search for the best scores, or none.")
+        str | None,
+        typer.Option(
+            metavar="G|none", help="Patches a side in the search for the best scores, or none."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of every random choice.")] = None,
     device: Device = "auto",
     precision: Annotated[
-        str, typer.Option(metavar="P", help="Of the scores' forward passes: fp32, bf16, fp16 or auto.")
+        str,
+        typer.Option(metavar="P", help="Of the scores' forward passes: fp32, bf16, fp16 or auto."),
     ] = "fp32",
-    batch_size: Annotated[str, typer.Option(metavar="N|auto", help="Images a forward pass.")] = "auto",
+    batch_size: Annotated[
+        str, typer.Option(metavar="N|auto", help="Images a forward pass.")
+    ] = "auto",
     compile: Annotated[
         str,
-        typer.Option(metavar="C", help="torch.compile for the scores' passes: auto, always or never."),
+        typer.Option(
+            metavar="C", help="torch.compile for the scores' passes: auto, always or never."
+        ),
     ] = "auto",
     data_root: DataRoot = None,
     download: Download = False,
     weights: Annotated[
-        Names, typer.Option(metavar="W", help="FILE or `random`; MODEL=FILE where there are several models.")
+        Names,
+        typer.Option(
+            metavar="W", help="FILE or `random`; MODEL=FILE where there are several models."
+        ),
     ] = None,
     plugin: Plugins = None,
-    output: Annotated[Path | None, typer.Option(metavar="DIR", help="results/runs/<suite>-<time> by default.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="results/runs/<suite>-<time> by default.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --output.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --output.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run in --output.")
+    ] = False,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Write what the time goes into, and a trace of the first batches.")
+        bool,
+        typer.Option(
+            "--profile", help="Write what the time goes into, and a trace of the first batches."
+        ),
     ] = False,
 ) -> None:
     """Explain images with each method, score the maps, write tables and plots."""
@@ -56,62 +105,91 @@ def run(
     from interpbench.commands.run_progress import ProgressBar
 
     console = open_console()
-    try:
-        with ProgressBar(console) as progress:
-            finished = api.run(
-                suite, dataset=dataset, model=model, method=method, metric=metric, images=images, steps=steps,
-                target=target, ceiling=_ceiling(ceiling), seed=seed, device=device, precision=precision,
-                batch_size=_batch_size(batch_size), compile=compile, data_root=data_root, download=download,
-                weights=weights, plugin=plugin, output=output, resume=resume, overwrite=overwrite,
-                profile=profile, listener=progress,
-            )  # fmt: skip
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "Interrupted. The cells that are finished are on disk: continue with the same command, "
-            f"--output {progress.folder or 'DIR'} and --resume."
-        ) from None
+    with interruptible(ADVICE), ProgressBar(console) as progress:
+        finished = api.run(
+            suite,
+            dataset=dataset,
+            model=model,
+            method=method,
+            metric=metric,
+            images=images,
+            steps=steps,
+            target=target,
+            ceiling=_ceiling(ceiling),
+            seed=seed,
+            device=device,
+            precision=precision,
+            batch_size=_batch_size(batch_size),
+            compile=compile,
+            data_root=data_root,
+            download=download,
+            weights=weights,
+            plugin=plugin,
+            output=output,
+            resume=resume,
+            overwrite=overwrite,
+            profile=profile,
+            listener=progress,
+        )
     _show(finished, console)
     if profile:
         _show_profile(finished, console)
-    console.print(plain(f"Page: {finished.folder / api.PAGE}"), soft_wrap=True)
+    say(f"Page: {finished.folder / api.PAGE}")
     raise typer.Exit(1 if len(finished.failed) else 0)
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN|CSV", help="A run folder; with --html also a leaderboard.csv.")],
-    html: Annotated[bool, typer.Option("--html", help="Write one HTML page that needs no network.")] = False,
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN|CSV", help="A run folder; with --html also a leaderboard.csv."),
+    ],
+    html: Annotated[
+        bool, typer.Option("--html", help="Write one HTML page that needs no network.")
+    ] = False,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The page; RUN/report.html or beside the CSV by default.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The page; RUN/report.html or beside the CSV by default."
+        ),
     ] = None,
 ) -> None:
-    """Show a finished run's tables again and redraw its plots, or write its page; needs no torch and no plugins."""
+    """Show a finished run's tables again and redraw its plots, or write its page; needs no torch
+    and no plugins.
+    """
     from interpbench import api
 
     if html:
         page = api.write_page(run, output)
-        open_console().print(plain(f"Page: {page}"), soft_wrap=True)
+        say(f"Page: {page}")
         return
     if output is not None:
         raise ParameterError("--output names the page: give --html with it.")
     if run.is_file():
-        raise ParameterError(f"{run} is a file. Give a run folder, or --html for a page of a leaderboard.csv.")
-    found = api.load_run(run)
-    api.redraw(found)
-    _show(found, open_console())
+        raise ParameterError(
+            f"{run} is a file. Give a run folder, or --html for a page of a leaderboard.csv."
+        )
+    finished = api.load_run(run)
+    api.redraw(finished)
+    _show(finished, open_console())
 
 
 def _show(finished: "Run", console: "Console") -> None:
     from interpbench.report.terminal import print_report
 
+    info = finished.info
     print_report(finished.tables, finished.leaderboard, console)
-    if finished.info.get("status") != "finished":
-        console.print("Note: this run is not finished, and ranks may change. Continue it with --resume.")
-    for notice in finished.info.get("notices", []):
+    if not info.is_finished:
+        console.print(
+            "Note: this run is not finished, and ranks may change. Continue it with --resume."
+        )
+    for notice in info.notices:
         console.print("Note:", plain(notice))
-    for left in finished.info.get("left_behind", []):
-        what = ", ".join(left["what"][:3])
-        console.print(plain(f"Note: {left['method']} left something on {left['model']}, which was undone: {what}."))
-    for why in list(finished.info.get("skipped", {}).values())[:5]:
+    for left in info.left_behind:
+        what = ", ".join(left.what[:3])
+        console.print(
+            plain(f"Note: {left.method} left something on {left.model}, which was undone: {what}.")
+        )
+    for why in list(info.skipped.values())[:5]:
         console.print(plain(f"Note: skipped an image that cannot be read: {why}"))
     console.print(plain(f"Tables and plots: {finished.folder}"))
 
@@ -124,7 +202,9 @@ def _show_profile(finished: "Run", console: "Console") -> None:
 
     table, trace = (finished.folder / name for name in PROFILE)
     print_profile(pd.read_csv(table), console)
-    console.print(plain(f"Trace of the first batches, for chrome://tracing or ui.perfetto.dev: {trace}"))
+    console.print(
+        plain(f"Trace of the first batches, for chrome://tracing or ui.perfetto.dev: {trace}")
+    )
 
 
 def _batch_size(text: str) -> int | None:

@@ -18,8 +18,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from interpbench.results.cell_results import CellResult
 from interpbench.running.execute import Listener
-from interpbench.suite.cells import Cell, CellResult
+from interpbench.suite.cells import Cell
 
 if TYPE_CHECKING:
     from interpbench.running.plan import Plan
@@ -59,7 +60,10 @@ class ProgressBar(Listener):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
 
@@ -72,17 +76,21 @@ class ProgressBar(Listener):
         resumed = f", {done} of them finished before" if done else ""
         self._console.print(
             Text(
-                f"{suite}: {plan.dataset.card.name}, models: {len(plan.models)}, methods: {len(plan.methods)}, "
-                f"metrics: {len(plan.metrics)}, images: {images}; cells: {cells}{resumed}; device: {plan.device}"
+                f"{suite}: {plan.dataset.card.name}, models: {len(plan.models)}, methods: "
+                f"{len(plan.methods)}, metrics: {len(plan.metrics)}, images: {images}; cells: "
+                f"{cells}{resumed}; device: {plan.computing.device}"
             )
         )
 
     def images(self, cell: Cell, count: int) -> None:
         """Moves on."""
         if self._task is not None:
-            self._progress.update(self._task, advance=count, description=f"{cell.model} {cell.method}")
+            self._progress.update(
+                self._task, advance=count, description=f"{cell.model} {cell.method}"
+            )
 
     def cell(self, result: CellResult) -> None:
         """Says at once when a cell has failed."""
-        if result.status != "ok":
-            self._console.print(Text(f"failed: {result.cell.method} on {result.cell.model}: {result.reason}"))
+        record = result.record
+        if record.status != "ok":
+            self._console.print(Text(f"failed: {record.method} on {record.model}: {record.reason}"))

@@ -3,36 +3,65 @@
 Nothing heavy is imported before a command needs it, so that --help answers at once.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from interpbench.core.progress import Progress
 from interpbench.registry.registry import Registry
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from interpbench.files.output_folder import PictureFolder
-
 Plugins = Annotated[
-    list[Path] | None, typer.Option("--plugin", metavar="PATH", help="File or folder with plugins; repeatable.")
+    list[Path] | None,
+    typer.Option("--plugin", metavar="PATH", help="File or folder with plugins; repeatable."),
 ]
 DataRoot = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the data set lies.")]
-Download = Annotated[bool, typer.Option("--download", help="Download the data set if it is absent.")]
+Download = Annotated[
+    bool, typer.Option("--download", help="Download the data set if it is absent.")
+]
 Device = Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
+DatasetName = Annotated[
+    str, typer.Option("--dataset", metavar="D", help="Data set, e.g. imagefolder:root=DIR.")
+]
+ModelName = Annotated[
+    str, typer.Option("--model", metavar="M", help="One model, e.g. resnet18:width=16.")
+]
+Weights = Annotated[
+    str | None, typer.Option(metavar="W", help="FILE or `random`; by default what is shipped.")
+]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of every random choice.")]
+Output = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="A folder in results/ by default.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what the same command wrote to --output.")
+]
 Names = list[str] | None
 
 
-class Interrupted(Exception):  # typer would turn a KeyboardInterrupt into exit code 1, which means a failed cell
-    """The user pressed Ctrl-C."""
+class Interrupted(Exception):
+    """The user pressed Ctrl-C.
+
+    typer would turn a KeyboardInterrupt into exit code 1, which means a failed cell.
+    """
 
 
-def data_flags(root: Path | None, download: bool) -> dict[str, Any]:
-    """The data set's parameters that were given as flags."""
-    return {k: v for k, v in {"root": root, "download": download or None}.items() if v is not None}
+@contextmanager
+def interruptible(advice: str = "") -> Iterator[None]:
+    """Within this context Ctrl-C ends the command, with a word on how to go on.
+
+    That is what the work that was broken off says, or else `advice`.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        notes = getattr(interrupt, "__notes__", []) or [advice]
+        raise Interrupted(" ".join(["Interrupted.", *notes]).strip()) from None
 
 
 def open_registry(paths: list[Path] | None) -> Registry:
@@ -54,34 +83,43 @@ def plain(text: object) -> Any:
     return Text(str(text))
 
 
-def result_folder(command: str, name: str, output: Path | None, info: Mapping[str, Any]) -> "PictureFolder":
-    """Where a command puts its files and the record `info` of how they were made: `output`, or a fresh folder."""
-    from interpbench.files.output_folder import PictureFolder, fresh_folder
-
-    return PictureFolder(output or fresh_folder(command, name), command, info)
+def say(text: object) -> None:
+    """Prints a line as it is, and leaves it to the terminal where it breaks."""
+    open_console().print(plain(text), soft_wrap=True)
 
 
-@contextmanager
-def writing(folder: "PictureFolder") -> Iterator[None]:
-    """Completes the folder's record, also after Ctrl-C."""
-    try:
-        with folder:
-            yield
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"Interrupted. What is finished lies in {folder.path}; start afresh with the same command, "
-            f"--output {folder.path} and --overwrite."
-        ) from None
+def first_and_more(items: list[str], count: int) -> str:
+    """The first of some items, and how many there are besides: `a, b and 3 more`."""
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return ", ".join(items[:count]) + more
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
-    """A live progress bar on a terminal; what it gives is told what is going on, and how many images more are done."""
+def progress_bar() -> Iterator[Progress]:
+    """A live progress bar on a terminal for each piece of work; nothing elsewhere."""
     from rich import progress as rich
 
-    columns = (rich.TextColumn("{task.description}", markup=False), rich.BarColumn(), rich.MofNCompleteColumn())
+    columns = (
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+    )
     times = (rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn())
     console = open_console()
-    with rich.Progress(*columns, *times, console=console, transient=True, disable=not console.is_terminal) as display:
-        task = display.add_task("starting", total=total)
-        yield lambda what, images: display.update(task, advance=images, description=what)
+    with rich.Progress(
+        *columns, *times, console=console, transient=True, disable=not console.is_terminal
+    ) as display:
+
+        class Bar(Progress):
+            task: rich.TaskID | None = None
+
+            def begin(self, total: int) -> None:
+                if self.task is not None:
+                    display.remove_task(self.task)
+                self.task = display.add_task("starting", total=total)
+
+            def advance(self, what: str, images: int = 0) -> None:
+                if self.task is not None:
+                    display.update(self.task, advance=images, description=what)
+
+        yield Bar()

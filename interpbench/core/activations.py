@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import nn
 
-# Activations: the function's name (in place with an underscore) -> its module, and the arguments that both take after
-# the input. Max pooling is among them since DeepLIFT has a rule for it too.
+# Activations: the function's name (in place with an underscore) -> its module, and the arguments
+# that both take after the input. Max pooling is among them since DeepLIFT has a rule for it too.
 ACTIVATIONS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "relu": (nn.ReLU, ()),
     "relu6": (nn.ReLU6, ()),
@@ -33,5 +33,5 @@ def is_in_place(name: str, args: Any, kwargs: Any) -> bool:
     """Whether a function of `ACTIVATIONS`, called with these arguments, overwrites its input."""
     if name.endswith("_") or kwargs.get("inplace", False):
         return True
-    position = 1 + len(ACTIVATIONS[name][1])  # where `inplace` stands among the arguments
-    return name != "max_pool2d" and args[position : position + 1] == (True,)
+    inplace_at = 1 + len(ACTIVATIONS[name][1])  # where `inplace` stands among the arguments
+    return name != "max_pool2d" and args[inplace_at : inplace_at + 1] == (True,)

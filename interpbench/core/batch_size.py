@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class BatchSize:
-    """How many images a forward pass holds. Halves, for good, whenever the device runs out of memory."""
+    """How many images a forward pass holds; halves, for good, whenever memory runs out."""
 
     images: int
     halved: int = 0
@@ -36,4 +36,6 @@ class BatchSize:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that the device's (or the host's) memory is full."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "can't allocate memory" in str(error)

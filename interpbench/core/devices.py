@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import torch
@@ -16,6 +17,46 @@ PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 Compile = Literal["auto", "always", "never"]
 
 
+@dataclass(frozen=True)
+class Computing:
+    """Where and how forward passes are computed.
+
+    Attributes:
+        device: where.
+        precision: of the passes that are scored: `fp32`, `bf16` or `fp16`; attributions are always
+            computed in float32.
+        batch_size: images a forward pass, or None where that is to be found out.
+        compile: whether the scoring copy of a model is compiled: `auto` where it pays, `always` or
+            `never`.
+    """
+
+    device: torch.device = torch.device("cpu")
+    precision: str = "fp32"
+    batch_size: int | None = None
+    compile: Compile = "auto"
+
+    @classmethod
+    def of(
+        cls,
+        device: str = "auto",
+        precision: str = "fp32",
+        batch_size: int | None = None,
+        compile: str = "auto",
+    ) -> "Computing":
+        """What a user asks for, on this machine.
+
+        Raises:
+            UnknownNameError: for a device, a precision or a way of compiling that does not exist.
+            DeviceError: if this machine lacks the device.
+        """
+        where = resolve_device(device)
+        return cls(where, resolve_precision(precision, where), batch_size, resolve_compile(compile))
+
+    def images_a_pass(self, size: int) -> int:
+        """How many images of that side a forward pass holds: as asked for, or by the size."""
+        return default_batch_size(size, self.device) if self.batch_size is None else self.batch_size
+
+
 def resolve_device(name: str) -> torch.device:
     """`auto` (the first GPU, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps` as a torch device.
 
@@ -24,17 +65,30 @@ def resolve_device(name: str) -> torch.device:
         DeviceError: if this machine lacks it.
     """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = _best_device()
     kind, colon, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (colon and (kind != "cuda" or not index.isdigit())):
         raise unknown_name("device", name, ["auto", "cpu", "cuda", "cuda:N", "mps"])
     if kind == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(f"Device {name!r} is absent: torch sees no CUDA GPU here. Use --device cpu or auto.")
+        raise DeviceError(
+            f"Device {name!r} is absent: torch sees no CUDA GPU here. Use --device cpu or auto."
+        )
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"Device {name!r} is absent: there are {torch.cuda.device_count()} GPUs, from cuda:0.")
+        raise DeviceError(
+            f"Device {name!r} is absent: there are {torch.cuda.device_count()} GPUs, from cuda:0."
+        )
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("Device 'mps' is absent: this is no Mac with a GPU that torch can use. Use --device cpu.")
+        raise DeviceError(
+            "Device 'mps' is absent: this is no Mac with a GPU that torch can use. "
+            "Use --device cpu."
+        )
     return torch.device(name)
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
@@ -64,7 +118,8 @@ def resolve_compile(name: str) -> Compile:
 def default_batch_size(size: int, device: torch.device) -> int:
     """Images a forward pass, from the input's side alone, so that a run is the same each time.
 
-    On a CPU the caches decide (fastest: 4 to 16 images of 224 pixels, 64 to 128 of 32); a GPU wants to be filled.
+    On a CPU the caches decide (fastest: 4 to 16 images of 224 pixels, 64 to 128 of 32); a GPU wants
+    to be filled.
     """
     pixels = size * size
     if device.type == "cpu":
@@ -80,7 +135,10 @@ def describe(device: torch.device) -> str:
 
 
 class Stopwatch:
-    """Adds up how long a device works at something. On a GPU by events in its own queue, so that nobody waits."""
+    """Adds up how long a device works at something.
+
+    On a GPU by events in its own queue, so that nobody waits.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -91,11 +149,11 @@ class Stopwatch:
     def running(self) -> Iterator[None]:
         """Within this context it runs."""
         if self._device.type == "cuda":
-            events = (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
-            events[0].record()
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            start.record()
             yield
-            events[1].record()
-            self._events.append(events)
+            end.record()
+            self._events.append((start, end))
             return
         started = time.perf_counter()
         yield
@@ -116,27 +174,30 @@ class Stopwatch:
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
     """Full float32 and repeatable kernels on a GPU; nothing changes on a CPU."""
-    matmul = torch.backends.cuda.matmul.allow_tf32
+    tf32_was_allowed = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
+        torch.backends.cuda.matmul.allow_tf32 = tf32_was_allowed
 
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """What is freed on a CPU is kept for what is allocated next, until this context is left; with glibc alone.
+    """Within this context, what is freed on a CPU is kept for what is allocated next.
 
-    glibc gives large blocks back to the system at once, and fresh pages for the same maps of the next forward pass take
-    up to a fifth of its time.
+    Only where the C library is glibc: it gives large blocks back to the system at once, and fresh
+    pages for the same maps of the next forward pass take up to a fifth of its time.
     """
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         yield
         return
     libc = ctypes.CDLL(None)
-    trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1  # the parameters' numbers in malloc.h
+    trim_threshold, mmap_threshold = -1, -3  # the parameters' numbers in malloc.h
+    largest = 2**31 - 1
     libc.mallopt(trim_threshold, largest)
     libc.mallopt(mmap_threshold, largest)
     try:

@@ -1,4 +1,7 @@
-"""Every error a user can meet. Each message says what was wrong, what was expected and what to do next."""
+"""Every error a user can meet.
+
+Each message says what was wrong, what was expected and what to do next.
+"""
 
 import difflib
 from collections.abc import Iterable
@@ -7,11 +10,14 @@ LISTED = 100  # names in a message
 
 
 class InterpBenchError(Exception):
-    """Base of all errors that are the input's fault; the command line prints it without a traceback, exit code 2."""
+    """Base of all errors that are the input's fault.
+
+    The command line prints its message without a traceback and ends with exit code 2.
+    """
 
 
 class UnknownNameError(InterpBenchError):
-    """A plugin, parameter, suite or column that does not exist; the message lists the near names."""
+    """A plugin, parameter, suite or column that does not exist; the message lists near names."""
 
 
 class ParameterError(InterpBenchError):
@@ -47,7 +53,10 @@ class UnreadableImageError(DataError):
 
 
 class WeightsError(InterpBenchError):
-    """Weights that are missing, corrupt or of another architecture; the message names the first mismatch."""
+    """Weights that are missing, corrupt or of another architecture.
+
+    The message names the first mismatch.
+    """
 
 
 class NoWeightsError(WeightsError):
@@ -63,15 +72,31 @@ class RunFolderError(InterpBenchError):
 
 
 class SubmissionError(InterpBenchError):
-    """A published run that is not what it should be, or one that cannot be published; the message says why."""
+    """A published run that is not what it should be, or a run that cannot be published."""
 
 
 class MethodError(InterpBenchError):
-    """A method returned something that is not a saliency map; its own cell fails and the run goes on."""
+    """A method returned something that is not a saliency map.
+
+    The method's own cell fails and the run goes on.
+    """
+
+
+def first_line(error: BaseException) -> str:
+    """An exception's kind and the first line of what it says."""
+    line, _, _ = str(error).partition("\n")
+    return f"{type(error).__name__}: {line}"
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """An error for `name`, with the nearest of the `known` names first; of very many names not all are listed."""
+    """An error for `name`, with the nearest of the `known` names first.
+
+    Of very many names not all are listed.
+
+    Example:
+        >>> str(interpbench.unknown_name("colour", "gren", ["red", "green", "blue"]))
+        "Unknown colour 'gren'. Did you mean 'green'? Known: blue, green, red."
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""

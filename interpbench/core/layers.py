@@ -12,16 +12,23 @@ EXTRA_TOKENS = 5  # at most so many stand before the image's: a class token and 
 
 
 def acts_otherwise(module: nn.Module) -> bool:
-    """Whether a module may do something that its class does not say, or that differs from pass to pass.
+    """Whether a module may do what its class does not say, or what differs from pass to pass.
 
     A hook, a forward patched onto the instance, or train mode.
     """
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    hooks = (
+        module._forward_hooks,
+        module._forward_pre_hooks,
+        module._backward_hooks,
+        module._backward_pre_hooks,
+    )
     return module.training or any(hooks) or "forward" in vars(module)
 
 
 def find_layer(network: nn.Module, name: str) -> nn.Module:
-    """The submodule with a dotted name, in which a negative number counts from the last child: `encoder.layers.-1`.
+    """The submodule with a dotted name.
+
+    A negative number in it counts from the last child: `encoder.layers.-1`.
 
     Raises:
         AttributeError: if there is none.
@@ -40,12 +47,19 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
 def as_maps(output: object) -> Tensor:
     """A layer's output as maps [B,C,h,w], a view of it.
 
-    Maps stay as they are, or get their channels to the front from [B,h,h,C]. Tokens [B,k+h·h,C] of a square grid lose
-    the k that stand before it (a class token, registers; up to 5) and take their places, as `reshape_transform` of
-    pytorch-grad-cam does it.
+    Maps stay as they are, or get their channels to the front from [B,h,h,C]. Tokens [B,k+h·h,C] of
+    a square grid lose the k that stand before it (a class token, registers; up to 5) and take their
+    places, as `reshape_transform` of pytorch-grad-cam does it.
 
     Raises:
         MethodError: for any other output.
+
+    Example:
+        >>> interpbench.as_maps(torch.zeros(2, 7, 7, 64)).shape  # channels last
+        torch.Size([2, 64, 7, 7])
+        >>> tokens = torch.zeros(2, 1 + 14 * 14, 192)  # a class token and a grid of 14x14
+        >>> interpbench.as_maps(tokens).shape
+        torch.Size([2, 192, 14, 14])
     """
     if isinstance(output, Tensor) and output.ndim == 4:
         channels_last = output.shape[1] == output.shape[2] != output.shape[3]
@@ -56,21 +70,25 @@ def as_maps(output: object) -> Tensor:
         extra = count - side**2
         if side > 1 and extra <= EXTRA_TOKENS:
             return output[:, extra:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
-    found = f"a tensor {list(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+    given = (
+        f"a tensor {list(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+    )
     raise MethodError(
-        f"the layer gives {found}; expected maps [B,C,h,w] or [B,h,h,C], or tokens [B,N,C] of a square grid with up "
-        f"to {EXTRA_TOKENS} before it. Name another layer, layer=..."
+        f"the layer gives {given}; expected maps [B,C,h,w] or [B,h,h,C], or tokens "
+        f"[B,N,C] of a square grid with up to {EXTRA_TOKENS} before it. "
+        "Name another layer, layer=..."
     )
 
 
 def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
-    """The name of the last layer at which more than one position still matters to the logits: what CAM methods look at.
+    """The name of the layer that CAM methods look at, found by trying.
 
-    In a convolutional network it gives the last maps before they are pooled to one position; in a transformer it is
-    the layer norm before the last attention, behind which only the class token matters. None if there is no such
-    layer, or no gradient to tell.
+    It is the last at which more than one position still matters to the logits. In a convolutional
+    network it gives the last maps before they are pooled to one position; in a transformer it is
+    the layer norm before the last attention, behind which only the class token matters. None if
+    there is no such layer, or no gradient to tell.
 
-    Args:
+    Parameters:
         network: gives logits [B,classes]; in eval mode, and left as it was.
         x: float32 [B,3,S,S], images of any kind. Costs a forward and a backward pass.
     """
@@ -100,8 +118,15 @@ def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
 
 
 def _gives_maps(module: nn.Module, output: Any, size: int) -> bool:
-    """Whether a layer's output is a grid of more than one position; tokens count behind a layer norm alone."""
-    if isinstance(module, nn.Dropout | nn.Identity) or not isinstance(output, Tensor) or not output.requires_grad:
+    """Whether a layer's output is a grid of more than one position.
+
+    Tokens count behind a layer norm alone.
+    """
+    if (
+        isinstance(module, nn.Dropout | nn.Identity)
+        or not isinstance(output, Tensor)
+        or not output.requires_grad
+    ):
         return False
     if output.ndim == 3 and not isinstance(module, nn.LayerNorm | nn.RMSNorm):
         return False

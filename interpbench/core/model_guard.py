@@ -1,8 +1,9 @@
 """A plugin leaves the model as it found it.
 
-Each call of a method runs between two snapshots: a hook, a gradient, a flag, a train/eval mode, a patched module or a
-changed weight that it leaves behind is undone and reported. Global switches of torch are put back too, and every
-call starts from a seeded random state, so that chance depends neither on what ran before nor on the order of methods.
+Each call of a method runs between two snapshots: a hook, a gradient, a flag, a train/eval mode, a
+patched module or a changed weight that it leaves behind is undone and reported. Global switches of
+torch are put back too, and every call starts from a seeded random state, so that chance depends
+neither on what ran before nor on the order of methods.
 """
 
 import random
@@ -43,7 +44,10 @@ class Guard:
 
     @contextmanager
     def watching(self, seed: int) -> Iterator[list[str]]:
-        """Runs the body with seeded random state; afterwards the list names what the body left behind, now undone."""
+        """Runs the body with a seeded random state.
+
+        Afterwards the list names what the body left behind, which is undone by then.
+        """
         left: list[str] = []
         modules = [_ModuleState(name, module) for name, module in self._modules]
         classes = _ClassState({type(m.module) for m in modules})
@@ -70,7 +74,7 @@ class Guard:
                 left += [f"{name}: value changed" for name in self.changed_weights()]
 
     def changed_weights(self) -> list[str]:
-        """The names of parameters and buffers whose values differ from the beginning; they are restored."""
+        """The names of parameters and buffers whose values have changed; they are restored."""
         changed = []
         with torch.no_grad():
             for name, tensor in self._tensors:
@@ -81,43 +85,55 @@ class Guard:
 
 
 class _ModuleState:
-    """One module's attributes: hooks, submodules, parameters, mode, and anything patched onto the instance."""
+    """One module's attributes: hooks, submodules, parameters, mode, and what is patched onto it."""
 
     def __init__(self, name: str, module: nn.Module) -> None:
         self.name = name or "model"
         self.module = module
         self._attributes = dict(vars(module))
         # Containers are restored in place, since handles of hooks refer to the container itself.
-        self._contents = {key: dict(value) for key, value in self._attributes.items() if isinstance(value, dict)}
+        self._contents = {
+            key: dict(value) for key, value in self._attributes.items() if isinstance(value, dict)
+        }
 
     def undo(self) -> list[str]:
-        now = vars(self.module)
-        if self._is_untouched(now):
+        attributes, before = vars(self.module), self._attributes
+        if self._is_untouched(attributes):
             return []
-        keys = sorted(now.keys() | self._attributes.keys())
-        changed = [key for key in keys if now.get(key, _ABSENT) is not self._attributes.get(key, _ABSENT)]
-        left = ["train/eval mode changed" if key == "training" else f"attribute {key!r} changed" for key in changed]
+        changed = [
+            key
+            for key in sorted(attributes.keys() | before.keys())
+            if attributes.get(key, _ABSENT) is not before.get(key, _ABSENT)
+        ]
+        left = [
+            "train/eval mode changed" if key == "training" else f"attribute {key!r} changed"
+            for key in changed
+        ]
         for key, content in self._contents.items():
-            if _restore(self._attributes[key], content):
+            if _restore(before[key], content):
                 left.append("hook left behind" if "hook" in key else f"{key.strip('_')} changed")
         if left:
-            now.clear()
-            now.update(self._attributes)
+            attributes.clear()
+            attributes.update(before)
         # torch notes for good which kind of backward hook a module once had: a trace, not a fault.
         return [f"{self.name}: {what}" for what in left if "_is_full_backward_hook" not in what]
 
-    def _is_untouched(self, now: dict[str, Any]) -> bool:
-        same = len(now) == len(self._attributes) and all(
-            now.get(key, _ABSENT) is value for key, value in self._attributes.items()
+    def _is_untouched(self, attributes: dict[str, Any]) -> bool:
+        same = len(attributes) == len(self._attributes) and all(
+            attributes.get(key, _ABSENT) is value for key, value in self._attributes.items()
         )
-        return same and all(_is_same(self._attributes[key], content) for key, content in self._contents.items())
+        return same and all(
+            _is_same(self._attributes[key], content) for key, content in self._contents.items()
+        )
 
 
 class _ClassState:
-    """The forward methods of the modules' classes, which a plugin may patch for every instance at once."""
+    """The forward methods of the modules' classes: patched there, they change in every instance."""
 
     def __init__(self, classes: set[type[nn.Module]]) -> None:
-        self._forward = {cls: vars(cls).get("forward", _ABSENT) for cls in classes | {nn.Module, nn.ReLU}}
+        self._forward = {
+            cls: vars(cls).get("forward", _ABSENT) for cls in classes | {nn.Module, nn.ReLU}
+        }
 
     def undo(self) -> list[str]:
         left = []
@@ -135,9 +151,10 @@ class _GlobalHooks:
     """The hooks that torch calls for every module of the process."""
 
     def __init__(self) -> None:
-        found = vars(torch.nn.modules.module).items()
         self._hooks = [
-            (hooks, dict(hooks)) for key, hooks in found if key.startswith("_global") and isinstance(hooks, dict)
+            (value, dict(value))
+            for name, value in vars(torch.nn.modules.module).items()
+            if name.startswith("_global") and isinstance(value, dict)
         ]
 
     def undo(self) -> list[str]:
@@ -146,7 +163,7 @@ class _GlobalHooks:
 
 
 class _TensorState:
-    """One parameter or buffer: its gradient, hooks and requires_grad flag, and whether it was written to."""
+    """One parameter or buffer: gradient, hooks, requires_grad, and whether it was written to."""
 
     def __init__(self, name: str, tensor: Tensor) -> None:
         self.name = name
@@ -180,19 +197,21 @@ _ABSENT = object()
 
 
 def _restore(container: dict[Any, Any], content: dict[Any, Any]) -> bool:
-    """Gives a container its former content back; whether it was another."""
-    same = _is_same(container, content)
-    if not same:
-        container.clear()
-        container.update(content)
-    return not same
+    """Gives a container its former content back; whether it held anything else."""
+    if _is_same(container, content):
+        return False
+    container.clear()
+    container.update(content)
+    return True
 
 
 def _is_same(container: dict[Any, Any], content: dict[Any, Any]) -> bool:
     """Whether a container holds the very same things, in the same order."""
     if not container and not content:
         return True
-    return list(container) == list(content) and all(container[key] is content[key] for key in content)
+    return list(container) == list(content) and all(
+        container[key] is content[key] for key in content
+    )
 
 
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -207,13 +226,14 @@ def _seed_all(seed: int) -> None:
 
 
 def _random_state() -> tuple[Any, ...]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return torch.get_rng_state(), cuda, np.random.get_state(), random.getstate()  # noqa: NPY002
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return torch.get_rng_state(), on_gpus, np.random.get_state(), random.getstate()  # noqa: NPY002
 
 
 def _set_random_state(state: tuple[Any, ...]) -> None:
-    torch.set_rng_state(state[0])
-    if state[1]:
-        torch.cuda.set_rng_state_all(state[1])
-    np.random.set_state(state[2])  # noqa: NPY002
-    random.setstate(state[3])
+    on_cpu, on_gpus, of_numpy, of_python = state
+    torch.set_rng_state(on_cpu)
+    if on_gpus:
+        torch.cuda.set_rng_state_all(on_gpus)
+    np.random.set_state(of_numpy)  # noqa: NPY002
+    random.setstate(of_python)

@@ -1,4 +1,7 @@
-"""Every random choice comes from the run's seed and the name of the thing it is for, never from what ran before."""
+"""Every random choice comes from the run's seed and the name of the thing it is for.
+
+Never from what ran before.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,12 +18,13 @@ def derive(seed: int, *names: object) -> int:
 def permutation(length: int, seed: int) -> np.ndarray:
     """A random order of 0..length-1, int64 [length].
 
-    Made from Philox's raw bits, which numpy promises never to change, unlike `Generator.permutation`.
+    Made from Philox's raw bits, which numpy promises never to change, unlike
+    `Generator.permutation`.
     """
     bits = np.random.Philox(key=seed).random_raw(length)
     return np.argsort(bits, kind="stable")
 
 
 def shuffled(names: Sequence[str], seed: int) -> list[int]:
-    """The indices of `names` in a random order that depends only on the names themselves and the seed."""
+    """The indices of `names` in a random order, which depends only on the names and the seed."""
     return sorted(range(len(names)), key=lambda i: (derive(seed, names[i]), names[i]))

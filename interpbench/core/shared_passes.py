@@ -1,8 +1,10 @@
-"""What several methods need of a model for the same images, computed once: a layer's maps and their gradients.
+"""What several methods need of a model for the same images, computed once.
 
-The runner hands out images under a name; as long as a method passes on these very tensors, unchanged, and the model
-stands as it was given to it, what was computed for another method is given again. What is kept is bounded by a budget,
-so that memory does not grow with the images.
+Such as a layer's maps and their gradients.
+
+The runner hands out images under a name; as long as a method passes on these very tensors,
+unchanged, and the model stands as it was given to it, what was computed for another method is given
+again. What is kept is bounded by a budget, so that memory does not grow with the images.
 """
 
 from collections.abc import Callable, Hashable
@@ -29,7 +31,10 @@ class Shared:
         self._handed = (x, x._version, target, target._version, name)
 
     def take_back(self, *, sound: bool) -> None:
-        """From here on no tensor stands for images. What was computed since is kept if the model was sound."""
+        """From here on no tensor stands for images.
+
+        What was computed since `hand_out` is kept if the model was sound.
+        """
         self._handed = None
         if sound:
             self._kept |= self._new
@@ -40,41 +45,48 @@ class Shared:
         self._kept = {}
 
     def once(
-        self, what: Hashable, model: nn.Module, x: Tensor, target: Tensor | None, make: Callable[[], tuple[Tensor, ...]]
+        self,
+        what: Hashable,
+        model: nn.Module,
+        x: Tensor,
+        target: Tensor | None,
+        make: Callable[[], tuple[Tensor, ...]],
     ) -> tuple[Tensor, ...]:
-        """`make()`, or what it gave before for the same images; always tensors that the caller may change.
+        """`make()`, or what it gave before for the same images.
 
-        Args:
+        Always tensors that the caller may change.
+
+        Parameters:
             what: names the result among those of the same images.
             model: is asked whether it stands as it is.
             x, target: what the result is for; None where it depends on no target.
             make: computes it.
         """
-        found = self.known(what, model, x, target)
-        if found is not None:
-            return found
-        made = make()
+        earlier = self.computed(what, model, x, target)
+        if earlier is not None:
+            return earlier
+        result = make()
         name = self._name(model, x, target)
-        size = self._size(made) + sum(map(self._size, [*self._kept.values(), *self._new.values()]))
-        if name is None or size > self._budget:
-            return made
-        self._new[name, what] = made
-        return tuple(tensor.clone() for tensor in made)
+        held = sum(map(self._size, [*self._kept.values(), *self._new.values()]))
+        if name is None or held + self._size(result) > self._budget:
+            return result
+        self._new[name, what] = result
+        return tuple(tensor.clone() for tensor in result)
 
-    def known(
+    def computed(
         self, what: Hashable, model: nn.Module, x: Tensor, target: Tensor | None = None
     ) -> tuple[Tensor, ...] | None:
         """What was computed before, or None."""
         name = self._name(model, x, target)
-        found = self._kept.get((name, what)) or self._new.get((name, what))
-        return None if found is None else tuple(tensor.clone() for tensor in found)
+        result = self._kept.get((name, what)) or self._new.get((name, what))
+        return None if result is None else tuple(tensor.clone() for tensor in result)
 
     @staticmethod
     def _size(tensors: tuple[Tensor, ...]) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def _name(self, model: nn.Module, x: Tensor, target: Tensor | None) -> Hashable:
-        """The name that the tensors were handed out under, if they are still those; None for any others."""
+        """The name that the tensors were handed out under, if they are still those; else None."""
         if self._handed is None or not _stands_as_given(model):
             return None
         images, version, targets, target_version, name = self._handed
@@ -86,5 +98,7 @@ class Shared:
 
 
 def _stands_as_given(model: nn.Module) -> bool:
-    """Whether passes do what the model's classes say: no torch mode, and no module that acts otherwise."""
-    return not torch._C._len_torch_function_stack() and not any(map(acts_otherwise, model.modules()))
+    """Whether passes do what the model's classes say: no torch mode, no module acts otherwise."""
+    if torch._C._len_torch_function_stack():
+        return False
+    return not any(map(acts_otherwise, model.modules()))

@@ -1,7 +1,8 @@
-"""Where the time of a run goes: forward passes, perturbation, ranking, attribution, transfers, waiting.
+"""Where the time of a run goes: forward passes, perturbation, ranking, transfers, waiting ...
 
-`phase(name)` marks a piece of work. Outside of `profiled()` it costs nothing to speak of; inside, the time of each
-phase is added up, that of phases within it taken out, and torch's profiler sees it under its name.
+`phase(name)` marks a piece of work. Outside of `profiled()` it costs nothing to speak of; inside,
+the time of each phase is added up, that of phases within it taken out, and torch's profiler sees it
+under its name.
 """
 
 import time

@@ -1,14 +1,16 @@
 """The shapes and promises of the four kinds of plugin, explained once.
 
-* method: `(model, x, target, *, parameters) -> saliency`, with x float32 [B,C,H,W] in the model's normalised space,
-  target int64 [B] (indices of logits) and saliency [B,H,W], higher = more important for the target.
-* model: `(classes, size, *, parameters) -> torch.nn.Module` giving logits [B,classes] for x [B,3,size,size].
+* method: `(model, x, target, *, parameters) -> saliency`, with x float32 [B,C,H,W] in the model's
+  normalised space, target int64 [B] (indices of logits) and saliency [B,H,W], higher = more
+  important for the target.
+* model: `(classes, size, *, parameters) -> torch.nn.Module` giving logits [B,classes] for x
+  [B,3,size,size].
 * dataset: `(*, parameters) -> Dataset`.
 * metric: `(explanation, *, parameters) -> scores` float [B], or a `Perturbation`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -36,6 +38,11 @@ class DatasetCard:
         imagenet: for each label the index of its class among ImageNet-1k's logits, or None.
         reference, licence: where the data come from, and on what terms.
         concurrent: whether several threads may ask for samples at once, which then decode faster.
+
+    Example:
+        >>> card = interpbench.DatasetCard("pets", classes=("cat", "dog"), revision="1")
+        >>> card.mean, card.has_masks
+        ((0.5, 0.5, 0.5), False)
     """
 
     name: str
@@ -53,7 +60,21 @@ class DatasetCard:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image: uint8 [H,W,3] RGB, its label (index of `DatasetCard.classes`) and bool [H,W] mask of the evidence."""
+    """One image of a data set.
+
+    Attributes:
+        id: unique in the data set, and the same on every machine.
+        image: uint8 [H,W,3], RGB.
+        label: index of `DatasetCard.classes`.
+        mask: bool [H,W], the evidence for the label; None where it is not known.
+
+    Example:
+        >>> import numpy as np
+        >>> black = np.zeros((24, 32, 3), dtype=np.uint8)
+        >>> sample = interpbench.Sample("cat/1.png", black, label=0)
+        >>> sample.image.shape, sample.mask is None
+        ((24, 32, 3), True)
+    """
 
     id: str
     image: np.ndarray
@@ -62,7 +83,22 @@ class Sample:
 
 
 class Dataset(Protocol):
-    """A revisioned sequence of samples. `ids` and `labels` are known without decoding an image."""
+    """A revisioned sequence of samples. `ids` and `labels` are known without decoding an image.
+
+    Any class with these four members is one; it need not inherit.
+
+    Example:
+        >>> import numpy as np
+        >>> class Blank:
+        ...     card = interpbench.DatasetCard("blank", classes=("nothing",), revision="1")
+        ...     ids, labels = ["0", "1"], [0, 0]
+        ...     def __getitem__(self, index):
+        ...         image = np.zeros((8, 8, 3), dtype=np.uint8)
+        ...         return interpbench.Sample(self.ids[index], image, self.labels[index])
+        >>> dataset: interpbench.Dataset = Blank()
+        >>> dataset[1].id
+        '1'
+    """
 
     @property
     def card(self) -> DatasetCard:
@@ -89,13 +125,23 @@ class ModelCard:
         parameters: of the architecture (`width`, ...).
         dataset: the data set it was trained on.
         classes: number of logits.
-        size: side in pixels of the square input; `resize` is the length that the shorter side is brought to before
-            the central crop of `size`.
+        size: side in pixels of the square input; `resize` is the length that the shorter side is
+            brought to before the central crop of `size`.
         mean, std: per channel RGB, of pixels in 0..1.
         logit_of_label: for each label of the data set at hand, the index of its logit.
         target_layer: dotted name of the submodule that CAM methods look at, or None.
-        weights: where they came from (a file's name, torchvision's name, or `random`), their sha256 and licence.
-        notes: what the weights' file says of its training: recipe, seed, accuracy, library versions.
+        weights: where they came from (a file's name, torchvision's name, or `random`), their sha256
+            and licence.
+        notes: what the weights' file says of its training: recipe, seed, accuracy, library
+            versions.
+
+    Example:
+        >>> card = interpbench.ModelCard(
+        ...     name="tiny", parameters={}, dataset="pets", classes=2, size=32, resize=36,
+        ...     mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), logit_of_label=(0, 1),
+        ...     target_layer="0", weights="random", weights_sha256="")
+        >>> card.size, card.logit_of_label
+        (32, (0, 1))
     """
 
     name: str
@@ -114,20 +160,35 @@ class ModelCard:
     reference: str = ""
     notes: dict[str, str] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain containers, for JSON."""
-        return asdict(self)
-
 
 class Model(nn.Module):
-    """A classifier ready to be explained: logits, its card, and how many images one forward pass should hold.
+    """A classifier ready to be explained, as methods get it.
 
     Attributes:
         network: the module itself, in eval mode, its parameters frozen.
         card: what it is.
         batch_size: images a forward pass; methods that perturb pack their inputs to this number.
         shared: what methods have computed of it for the images at hand.
+        dtype: in which it wants its images; a copy that scores are read off may want another.
+        fixed_shape: whether every batch must have the same number of images, as that of a compiled
+            copy.
+
+    Example:
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+        >>> card = interpbench.ModelCard(
+        ...     name="tiny", parameters={}, dataset="pets", classes=2, size=32, resize=36,
+        ...     mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), logit_of_label=(0, 1),
+        ...     target_layer="0", weights="random", weights_sha256="")
+        >>> model = interpbench.Model(network, card, batch_size=16).eval()
+        >>> model(torch.zeros(5, 3, 32, 32)).shape  # logits [B,classes]
+        torch.Size([5, 2])
+        >>> model.target_layer
+        Conv2d(3, 2, kernel_size=(3, 3), stride=(1, 1))
     """
+
+    dtype: torch.dtype = torch.float32
+    fixed_shape: bool = False
 
     def __init__(self, network: nn.Module, card: ModelCard, batch_size: int) -> None:
         super().__init__()
@@ -165,7 +226,9 @@ class Model(nn.Module):
             return find_layer(self.network, name)
         except AttributeError:
             layers = [n for n, _ in self.network.named_modules() if n]
-            raise MethodError(f"Model {self.card.name!r} has no layer {name!r}. It has: {', '.join(layers)}.") from None
+            raise MethodError(
+                f"Model {self.card.name!r} has no layer {name!r}. It has: {', '.join(layers)}."
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -178,9 +241,23 @@ class Explanation:
         target: int64 [B], the logit that was explained.
         label: int64 [B], the logit of the true class.
         saliency: float32 [B,H,W], finite.
-        rank: int32 [B,H,W], 0 for the most salient position; ties are broken by one seeded permutation an image.
+        rank: int32 [B,H,W], 0 for the most salient position; ties are broken by one seeded
+            permutation an image.
         mask: bool [B,H,W], the evidence, or None.
         ids: the samples' ids.
+
+    Example:
+        A metric gets one and gives a score for each image: here the share of pixels that are
+        positive. (A metric that asks the model for nothing can be tried without one.)
+
+        >>> zeros = torch.zeros(2, dtype=torch.int64)
+        >>> explanation = interpbench.Explanation(
+        ...     model=None, x=torch.zeros(2, 3, 1, 4), target=zeros, label=zeros,
+        ...     saliency=torch.tensor([[[3.0, -1.0, 2.0, 1.0]], [[0.0, 0.0, 0.0, 5.0]]]),
+        ...     rank=torch.tensor([[[0, 3, 1, 2]], [[1, 2, 3, 0]]], dtype=torch.int32),
+        ...     mask=None, ids=("a", "b"))
+        >>> (explanation.saliency > 0).float().mean(dim=(1, 2))
+        tensor([0.7500, 0.2500])
     """
 
     model: Model
@@ -201,6 +278,14 @@ class Perturbation:
         start, end: float32 [B,C,H,W], normalised.
         steps: how many steps; None means the image's width in positions a step.
         output: what is read off the model for the target class: softmax probability or logit.
+
+    Example:
+        Deletion to the mean colour, which is 0 in normalised space:
+
+        >>> x = torch.ones(2, 3, 32, 32)
+        >>> path = interpbench.Perturbation(start=x, end=torch.zeros_like(x), steps=16)
+        >>> path.output
+        'probability'
     """
 
     start: Tensor
@@ -237,13 +322,23 @@ class Pretrained:
 
     Attributes:
         source: what tables call them.
-        load: gives the state dict, of an ImageNet-1k classifier, and the sha256 of its file, or "". None if the
-            network that the plugin builds has its weights already: those of the data set at hand, or ImageNet-1k's.
-        size, resize: side in pixels of the input, and the length that the shorter side of an image is brought to
-            before; None for the data set's.
+        load: gives the state dict, of an ImageNet-1k classifier, and the sha256 of its file, or "".
+            None if the network that the plugin builds has its weights already: those of the data
+            set at hand, or ImageNet-1k's.
+        size, resize: side in pixels of the input, and the length that the shorter side of an image
+            is brought to before; None for the data set's.
         mean, std: per channel RGB, of pixels in 0..1; None for the data set's.
         classes: names of the logits, where they are known.
         sha256: of the weights, where `load` is None; "" for that of the network's tensors.
+
+    Example:
+        A model plugin whose network has its weights from the start says so by a function of its
+        parameters:
+
+        >>> def pretrained():
+        ...     return interpbench.Pretrained(source="my network, run 7", size=64)
+        >>> pretrained().load is None
+        True
     """
 
     source: str

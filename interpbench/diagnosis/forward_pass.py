@@ -1,7 +1,8 @@
-"""Watches one forward pass: which layers are called and by whom, and what is called as a function instead.
+"""Watches one forward pass: which layers are called and by whom, what is called as a function.
 
-Hooks on every module of the process and a mode that sees every torch function find what no look at the modules shows:
-functional activations, layers that are called twice, layers that are not registered, and where gradients end.
+Hooks on every module of the process and a mode that sees every torch function find what no look at
+the modules shows: functional activations, layers that are called twice, layers that are not
+registered, and where gradients end.
 """
 
 import inspect
@@ -24,19 +25,28 @@ from interpbench.core.activations import ACTIVATION_MODULES, ACTIVATIONS, is_in_
 HAVE_MODES = (_DropoutNd, _NormBase)  # layers that do something else in train mode
 
 CHANCE = re.compile(
-    r"\w*dropout\w*|rand\w*|normal_?|bernoulli_?|uniform_|exponential_|multinomial|gumbel\w*|rrelu|poisson"
+    r"\w*dropout\w*|rand\w*|normal_?|bernoulli_?|uniform_|exponential_|multinomial|gumbel\w*|rrelu"
+    r"|poisson"
 )
-FLAT = frozenset({"argmax", "argmin", "argsort", "bucketize", "ceil", "floor", "heaviside", "round", "sign", "trunc"})
-TORCH = str(Path(torch.__file__).parent / "_")[:-1]  # with the separator: torchvision lies beside it
+# Functions without a slope.
+FLAT = frozenset(
+    {
+        "argmax", "argmin", "argsort", "bucketize", "ceil", "floor", "heaviside", "round", "sign",
+        "trunc",
+    }
+)  # fmt: skip
+# With the separator at the end, since torchvision lies beside it.
+TORCH = str(Path(torch.__file__).parent / "_").removesuffix("_")
 
 
 @dataclass(frozen=True)
-class Call:
+class LayerCall:
     """A layer was called.
 
     Attributes:
         name: its dotted name, empty for the network itself; None if it is not registered.
-        caller: the layer in whose forward it was called; None if that is not registered, or for the network itself.
+        caller: the layer in whose forward it was called; None if that is not registered, or for the
+            network itself.
         activation: whether it is one.
         rectifier: whether it is a ReLU, or one that ends at a greatest value as ReLU6 does.
         in_place: whether it is set to overwrite its input.
@@ -97,36 +107,36 @@ class Observation:
     """
 
     output: Any
-    calls: tuple[Call, ...]
+    calls: tuple[LayerCall, ...]
     functions: tuple[FunctionCall, ...]
     overwritten: bool
 
-    def activations(self) -> list[Call | FunctionCall]:
+    def activations(self) -> list[LayerCall | FunctionCall]:
         """The calls of activations, modules first."""
-        calls: list[Call | FunctionCall] = [*self.calls, *self.functions]
+        calls: list[LayerCall | FunctionCall] = [*self.calls, *self.functions]
         return [call for call in calls if call.activation]
 
     def reused(self) -> dict[str, str | None]:
         """Activations that are called several times: name -> the layer whose forward does it.
 
-        None where no single forward does: the layer around the activation is itself called several times, or several
-        layers call it.
+        None where no single forward does: the layer around the activation is itself called several
+        times, or several layers call it.
         """
         calls = Counter(call.name for call in self.calls)
         pairs = Counter((call.name, call.caller) for call in self.calls if call.activation)
-        found: dict[str, str | None] = {}
+        callers: dict[str, str | None] = {}
         for (name, caller), times in pairs.items():
             if name is not None and calls[name] > 1:
-                found.setdefault(name, None)
+                callers.setdefault(name, None)
                 if caller is not None and times > calls[caller]:
-                    found[name] = caller
-        return found
+                    callers[name] = caller
+        return callers
 
 
 def observe(network: nn.Module, x: Tensor, layer: nn.Module | None = None) -> Observation:
-    """Calls the network once and says what happened; raises what the network raises.
+    """Calls the network once and notes what happens; raises what the network raises.
 
-    Args:
+    Parameters:
         network: left as it is.
         x: [B,C,H,W]; with a gradient, if its end is to be found.
         layer: whose output is watched for being overwritten.
@@ -143,14 +153,16 @@ def observe(network: nn.Module, x: Tensor, layer: nn.Module | None = None) -> Ob
         for handle in handles:
             handle.remove()
     overwritten = any(tensor._version != version for tensor, version in recorder.kept)
-    return Observation(output, tuple(recorder.calls), tuple(dict.fromkeys(recorder.functions)), overwritten)
+    return Observation(
+        output, tuple(recorder.calls), tuple(dict.fromkeys(recorder.functions)), overwritten
+    )
 
 
 class _Recorder:
     """Keeps the stack of layers that are at work, and notes what they do."""
 
     def __init__(self, network: nn.Module, layer: nn.Module | None) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[LayerCall] = []
         self.functions: list[FunctionCall] = []
         self.kept: list[tuple[Tensor, int]] = []
         self._network = network
@@ -167,14 +179,25 @@ class _Recorder:
         caller = self._names.get(id(self._stack[-1])) if self._stack else None
         shape = tuple(output.shape) if isinstance(output, Tensor) else None
         place = name if name is not None else _place(self._network, module)
-        activation, in_place = isinstance(module, ACTIVATION_MODULES), getattr(module, "inplace", False) is True
-        training = module.training and isinstance(module, HAVE_MODES)
-        rectifier = isinstance(module, nn.ReLU) or (isinstance(module, nn.Hardtanh) and module.min_val == 0)
-        self.calls.append(Call(name, caller, activation, rectifier, in_place, training, shape, place))
+        is_relu6 = isinstance(module, nn.Hardtanh) and module.min_val == 0
+        self.calls.append(
+            LayerCall(
+                name,
+                caller,
+                activation=isinstance(module, ACTIVATION_MODULES),
+                rectifier=isinstance(module, nn.ReLU) or is_relu6,
+                in_place=getattr(module, "inplace", False) is True,
+                training=module.training and isinstance(module, HAVE_MODES),
+                shape=shape,
+                place=place,
+            )
+        )
         if module is self._layer and isinstance(output, Tensor) and not output.is_inference():
             self.kept.append((output, output._version))
 
-    def function(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def function(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> None:
         name = _name(func)
         inside = bool(self._stack) and isinstance(self._stack[-1], ACTIVATION_MODULES)
         activation = name.rstrip("_") in ACTIVATIONS and not inside
@@ -184,7 +207,9 @@ class _Recorder:
             caller = self._names.get(id(self._stack[-1])) if self._stack else None
             in_place = activation and is_in_place(name, args, kwargs)
             rectifier = activation and _rectifies(name.rstrip("_"), args, kwargs)
-            self.functions.append(FunctionCall(name, caller, _line(), activation, rectifier, in_place, chance, cuts))
+            self.functions.append(
+                FunctionCall(name, caller, _line(), activation, rectifier, in_place, chance, cuts)
+            )
 
 
 class _Functions(TorchFunctionMode):
@@ -195,7 +220,11 @@ class _Functions(TorchFunctionMode):
         self._recorder = recorder
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
@@ -219,7 +248,9 @@ def _cuts(name: str, args: tuple[Any, ...], output: Any) -> bool:
     if not isinstance(output, Tensor):
         return False
     lost = name in FLAT or (output.is_floating_point() and not output.requires_grad)
-    return lost and any(isinstance(tensor, Tensor) and tensor.requires_grad for tensor in _flat(args))
+    return lost and any(
+        isinstance(tensor, Tensor) and tensor.requires_grad for tensor in _flat(args)
+    )
 
 
 def _flat(args: Any) -> Iterator[Any]:
@@ -239,7 +270,7 @@ def _line() -> str:
 
 
 def _place(network: nn.Module, module: nn.Module) -> str:
-    """The attribute that holds a layer which is not registered, such as `blocks[1]`; or else the layer's class."""
+    """Where a layer that is not registered is kept, such as `blocks[1]`; or else its class."""
     for name, owner in network.named_modules():
         for attribute, value in vars(owner).items():
             path = _path(value, module) if not attribute.startswith("_") else None
@@ -249,17 +280,22 @@ def _place(network: nn.Module, module: nn.Module) -> str:
 
 
 def _path(value: Any, module: nn.Module, depth: int = 3) -> str | None:
-    """How a layer is reached from a value: through lists, dictionaries, and what a function closes over."""
+    """How a layer is reached from a value: by lists, dictionaries, what a function closes over."""
     if value is module:
         return ""
     if depth == 0:
         return None
-    inner: dict[Any, Any] = {}
+    items: dict[Any, Any] = {}
     if isinstance(value, list | tuple):
-        inner = {f"[{i}]": item for i, item in enumerate(value)}
+        items = {f"[{index}]": item for index, item in enumerate(value)}
     elif isinstance(value, dict):
-        inner = {f"[{key!r}]": item for key, item in value.items()}
+        items = {f"[{key!r}]": item for key, item in value.items()}
     elif inspect.isfunction(value):
-        inner = {f"({name})": item for name, item in inspect.getclosurevars(value).nonlocals.items()}
-    paths = (f"{step}{path}" for step, item in inner.items() if (path := _path(item, module, depth - 1)) is not None)
+        closed_over = inspect.getclosurevars(value).nonlocals
+        items = {f"({name})": item for name, item in closed_over.items()}
+    paths = (
+        f"{step}{path}"
+        for step, item in items.items()
+        if (path := _path(item, module, depth - 1)) is not None
+    )
     return next(paths, None)

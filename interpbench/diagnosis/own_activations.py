@@ -1,7 +1,8 @@
-"""Gives the activations that a layer's forward calls as functions, or several times, modules of their own.
+"""Gives activations modules of their own where a layer calls them as functions or several times.
 
-torch.fx traces the forward of that layer alone; the layers below it stay as they are, so that all keep their names,
-their hooks and their keys in the state dict. Control flow is fixed as it went: in eval mode, for this kind of input.
+torch.fx traces the forward of that layer alone; the layers below it stay as they are, so that all
+keep their names, their hooks and their keys in the state dict. Control flow is fixed as it went: in
+eval mode, for this kind of input.
 """
 
 import copy
@@ -23,10 +24,14 @@ class Rewritten(nn.Module):
     def __init__(self, original: nn.Module, graph: fx.Graph) -> None:
         super().__init__()
         vars(self).update(vars(original))
-        stubs: dict[str, Any] = {str(n.target): nn.Identity() for n in graph.nodes if n.op == "call_module"}
-        stubs |= {str(n.target): torch.empty(0) for n in graph.nodes if n.op == "get_attr"}
-        # Of this GraphModule only the code is used, since copies of a GraphModule lose the layers that it does not
-        # call. It is in a tuple so that it is no child.
+        stubs: dict[str, Any] = {}
+        for node in graph.nodes:
+            if node.op == "call_module":
+                stubs[str(node.target)] = nn.Identity()
+            elif node.op == "get_attr":
+                stubs[str(node.target)] = torch.empty(0)
+        # Of this GraphModule only the code is used, since copies of a GraphModule lose the layers
+        # that it does not call. It is in a tuple so that it is no child.
         self._code = (fx.GraphModule(stubs, graph, type(original).__name__),)
 
     def forward(self, *arguments: Any, **named: Any) -> Any:
@@ -42,52 +47,60 @@ class _OneLevel(fx.Tracer):
 
 
 def with_own_activations(layer: nn.Module, arguments: Mapping[str, Any] | None = None) -> Rewritten:
-    """The layer with a module for each call of an activation; `layer` itself must not be used any more.
+    """The layer with a module for each call of an activation.
 
-    New modules are called after what they stand for (`relu`, `relu_1`), and stand before the other children, so that
-    a layer which is counted from the last stays the same. They do not overwrite their input.
+    `layer` itself must not be used any more. New modules are called after what they stand for
+    (`relu`, `relu_1`), and stand before the other children, so that a layer which is counted from
+    the last stays the same. They do not overwrite their input.
 
-    Args:
+    Parameters:
         layer: in eval mode.
-        arguments: what it is called with, see `calling`; numbers, texts and None among them are fixed to what they
-            are. None for the defaults.
+        arguments: what it is called with, see `calling`; numbers, texts and None among them are
+            fixed to what they are. None for the defaults.
 
     Raises:
-        Exception: of many kinds, if the forward cannot be traced: control flow that depends on values, layers that
-            are not registered.
+        Exception: of many kinds, if the forward cannot be traced: control flow that depends on
+            values, layers that are not registered.
     """
     if "forward" in vars(layer):
         raise ValueError("its forward is patched onto the instance, where torch.fx does not see it")
-    known = set(vars(layer))
+    before = set(vars(layer))
     graph = _trace(layer, arguments)
-    for name in set(vars(layer)) - known:  # constants that tracing found; as buffers they follow to(device)
-        layer.register_buffer(name, vars(layer).pop(name), persistent=False)
+    for constant in set(vars(layer)) - before:  # of tracing; as buffers they follow to(device)
+        layer.register_buffer(constant, vars(layer).pop(constant), persistent=False)
     children = dict(layer._modules)
     _separate(layer, graph)
     _make_modules(layer, graph)
-    layer._modules = {name: module for name, module in layer._modules.items() if name not in children} | children
+    added = {name: module for name, module in layer._modules.items() if name not in children}
+    layer._modules = added | children
     graph.lint()
     return Rewritten(layer, graph)
 
 
 def calling(network: nn.Module, names: Iterable[str], x: Tensor) -> dict[str, dict[str, Any]]:
-    """What layers are called with in a forward pass: layer -> parameter -> value; raises what the network raises."""
-    found: dict[str, dict[str, Any]] = {}
+    """What layers are called with in a forward pass: layer -> parameter -> value.
+
+    Raises what the network raises.
+    """
+    arguments: dict[str, dict[str, Any]] = {}
 
     def note(name: str, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        bound = inspect.signature(layer.forward).bind(*args, **kwargs)
-        bound.apply_defaults()
-        found[name] = dict(bound.arguments)
+        call = inspect.signature(layer.forward).bind(*args, **kwargs)
+        call.apply_defaults()
+        arguments[name] = dict(call.arguments)
 
     layers = {name: network.get_submodule(name) for name in names}
-    handles = [m.register_forward_pre_hook(partial(note, name), with_kwargs=True) for name, m in layers.items()]
+    handles = [
+        layer.register_forward_pre_hook(partial(note, name), with_kwargs=True)
+        for name, layer in layers.items()
+    ]
     try:
         with torch.no_grad():
             network(x)
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return arguments
 
 
 def _trace(layer: nn.Module, arguments: Mapping[str, Any] | None) -> fx.Graph:
@@ -95,13 +108,18 @@ def _trace(layer: nn.Module, arguments: Mapping[str, Any] | None) -> fx.Graph:
     parameters = list(inspect.signature(layer.forward).parameters.values())
     if arguments is None:
         arguments = {p.name: p.default for p in parameters if p.default is not p.empty}
-    fixed = {name: value for name, value in arguments.items() if isinstance(value, int | float | str | None)}
+    fixed = {
+        name: value
+        for name, value in arguments.items()
+        if isinstance(value, int | float | str | None)
+    }
     graph = _OneLevel().trace(layer, concrete_args=fixed)
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
     for node, parameter in zip(placeholders, parameters, strict=True):
         if parameter.name in fixed:  # torch.fx gives these other names, and callers may use them
             node.target = parameter.name
-    for node in graph.nodes:  # once a copy with torch's own function is unpickled, torch.fx traces nothing any more
+    # Once a copy with torch's own function is unpickled, torch.fx traces nothing any more.
+    for node in graph.nodes:
         if getattr(node.target, "__name__", "") == "_assert_is_none":
             node.target = must_be_none
             node.meta.pop("is_wrapped", None)
@@ -117,7 +135,7 @@ def must_be_none(value: Any, message: str) -> None:
 
 
 def _separate(layer: nn.Module, graph: fx.Graph) -> None:
-    """Every call of an activation module but its last, which hooks kept until now, goes to a copy of it."""
+    """Every call of an activation module but its last, the one hooks saw, goes to a copy of it."""
     calls: dict[nn.Module, list[fx.Node]] = defaultdict(list)
     for node in graph.nodes:
         if node.op == "call_module":
@@ -125,7 +143,8 @@ def _separate(layer: nn.Module, graph: fx.Graph) -> None:
     for module, nodes in calls.items():
         if isinstance(module, ACTIVATION_MODULES):
             for node in nodes[:-1]:
-                node.target = _add(layer, str(node.target).rpartition(".")[2], copy.deepcopy(module))
+                name = str(node.target).rpartition(".")[2]
+                node.target = _add(layer, name, copy.deepcopy(module))
 
 
 def _make_modules(layer: nn.Module, graph: fx.Graph) -> None:
@@ -141,7 +160,7 @@ def _make_modules(layer: nn.Module, graph: fx.Graph) -> None:
             call = graph.call_module(_add(layer, name.rstrip("_"), module), (source,))
         position[call] = position[node]
         node.replace_all_uses_with(call)
-        if is_in_place(name, node.args, node.kwargs):  # whoever reads the input from here on meant the output
+        if is_in_place(name, node.args, node.kwargs):  # who reads the input later meant the output
             for user in list(source.users):
                 if position[user] > position[node]:
                     user.replace_input_with(source, call)
@@ -152,8 +171,11 @@ def _activation(node: fx.Node) -> str | None:
     """The name of the activation that a node calls as a function, if it does."""
     if node.op not in ("call_function", "call_method"):
         return None
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    home = "torch" if isinstance(node.target, str) else getattr(node.target, "__module__", None) or "torch"
+    if isinstance(node.target, str):  # a method of a tensor
+        name, home = node.target, "torch"
+    else:
+        name = getattr(node.target, "__name__", "")
+        home = getattr(node.target, "__module__", None) or "torch"
     return name if home.startswith("torch") and name.rstrip("_") in ACTIVATIONS else None
 
 
@@ -162,7 +184,8 @@ def _module(name: str, node: fx.Node) -> nn.Module:
     module, arguments = ACTIVATIONS[name.rstrip("_")]
     values = dict(zip(arguments, node.args[1:], strict=False))
     values |= {key: value for key, value in node.kwargs.items() if key in arguments}
-    if any(isinstance(value, fx.Node) for value in values.values()) or node.kwargs.get("return_indices"):
+    computed = any(isinstance(value, fx.Node) for value in values.values())
+    if computed or node.kwargs.get("return_indices"):
         raise ValueError(f"{name} is called with arguments that no module takes")
     return module(**values)
 

@@ -1,14 +1,15 @@
-"""Mends on a private copy what `doctor` found, and proves that the answers stay the same.
+"""Mends on a private copy what `doctor` finds, and proves that the answers stay the same.
 
-The copy's logits and gradients must equal the model's on the images of the examination and on seeded noise of another
-batch size, up to 1e-6 of the greatest; else the repair is discarded. Only layers put into eval mode may change them,
-as they must. Names of layers, hooks and keys of the state dict all stay.
+The copy's logits and gradients must equal the model's on the images of the examination and on
+seeded noise of another batch size, up to 1e-6 of the greatest; else the repair is discarded. Only
+layers put into eval mode may change them, as they must. Names of layers, hooks and keys of the
+state dict all stay.
 """
 
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,9 +17,17 @@ import torch
 from torch import Tensor
 
 from interpbench.core.activations import ACTIVATION_MODULES
+from interpbench.core.errors import first_line
 from interpbench.core.model_guard import Guard
 from interpbench.core.types import Model
-from interpbench.diagnosis.examination import Diagnosis, Finding, Kind, better_layer, examine, two_images
+from interpbench.diagnosis.examination import (
+    Diagnosis,
+    Finding,
+    Kind,
+    better_layer,
+    examine,
+    two_images,
+)
 from interpbench.diagnosis.own_activations import calling, with_own_activations
 
 TOLERANCE = 1e-6
@@ -33,7 +42,8 @@ class Repair:
     Attributes:
         what: was done.
         where: the layers.
-        difference: the greatest difference between logits before and after; None if it was discarded.
+        difference: the greatest difference between logits before and after; None if it was
+            discarded.
         discarded: why it was, empty if it was kept.
     """
 
@@ -42,14 +52,17 @@ class Repair:
     difference: float | None
     discarded: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain containers, for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class _Treatment:
-    """What is done, against which kinds of fault; `edits` gives the layers and how each is changed."""
+    """A way to mend a model.
+
+    Attributes:
+        what: is done, in words.
+        cures: the kinds of fault that it is for.
+        edits: gives the layers and how each is changed.
+        keeps_answers: whether the model's answers must stay the same.
+    """
 
     what: str
     cures: frozenset[Kind]
@@ -57,23 +70,30 @@ class _Treatment:
     keeps_answers: bool = True
 
 
-def sound(model: Model, x: Tensor, seed: int = 0, guard: Guard | None = None) -> tuple[Model, Diagnosis, list[Repair]]:
-    """The model as a run explains and scores it: itself, or a repaired copy where some method would be wrong on it.
+def mended_for_a_run(
+    model: Model, x: Tensor, seed: int = 0, guard: Guard | None = None
+) -> tuple[Model, Diagnosis, list[Repair]]:
+    """The model as a run explains and scores it: itself, or a copy that is repaired.
 
-    A run repairs layers in train mode, and in-place operations that overwrite the image or the CAM layer's output.
-    All else stays as it is, as the methods find it elsewhere: an in-place or functional ReLU changes no answer, and
-    methods that hook activations must say what they need. What is not repaired is reported.
+    A run repairs layers in train mode, and in-place operations that overwrite the image or the CAM
+    layer's output. All else stays as it is, as the methods find it elsewhere: an in-place or
+    functional ReLU changes no answer, and methods that hook activations must say what they need.
+    What is not repaired is reported.
     """
     diagnosis = examine(model, x, seed, guard)
     return repair(model, diagnosis, x, seed, NEEDED_IN_A_RUN)
 
 
 def repair(
-    model: Model, diagnosis: Diagnosis, x: Tensor | None = None, seed: int = 0, kinds: frozenset[Kind] | None = None
+    model: Model,
+    diagnosis: Diagnosis,
+    x: Tensor | None = None,
+    seed: int = 0,
+    kinds: frozenset[Kind] | None = None,
 ) -> tuple[Model, Diagnosis, list[Repair]]:
     """Mends what can be mended.
 
-    Args:
+    Parameters:
         model: left as it is.
         diagnosis: of this model.
         x: float32 [B,C,S,S], the images of the examination; None for the same noise.
@@ -81,51 +101,66 @@ def repair(
         kinds: the kinds of fault to mend; None for all.
 
     Returns:
-        A copy, or the model itself where nothing was mended; the diagnosis with `repaired` filled in, by another
+        A copy, or the model itself where nothing was mended; the diagnosis with `repaired` filled
+            in, by another
         examination; and what was done.
     """
     x = two_images(model, x, seed)
-    current, now, done = model, diagnosis, []
+    current, current_diagnosis, repairs = model, diagnosis, []
     for treatment in TREATMENTS:
-        curable = treatment.cures & now.kinds
+        curable = treatment.cures & current_diagnosis.kinds
         if not curable or (kinds is not None and not curable & kinds):
             continue
-        mended, repairs = _treat(current, now, treatment, x, seed)
-        if mended is not current:
-            current, now = mended, examine(mended, x, seed)
-        done += repairs
-    return current, replace(diagnosis, findings=tuple(_compare(diagnosis, now))), done
+        treated, done = _treat(current, current_diagnosis, treatment, x, seed)
+        if treated is not current:
+            current, current_diagnosis = treated, examine(treated, x, seed)
+        repairs += done
+    findings = tuple(_compare(diagnosis, current_diagnosis))
+    return current, replace(diagnosis, findings=findings), repairs
 
 
 def _treat(
     model: Model, diagnosis: Diagnosis, treatment: _Treatment, x: Tensor, seed: int
 ) -> tuple[Model, list[Repair]]:
-    """A copy with all of the treatment that the proof allows, or the model itself; and what was done."""
+    """A copy with all of the treatment that the proof allows, or the model itself.
+
+    And what was done.
+    """
     edits = treatment.edits(model, diagnosis, x)
     if not edits:
         return model, []
     places = {name: name or "model" for name in edits}
     try:
-        proof = _Proof(model, x, seed)
-        mended, kept, discarded = _settle(model, edits, list(edits), proof if treatment.keeps_answers else None)
-        difference = proof.difference(mended)
+        answers = _SameAnswers(model, x, seed)
+        proof = answers if treatment.keeps_answers else None
+        treated, kept, discarded = _settle(model, edits, list(edits), proof)
+        difference = answers.difference(treated)
     except Exception as error:  # a model that cannot be copied, or that fails on the noise
-        return model, [Repair(treatment.what, tuple(places.values()), None, _first_line(error))]
-    done = [Repair(treatment.what, tuple(places[name] for name in kept), difference)] if kept else []
-    return mended, done + [Repair(treatment.what, (places[name],), None, why) for name, why in discarded.items()]
+        return model, [Repair(treatment.what, tuple(places.values()), None, first_line(error))]
+    repairs = []
+    if kept:
+        where = tuple(places[name] for name in kept)
+        repairs.append(Repair(treatment.what, where, difference))
+    for name, why in discarded.items():
+        repairs.append(Repair(treatment.what, (places[name],), None, why))
+    return treated, repairs
 
 
 def _settle(
-    model: Model, edits: dict[str, Edit], names: list[str], proof: "_Proof | None"
+    model: Model, edits: dict[str, Edit], names: list[str], proof: "_SameAnswers | None"
 ) -> tuple[Model, list[str], dict[str, str]]:
-    """A copy with the edits, without those that the proof refuses: found by halves; and why each was refused."""
+    """A copy with the edits, without those that the proof refuses, which are sought by halves.
+
+    Returns:
+        The copy; the names of the edits that it has; and name -> why it has not, for the others.
+    """
     try:
         candidate = copy.deepcopy(model)
         for name in names:
             edits[name](candidate)
         refused = proof.refuses(candidate) if proof else ""
     except Exception as error:  # a forward that cannot be traced, for one
-        refused = _first_line(error)
+        refused = first_line(error)
     if not refused:
         return candidate, names, {}
     if len(names) == 1:
@@ -136,24 +171,27 @@ def _settle(
     return model, first + second, refused_first | refused_second
 
 
-class _Proof:
+class _SameAnswers:
     """A model's answers, which a copy's must equal."""
 
     def __init__(self, model: Model, x: Tensor, seed: int) -> None:
         noise = torch.randn(3, *x.shape[1:], generator=torch.Generator().manual_seed(seed + 1))
         self._batches = (x, noise.to(x.device))
         self._seed = seed
-        self._expected = self._answers(copy.deepcopy(model))  # a copy, since a layer in train mode would learn
+        # Of a copy, since a layer in train mode would learn.
+        self._expected = self._answers(copy.deepcopy(model))
 
     def refuses(self, candidate: Model) -> str:
         """How a copy's answers differ; empty if they are equal but for rounding."""
-        for (expected, slope), (logits, other) in zip(self._expected, self._answers(candidate), strict=True):
+        answers = zip(self._expected, self._answers(candidate), strict=True)
+        for (expected, expected_slope), (logits, slope) in answers:
             difference = float((logits - expected).abs().max())
             if not difference <= TOLERANCE * float(expected.abs().max()):
                 return f"the logits would change by up to {difference:.2g}"
-            if slope is None or other is None:
+            if expected_slope is None or slope is None:
                 continue
-            if not float((other - slope).abs().max()) <= 100 * TOLERANCE * float(slope.abs().max()):
+            difference = float((slope - expected_slope).abs().max())
+            if not difference <= 100 * TOLERANCE * float(expected_slope.abs().max()):
                 return "the gradients would change"
         return ""
 
@@ -163,10 +201,16 @@ class _Proof:
         return max(float((logits - expected).abs().max()) for (expected, _), (logits, _) in pairs)
 
     def _answers(self, model: Model) -> list[tuple[Tensor, Tensor | None]]:
-        """Logits, and the slope of the greatest at the image; no slope where the backward pass fails."""
+        """For each batch the logits, and the slope of each image's greatest at the image.
+
+        No slope where the backward pass fails.
+        """
         answers: list[tuple[Tensor, Tensor | None]] = []
         for batch in self._batches:
-            with torch.random.fork_rng([batch.device] if batch.is_cuda else []), torch.enable_grad():
+            with (
+                torch.random.fork_rng([batch.device] if batch.is_cuda else []),
+                torch.enable_grad(),
+            ):
                 torch.manual_seed(self._seed)
                 x = batch.clone().requires_grad_()
                 logits = model.network(x.clone())
@@ -179,15 +223,13 @@ class _Proof:
         return answers
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-
-
 def _into_eval_mode(model: Model, diagnosis: Diagnosis, x: Tensor) -> dict[str, Edit]:
     def edit(name: str, copied: Model) -> None:
-        copied.network.get_submodule(name).training = False  # its own `train` or `eval` may be what keeps it there
+        # Not by its own `train` or `eval`, which may be what keeps it there.
+        copied.network.get_submodule(name).training = False
 
-    return {name: partial(edit, name) for name, module in model.network.named_modules() if module.training}
+    modules = model.network.named_modules()
+    return {name: partial(edit, name) for name, module in modules if module.training}
 
 
 def _out_of_place(model: Model, diagnosis: Diagnosis, x: Tensor) -> dict[str, Edit]:
@@ -195,7 +237,8 @@ def _out_of_place(model: Model, diagnosis: Diagnosis, x: Tensor) -> dict[str, Ed
         copied.network.get_submodule(name).inplace = False  # type: ignore[assignment]
 
     calls = diagnosis.seen.calls if diagnosis.seen else ()
-    return {c.name: partial(edit, c.name) for c in calls if c.activation and c.in_place and c.name is not None}
+    names = [call.name for call in calls if call.activation and call.in_place]
+    return {name: partial(edit, name) for name in names if name is not None}
 
 
 def _an_instance_each(model: Model, diagnosis: Diagnosis, x: Tensor) -> dict[str, Edit]:
@@ -206,31 +249,33 @@ def _an_instance_each(model: Model, diagnosis: Diagnosis, x: Tensor) -> dict[str
         parent._modules[child] = copy.deepcopy(parent._modules[child])
 
     edits: dict[str, Edit] = {}
-    found = set()
+    registered = set()
     for owner, module in model.network.named_modules():
-        for child, inner in module._modules.items():
-            if isinstance(inner, ACTIVATION_MODULES) and inner in found:
+        for child, layer in module._modules.items():
+            if isinstance(layer, ACTIVATION_MODULES) and layer in registered:
                 edits[f"{owner}.{child}".removeprefix(".")] = partial(edit, owner, child)
-            found.add(inner)
+            registered.add(layer)
     return edits
 
 
 def _modules_of_their_own(model: Model, diagnosis: Diagnosis, x: Tensor) -> dict[str, Edit]:
     if diagnosis.seen is None:
         return {}
-    found = [call.caller for call in diagnosis.seen.functions if call.activation]
-    callers = [name for name in dict.fromkeys([*found, *diagnosis.seen.reused().values()]) if name is not None]
+    of_functions = [call.caller for call in diagnosis.seen.functions if call.activation]
+    of_modules = diagnosis.seen.reused().values()
+    callers = [name for name in dict.fromkeys([*of_functions, *of_modules]) if name is not None]
     arguments: dict[str, dict[str, Any]] = {}
     with suppress(Exception):  # what fails here fails again where it is reported
         arguments = calling(copy.deepcopy(model.network), callers, x)
 
     def edit(name: str, copied: Model) -> None:
         layer = copied.network.get_submodule(name)
-        new = with_own_activations(layer, arguments.get(name))
+        rewritten = with_own_activations(layer, arguments.get(name))
         if layer is copied.network:
-            copied.network = new
+            copied.network = rewritten
         for owner in list(copied.network.modules()):
-            owner._modules.update({child: new for child, inner in owner._modules.items() if inner is layer})
+            places = [child for child, inner in owner._modules.items() if inner is layer]
+            owner._modules.update(dict.fromkeys(places, rewritten))
 
     return {name: partial(edit, name) for name in callers}
 
@@ -245,30 +290,37 @@ def _another_layer(model: Model, diagnosis: Diagnosis, x: Tensor) -> dict[str, E
 
 
 TREATMENTS = (
-    _Treatment("put into eval mode", frozenset({"train mode"}), _into_eval_mode, keeps_answers=False),
+    _Treatment(
+        "put into eval mode", frozenset({"train mode"}), _into_eval_mode, keeps_answers=False
+    ),
     _Treatment("inplace=False", frozenset({"in-place activation", "overwritten"}), _out_of_place),
     _Treatment("an instance each", frozenset({"reused activation"}), _an_instance_each),
     _Treatment(
         "activations as modules of their own",
-        frozenset({"functional activation", "reused activation", "in-place activation", "overwritten"}),
+        frozenset(
+            {"functional activation", "reused activation", "in-place activation", "overwritten"}
+        ),
         _modules_of_their_own,
     ),
     _Treatment("named as the CAM layer", frozenset({"CAM layer"}), _another_layer),
 )
 
 
-def _compare(before: Diagnosis, now: Diagnosis) -> Iterator[Finding]:
-    """The findings, those of which nothing is left marked as repaired; one that is left in part is two."""
+def _compare(before: Diagnosis, after: Diagnosis) -> Iterator[Finding]:
+    """The findings, those of which nothing is left marked as repaired.
+
+    One that is left in part is two.
+    """
     for finding in before.findings:
-        same = [other for other in now.findings if other.kind == finding.kind]
-        places = {place for other in same for place in other.where}
+        remaining = [later for later in after.findings if later.kind == finding.kind]
+        places = {place for later in remaining for place in later.where}
         mended = tuple(place for place in finding.where if place not in places)
         left = tuple(place for place in finding.where if place in places)
         if not finding.where:
-            yield replace(finding, repaired=not same)
+            yield replace(finding, repaired=not remaining)
         if mended:
             yield replace(finding, where=mended, repaired=True)
         if left:
             yield replace(finding, where=left)
     kinds = {finding.kind for finding in before.findings}
-    yield from (finding for finding in now.findings if finding.kind not in kinds)
+    yield from (finding for finding in after.findings if finding.kind not in kinds)

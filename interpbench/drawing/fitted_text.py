@@ -13,6 +13,7 @@ from matplotlib.font_manager import FontProperties
 from interpbench.drawing.style import SMALL
 
 _DPI = 200  # at which letters are measured
+_PIECE = re.compile(r"\s|[^\s:,-]*(?:[:-]|,(?!\d))|[^\s:,-]+|,")  # of a text that may be broken
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,16 @@ class Font:
         def cut(length: int) -> str:
             return f"{text[:length]}…" if keep == "start" else f"…{text[len(text) - length :]}"
 
-        return cut(max(0, bisect(range(len(text)), inches, key=lambda length: self.width(cut(length))) - 1))
+        too_long = bisect(range(len(text)), inches, key=lambda length: self.width(cut(length)))
+        return cut(max(0, too_long - 1))
 
     def fold(self, text: str, inches: float, lines: int = 3) -> str:
-        """The text on up to so many lines of so many inches, broken at spaces and after colons, commas and dashes."""
+        """The text on up to so many lines of so many inches.
+
+        Broken at spaces and after colons, commas and dashes.
+        """
         folded = [""]
-        for piece in re.findall(r"\s|[^\s:,-]*(?:[:-]|,(?!\d))|[^\s:,-]+|,", " ".join(text.split())):
+        for piece in _PIECE.findall(" ".join(text.split())):
             if folded[-1] and self.width(folded[-1] + piece.rstrip()) > inches:
                 folded.append("")
             folded[-1] = (folded[-1] + piece).lstrip()

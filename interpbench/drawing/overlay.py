@@ -1,4 +1,7 @@
-"""A map over the image that it explains: how it is scaled, coloured and blended, and the outline of the evidence."""
+"""A map over the image that it explains: how it is scaled, coloured and blended.
+
+And the outline of the evidence.
+"""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +10,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image
+
+from interpbench.core.errors import ParameterError, unknown_name
 
 SEQUENTIAL, DIVERGING = "inferno", "RdBu_r"
 
@@ -17,9 +22,10 @@ class Look:
 
     Attributes:
         alpha: opacity where a map is strongest, 0..1; a quarter of it where it is weakest.
-        cmap: a colour map of matplotlib's instead of our own; for maps drawn from low to high, or for all if `signed`.
-        signed: True for colours that diverge from 0, False for |s| from low to high, None for what the pictures of a
-            run have: diverging where a map has both signs, else from low to high.
+        cmap: a colour map of matplotlib's instead of our own; for maps drawn from low to high, or
+            for all if `signed`.
+        signed: True for colours that diverge from 0, False for |s| from low to high, None for what
+            the pictures of a run have: diverging where a map has both signs, else from low to high.
     """
 
     alpha: float = 0.8
@@ -48,7 +54,13 @@ class Look:
         return np.clip((values - low) / ((high - low) or 1.0), 0, 1)
 
     def overlay(self, image: np.ndarray, values: np.ndarray, pixels: int) -> np.ndarray:
-        """RGB in 0..1, at least `pixels` wide: the map [H,W] in colours over the grey image uint8 [H,W,3]."""
+        """The map in colours over the grey image: RGB in 0..1, at least `pixels` wide.
+
+        Parameters:
+            image: uint8 [H,W,3].
+            values: the map [H,W].
+            pixels: width of the result, at least; each pixel of the image becomes a square.
+        """
         factor = max(1, math.ceil(pixels / image.shape[1]))
         grey = enlarged(image @ np.array([0.299, 0.587, 0.114]) / 255, factor)
         diverging = self.diverges(values)
@@ -56,6 +68,21 @@ class Look:
         colours = mpl.colormaps[self.colours(diverging)]((levels + 1) / 2 if diverging else levels)
         opacity = self.alpha * (0.25 + 0.75 * np.abs(levels))[..., None]
         return (1 - opacity) * grey[..., None] + opacity * colours[..., :3]
+
+
+def look_of(alpha: float, cmap: str | None, signed: bool | None) -> Look:
+    """How a user wants maps to be drawn.
+
+    Raises:
+        ParameterError: if `alpha` is no share.
+        UnknownNameError: if matplotlib has no such colour map.
+    """
+    if not 0 <= alpha <= 1:
+        raise ParameterError(f"alpha={alpha:g}: expected an opacity, from 0 to 1.")
+    if cmap is not None and cmap not in mpl.colormaps:
+        forwards = [name for name in mpl.colormaps if not name.endswith("_r")]
+        raise unknown_name("colour map", cmap, forwards)
+    return Look(alpha, cmap, signed)
 
 
 def is_signed(values: np.ndarray) -> bool:

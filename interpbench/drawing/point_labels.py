@@ -17,24 +17,34 @@ _FONT = FontProperties(size=7.5)
 def place_labels(panel: Axes, points: Mapping[str, tuple[float, float]]) -> None:
     """Write each label near its point (x, y in data), joined to it by a line where it is not close.
 
-    Greedy, from the top: of some seventy places around the point the first is taken that covers no line of `panel` and
-    no label and lies within the panel, else the one that covers the least. The figure must have its final layout.
+    Greedy, from the top: of some seventy places around the point the first is taken that covers no
+    line of `panel` and no label and lies within the panel, else the one that covers the least. The
+    figure must have its final layout.
     """
     renderer = FigureCanvasAgg(panel.get_figure(root=True)).get_renderer()
     frame = np.array([panel.get_window_extent().extents])
     taken = [line.get_window_extent(renderer).padded(2).extents for line in panel.lines]
     for label, point in sorted(points.items(), key=lambda item: -item[1][1]):
         width, height, _ = renderer.get_text_width_height_descent(label, _FONT, False)
-        places = _places(panel.transData.transform(point), width + 2, height + 2, renderer.points_to_pixels(1))
+        places = _places(
+            panel.transData.transform(point), width + 2, height + 2, renderer.points_to_pixels(1)
+        )
         outside = (width + 2) * (height + 2) - _shared(places, frame)
         # Rounded, so that of places that are equally good the nearest is taken.
-        best = int(np.argmin(np.round(_shared(places, np.array(taken)) + outside, 3)))
+        covered = _shared(places, np.array(taken))
+        best = int(np.argmin(np.round(covered + outside, 3)))
         taken.append(places[best])
         _write(panel, label, point, places[best], joined=best >= len(_ANGLES))
 
 
 def _places(point: np.ndarray, width: float, height: float, pixels: float) -> np.ndarray:
-    """Boxes (x0, y0, x1, y1) [P,4] around the point, nearest first; `pixels` is how many make a point of type."""
+    """Boxes (x0, y0, x1, y1) [P,4] around the point, nearest first.
+
+    Parameters:
+        point: x and y in pixels.
+        width, height: of a box, in pixels.
+        pixels: how many make a point of type.
+    """
     boxes = []
     for distance, angle in itertools.product(_DISTANCES, map(math.radians, _ANGLES)):
         x = point[0] + math.cos(angle) * (distance * pixels + width / 2)
@@ -51,7 +61,9 @@ def _shared(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return area
 
 
-def _write(panel: Axes, label: str, point: tuple[float, float], box: np.ndarray, joined: bool) -> None:
+def _write(
+    panel: Axes, label: str, point: tuple[float, float], box: np.ndarray, joined: bool
+) -> None:
     leader = {"arrowstyle": "-", "color": "0.4", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
     panel.annotate(
         label,

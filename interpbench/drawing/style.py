@@ -1,4 +1,4 @@
-"""What every PNG looks like: fonts, grids, small text, the colours of right and wrong, and places in inches."""
+"""What every PNG looks like: fonts, grids, the colours of right and wrong, places in inches."""
 
 import warnings
 from collections.abc import Iterator

@@ -1,6 +1,9 @@
-"""Convolutions with what follows them in one call: an addition, an activation; on a CPU, by oneDNN or by tiles.
+"""Convolutions with what follows them in one call: an addition, an activation.
 
-Each saves a pass over memory. What follows is read off by torch.fx; a network that cannot be traced gets tiles alone.
+On a CPU, by oneDNN or by tiles.
+
+Each saves a pass over memory. What follows is read off by torch.fx; a network that cannot be traced
+gets tiles alone.
 """
 
 import operator
@@ -15,8 +18,18 @@ from torch import Tensor, fx, nn
 from interpbench.fast.tiled_convolutions import Convolution
 
 ADDITIONS = (operator.add, operator.iadd, torch.add)
-ACTIVATIONS: dict[Any, str] = {nn.ReLU: "relu", F.relu: "relu", torch.relu: "relu", nn.ReLU6: "relu6", F.relu6: "relu6"}
-ONEDNN: dict[str, tuple[str, list[float]]] = {"": ("none", []), "relu": ("relu", []), "relu6": ("hardtanh", [0.0, 6.0])}
+ACTIVATIONS: dict[Any, str] = {
+    nn.ReLU: "relu",
+    F.relu: "relu",
+    torch.relu: "relu",
+    nn.ReLU6: "relu6",
+    F.relu6: "relu6",
+}
+ONEDNN: dict[str, tuple[str, list[float]]] = {
+    "": ("none", []),
+    "relu": ("relu", []),
+    "relu6": ("hardtanh", [0.0, 6.0]),
+}
 
 
 class Fused(nn.Module):
@@ -38,9 +51,11 @@ class Fused(nn.Module):
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """[n,C,H,W] and, for what comes of it, [n,K,H',W'] -> [n,K,H',W']."""
         if self.tiles is not None and self.tiles.pays(*self.tiles.outputs(x, self._padding)):
-            made = self.tiles(x, self._padding)
-            made = made if added is None else made.add_(added)
-            return made.clamp_(0, 6 if self.activation == "relu6" else None) if self.activation else made
+            maps = self.tiles(x, self._padding)
+            maps = maps if added is None else maps.add_(added)
+            if not self.activation:
+                return maps
+            return maps.clamp_(0, 6 if self.activation == "relu6" else None)
         if added is not None or self.activation:
             return self._by_onednn(x, added)
         plain: Tensor = self.module(x)
@@ -54,13 +69,21 @@ class Fused(nn.Module):
         """By the operators that torch.compile uses."""
         module = self.module
         activation, bounds = ONEDNN[self.activation]
-        how = (module.weight, module.bias, self._padding, module.stride, module.dilation, module.groups)
+        convolution = (
+            module.weight,
+            module.bias,
+            self._padding,
+            module.stride,
+            module.dilation,
+            module.groups,
+        )
         operators = torch.ops.mkldnn._convolution_pointwise
         if added is None:
-            made: Tensor = operators(x, *how, activation, bounds, "")
+            maps: Tensor = operators(x, *convolution, activation, bounds, "")
         else:
-            made = operators.binary(x, added, *how, "add", 1.0, activation if self.activation else None, bounds, "")
-        return made
+            after = activation if self.activation else None
+            maps = operators.binary(x, added, *convolution, "add", 1.0, after, bounds, "")
+        return maps
 
 
 class _Tracer(fx.Tracer):
@@ -71,16 +94,22 @@ class _Tracer(fx.Tracer):
 
 
 def fuse_convolutions(network: nn.Module) -> tuple[nn.Module, dict[str, int]]:
-    """A network that computes its convolutions so; and how many may be tiled, and how many have taken in what follows.
+    """A network that computes its convolutions so.
 
-    Args:
+    Parameters:
         network: on a CPU, in eval mode; it is changed.
+
+    Returns:
+        The network; and how many convolutions may be tiled, `tiled`, and how many have taken in
+        what follows them, `fused`.
     """
     for name, module in list(network.named_modules()):
         if _can_be_fused(module) and name:
             parent, _, child = name.rpartition(".")
             setattr(network.get_submodule(parent), child, Fused(module))
-    tiled = sum(isinstance(module, Fused) and module.tiles is not None for module in network.modules())
+    tiled = sum(
+        isinstance(module, Fused) and module.tiles is not None for module in network.modules()
+    )
     try:
         graph = fx.GraphModule(network, _Tracer().trace(network))
     except Exception:  # torch.fx raises many kinds
@@ -96,7 +125,7 @@ def _can_be_fused(module: nn.Module) -> bool:
 
 
 def _absorb(network: fx.GraphModule) -> int:
-    """Takes additions and activations into the convolutions before them; of how many convolutions."""
+    """Takes additions and activations into the convolutions before them; into how many."""
     nodes = list(network.graph.nodes)
     order = {node: number for number, node in enumerate(nodes)}
     modules = dict(network.named_modules())
@@ -107,9 +136,9 @@ def _absorb(network: fx.GraphModule) -> int:
         if not isinstance(module, Fused) or len(node.all_input_nodes) != 1:
             continue
         chain, arguments = [node], node.args
-        other = _added(node)
-        if other is not None and order[other] < order[node]:
-            chain, arguments = [node, *node.users], (*node.args, other)
+        added = _added(node)
+        if added is not None and order[added] < order[node]:
+            chain, arguments = [node, *node.users], (*node.args, added)
         activation = _activation(chain[-1], modules)
         if activation == "relu" or (activation and len(chain) == 1):
             module.activation = activation
@@ -135,11 +164,21 @@ def _activation(node: fx.Node, modules: Mapping[str, nn.Module]) -> str:
     user = next(iter(node.users)) if len(node.users) == 1 else None
     if user is None or len(user.args) != 1 or user.op not in ("call_module", "call_function"):
         return ""
-    return ACTIVATIONS.get(type(modules[str(user.target)]) if user.op == "call_module" else user.target, "")
+    is_module = user.op == "call_module"
+    return ACTIVATIONS.get(type(modules[str(user.target)]) if is_module else user.target, "")
 
 
-def _replace(graph: fx.Graph, chain: list[fx.Node], arguments: tuple[Any, ...], order: dict[fx.Node, int]) -> None:
-    """Puts a call of the first node's module, with these arguments, in the place of all nodes of a chain."""
+def _replace(
+    graph: fx.Graph, chain: list[fx.Node], arguments: tuple[Any, ...], order: dict[fx.Node, int]
+) -> None:
+    """Puts a call of the first node's module in the place of all nodes of a chain.
+
+    Parameters:
+        graph: of the network.
+        chain: nodes, each of which has the one before as an input.
+        arguments: of the call.
+        order: node -> its place in the graph; gets the call's.
+    """
     last = chain[-1]
     with graph.inserting_before(last):
         fused = graph.call_module(str(chain[0].target), arguments)

@@ -1,9 +1,10 @@
 """The copy of a model that scores are read off: cheaper forward passes, the same numbers.
 
-Made once a model. Each step is kept only if the logits of real inputs stay the same up to rounding: batch norms are
-folded into the convolutions before them, on a CPU convolutions take in what follows them (see `fusion`) and those of
-many channels are computed by tiles (see `winograd`), and where it pays (see `tuning`) torch.compile makes the network
-instead. A lower precision is taken only where it is asked for.
+Made once a model. Each step is kept only if the logits of real inputs stay the same up to rounding:
+batch norms are folded into the convolutions before them, on a CPU convolutions take in what follows
+them (see `fused_convolutions`) and those of many channels are computed by tiles (see
+`tiled_convolutions`), and where it pays (see `tuning`) torch.compile makes the network instead. A
+lower precision is taken only where it is asked for.
 """
 
 import copy
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
+from interpbench.core.errors import first_line
+from interpbench.core.memory_format import memory_format_of
 from interpbench.core.types import Model
 from interpbench.fast.fused_convolutions import fuse_convolutions
 
@@ -23,21 +26,41 @@ TOLERANCE = 1e-5  # of the greatest logit
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
+@dataclass
+class CopyReport:
+    """What was done to make a scoring copy; None where there is nothing to say.
+
+    Attributes:
+        copy: why there is none.
+        batch_norms: how many were folded into convolutions, or why none.
+        convolutions: why they were kept as they are.
+        tiled_convolutions, fused_convolutions: how many may be computed by tiles, and take in what
+            follows them.
+        greatest_difference, greatest_logit: of the proof that the logits stay.
+        precision: of the copy, where a lower one was asked for; or why it is not.
+    """
+
+    copy: str | None = None
+    batch_norms: str | None = None
+    convolutions: str | None = None
+    tiled_convolutions: int | None = None
+    fused_convolutions: int | None = None
+    greatest_difference: float | None = None
+    greatest_logit: float | None = None
+    precision: str | None = None
+
+
 class Scorer(Model):
     """A model whose passes are cheap, for scores alone: no gradients, no layers by name.
 
     Attributes:
-        dtype: in which it wants its images.
-        fixed_shape: whether every batch must have the same number of images.
-        record: what was done to it, for run.json.
+        report: what was done to it.
     """
 
     def __init__(self, network: nn.Module, model: Model) -> None:
         super().__init__(network, model.card, model.batch_size)
         self.training = False  # itself alone; its layers are as the model's
-        self.dtype = torch.float32
-        self.fixed_shape = False
-        self.record: dict[str, Any] = {}
+        self.report = CopyReport()
         self._traceable = network
 
     def use(self, network: nn.Module, dtype: torch.dtype = torch.float32) -> None:
@@ -50,15 +73,22 @@ class Scorer(Model):
         self.network, self.fixed_shape = network, fixed_shape
 
     def traceable(self) -> "Scorer":
-        """This one with the network that has the layers of the model's, and takes batches of any shape."""
-        other = Scorer(self._traceable, self)
-        other.dtype, other.record = self.dtype, self.record
-        return other
+        """This one with the network that has the model's layers, and takes batches of any shape."""
+        scorer = Scorer(self._traceable, self)
+        scorer.dtype, scorer.report = self.dtype, self.report
+        return scorer
 
 
 @dataclass
-class _Proof:
-    """The logits of real inputs, which a cheaper copy must give too, up to a share of the greatest."""
+class _SameLogits:
+    """The logits of real inputs, which a cheaper copy must give too.
+
+    Attributes:
+        x: the inputs.
+        expected: their logits.
+        allowed: how much may differ, as a share of the greatest logit.
+        greatest_difference: of the last copy that was not refused.
+    """
 
     x: Tensor
     expected: Tensor
@@ -66,16 +96,17 @@ class _Proof:
     greatest_difference: float = 0.0
 
     @classmethod
-    def of(cls, network: Callable[[Tensor], Tensor], x: Tensor) -> "_Proof":
+    def of(cls, network: Callable[[Tensor], Tensor], x: Tensor) -> "_SameLogits":
         """By what the network itself gives; in a lower precision, up to its rounding."""
-        return cls(x, _logits(network, x), TOLERANCE if x.dtype == torch.float32 else torch.finfo(x.dtype).eps)
+        allowed = TOLERANCE if x.dtype == torch.float32 else torch.finfo(x.dtype).eps
+        return cls(x, _logits(network, x), allowed)
 
     def refuses(self, network: Callable[[Tensor], Tensor]) -> str:
         """How a copy's logits differ; empty if they are equal but for rounding."""
         try:
             difference = _greatest(_logits(network, self.x) - self.expected)
         except Exception as error:
-            return f"it fails: {_first_line(error)}"
+            return f"it fails: {first_line(error)}"
         if not difference <= self.allowed * _greatest(self.expected):
             return f"its logits differ by up to {difference:.2g}"
         self.greatest_difference = difference
@@ -85,30 +116,32 @@ class _Proof:
 def prepare(model: Model, x: Tensor, precision: str = "fp32") -> Scorer:
     """The scoring copy of a model.
 
-    Args:
+    Parameters:
         model: in eval mode; is left as it is.
-        x: float32 [B,C,H,W], some of the images that are scored, in the memory format that the model wants.
+        x: float32 [B,C,H,W], some of the images that are scored, in the memory format that the
+            model wants.
         precision: `fp32`, `bf16` or `fp16`; the copy's weights and activations are of it.
     """
     try:
-        proof = _Proof.of(model, x)
+        proof = _SameLogits.of(model, x)
         network = copy.deepcopy(model.network)
-    except Exception as error:  # a network that fails has its say when it is measured; not every one can be copied
+    except Exception as error:  # it cannot be copied; or it fails, which shows when it is measured
         scorer = Scorer(model.network, model)
-        scorer.record = {"copy": f"none: {_first_line(error)}"}
+        scorer.report.copy = f"none: {first_line(error)}"
         return scorer
     scorer = Scorer(network, model)
-    scorer.record = {"batch_norms": _fold(scorer, proof)}
+    scorer.report.batch_norms = _fold(scorer, proof)
     if precision == "fp32":
         _fuse(scorer, proof)
-    scorer.record |= {"greatest_difference": proof.greatest_difference, "greatest_logit": _greatest(proof.expected)}
+    scorer.report.greatest_difference = proof.greatest_difference
+    scorer.report.greatest_logit = _greatest(proof.expected)
     if precision != "fp32":
-        scorer.record["precision"] = _lower(scorer, x, precision)
+        scorer.report.precision = _lower(scorer, x, precision)
     return scorer
 
 
-def _fold(scorer: Scorer, proof: _Proof) -> str:
-    """Folds batch norms into convolutions; what came of it."""
+def _fold(scorer: Scorer, proof: _SameLogits) -> str:
+    """Folds batch norms into convolutions; says in words how many, or why none."""
     norms = _norms(scorer.network)
     if not norms:
         return "none"
@@ -117,7 +150,7 @@ def _fold(scorer: Scorer, proof: _Proof) -> str:
         folded = fuse(scorer.network).to(memory_format=memory_format)
         _hold_in_eval_mode(folded)
     except Exception as error:  # torch.fx raises many kinds
-        return f"kept: the network cannot be traced ({_first_line(error)})"
+        return f"kept: the network cannot be traced ({first_line(error)})"
     why = proof.refuses(folded)
     if why:
         return f"kept: {why} when they are folded"
@@ -125,24 +158,25 @@ def _fold(scorer: Scorer, proof: _Proof) -> str:
     return f"{norms - _norms(folded)} of {norms} folded"
 
 
-def _fuse(scorer: Scorer, proof: _Proof) -> None:
+def _fuse(scorer: Scorer, proof: _SameLogits) -> None:
     """Fuses convolutions with what follows them, and computes them by tiles, on a CPU."""
     if proof.x.device.type != "cpu":
         return
     shared = {id(tensor): tensor for tensor in scorer.network.state_dict(keep_vars=True).values()}
-    network, count = fuse_convolutions(copy.deepcopy(scorer.network, shared))
+    network, counts = fuse_convolutions(copy.deepcopy(scorer.network, shared))
     _hold_in_eval_mode(network)
-    why = proof.refuses(network) if any(count.values()) else ""
+    why = proof.refuses(network) if any(counts.values()) else ""
     if why:
-        count = dict.fromkeys(count, 0)
-        scorer.record["convolutions"] = f"kept: {why} when they are fused or tiled"
-    elif any(count.values()):
+        counts = dict.fromkeys(counts, 0)
+        scorer.report.convolutions = f"kept: {why} when they are fused or tiled"
+    elif any(counts.values()):
         scorer.use_faster(network, fixed_shape=False)
-    scorer.record |= {f"{what}_convolutions": number for what, number in count.items()}
+    scorer.report.tiled_convolutions = counts["tiled"]
+    scorer.report.fused_convolutions = counts["fused"]
 
 
 def _hold_in_eval_mode(network: nn.Module) -> None:
-    """The modules that torch.fx makes to hold the layers are put into eval mode; the layers are left as they are."""
+    """Puts the modules that torch.fx makes to hold the layers into eval mode, and no layer."""
     for module in network.modules():
         if isinstance(module, fx.GraphModule) or type(module) is nn.Module:
             module.training = False
@@ -154,13 +188,13 @@ def _norms(network: nn.Module) -> int:
 
 
 def _lower(scorer: Scorer, x: Tensor, precision: str) -> str:
-    """Brings the network to a lower precision; what came of it."""
+    """Brings the network to a lower precision; says in words which it has, and why."""
     dtype = DTYPES[precision]
     try:
         lowered = copy.deepcopy(scorer.traceable().network).to(dtype)
-        proof = _Proof.of(lowered, x.to(dtype))
+        proof = _SameLogits.of(lowered, x.to(dtype))
     except Exception as error:
-        return f"fp32: it does not work in {precision} ({_first_line(error)})"
+        return f"fp32: it does not work in {precision} ({first_line(error)})"
     if not bool(proof.expected.isfinite().all()):
         return f"fp32: its logits are not finite in {precision}"
     scorer.use(lowered, dtype)
@@ -169,21 +203,24 @@ def _lower(scorer: Scorer, x: Tensor, precision: str) -> str:
 
 
 def compiled(scorer: Scorer, x: Tensor) -> str:
-    """Gives the scorer a compiled network for batches as `x`, if its logits are the same; else the reason.
+    """Gives the scorer a compiled network for batches as `x`, if its logits are the same.
 
     Batch norms that were not folded are folded by it, on a GPU its passes are CUDA graphs.
 
-    Args:
+    Parameters:
         scorer: gets the network, and from then on takes batches of this shape alone.
         x: float32 [N,C,H,W], a full batch of what is scored.
+
+    Returns:
+        Why the scorer keeps its network; empty if it is compiled.
     """
     batch, plain = x.to(scorer.dtype), scorer.traceable().network
     options: dict[str, Any] = {"freezing": True, "triton.cudagraphs": x.device.type == "cuda"}
     network = cast(nn.Module, torch.compile(plain, dynamic=False, options=options))
     try:
-        why = _Proof.of(plain, batch).refuses(network)
+        why = _SameLogits.of(plain, batch).refuses(network)
     except Exception as error:
-        return _first_line(error)
+        return first_line(error)
     if not why:
         scorer.use_faster(network, fixed_shape=True)
     return why
@@ -194,15 +231,5 @@ def _logits(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return network(x).float()
 
 
-def memory_format_of(x: Tensor) -> torch.memory_format:
-    """`channels_last` for images that lie so, else contiguous."""
-    last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if last else torch.contiguous_format
-
-
 def _greatest(values: Tensor) -> float:
     return float(values.abs().max())
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

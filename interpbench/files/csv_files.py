@@ -1,4 +1,4 @@
-"""CSV files with the same bytes for the same table, safe to open in a spreadsheet, and read back as they were."""
+"""CSV files: the same bytes for the same table, safe in a spreadsheet, read back as they were."""
 
 import csv
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet may take for the start of a formula
+# What a spreadsheet may take for the start of a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -18,33 +19,42 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     safe = frame.copy()
     for column in safe.select_dtypes(exclude="number").columns:
         safe[column] = safe[column].map(_harmless)
-    safe.to_csv(path, index=False, float_format="%.9g", lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
+    safe.to_csv(
+        path, index=False, float_format="%.9g", lineterminator="\n", quoting=csv.QUOTE_MINIMAL
+    )
 
 
 def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """A CSV that `write_csv` wrote.
 
-    Args:
+    Parameters:
         path: of the file.
-        columns: those that it must have, in any order, with their pandas types; further ones are refused.
+        columns: those that it must have, in any order, with their pandas types; further ones are
+            refused.
 
     Raises:
         ValueError: if it is no CSV, or has other columns or types; the message says which.
     """
     try:
-        frame = pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values=_empty_numbers(columns))
+        frame = pd.read_csv(
+            path, dtype=dict(columns), keep_default_na=False, na_values=_empty_numbers(columns)
+        )
     except (OSError, ValueError, OverflowError, pd.errors.ParserError) as error:
         raise ValueError(f"no table of this kind: {str(error)[:300]}.") from None
     if sorted(frame.columns) != sorted(columns):
-        raise ValueError(f"its columns are {', '.join(map(str, frame.columns))[:500]}; expected {', '.join(columns)}.")
-    for column, kind in columns.items():
-        if kind == "str":
+        raise ValueError(
+            f"its columns are {', '.join(map(str, frame.columns))[:500]}; "
+            f"expected {', '.join(columns)}."
+        )
+    for column, dtype in columns.items():
+        if dtype == "str":
             frame[column] = frame[column].map(restored)
     return frame
 
 
 def _empty_numbers(columns: Mapping[str, str]) -> dict[str, list[str]]:
-    return {column: [""] for column, kind in columns.items() if kind in ("float64", "Int64")}
+    """Column -> the texts that stand for no number; text columns have none."""
+    return {column: [""] for column, dtype in columns.items() if dtype in ("float64", "Int64")}
 
 
 def _harmless(value: Any) -> Any:
@@ -57,4 +67,5 @@ def restored(value: str) -> str:
 
 
 def _is_formula(text: str) -> bool:
-    return text.lstrip("'").startswith(_FORMULA)  # or one that is quoted already: a further quote, to come off again
+    # Or one that is quoted already: it gets a further quote, which comes off again.
+    return text.lstrip("'").startswith(_FORMULA)

@@ -1,38 +1,63 @@
-"""What a run was made with: versions, git state, machine. For the record, so that somebody else can check it."""
+"""What a run was made with: versions and git state, so that somebody else can check it."""
 
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+
+from interpbench.files.records import Record
 
 __version__ = "0.1.0"
-PACKAGES = ("torch", "torchvision", "captum", "numpy", "pandas", "scipy", "scikit-image", "pillow", "pyarrow")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "captum",
+    "numpy",
+    "pandas",
+    "scipy",
+    "scikit-image",
+    "pillow",
+    "pyarrow",
+)
 
 
 def versions() -> dict[str, str]:
     """Versions of Python, InterpBench and the packages that numbers depend on."""
-    found = {"python": platform.python_version(), "interpbench": __version__}
+    installed = {"python": platform.python_version(), "interpbench": __version__}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "absent"
-    return found
+            installed[package] = "absent"
+    return installed
 
 
-def git_state() -> dict[str, Any]:
-    """Commit of the checkout that this package runs from, and whether it has changes; empty outside a checkout."""
+class GitState(Record):
+    """The commit of the checkout that this package runs from, and whether it has changes.
+
+    Empty where the package does not run from a checkout.
+    """
+
+    commit: str = ""
+    changed: bool = False
+
+
+def git_state() -> GitState:
+    """That of this moment."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
-        return {}
+        return GitState()
     commit = _git(root, "rev-parse", "HEAD")
-    return {"commit": commit, "changed": bool(_git(root, "status", "--porcelain"))} if commit else {}
+    if not commit:
+        return GitState()
+    return GitState(commit=commit, changed=bool(_git(root, "status", "--porcelain")))
 
 
 def _git(root: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
+        finished = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return finished.stdout.strip() if finished.returncode == 0 else ""

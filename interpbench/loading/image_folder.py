@@ -16,24 +16,52 @@ def class_folders(folder: Path) -> tuple[str, ...]:
 
     Raises:
         DataError: if there is no such folder, or it has no subfolders.
+
+    Example:
+        >>> from pathlib import Path
+        >>> Path("photos/dog").mkdir(parents=True)
+        >>> Path("photos/cat").mkdir()
+        >>> interpbench.class_folders(Path("photos"))
+        ('cat', 'dog')
     """
     if not folder.is_dir():
-        raise DataError(f"There is no image folder {str(folder)!r}. Expected a folder with one subfolder a class.")
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        raise DataError(
+            f"There is no image folder {str(folder)!r}. "
+            "Expected a folder with one subfolder a class."
+        )
+    names = sorted(
+        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
     if not names:
-        raise DataError(f"{str(folder)!r} has no subfolders. Expected one subfolder of images a class.")
+        raise DataError(
+            f"{str(folder)!r} has no subfolders. Expected one subfolder of images a class."
+        )
     return tuple(names)
 
 
 class ImageFolder:
     """The images below a folder, sorted by class and name; an id is the path below the folder.
 
-    Args:
+    Parameters:
         folder: has one subfolder of images for each of the card's classes.
-        card: of the data set; its revision is replaced by one that is made from the files' names and sizes.
+        card: of the data set; its revision is replaced by one that is made from the files' names
+            and sizes.
 
     Raises:
         DataError: if a class has no images.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> for name in ("cat", "dog"):
+        ...     Path("photos", name).mkdir(parents=True)
+        ...     Image.new("RGB", (32, 24)).save(f"photos/{name}/1.png")
+        >>> card = interpbench.DatasetCard("pets", classes=("cat", "dog"), revision="by files")
+        >>> folder = interpbench.ImageFolder(Path("photos"), card)
+        >>> folder.ids, folder.labels
+        (['cat/1.png', 'dog/1.png'], [0, 1])
+        >>> folder[1].image.shape
+        (24, 32, 3)
     """
 
     def __init__(self, folder: Path, card: DatasetCard) -> None:
@@ -41,11 +69,12 @@ class ImageFolder:
         self.ids: list[str] = []
         self.labels: list[int] = []
         for label, name in enumerate(card.classes):
-            files = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in IMG_EXTENSIONS)
+            below = (folder / name).rglob("*")
+            files = sorted(path for path in below if path.suffix.lower() in IMG_EXTENSIONS)
             if not files:
                 raise DataError(
-                    f"Class folder {str(folder / name)!r} holds no images ({', '.join(IMG_EXTENSIONS)}). "
-                    "Fill it or remove it."
+                    f"Class folder {str(folder / name)!r} holds no images "
+                    f"({', '.join(IMG_EXTENSIONS)}). Fill it or remove it."
                 )
             self.ids += [path.relative_to(folder).as_posix() for path in files]
             self.labels += [label] * len(files)
@@ -61,4 +90,5 @@ class ImageFolder:
     def __getitem__(self, index: int) -> Sample:
         """The sample: image uint8 [H,W,3]; raises UnreadableImageError if it cannot be decoded."""
         sample_id = self.ids[index]
-        return Sample(sample_id, read_image(self._folder / sample_id, sample_id), self.labels[index])
+        image = read_image(self._folder / sample_id, sample_id)
+        return Sample(sample_id, image, self.labels[index])

@@ -1,6 +1,7 @@
 """Which images of a data set a run takes, and how they become a model's input."""
 
 import hashlib
+import itertools
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from interpbench.core.errors import DataError, UnreadableImageError
 from interpbench.core.seeding import shuffled
 from interpbench.core.types import Dataset, ModelCard, Sample
 
-# What turns each EXIF orientation upright. ImageOps.exif_transpose also writes the EXIF data anew, which raises errors
-# of many kinds where they are damaged.
+# What turns each EXIF orientation upright. ImageOps.exif_transpose also writes the EXIF data anew,
+# which raises errors of many kinds where they are damaged.
 _TURNS: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -66,10 +67,11 @@ class ImageSet:
 
 
 def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
-    """The indices of a seeded, class-balanced sample of `count` images, sorted; all of them for None.
+    """The indices of a seeded, class-balanced sample of `count` images, sorted; all for None.
 
-    Classes take turns, each with its images in an order that depends only on the seed and the images' ids, so the
-    sample is the same on every machine, and a smaller sample is part of a larger one.
+    Classes take turns, each with its images in an order that depends only on the seed and the
+    images' ids, so the sample is the same on every machine, and a smaller sample is part of a
+    larger one.
 
     Raises:
         DataError: if the data set has fewer images.
@@ -80,13 +82,17 @@ def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
     if count is None:
         return list(range(total))
     if count > total:
-        raise DataError(f"Data set {dataset.card.name!r} holds {total} images, {count} are asked for: lower --images.")
+        raise DataError(
+            f"Data set {dataset.card.name!r} holds {total} images, {count} are asked for: "
+            "lower --images."
+        )
     by_class: dict[int, list[int]] = defaultdict(list)
     for index in shuffled(dataset.ids, seed):
         by_class[dataset.labels[index]].append(index)
-    turns = [queue for _, queue in sorted(by_class.items())]
-    rounds = (queue[turn] for turn in range(max(map(len, turns))) for queue in turns if turn < len(queue))
-    return sorted(index for index, _ in zip(rounds, range(count), strict=False))
+    queues = [queue for _, queue in sorted(by_class.items())]
+    rounds = range(max(map(len, queues)))
+    in_turn = (queue[turn] for turn in rounds for queue in queues if turn < len(queue))
+    return sorted(itertools.islice(in_turn, count))
 
 
 def load_images(dataset: Dataset, indices: list[int], card: ModelCard) -> ImageSet:
@@ -95,29 +101,38 @@ def load_images(dataset: Dataset, indices: list[int], card: ModelCard) -> ImageS
     Raises:
         DataError: if none can be read.
     """
-    masks = dataset.card.has_masks
+    has_masks = dataset.card.has_masks
 
     def fitted(index: int) -> _Fitted | str:
+        """The sample, or why it cannot be read."""
         try:
             sample = dataset[index]
         except UnreadableImageError as error:
             return str(error)
-        return _Fitted(sample.id, fit(sample.image, card), sample.label, fit_mask(sample, card) if masks else None)
+        mask = fit_mask(sample, card) if has_masks else None
+        return _Fitted(sample.id, fit(sample.image, card), sample.label, mask)
 
     if dataset.card.concurrent:
         with ThreadPoolExecutor() as threads:
-            found = list(threads.map(fitted, indices))
+            results = list(threads.map(fitted, indices))
     else:
-        found = [fitted(index) for index in indices]
-    skipped = {dataset.ids[i]: answer for i, answer in zip(indices, found, strict=True) if isinstance(answer, str)}
-    samples = [answer for answer in found if isinstance(answer, _Fitted)]
+        results = [fitted(index) for index in indices]
+    skipped = {
+        dataset.ids[index]: result
+        for index, result in zip(indices, results, strict=True)
+        if isinstance(result, str)
+    }
+    samples = [result for result in results if isinstance(result, _Fitted)]
     if not samples:
-        raise DataError(f"None of the {len(indices)} images of {dataset.card.name!r} can be read: {skipped}.")
+        raise DataError(
+            f"None of the {len(indices)} images of {dataset.card.name!r} can be read: {skipped}."
+        )
+    masks = [sample.mask for sample in samples if sample.mask is not None]
     return ImageSet(
-        ids=tuple(s.id for s in samples),
-        images=torch.from_numpy(np.stack([s.image for s in samples])),
-        labels=torch.tensor([s.label for s in samples]),
-        masks=torch.from_numpy(np.stack([s.mask for s in samples if s.mask is not None])) if masks else None,
+        ids=tuple(sample.id for sample in samples),
+        images=torch.from_numpy(np.stack([sample.image for sample in samples])),
+        labels=torch.tensor([sample.label for sample in samples]),
+        masks=torch.from_numpy(np.stack(masks)) if has_masks else None,
         skipped=skipped,
     )
 
@@ -134,8 +149,20 @@ class _Fitted(NamedTuple):
 def read_image(path: Path, name: str) -> np.ndarray:
     """An image file as uint8 [H,W,3], RGB, upright: turned as its EXIF orientation says.
 
+    Parameters:
+        path: of the file.
+        name: what to call it in an error.
+
     Raises:
-        UnreadableImageError: that calls it `name`, if it cannot be decoded.
+        UnreadableImageError: if it cannot be decoded.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> Image.new("RGB", (32, 24), "red").save("red.png")
+        >>> image = interpbench.read_image(Path("red.png"), "red.png")
+        >>> image.shape, image[0, 0].tolist()
+        ((24, 32, 3), [255, 0, 0])
     """
     try:
         with Image.open(path) as image:
@@ -147,21 +174,24 @@ def read_image(path: Path, name: str) -> np.ndarray:
 
 
 def fit(image: np.ndarray, card: InputSize) -> np.ndarray:
-    """uint8 [H,W,3] -> uint8 [size,size,3]: the shorter side to `card.resize` (bilinear, antialiased), central crop.
+    """The image at a model's input size: uint8 [H,W,3] -> uint8 [size,size,3].
 
-    The same as the transforms that come with torchvision's weights.
+    Its shorter side is brought to `card.resize` (bilinear, antialiased), then its centre is cropped
+    to `card.size`: the same as the transforms that come with torchvision's weights.
     """
     return _crop(_resize(Image.fromarray(image), card, Image.Resampling.BILINEAR), card)
 
 
 def fit_mask(sample: Sample, card: InputSize) -> np.ndarray:
-    """The sample's mask, bool [size,size], brought to the model's input as its image is, by nearest neighbour.
+    """The sample's mask at a model's input size, bool [size,size]: by nearest neighbour.
 
     Raises:
         DataError: if the sample has no mask, or one of another size than its image.
     """
     if sample.mask is None or sample.mask.shape != sample.image.shape[:2]:
-        raise DataError(f"Sample {sample.id!r} needs a mask of its image's size, {sample.image.shape[:2]}.")
+        raise DataError(
+            f"Sample {sample.id!r} needs a mask of its image's size, {sample.image.shape[:2]}."
+        )
     mask = Image.fromarray(sample.mask.astype(np.uint8))
     return _crop(_resize(mask, card, Image.Resampling.NEAREST), card).astype(bool)
 
@@ -171,8 +201,8 @@ def _resize(image: Image.Image, card: InputSize, resample: Image.Resampling) -> 
     shorter, longer = sorted((width, height))
     if shorter == card.resize:
         return image
-    other = int(card.resize * longer / shorter)
-    size = (card.resize, other) if width <= height else (other, card.resize)
+    long_side = int(card.resize * longer / shorter)
+    size = (card.resize, long_side) if width <= height else (long_side, card.resize)
     return image.resize(size, resample)
 
 

@@ -1,9 +1,9 @@
 """A model plugin and a data set -> a `Model` with weights, ready to be explained.
 
 Weights come, in this order, from the file the user names, from the file shipped beside the plugin
-(`weights/<dataset>-<model>.safetensors`), or from what the plugin offers: torchvision's, for data whose classes are
-ImageNet's, or those that its network brings. There is no silent fallback: untrained weights must be asked for as
-`random`.
+(`weights/<dataset>-<model>.safetensors`), or from what the plugin offers: torchvision's, for data
+whose classes are ImageNet's, or those that its network brings. There is no silent fallback:
+untrained weights must be asked for as `random`.
 """
 
 from collections.abc import Callable
@@ -29,14 +29,23 @@ DEFAULT_SIZE = 224  # of the input, where neither data nor weights say
 
 @dataclass(frozen=True)
 class _Weights:
-    """A state dict (None: the network stays as it is built), its card where it has one, and where it came from."""
+    """The weights that a network gets.
+
+    Attributes:
+        source: where they came from: a file's name, torchvision's name, or `random`.
+        state: the state dict; None where the network stays as it is built.
+        card: theirs, where they have one.
+        sha256: of their file.
+        pretrained: says how images are prepared, where there is no card.
+        built_in: whether the network has its weights when it is built.
+    """
 
     source: str
     state: dict[str, Tensor] | None = None
     card: WeightsCard | None = None
     sha256: str = ""
-    pretrained: Pretrained | None = None  # says how images are prepared, where there is no card
-    built_in: bool = False  # the network has its weights when it is built
+    pretrained: Pretrained | None = None
+    built_in: bool = False
 
 
 def load_model(
@@ -47,39 +56,43 @@ def load_model(
     batch_size: Callable[[int], int] = lambda size: 32,
     seed: int = 0,
 ) -> Model:
-    """Builds the architecture for a data set and loads its weights, on the CPU, in eval mode, parameters frozen.
+    """Builds the architecture for a data set and loads its weights.
 
-    Args:
-        choice: the model plugin with its parameters; those the user left out come from the weights' card.
+    On the CPU, in eval mode, its parameters frozen.
+
+    Parameters:
+        choice: the model plugin with its parameters; those the user left out come from the weights'
+            card.
         data: the card of the data set.
         weights: a file, `random`, or None for what is shipped or torchvision's.
         batch_size: images a forward pass for an input of that side.
         seed: of random weights.
 
     Raises:
-        WeightsError: if there are none, or they do not fit the architecture or the data set's classes.
+        WeightsError: if there are none, or they do not fit the architecture or the data set's
+            classes.
         PluginError: if the plugin does not build a module.
     """
-    found = _find(choice, data, weights)
-    choice = _with_card(choice, found)
-    card = _card(choice, data, found)
+    chosen = _find(choice, data, weights)
+    choice = _with_card(choice, chosen)
+    card = _card(choice, data, chosen)
     network = _build(choice, card, seed)
-    if found.state is not None:
-        load_state(network, found.state, found.source)
-        _refuse_nonfinite(found)
+    if chosen.state is not None:
+        load_state(network, chosen.state, chosen.source)
+        _refuse_nonfinite(chosen)
     network.eval().requires_grad_(False)
-    if found.built_in:
+    if chosen.built_in:
         card = _own_classes(choice, network, card, data)
     card = replace(card, target_layer=_target_layer(choice, network, card.size))
     return Model(network, card, batch_size(card.size)).eval()
 
 
-def _refuse_nonfinite(found: _Weights) -> None:
-    for name, tensor in (found.state or {}).items():
+def _refuse_nonfinite(weights: _Weights) -> None:
+    for name, tensor in (weights.state or {}).items():
         if not bool(tensor.isfinite().all()):
             raise WeightsError(
-                f"Weights {found.source} hold NaN or infinite numbers in {name!r}: their training broke down. "
-                "Train them again, with a lower learning rate."
+                f"Weights {weights.source} hold NaN or infinite numbers in {name!r}: "
+                "their training broke down. Train them again, with a lower learning rate."
             )
 
 
@@ -90,14 +103,14 @@ def shipped_weights(choice: Configured, dataset: str) -> Path:
 
 
 def weights_file(choice: Configured, dataset: str) -> str:
-    """What a file of a model's weights on a data set is called, as far as nobody calls it something else."""
+    """What a file of a model's weights on a data set is called by default."""
     return f"{dataset.replace(':', '-').replace('/', '-')}-{choice.slug}.safetensors"
 
 
 def shipped_card(choice: Configured, data: DatasetCard) -> WeightsCard | None:
-    """The card of the weights that a model's plugin ships for a data set, if there are any with these parameters."""
-    found = _shipped(choice, data)
-    return found.card if found is not None else None
+    """The card of the weights that a model's plugin ships for a data set and these parameters."""
+    shipped = _shipped(choice, data)
+    return shipped.card if shipped is not None else None
 
 
 def with_parameters(choice: Configured, card: WeightsCard) -> Configured:
@@ -107,12 +120,24 @@ def with_parameters(choice: Configured, card: WeightsCard) -> Configured:
 
 
 def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weights:
-    offer = offered(choice)
-    built_in = offer is not None and offer.load is None
-    usable = offer if built_in or data.imagenet else None
+    """The weights for a model on a data set.
+
+    Parameters:
+        choice: the model.
+        data: the card of the data set.
+        weights: what the user says: a file, `random`, or None.
+
+    Raises:
+        WeightsError: if there are none, or those asked for cannot be had.
+    """
+    pretrained = offered(choice)
+    built_in = pretrained is not None and pretrained.load is None
+    usable = pretrained if built_in or data.imagenet else None
     if weights == RANDOM:
         if built_in:
-            raise WeightsError(f"Model {choice.label!r} brings its own weights: leave --weights random away.")
+            raise WeightsError(
+                f"Model {choice.label!r} brings its own weights: leave --weights random away."
+            )
         return _Weights(RANDOM, pretrained=usable)
     if weights is not None:
         path = Path(weights)
@@ -123,22 +148,26 @@ def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weight
         return shipped
     if built_in and usable is not None:
         return _Weights(usable.source, sha256=usable.sha256, pretrained=usable, built_in=True)
-    others = not callable(choice.plugin.pretrained) and choice.label != choice.name
-    if usable is not None and not others:
+    for_defaults_alone = not callable(choice.plugin.pretrained) and choice.label != choice.name
+    if usable is not None and not for_defaults_alone:
         state, digest = download(usable)
-        return _Weights(usable.source, state, sha256=digest or hash_tensors(state), pretrained=usable)
-    hint = f" {usable.source} is for {choice.name!r} with its default parameters alone." if usable is not None else ""
+        digest = digest or hash_tensors(state)
+        return _Weights(usable.source, state, sha256=digest, pretrained=usable)
+    hint = ""
+    if usable is not None:
+        hint = f" {usable.source} is for {choice.name!r} with its default parameters alone."
     raise NoWeightsError(
-        f"There are no weights for model {choice.label!r} on data set {data.name!r}.{hint} Pass --weights FILE, "
-        f"train some on that data set with `python -m interpbench train --model {choice.label} --dataset ...`, or ask "
-        "for untrained ones with --weights random."
+        f"There are no weights for model {choice.label!r} on data set {data.name!r}.{hint} Pass "
+        "--weights FILE, train some on that data set with `python -m interpbench train --model "
+        f"{choice.label} --dataset ...`, or ask for untrained ones with --weights random."
     )
 
 
 def _shipped(choice: Configured, data: DatasetCard) -> _Weights | None:
-    """The weights beside the plugin, if they know the data set's classes and are of these parameters.
+    """The weights beside the plugin, if they have the data set's classes and these parameters.
 
-    Whatever the data's revision: copies of a data set may come in other files, and more samples may be generated.
+    Whatever the data's revision: copies of a data set may come in other files, and more samples may
+    be generated.
     """
     path = shipped_weights(choice, data.name)
     if not path.is_file():
@@ -154,55 +183,67 @@ def _agrees(choice: Configured, card: WeightsCard) -> bool:
 
     A parameter that the card does not know is younger than the weights, which have its default.
     """
-    trained = {p.name: p.default for p in choice.plugin.parameters} | card.parameters
-    return all(choice.values[name] == trained[name] for name in choice.given)
+    defaults = {parameter.name: parameter.default for parameter in choice.plugin.parameters}
+    trained_with = defaults | card.parameters
+    return all(choice.values[name] == trained_with[name] for name in choice.given)
 
 
-def _with_card(choice: Configured, found: _Weights) -> Configured:
+def _with_card(choice: Configured, weights: _Weights) -> Configured:
     """The choice with the parameters that the weights' card knows and the user left out."""
-    card = found.card
+    card = weights.card
     if card is None:
         return choice
     if _file_name(card.architecture) != _file_name(choice.name):
-        raise WeightsError(f"{found.source} holds weights of {card.architecture!r}, not of {choice.name!r}.")
+        raise WeightsError(
+            f"{weights.source} holds weights of {card.architecture!r}, not of {choice.name!r}."
+        )
     if not _agrees(choice, card):
         raise WeightsError(
-            f"{found.source} was trained with {card.parameters}, but {choice.label!r} is asked for: leave the "
-            "parameters out, or give weights that have them."
+            f"{weights.source} was trained with {card.parameters}, but {choice.label!r} is asked "
+            "for: leave the parameters out, or give weights that have them."
         )
     return with_parameters(choice, card)
 
 
-def _card(choice: Configured, data: DatasetCard, found: _Weights) -> ModelCard:
-    """Input size, normalisation and classes: from the weights' card, from torchvision, or else from the data set."""
+def _card(choice: Configured, data: DatasetCard, weights: _Weights) -> ModelCard:
+    """Input size, normalisation and classes.
+
+    From the weights' card, from torchvision, or else from the data set.
+    """
     common: dict[str, Any] = {
         "name": choice.name,
         "parameters": dict(choice.values),
         "target_layer": choice.plugin.target_layer,
         "reference": choice.plugin.reference,
-        "weights": found.source,
-        "weights_sha256": found.sha256,
+        "weights": weights.source,
+        "weights_sha256": weights.sha256,
     }
-    if found.card is not None:
-        known = found.card
+    if weights.card is not None:
+        card = weights.card
         return ModelCard(
-            dataset=known.dataset, classes=len(known.classes), size=known.size, resize=known.size, mean=known.mean,
-            std=known.std, logit_of_label=_match_classes(data, known, found.source), licence=known.licence,
-            notes=dict(known.notes), **common,
-        )  # fmt: skip
-    wanted = found.pretrained or Pretrained(found.source)
-    known_logits = wanted.load is not None and data.imagenet is not None
-    logits = data.imagenet if known_logits and data.imagenet is not None else tuple(range(len(data.classes)))
+            dataset=card.dataset,
+            classes=len(card.classes),
+            size=card.size,
+            resize=card.size,
+            mean=card.mean,
+            std=card.std,
+            logit_of_label=_match_classes(data, card, weights.source),
+            licence=card.licence,
+            notes=dict(card.notes),
+            **common,
+        )
+    wanted = weights.pretrained or Pretrained(weights.source)
+    imagenet = data.imagenet if wanted.load is not None else None  # whose logits it then has
     size = wanted.size or data.size or DEFAULT_SIZE
     return ModelCard(
-        dataset=IMAGENET if known_logits else data.name,
-        classes=IMAGENET_CLASSES if known_logits else len(data.classes),
+        dataset=data.name if imagenet is None else IMAGENET,
+        classes=len(data.classes) if imagenet is None else IMAGENET_CLASSES,
         size=size,
         resize=wanted.resize or size,
         mean=wanted.mean or data.mean,
         std=wanted.std or data.std,
-        logit_of_label=logits,
-        licence=choice.plugin.licence if known_logits else "",
+        logit_of_label=tuple(range(len(data.classes))) if imagenet is None else imagenet,
+        licence="" if imagenet is None else choice.plugin.licence,
         **common,
     )
 
@@ -211,11 +252,12 @@ def _match_classes(data: DatasetCard, card: WeightsCard, source: str) -> tuple[i
     """For each of the data set's classes its logit, found by name."""
     missing = [name for name in data.classes if name not in card.classes]
     if missing:
-        splits = missing[0] in ("train", "test", "val")
-        hint = " Give split=... if its classes lie one folder deeper." if splits else ""
+        is_split = missing[0] in ("train", "test", "val")
+        hint = " Give split=... if its classes lie one folder deeper." if is_split else ""
         raise WeightsError(
-            f"{source} knows {len(card.classes)} classes ({', '.join(card.classes[:10])}) but not {missing[0]!r}, "
-            f"which is one of the {len(data.classes)} classes of {data.name!r}.{hint}"
+            f"{source} knows {len(card.classes)} classes ({', '.join(card.classes[:10])}) but not "
+            f"{missing[0]!r}, which is one of the {len(data.classes)} classes of "
+            f"{data.name!r}.{hint}"
         )
     return tuple(card.classes.index(name) for name in data.classes)
 
@@ -232,37 +274,50 @@ def _build(choice: Configured, card: ModelCard, seed: int) -> nn.Module:
     return network
 
 
-def _own_classes(choice: Configured, network: nn.Module, card: ModelCard, data: DatasetCard) -> ModelCard:
-    """The card of a network that brings its weights: which classes its logits are is seen from their number."""
+def _own_classes(
+    choice: Configured, network: nn.Module, card: ModelCard, data: DatasetCard
+) -> ModelCard:
+    """The card of a network that brings its weights: their number tells which classes they are."""
     with torch.no_grad(), blaming(choice):
         logits = network(torch.zeros(1, 3, card.size, card.size))
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        found = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        raise PluginError(f"Model {choice.label!r} must give logits [B,classes], not {found} for one image.")
+        is_tensor = isinstance(logits, Tensor)
+        given = f"a tensor {list(logits.shape)}" if is_tensor else type(logits).__name__
+        raise PluginError(
+            f"Model {choice.label!r} must give logits [B,classes], not {given} for one image."
+        )
     count = logits.shape[1]
-    card = replace(card, classes=count, weights_sha256=card.weights_sha256 or hash_tensors(network.state_dict()))
+    card = replace(
+        card,
+        classes=count,
+        weights_sha256=card.weights_sha256 or hash_tensors(network.state_dict()),
+    )
     if count == len(data.classes):
         return card
     if count == IMAGENET_CLASSES and data.imagenet is not None:
         return replace(card, dataset=IMAGENET, logit_of_label=data.imagenet)
     raise WeightsError(
-        f"Model {choice.label!r} gives {count} logits, but data set {data.name!r} has {len(data.classes)} classes. "
-        "Choose the data set that it was trained on."
+        f"Model {choice.label!r} gives {count} logits, but data set {data.name!r} has "
+        f"{len(data.classes)} classes. Choose the data set that it was trained on."
     )
 
 
 def _target_layer(choice: Configured, network: nn.Module, size: int) -> str | None:
-    """The full name of the layer that CAM methods look at: the one that the plugin names, or else found by trying."""
+    """The full name of the layer that CAM methods look at.
+
+    The one that the plugin names, or else found by trying.
+    """
     if choice.plugin.target_layer is not None:
         try:
             layer = find_layer(network, choice.plugin.target_layer)
-        except AttributeError:  # said when a method asks for it
+        except AttributeError:  # reported when a method asks for it
             return str(choice.plugin.target_layer)
         return next(name for name, module in network.named_modules() if module is layer)
     if not choice.plugin.gradients:
         return None
+    noise = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     try:
-        return last_spatial_layer(network, torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)))
+        return last_spatial_layer(network, noise)
     except Exception:  # the model's own faults show when it is measured
         return None
 

@@ -1,7 +1,7 @@
-"""Weights that come with an architecture: torchvision's, another library's, or those that a network has from the start.
+"""Weights that come with an architecture: torchvision's, another library's, or built in.
 
-A model plugin offers them as `pretrained=`: a torchvision `WeightsEnum` member, or a function of the plugin's
-parameters that gives such a member, a `Pretrained` or None.
+A model plugin offers them as `pretrained=`: a torchvision `WeightsEnum` member, or a function of
+the plugin's parameters that gives such a member, a `Pretrained` or None.
 """
 
 import hashlib
@@ -20,16 +20,18 @@ from interpbench.registry.plugin import Configured, blaming
 
 
 def offered(choice: Configured) -> Pretrained | None:
-    """The weights that come with a model of these parameters, if there are any. Nothing is downloaded yet.
+    """The weights that come with a model of these parameters, if there are any.
+
+    Nothing is downloaded yet.
 
     Raises:
         PluginError: if the plugin's function fails.
     """
-    found = choice.plugin.pretrained
-    if callable(found):
+    weights = choice.plugin.pretrained
+    if callable(weights):
         with blaming(choice):
-            found = found(**choice.values)
-    return found if isinstance(found, Pretrained | None) else _torchvisions(found)
+            weights = weights(**choice.values)
+    return weights if isinstance(weights, Pretrained | None) else _torchvisions(weights)
 
 
 def download(weights: Pretrained) -> Loaded:
@@ -45,8 +47,8 @@ def download(weights: Pretrained) -> Loaded:
         raise
     except Exception as error:
         raise WeightsError(
-            f"The weights {weights.source} could not be downloaded ({type(error).__name__}: {error}). "
-            "Pass a copy with --weights FILE."
+            f"The weights {weights.source} could not be downloaded ({type(error).__name__}: "
+            f"{error}). Pass a copy with --weights FILE."
         ) from error
 
 
@@ -79,8 +81,9 @@ def _load_torchvisions(enum: Any) -> Loaded:
         state = enum.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:
         raise WeightsError(
-            f"torchvision's weights {enum} could not be downloaded from {enum.url} ({type(error).__name__}: {error}). "
-            f"Pass a copy with --weights FILE, or put it into {torch.hub.get_dir()}/checkpoints."
+            f"torchvision's weights {enum} could not be downloaded from {enum.url} "
+            f"({type(error).__name__}: {error}). Pass a copy with --weights FILE, or put it into "
+            f"{torch.hub.get_dir()}/checkpoints."
         ) from error
     cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(enum.url).name
     return state, sha256(cached) if cached.is_file() else ""

@@ -1,17 +1,17 @@
-"""Weights on disk: a safetensors file with a card that says what they are. Reading never executes code."""
+"""Weights on disk: a safetensors file with a card that says what they are.
+
+Reading never executes code.
+"""
 
 import hashlib
 import json
-import os
 import pickle
 import tempfile
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,8 +20,10 @@ from torch import Tensor, nn
 
 from interpbench.core.errors import WeightsError
 from interpbench.core.types import Triple
+from interpbench.files.atomic import write_atomically
 
-# One metadata entry, because safetensors writes several in an order of chance and equal weights should be equal bytes.
+# One metadata entry, because safetensors writes several in an order of chance and equal weights
+# should be equal bytes.
 KEY = "interpbench"
 
 
@@ -63,10 +65,12 @@ class WeightsCard:
         return cls(**values)
 
 
-def save_weights(path: Path, state_dict: Mapping[str, Tensor], card: WeightsCard, *, half: bool = False) -> None:
+def save_weights(
+    path: Path, state_dict: Mapping[str, Tensor], card: WeightsCard, *, half: bool = False
+) -> None:
     """Writes a safetensors file atomically: a killed process leaves the old file or the new one.
 
-    Args:
+    Parameters:
         path: where to; missing folders are made.
         state_dict: name -> tensor.
         card: goes into the file's metadata.
@@ -76,15 +80,12 @@ def save_weights(path: Path, state_dict: Mapping[str, Tensor], card: WeightsCard
         WeightsError: if it cannot be written.
     """
     content = save(stored(state_dict, half=half), {KEY: card.as_json()})
-    part = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        os.replace(part, path)
+        write_atomically(path, lambda partial: partial.write_bytes(content))
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise WeightsError(f"Cannot write the weights {path}: {error.strerror}. Give another place.") from None
+        raise WeightsError(
+            f"Cannot write the weights {path}: {error.strerror}. Give another place."
+        ) from None
 
 
 def check_writable(path: Path) -> None:
@@ -98,36 +99,47 @@ def check_writable(path: Path) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise WeightsError(f"Cannot write the weights {path}: {error.strerror}. Give another place.") from None
+        raise WeightsError(
+            f"Cannot write the weights {path}: {error.strerror}. Give another place."
+        ) from None
 
 
 def stored(state_dict: Mapping[str, Tensor], *, half: bool = False) -> dict[str, Tensor]:
-    """The tensors as `save_weights` puts them into the file: on the CPU, contiguous, float16 if `half`."""
+    """The tensors as `save_weights` writes them: on the CPU, contiguous, float16 if `half`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
-    return {name: t.half() if half and t.is_floating_point() else t.clone() for name, t in tensors.items()}
+    return {
+        name: tensor.half() if half and tensor.is_floating_point() else tensor.clone()
+        for name, tensor in tensors.items()
+    }
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsCard | None]:
-    """The tensors of a `.safetensors`, `.pt` or `.pth` file by name, on the CPU, and its card if it has one of ours.
+    """The tensors of a `.safetensors`, `.pt` or `.pth` file, and its card if it has one of ours.
+
+    By name, on the CPU.
 
     Raises:
-        WeightsError: if the file is missing, corrupt, of another format, or would need code to be loaded.
+        WeightsError: if the file is missing, corrupt, of another format, or would need code to be
+            loaded.
     """
     if not path.is_file():
         raise WeightsError(
-            f"There is no weights' file {path}. Check the path, or make one with `python -m interpbench train`."
+            f"There is no weights' file {path}. "
+            "Check the path, or make one with `python -m interpbench train`."
         )
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in (".pt", ".pth"):
         return _read_torch(path), None
-    raise WeightsError(f"Weights {path} end in {path.suffix!r}: expected .safetensors, .pt or .pth.")
+    raise WeightsError(
+        f"Weights {path} end in {path.suffix!r}: expected .safetensors, .pt or .pth."
+    )
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Copies tensors into a module, converted to its precision.
 
-    Args:
+    Parameters:
         network: the module.
         state: name -> tensor, exactly those of `network.state_dict()`.
         source: what to call the weights in an error, such as the file's name.
@@ -140,14 +152,15 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> 
     for name, tensor in own.items():
         if name not in state:
             raise _misfit(source, f"{name!r} is missing")
-        found, wanted = tuple(state[name].shape), tuple(tensor.shape)
-        if found != wanted and name.rpartition(".")[0] == head and found[1:] == wanted[1:]:
+        shape, wanted = tuple(state[name].shape), tuple(tensor.shape)
+        if shape != wanted and name.rpartition(".")[0] == head and shape[1:] == wanted[1:]:
             raise WeightsError(
-                f"Weights {source} are for {found[0]} classes, the data set has {wanted[0]} ({name!r}). "
-                "Use weights that were trained on this data set, or the data set of these weights."
+                f"Weights {source} are for {shape[0]} classes, the data set has {wanted[0]} "
+                f"({name!r}). Use weights that were trained on this data set, or the data set of "
+                "these weights."
             )
-        if found != wanted:
-            raise _misfit(source, f"{name!r} has shape {found}, the model's has {wanted}")
+        if shape != wanted:
+            raise _misfit(source, f"{name!r} has shape {shape}, the model's has {wanted}")
     for name in state:
         if name not in own:
             raise _misfit(source, f"{name!r} is not in the model")
@@ -171,10 +184,12 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsCard | None
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a mapping
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"Weights {path} are no safetensors file, or a damaged one ({error}). Fetch or make them again."
+            f"Weights {path} are no safetensors file, or a damaged one ({error}). "
+            "Fetch or make them again."
         ) from None
     if KEY not in metadata:
         return tensors, None
@@ -182,7 +197,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsCard | None
         return tensors, WeightsCard.from_json(metadata[KEY])
     except (ValueError, TypeError, KeyError) as error:
         raise WeightsError(
-            f"The card of weights {path} cannot be read ({error}). Make them again with this version."
+            f"The card of weights {path} cannot be read ({error}). "
+            "Make them again with this version."
         ) from None
 
 
@@ -193,16 +209,20 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(
-            f"Weights {path} hold Python objects, or no pickle at all; nothing of them was loaded, as that could run "
-            "code. Save them as `torch.save(model.state_dict(), path)`."
+            f"Weights {path} hold Python objects, or no pickle at all; nothing of them was loaded, "
+            "as that could run code. Save them as `torch.save(model.state_dict(), path)`."
         ) from None
     except Exception as error:  # torch.load promises no type for a damaged file
         raise WeightsError(
-            f"Weights {path} are no PyTorch file, or a damaged one ({type(error).__name__}). Fetch or make them again."
+            f"Weights {path} are no PyTorch file, or a damaged one ({type(error).__name__}). "
+            "Fetch or make them again."
         ) from None
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):  # a training checkpoint
-        state = {name.removeprefix("module."): tensor for name, tensor in state["state_dict"].items()}
-    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        # A training checkpoint.
+        tensors = state["state_dict"].items()
+        state = {name.removeprefix("module."): tensor for name, tensor in tensors}
+    is_mapping = isinstance(state, Mapping)
+    if not is_mapping or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(
             f"Weights {path} are not a mapping of names to tensors. "
             "Save them as `torch.save(model.state_dict(), path)`."

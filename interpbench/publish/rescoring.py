@@ -1,27 +1,29 @@
-"""Whether a submission's scores are true: some of its images are explained and scored again, from their names alone.
+"""Whether a submission's scores are true: some of its images are scored again.
 
-No code of the submission is run, for it has none: its methods are those of that name that are installed here or that
-the user gives.
+They are explained and scored from their names alone. No code of the submission is run, for it has
+none: its methods are those of that name that are installed here or that the user gives.
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from interpbench.core.devices import describe, resolve_device
+from interpbench.core.devices import Computing, describe
 from interpbench.core.errors import ParameterError, SubmissionError
 from interpbench.core.seeding import shuffled
 from interpbench.publish.integrity import faults
 from interpbench.publish.submission import Submission, read_submission
 from interpbench.publish.suite_leaderboard import tolerance
+from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import discover
+from interpbench.registry.registry import Registry
+from interpbench.results.cell_results import ModelResult
 from interpbench.running.plan import Plan, make_plan
 from interpbench.running.runner import run_cells
-from interpbench.suite.cells import ModelResult
+from interpbench.suite.selection import Selection
 from interpbench.suite.suite import Suite, load_suite
 
 KEY = ["model", "method", "metric", "sample_id"]
@@ -35,8 +37,9 @@ class Verification:
     Attributes:
         submission: that was verified.
         faults: what is wrong without any scoring: hashes, plugins, data, weights, protocols.
-        compared: one row per score that was made again: model, method, metric, sample_id, published, found, difference,
-            tolerance, agrees. A score that only one side has is NaN on the other, and does not agree.
+        compared: one row per score that was made again: model, method, metric, sample_id,
+            published, found, difference, tolerance, agrees. A score that only one side has is NaN
+            on the other, and does not agree.
         images: how many were scored again, of how many.
         seed: which chose them.
         device, precision: of the scoring here.
@@ -64,21 +67,19 @@ def verify(
     suite: str | None = None,
     plugin: Sequence[str | Path] = (),
     device: str = "auto",
-    data: Mapping[str, Any] | None = None,
-    weights: Sequence[str] = (),
+    sources: Sources = Sources(),
     progress: Progress = lambda what: None,
 ) -> Verification:
     """Scores a random part of a submission again, with every method on the same images.
 
-    Args:
+    Parameters:
         folder: of the submission.
         part: of the images, in 0..1; one at least.
         seed: that chooses them; by default a new one each time, so that nobody can know beforehand.
         suite: the file of the suite, where it is not a bundled one.
         plugin: files or folders with plugins, besides what is installed.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        data: parameters for the data set (`root`, `download`).
-        weights: as for a run, where the suite's models have none of their own.
+        sources: of the data, and of weights where the suite's models have none of their own.
         progress: told which cell was scored.
 
     Raises:
@@ -86,59 +87,56 @@ def verify(
         InterpBenchError: if a plugin, data or weights that it names are missing here.
     """
     if not 0 < part <= 1:
-        raise ParameterError(f"part={part:g}: expected a share of the images, more than 0 and at most 1.")
+        raise ParameterError(
+            f"part={part:g}: expected a share of the images, more than 0 and at most 1."
+        )
     submission = read_submission(Path(folder))
-    seed = secrets.randbelow(2**31) if seed is None else seed
     chosen = load_suite(suite or submission.record.suite.name)
-    found = faults(submission, Path(folder), chosen)
-    plan = _plan(submission, chosen, plugin, device, data or {}, weights)
-    found += _other_than_here(submission, plan)
-    plan = _part(plan, part, seed)
-    values = _compared(submission, _scores(plan, progress), plan)
-    whole = len(submission.record.data.samples)
-    return Verification(
-        submission, found, values, (len(plan.indices), whole), seed, describe(plan.device), plan.precision
-    )
-
-
-def _plan(
-    submission: Submission,
-    suite: Suite,
-    plugin: Sequence[str | Path],
-    device: str,
-    data: Mapping[str, Any],
-    weights: Sequence[str],
-) -> Plan:
-    """The suite's own data, and those of its models and metrics that the submission ran, with its methods.
-
-    Whatever else the submission says is not acted upon: a stranger's file must not name a model that is code.
-    """
-    said = submission.record.settings
-    chosen = suite.changed(
-        {
-            "models": [model for model in suite.models if model in said.models],
-            "metrics": [metric for metric in suite.metrics if metric in said.metrics],
-            "methods": sorted(submission.record.methods),
-        }
-    )
+    wrong = faults(submission, Path(folder), chosen)
     registry = discover(list(plugin))
+    _refuse_unknown_methods(submission, registry)
+    computing = Computing.of(device, submission.record.precision)
+    plan = make_plan(_selection(submission, chosen), registry, computing, sources)
+    wrong += _differences_here(submission, plan)
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    plan = _part(plan, part, seed)
+    return Verification(
+        submission,
+        wrong,
+        compared=_compared(submission, _scores(plan, progress), plan),
+        images=(len(plan.indices), len(submission.record.data.samples)),
+        seed=seed,
+        device=describe(computing.device),
+        precision=computing.precision,
+    )
+
+
+def _refuse_unknown_methods(submission: Submission, registry: Registry) -> None:
     for name in submission.record.methods:
         if name.partition(":")[0] not in registry.names("method"):
             raise SubmissionError(
-                f"Method {name!r} of this submission is not installed here, and no code is taken from a submission. "
-                "Get its plugin from its author, read it, and give it with --plugin FILE."
+                f"Method {name!r} of this submission is not installed here, and no code is taken "
+                "from a submission. Get its plugin from its author, read it, and give it with "
+                "--plugin FILE."
             )
-    return make_plan(
-        chosen,
-        registry,
-        device=resolve_device(device),
-        precision=submission.record.precision,
-        weights=weights,
-        data=data,
-    )
 
 
-def _other_than_here(submission: Submission, plan: Plan) -> Iterator[str]:
+def _selection(submission: Submission, suite: Suite) -> Selection:
+    """The suite's own data, models and metrics, as far as the submission ran them.
+
+    And the methods of the submission. Whatever else the submission says is not acted upon: a
+    stranger's file must not name a model that is code.
+    """
+    settings = submission.record.settings
+    chosen = {
+        "models": [model for model in suite.models if model in settings.models],
+        "metrics": [metric for metric in suite.metrics if metric in settings.metrics],
+        "methods": sorted(submission.record.methods),
+    }
+    return Selection(suite.changed(chosen))
+
+
+def _differences_here(submission: Submission, plan: Plan) -> Iterator[str]:
     """What the submission was made with that is not the same here."""
     record = submission.record
     if record.data.revision != plan.dataset.card.revision:
@@ -157,12 +155,17 @@ def _other_than_here(submission: Submission, plan: Plan) -> Iterator[str]:
         if label not in record.methods:
             yield f"it does not list {label} under that name"
         elif record.methods[label].source_hash != configured.plugin.source_hash:
-            yield f"method {label} has another source here: it was changed after the run, or is another plugin"
+            yield (
+                f"method {label} has another source here: it was changed after the run, or is "
+                "another plugin"
+            )
         elif record.methods[label].parameters != configured.parameters_json:
             yield f"method {label} has the parameters {configured.parameters_json} here"
     for label, protocol in plan.protocols.items():
         if label in record.metrics and record.metrics[label].protocol != protocol.hash:
-            yield f"{label} has protocol {record.metrics[label].protocol}; here it is {protocol.hash}"
+            yield (
+                f"{label} has protocol {record.metrics[label].protocol}; here it is {protocol.hash}"
+            )
 
 
 def _part(plan: Plan, part: float, seed: int) -> Plan:
@@ -178,28 +181,39 @@ def _scores(plan: Plan, progress: Progress) -> pd.DataFrame:
     for result in run_cells(plan):
         if isinstance(result, ModelResult):
             continue
-        progress(f"{result.cell.method} on {result.cell.model}")
+        progress(f"{result.record.method} on {result.record.model}")
         frames.append(result.scores)
     return pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
 
 
-def _compared(submission: Submission, found: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def _compared(submission: Submission, rescored: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     ids = [plan.dataset.ids[i] for i in plan.indices]
     published = pd.concat([submission.scores, submission.ceilings])
     published = published[published["sample_id"].isin(ids)]
-    both = published.merge(found, on=KEY, how="outer", suffixes=("", "_found"))
-    both = both.rename(columns={"value": "published", "value_found": "found"})
+    merged = published.merge(rescored, on=KEY, how="outer", suffixes=("", "_found"))
+    merged = merged.rename(columns={"value": "published", "value_found": "found"})
     allowed = {m: _tolerance(submission, m, plan) for m in submission.record.metrics}
-    both["tolerance"] = both["metric"].map(allowed).fillna(0.0)
-    both["difference"] = (both["published"] - both["found"]).abs()
-    same = both["difference"] <= both["tolerance"]
-    undefined = both["published"].isna() & both["found"].isna() & both["target"].notna() & both["target_found"].notna()
-    of_same_class = (both["target"] == both["target_found"]) & (both["label"] == both["label_found"])
-    both["agrees"] = (same | undefined) & of_same_class
-    return both[[*KEY, "published", "found", "difference", "tolerance", "agrees"]].sort_values(KEY, ignore_index=True)
+    merged["tolerance"] = merged["metric"].map(allowed).fillna(0.0)
+    merged["difference"] = (merged["published"] - merged["found"]).abs()
+    same = merged["difference"] <= merged["tolerance"]
+    undefined = (
+        merged["published"].isna()
+        & merged["found"].isna()
+        & merged["target"].notna()
+        & merged["target_found"].notna()
+    )
+    of_same_class = (merged["target"] == merged["target_found"]) & (
+        merged["label"] == merged["label_found"]
+    )
+    merged["agrees"] = (same | undefined) & of_same_class
+    return merged[[*KEY, "published", "found", "difference", "tolerance", "agrees"]].sort_values(
+        KEY, ignore_index=True
+    )
 
 
 def _tolerance(submission: Submission, metric: str, plan: Plan) -> float:
-    here = submission.record.model_copy(update={"device": describe(plan.device), "precision": plan.precision})
-    both = (submission, Submission(here, submission.scores, submission.ceilings))
-    return tolerance(submission.record.metrics[metric], *both)
+    here = submission.record.model_copy(
+        update={"device": describe(plan.computing.device), "precision": plan.computing.precision}
+    )
+    submissions = (submission, Submission(here, submission.scores, submission.ceilings))
+    return tolerance(submission.record.metrics[metric], *submissions)

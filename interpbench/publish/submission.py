@@ -1,12 +1,14 @@
 """A published run: what it says of itself, read from files that a stranger may have written.
 
     results/<suite>/<submission>/
-        run.json        what was run, with what, by whom and when; the files' hashes, and one of all it says itself
+        run.json        what was run, with what, by whom and when; the files' hashes,
+                        and one of all it says itself
         scores.csv      a row per model, method, metric and image
         ceilings.csv    likewise, of the best map that the search found
 
-Nothing in them is code, and nothing is trusted: sizes, names, types and columns are checked before anything is made of
-them. Whether the numbers hold together is for `checking`, whether they are true for `verification`.
+Nothing in them is code, and nothing is trusted: sizes, names, types and columns are checked before
+anything is made of them. Whether the numbers hold together is for `integrity`, whether they are
+true for `rescoring`.
 """
 
 import hashlib
@@ -19,11 +21,20 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+)
 
 from interpbench.core.errors import SubmissionError
 from interpbench.files.csv_files import read_csv, write_csv
+from interpbench.files.records import first_problem
 from interpbench.files.toml_settings import Settings
+from interpbench.results.run_info import MetricInfo, ModelRecord
 from interpbench.results.tables import RunTables
 from interpbench.suite.cells import SCORE_COLUMNS, Role
 from interpbench.suite.suite import Suite
@@ -33,7 +44,8 @@ TABLES = ("scores.csv", "ceilings.csv")
 COLUMNS = ["model", "method", "metric", "sample_id", "label", "target", "tied", "value"]
 LARGEST = {"run.json": 8_000_000, "scores.csv": 400_000_000, "ceilings.csv": 100_000_000}  # bytes
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")  # \n and \t are text
+# \n and \t are text.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def _printable(text: str) -> str:
@@ -44,7 +56,9 @@ def _printable(text: str) -> str:
 
 def _slug(text: str) -> str:
     if not re.fullmatch(SLUG, text):
-        raise ValueError("lower case letters and digits are expected, and . _ - between them, 64 at most")
+        raise ValueError(
+            "lower case letters and digits are expected, and . _ - between them, 64 at most"
+        )
     return text
 
 
@@ -76,7 +90,10 @@ class DataOf(Settings):
 
 
 class ModelOf(Settings):
-    """A model's weights (`random` if untrained, then without a hash), the pixels it was shown, its accuracy on them."""
+    """A model's weights, the pixels it was shown, and its accuracy on them.
+
+    The weights are `random`, without a hash, if it is untrained.
+    """
 
     source_hash: Sha256
     parameters: dict[Label, str | int | float | bool | None]
@@ -122,19 +139,20 @@ class CellOf(Settings):
     nonfinite: NonNegativeInt
 
 
-class Files(Settings):
+class TableHashes(Settings):
     """The hashes of the tables."""
 
     scores: Sha256
     ceilings: Sha256
 
 
-class Record(Settings):
+class SubmissionRecord(Settings):
     """run.json of a submission.
 
     Attributes:
         name, by, comment: of the submission, its author, and what the author wants to say.
-        supersedes: digests of the submissions of this name that it takes the place of, oldest first.
+        supersedes: digests of the submissions of this name that it takes the place of, oldest
+            first.
         failures_declared: whether the author has said that failed cells are meant to be there.
         settings: the suite as it was run.
         digest: of everything else in this file, which holds the hashes of the other files.
@@ -159,17 +177,17 @@ class Record(Settings):
     precision: Literal["fp32", "bf16", "fp16"]
     versions: dict[Label, Label]
     git: dict[Label, str | bool]
-    files: Files
+    files: TableHashes
     digest: Sha256 | Literal[""] = ""
 
     @property
     def computed_digest(self) -> str:
         """sha256 of the canonical text of everything but the digest."""
-        said = self.model_dump(mode="json", exclude={"digest"})
-        text = json.dumps(said, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        contents = self.model_dump(mode="json", exclude={"digest"})
+        text = json.dumps(contents, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def sealed(self) -> "Record":
+    def sealed(self) -> "SubmissionRecord":
         """This record with its digest."""
         return self.model_copy(update={"digest": self.computed_digest})
 
@@ -186,7 +204,9 @@ class Submission:
         scores, ceilings: with COLUMNS, sorted.
     """
 
-    def __init__(self, record: Record, scores: pd.DataFrame, ceilings: pd.DataFrame) -> None:
+    def __init__(
+        self, record: SubmissionRecord, scores: pd.DataFrame, ceilings: pd.DataFrame
+    ) -> None:
         self.record = record
         self.scores = scores
         self.ceilings = ceilings
@@ -209,8 +229,13 @@ class Submission:
             curves=pd.DataFrame(),
             cells=frame.assign(parameters=frame["method"].map(parameters)),
             timings=pd.DataFrame(),
-            metrics={label: metric.model_dump() for label, metric in record.metrics.items()},
-            models={(dataset, label): model.model_dump() for label, model in record.models.items()},
+            metrics={
+                label: MetricInfo(**metric.model_dump()) for label, metric in record.metrics.items()
+            },
+            models={
+                (dataset, label): ModelRecord(dataset=dataset, model=label, **model.model_dump())
+                for label, model in record.models.items()
+            },
             examples=[],
             seed=record.settings.seed,
             ceilings=self._long(self.ceilings),
@@ -230,7 +255,8 @@ def read_submission(folder: Path) -> Submission:
     """A submission from its folder.
 
     Raises:
-        SubmissionError: if a file is missing, too large, a link, unexpected, or not what it should be.
+        SubmissionError: if a file is missing, too large, a link, unexpected, or not what it should
+            be.
     """
     _refuse_what_does_not_belong(folder)
     record = _read_record(folder / "run.json")
@@ -241,34 +267,41 @@ def read_submission(folder: Path) -> Submission:
 def _refuse_what_does_not_belong(folder: Path) -> None:
     if not folder.is_dir():
         raise SubmissionError(
-            f"{folder} is no submission: there is no such folder. Give the folder that `publish` wrote, "
-            "results/<suite>/<submission>."
+            f"{folder} is no submission: there is no such folder. Give the folder that `publish` "
+            "wrote, results/<suite>/<submission>."
         )
     for path in sorted(folder.iterdir()):
         if path.name not in LARGEST:
-            raise SubmissionError(f"{path} does not belong to a submission, which holds {', '.join(LARGEST)} alone.")
+            raise SubmissionError(
+                f"{path} does not belong to a submission, which holds {', '.join(LARGEST)} alone."
+            )
     for name, largest in LARGEST.items():
         path = folder / name
         if path.is_symlink() or not path.is_file():
-            raise SubmissionError(f"{folder} is no submission: {name} is missing, or is no plain file.")
+            raise SubmissionError(
+                f"{folder} is no submission: {name} is missing, or is no plain file."
+            )
         if path.stat().st_size > largest:
-            raise SubmissionError(f"{path} is larger than the {largest // 1_000_000} MB that are read.")
+            raise SubmissionError(
+                f"{path} is larger than the {largest // 1_000_000} MB that are read."
+            )
 
 
-def _read_record(path: Path) -> Record:
+def _read_record(path: Path) -> SubmissionRecord:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        contents = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise SubmissionError(f"{path} is no valid JSON: {error}.") from None
-    if isinstance(found, Mapping) and found.get("schema_version") != SCHEMA_VERSION:
-        version = str(found.get("schema_version"))[:40]
-        raise SubmissionError(f"{path} has schema version {version}; this InterpBench reads {SCHEMA_VERSION}.")
+    if isinstance(contents, Mapping) and contents.get("schema_version") != SCHEMA_VERSION:
+        version = str(contents.get("schema_version"))[:40]
+        raise SubmissionError(
+            f"{path} has schema version {version}; this InterpBench reads {SCHEMA_VERSION}."
+        )
     try:
-        return Record.model_validate(found)
+        return SubmissionRecord.model_validate(contents)
     except ValidationError as invalid:
-        problem = invalid.errors()[0]
-        key = ".".join(map(str, problem["loc"]))[:200]
-        raise SubmissionError(f"{path}: key {key!r}: {problem['msg']}.") from None
+        key, reason, _ = first_problem(invalid)
+        raise SubmissionError(f"{path}: key {key[:200]!r}: {reason}.") from None
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -282,7 +315,10 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def write_tables(scores: pd.DataFrame, ceilings: pd.DataFrame, folder: Path) -> dict[str, str]:
-    """Writes the tables of a submission, sorted, the same bytes for the same rows; their names and hashes."""
+    """Writes the tables of a submission, sorted; their names and hashes.
+
+    The same rows give the same bytes.
+    """
     by = ["model", "method", "metric", "sample_id"]
     for name, frame in zip(TABLES, (scores, ceilings), strict=True):
         write_csv(frame[COLUMNS].sort_values(by), folder / name)
@@ -291,8 +327,8 @@ def write_tables(scores: pd.DataFrame, ceilings: pd.DataFrame, folder: Path) -> 
 
 def hashes(folder: Path) -> dict[str, str]:
     """sha256 of each table of a submission, by its name without `.csv`."""
-    found = {}
+    digests = {}
     for name in TABLES:
         with (folder / name).open("rb") as file:
-            found[name.removesuffix(".csv")] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+            digests[name.removesuffix(".csv")] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests

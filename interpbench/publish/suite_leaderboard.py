@@ -1,10 +1,12 @@
-"""The published leaderboard of a suite: a pure function of its submissions, whatever order they came in.
+"""The published leaderboard of a suite: a pure function of its submissions.
+
+The order in which they came does not matter.
 
     results/<suite>/<submission>/       what people published
     results/leaderboards/<suite>.csv    what follows from it
 
-All methods are ranked together, on the images that they share. A method that several submissions hold, as every one
-holds the controls, stands on the board once, as it was published first.
+All methods are ranked together, on the images that they share. A method that several submissions
+hold, as every one holds the controls, stands on the board once, as it was published first.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,13 +16,15 @@ import numpy as np
 import pandas as pd
 
 from interpbench.core.errors import SubmissionError
+from interpbench.files.atomic import write_atomically
 from interpbench.files.csv_files import read_csv, write_csv
 from interpbench.publish.submission import SCHEMA_VERSION, MetricOf, Submission, read_submission
 from interpbench.results import leaderboard as board
 from interpbench.results.tables import RunTables
 
 LEADERBOARDS = "leaderboards"
-OTHER_FOLDERS = (LEADERBOARDS, "runs", "explain", "gallery", "conformance")  # of results/, which are no suites
+# Folders of results/ which are no suites.
+OTHER_FOLDERS = (LEADERBOARDS, "runs", "explain", "gallery", "conformance")
 SUITE_COLUMNS = ["schema_version", "suite", "suite_version", "suite_hash", "data_revision"]
 SOURCE_COLUMNS = [
     "weights_sha256",
@@ -35,7 +39,9 @@ SOURCE_COLUMNS = [
 ]
 COLUMNS = [*SUITE_COLUMNS, *board.COLUMNS, *SOURCE_COLUMNS]
 _NUMBERS = {
-    **dict.fromkeys(["schema_version", "suite_version", "n", "constant", "nonfinite", "unscored"], "int64"),
+    **dict.fromkeys(
+        ["schema_version", "suite_version", "n", "constant", "nonfinite", "unscored"], "int64"
+    ),
     **dict.fromkeys(["accuracy", "mean", "low", "high", "tied"], "float64"),
     **dict.fromkeys(["floor", "ceiling", "share", "share_low", "share_high"], "float64"),
     "rank": "Int64",
@@ -47,8 +53,12 @@ def suites(results: Path) -> list[str]:
     """The suites that have submissions below `results`."""
     if not results.is_dir():
         return []
-    names = [path.name for path in results.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return sorted(name for name in names if name not in OTHER_FOLDERS and submission_folders(results, name))
+    names = [
+        path.name for path in results.iterdir() if path.is_dir() and not path.name.startswith(".")
+    ]
+    return sorted(
+        name for name in names if name not in OTHER_FOLDERS and submission_folders(results, name)
+    )
 
 
 def submission_folders(results: Path, suite: str) -> list[Path]:
@@ -56,7 +66,9 @@ def submission_folders(results: Path, suite: str) -> list[Path]:
     folder = results / suite
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
 
 
 def read_submissions(results: Path, suite: str) -> list[Submission]:
@@ -71,13 +83,16 @@ def read_submissions(results: Path, suite: str) -> list[Submission]:
 def published_leaderboard(submissions: Sequence[Submission]) -> pd.DataFrame:
     """The leaderboard of all methods of a suite's submissions, with COLUMNS, sorted as a run's is.
 
-    Around the columns of a run's leaderboard stand those that say what was run, and where each row came from.
+    Around the columns of a run's leaderboard stand those that say what was run, and where each row
+    came from.
     """
     if not submissions:
         return pd.DataFrame(columns=COLUMNS)
     owners = _owners(submissions)
     frame = board.leaderboard(_merged(submissions, owners))
-    sources = [_source(owners[row.model, row.method], row.model, row.method) for row in frame.itertuples()]
+    sources = [
+        _source(owners[row.model, row.method], row.model, row.method) for row in frame.itertuples()
+    ]
     first = submissions[0].record
     return pd.concat([frame, pd.DataFrame(sources, index=frame.index)], axis=1).assign(
         schema_version=SCHEMA_VERSION,
@@ -89,21 +104,21 @@ def published_leaderboard(submissions: Sequence[Submission]) -> pd.DataFrame:
 
 
 def write_leaderboard(results: Path, suite: str) -> Path:
-    """Writes `leaderboards/<suite>.csv` from the suite's submissions; the file. Without any, it is removed.
+    """Writes `leaderboards/<suite>.csv` from the suite's submissions; the file.
+
+    Without any, it is removed.
 
     Raises:
         SubmissionError: if a submission cannot be read, or the file not be written.
     """
     path = results / LEADERBOARDS / f"{suite}.csv"
     submissions = read_submissions(results, suite)
-    partial = path.with_name(f".{path.name}.partial")
     try:
         if not submissions:
             path.unlink(missing_ok=True)
             return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_csv(published_leaderboard(submissions), partial)
-        partial.replace(path)
+        board = published_leaderboard(submissions)
+        write_atomically(path, lambda partial: write_csv(board, partial))
     except OSError as error:
         raise SubmissionError(f"Cannot write {path}: {error.strerror or error}.") from error
     return path
@@ -132,44 +147,64 @@ def _differences(new: Submission, other: Submission) -> Iterable[str]:
         yield f"it ran {_name(new)}, not {_name(other)}: run the same version of the suite"
         return
     if (ours.data.revision, ours.data.samples) != (theirs.data.revision, theirs.data.samples):
-        yield f"its data are {ours.data.revision!r}, not {theirs.data.revision!r}, or other images of them"
+        yield (
+            f"its data are {ours.data.revision!r}, not {theirs.data.revision!r}, "
+            "or other images of them"
+        )
         return
     for label in ours.metrics.keys() & theirs.metrics.keys():
         if ours.metrics[label].protocol != theirs.metrics[label].protocol:
-            yield f"{label} has protocol {ours.metrics[label].protocol}, not {theirs.metrics[label].protocol}"
+            yield (
+                f"{label} has protocol {ours.metrics[label].protocol}, not "
+                f"{theirs.metrics[label].protocol}"
+            )
     for label in ours.models.keys() & theirs.models.keys():
         if ours.models[label].weights_sha256 != theirs.models[label].weights_sha256:
             yield f"{label} has other weights"
         elif ours.models[label].pixels_sha256 != theirs.models[label].pixels_sha256:
-            yield f"{label} was shown other pixels: the images' files differ, or were decoded otherwise"
-    changed = [m for m in ours.methods.keys() & theirs.methods.keys() if ours.methods[m] != theirs.methods[m]]
+            yield (
+                f"{label} was shown other pixels: the images' files "
+                "differ, or were decoded otherwise"
+            )
+    changed = [
+        m
+        for m in ours.methods.keys() & theirs.methods.keys()
+        if ours.methods[m] != theirs.methods[m]
+    ]
     for label in sorted(changed):
-        yield f"{label} is another plugin under the same name: give yours a new one, or run the published version"
+        yield (
+            f"{label} is another plugin under the same name: give yours a new one, or run the "
+            "published version"
+        )
     yield from _other_scores(new, other, changed)
 
 
 def _other_scores(new: Submission, other: Submission, changed: Sequence[str]) -> Iterable[str]:
     """Methods of the same source that do not have the same scores."""
     by = ["model", "method", "metric", "sample_id"]
-    both = new.scores.merge(other.scores, on=by, suffixes=("", "_other"))
-    both = both[~both["method"].isin(changed)]
-    if both.empty:
+    merged = new.scores.merge(other.scores, on=by, suffixes=("", "_other"))
+    merged = merged[~merged["method"].isin(changed)]
+    if merged.empty:
         return
-    allowed = both["metric"].map({m: tolerance(info, new, other) for m, info in new.record.metrics.items()})
-    apart = both[(both["value"] - both["value_other"]).abs() > allowed]
-    for method, rows in apart.groupby("method"):
+    allowed = merged["metric"].map(
+        {m: tolerance(info, new, other) for m, info in new.record.metrics.items()}
+    )
+    differing = merged[(merged["value"] - merged["value_other"]).abs() > allowed]
+    for method, rows in differing.groupby("method"):
         row = rows.iloc[0]
         yield (
-            f"{method} has other scores, though it has the same source: {row['metric']} of {row['sample_id']} on "
-            f"{row['model']} is {row['value']:.6g}, not {row['value_other']:.6g}"
+            f"{method} has other scores, though it has the same source: {row['metric']} of "
+            f"{row['sample_id']} on {row['model']} is {row['value']:.6g}, not "
+            f"{row['value_other']:.6g}"
         )
 
 
 def tolerance(metric: MetricOf, *submissions: Submission) -> float:
     """How far two scores of one map may be apart, in the metric's unit.
 
-    Sums in another order change the last digits of an attribution, and so the order of positions that are nearly equal:
-    0.1 % of the metric's range in float32, 0.5 % between kinds of devices, and 2 % in half precision.
+    Sums in another order change the last digits of an attribution, and so the order of positions
+    that are nearly equal: 0.1 % of the metric's range in float32, 0.5 % between kinds of devices,
+    and 2 % in half precision.
     """
     least, greatest = metric.range
     scale = greatest - least if np.isfinite(greatest - least) else 1.0
@@ -185,7 +220,10 @@ def _name(submission: Submission) -> str:
 
 
 def _owners(submissions: Sequence[Submission]) -> dict[tuple[str, str], Submission]:
-    """Whose a cell on the board is, by model and method: the first that did not fail, by date and then by name."""
+    """Whose a cell on the board is, by model and method.
+
+    It is the first that did not fail, by date and then by name.
+    """
     owners: dict[tuple[str, str], Submission] = {}
     for status in ("ok", "failed"):
         for submission in sorted(submissions, key=lambda s: (s.record.finished, s.name)):
@@ -195,28 +233,38 @@ def _owners(submissions: Sequence[Submission]) -> dict[tuple[str, str], Submissi
     return owners
 
 
-def _merged(submissions: Sequence[Submission], owners: dict[tuple[str, str], Submission]) -> RunTables:
-    def mine(submission: Submission, frame: pd.DataFrame) -> pd.DataFrame:
+def _merged(
+    submissions: Sequence[Submission], owners: dict[tuple[str, str], Submission]
+) -> RunTables:
+    def owned(submission: Submission, frame: pd.DataFrame) -> pd.DataFrame:
         keys = zip(frame["model"], frame["method"], strict=True)
         return frame[[owners.get(key) is submission for key in keys]]
 
-    every = [submission.tables for submission in submissions]
-    pairs = list(zip(submissions, every, strict=True))
+    tables_of_submissions = [submission.tables for submission in submissions]
+    pairs = list(zip(submissions, tables_of_submissions, strict=True))
     by = ["dataset", "model", "method"]
     return RunTables(
-        scores=_together([mine(s, t.scores) for s, t in pairs]),
+        scores=_concatenated([owned(s, t.scores) for s, t in pairs]),
         curves=pd.DataFrame(),
-        cells=_together([mine(s, t.cells) for s, t in pairs]).sort_values(by, ignore_index=True),
+        cells=_concatenated([owned(s, t.cells) for s, t in pairs]).sort_values(
+            by, ignore_index=True
+        ),
         timings=pd.DataFrame(),
-        metrics={label: info for tables in every for label, info in sorted(tables.metrics.items())},
-        models={key: info for tables in every for key, info in tables.models.items()},
+        metrics={
+            label: info
+            for tables in tables_of_submissions
+            for label, info in sorted(tables.metrics.items())
+        },
+        models={
+            key: info for tables in tables_of_submissions for key, info in tables.models.items()
+        },
         examples=[],
         seed=submissions[0].record.settings.seed,
-        ceilings=_together([mine(s, t.ceilings) for s, t in pairs]),
+        ceilings=_concatenated([owned(s, t.ceilings) for s, t in pairs]),
     )
 
 
-def _together(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def _concatenated(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     filled = [frame for frame in frames if len(frame)]
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
 
@@ -231,6 +279,8 @@ def _source(submission: Submission, model: str, method: str) -> dict[str, str]:
         "date": record.finished.isoformat(),
         "device": record.device,
         "precision": record.precision,
-        "versions": "; ".join(f"{package} {version}" for package, version in sorted(record.versions.items())),
+        "versions": "; ".join(
+            f"{package} {version}" for package, version in sorted(record.versions.items())
+        ),
         "digest": record.digest,
     }

@@ -1,40 +1,52 @@
 """The plugins that a user or a suite names, with their parameters."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
 
-from interpbench.core.errors import (
-    ParameterError,
-)
-from interpbench.core.types import Dataset
-from interpbench.registry.plugin import Configured, Kind, blaming
+from interpbench.core.errors import ParameterError
+from interpbench.registry.plugin import Configured, Kind
 from interpbench.registry.registry import Registry
 from interpbench.registry.spec import parse_specs
 
 ALL = "all"
 
 
-def configure_dataset(registry: Registry, text: str, flags: Mapping[str, Any]) -> Configured:
-    """The data set that `text` names, with the parameters that flags such as --data-root give.
+@dataclass(frozen=True)
+class Sources:
+    """Where data and weights come from, as flags say it.
 
-    Raises:
-        ParameterError: if the data set has no such parameter, or `text` names several.
+    Attributes:
+        root: the folder of a data set that lies on disk.
+        download: whether the data set may be fetched.
+        weights: `FILE`, `random`, or `MODEL=FILE` where there are several models.
     """
-    specs = parse_specs([text])
-    if len(specs) != 1:
-        hint = ' A value that holds a comma is written in double quotes: NAME:PARAMETER="a,b".' if specs else ""
-        raise ParameterError(f"A run has one data set, not {len(specs)}: {text!r}.{hint}")
-    name, values = specs[0]
-    known = {p.name for p in registry.get("dataset", name).parameters}
-    for flag, value in flags.items():
-        if flag not in known:
-            raise ParameterError(f"Data set {name!r} takes no --{'data-root' if flag == 'root' else flag}.")
-        values[flag] = value
-    return registry.configure("dataset", name, values)
+
+    root: str | Path | None = None
+    download: bool = False
+    weights: tuple[str, ...] = ()
 
 
-def choose_plugins(registry: Registry, kind: Kind, texts: Sequence[str]) -> dict[str, Configured]:
-    """The plugins that a user or a suite names, label -> plugin with parameters.
+@dataclass(frozen=True)
+class Choices:
+    """The plugins of one kind that were chosen.
+
+    Attributes:
+        plugins: label -> plugin with parameters.
+        named: the names that were written, rather than meant by `all`.
+    """
+
+    plugins: Mapping[str, Configured]
+    named: frozenset[str] = field(default=frozenset())
+
+    def only(self, labels: Sequence[str]) -> "Choices":
+        """The plugins with these labels."""
+        return Choices({label: self.plugins[label] for label in labels}, self.named)
+
+
+def choose_plugins(registry: Registry, kind: Kind, texts: Sequence[str]) -> Choices:
+    """The plugins that a user or a suite names.
 
     `all` stands for every plugin that can do without parameters.
 
@@ -42,60 +54,108 @@ def choose_plugins(registry: Registry, kind: Kind, texts: Sequence[str]) -> dict
         UnknownNameError: for a name or parameter that does not exist.
         ParameterError: for a value of the wrong type, or if nothing is chosen.
     """
-    choices: dict[str, Configured] = {}
+    plugins: dict[str, Configured] = {}
+    named = set()
     for name, values in parse_specs(texts):
         if name == ALL:
             if values:
-                raise ParameterError("`all` takes no parameters. Add a configuration to it: all,NAME:PARAMETER=VALUE.")
-            everything = [p.configure() for p in registry.plugins(kind) if not p.required]
-            choices.update({c.label: c for c in everything})
+                raise ParameterError(
+                    "`all` takes no parameters. Add a configuration to it: "
+                    "all,NAME:PARAMETER=VALUE."
+                )
+            every = [plugin.configure() for plugin in registry.plugins(kind) if not plugin.required]
+            plugins.update({choice.label: choice for choice in every})
             continue
         choice = registry.configure(kind, name, values)
-        choices[choice.label] = choice
-    if not choices:
+        plugins[choice.label] = choice
+        named.add(name)
+    if not plugins:
         raise ParameterError(f"No {kind} is chosen. Name one with --{kind}, or `all`.")
-    return choices
+    return Choices(MappingProxyType(plugins), frozenset(named))
+
+
+def choose_one(registry: Registry, kind: Kind, text: str, doing: str) -> Configured:
+    """The only plugin that a user names.
+
+    Parameters:
+        registry: where it is.
+        kind: of the plugin.
+        text: `resnet18:width=16`.
+        doing: what it is chosen for, such as `Explain`.
+
+    Raises:
+        ParameterError: if none or several are named, or a value is of the wrong type.
+        UnknownNameError: for a name or parameter that does not exist.
+    """
+    specs = parse_specs([text])
+    if len(specs) != 1:
+        raise ParameterError(f"{doing} one {kind} at a time, not {text!r}.")
+    return registry.configure(kind, *specs[0])
+
+
+def choose_dataset(
+    registry: Registry, text: str, sources: Sources = Sources(), *, split: str | None = None
+) -> Configured:
+    """The data set that a user or a suite names, with what flags such as --data-root say of it.
+
+    Parameters:
+        registry: where it is.
+        text: `imagefolder:photos`.
+        sources: what flags say.
+        split: another than `text` names; None for that.
+
+    Raises:
+        ParameterError: if the data set has no such parameter, or `text` names several.
+    """
+    specs = parse_specs([text])
+    if len(specs) != 1:
+        hint = ' A value that holds a comma is written in double quotes: NAME:PARAMETER="a,b".'
+        raise ParameterError(
+            f"A run has one data set, not {len(specs)}: {text!r}.{hint if specs else ''}"
+        )
+    name, written = specs[0]
+    parameters = {parameter.name for parameter in registry.get("dataset", name).parameters}
+    values: dict[str, object] = dict(written)
+    flags = {"root": sources.root, "download": sources.download or None, "split": split}
+    for parameter, value in flags.items():
+        if value is None:
+            continue
+        if parameter not in parameters:
+            flag = "data-root" if parameter == "root" else parameter
+            raise ParameterError(f"Data set {name!r} takes no --{flag}.")
+        values[parameter] = value
+    return registry.configure("dataset", name, values)
 
 
 def can_explain(method: Configured, model: Configured) -> bool:
-    """Whether a method finds in a model what it needs: gradients, unless it only calls the model forwards."""
+    """Whether gradients flow through a model, or a method needs none."""
     return bool(model.plugin.gradients or not method.plugin.gradients)
 
 
 def left_out_without_gradients(
-    models: Mapping[str, Configured], methods: Mapping[str, Configured], named: Collection[str]
+    models: Choices, methods: Choices, *, asked: bool = True
 ) -> list[str]:
     """A notice for each model through which no gradients flow, if methods are left out for it.
 
-    Args:
-        models, methods: label -> plugin with parameters.
-        named: the names of the methods that the user asked for, and that are therefore refused rather than left out.
+    Parameters:
+        models, methods: what was chosen.
+        asked: whether the user chose the methods; those that are named are then refused rather than
+            left out.
 
     Raises:
-        ParameterError: if one of these methods is named, or no method is left.
+        ParameterError: if one of these methods is refused, or no method is left.
     """
     notices = []
-    for label, model in models.items():
-        left_out = [method for method in methods.values() if not can_explain(method, model)]
-        asked = [method.label for method in left_out if method.name in named]
-        if asked or len(left_out) == len(methods):
+    for label, model in models.plugins.items():
+        left_out = [method for method in methods.plugins.values() if not can_explain(method, model)]
+        refused = [method.label for method in left_out if asked and method.name in methods.named]
+        if refused or len(left_out) == len(methods.plugins):
             raise ParameterError(
-                f"Method {(asked or list(methods))[0]!r} needs gradients, and none flow through model {label!r}. "
-                "Choose methods that only call the model, or another model."
+                f"Method {(refused or list(methods.plugins))[0]!r} needs gradients, and none flow "
+                f"through model {label!r}. Choose methods that only call the model, or another "
+                "model."
             )
         if left_out:
             names = ", ".join(method.label for method in left_out)
             notices.append(f"Left out for {label}, through which no gradients flow: {names}.")
     return notices
-
-
-def open_dataset(registry: Registry, text: str, flags: Mapping[str, Any]) -> Dataset:
-    """The data set that `text` names, with parameters from flags (`root`, `download`).
-
-    Raises:
-        InterpBenchError: if there is no such data set, or it cannot be opened.
-    """
-    choice = configure_dataset(registry, text, flags)
-    with blaming(choice):
-        dataset: Dataset = choice()
-    return dataset

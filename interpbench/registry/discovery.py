@@ -1,7 +1,9 @@
-"""Where plugins come from, in this order: the bundled folder, entry points of installed packages, paths the user names.
+"""Where plugins come from.
 
-Code is loaded only from places that the user named or installed. A file that fails to import stops the command and is
-named.
+In this order: the bundled folder, entry points of installed packages, paths that the user names.
+
+Code is loaded only from places that the user named or installed. A file that fails to import stops
+the command and is named.
 """
 
 import hashlib
@@ -18,9 +20,10 @@ ENTRY_POINT_GROUP = "interpbench.plugins"
 
 
 def discover(paths: Iterable[str | Path] = ()) -> Registry:
-    """A registry with all plugins: bundled, installed, those under `paths`, and those registered in this process.
+    """A registry with all plugins.
 
-    It also knows models by FILE.py:FUNCTION.
+    Those bundled, installed, under `paths`, and registered in this process. It also knows models by
+    FILE.py:FUNCTION.
 
     Raises:
         PluginError: if a file cannot be read or imported, or a named path holds no plugin.
@@ -28,7 +31,8 @@ def discover(paths: Iterable[str | Path] = ()) -> Registry:
     """
     registry = default_registry.copy(find=function_in_file)
     load_folder(bundled_folder(), registry)
-    for entry_point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda e: (e.name, e.value)):
+    installed = entry_points(group=ENTRY_POINT_GROUP)
+    for entry_point in sorted(installed, key=lambda point: (point.name, point.value)):
         _load_entry_point(entry_point, registry)
     for path in paths:
         load_path(Path(path), registry)
@@ -49,13 +53,15 @@ def load_path(path: Path, registry: Registry) -> None:
         PluginError: if it does not exist or registers nothing.
     """
     if not path.exists():
-        raise PluginError(f"No plugin file or folder {str(path)!r}. Give --plugin an existing path.")
-    found = Registry()
+        raise PluginError(
+            f"No plugin file or folder {str(path)!r}. Give --plugin an existing path."
+        )
+    there = Registry()
     if path.is_dir():
-        load_folder(path, found)
+        load_folder(path, there)
     else:
-        load_file(path, found)
-    plugins = _plugins(found)
+        load_file(path, there)
+    plugins = _plugins(there)
     if not plugins:
         raise PluginError(
             f"{path} registers no plugin. "
@@ -66,7 +72,10 @@ def load_path(path: Path, registry: Registry) -> None:
 
 
 def load_folder(folder: Path, registry: Registry) -> None:
-    """Loads every .py file below a folder, except tests (`test_*.py`) and what starts with a dot or underscore."""
+    """Loads every .py file below a folder.
+
+    Except tests (`test_*.py`) and what starts with a dot or an underscore.
+    """
     for path in sorted(folder.rglob("*.py")):
         hidden = any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
         if not hidden and not path.name.startswith("test_"):
@@ -86,25 +95,30 @@ def load_file(path: Path, registry: Registry) -> None:
         content = path.read_bytes()
     except OSError as error:
         raise PluginError(f"Plugin file {path} cannot be read: {error.strerror}.") from error
-    _register_module(registry, f"Plugin file {path}", lambda: run_file(path), hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256(content).hexdigest()
+    _register_module(registry, f"Plugin file {path}", lambda: run_file(path), digest)
 
 
 def _load_entry_point(entry_point: EntryPoint, registry: Registry) -> None:
-    _register_module(registry, f"Entry point {entry_point.name} = {entry_point.value}", entry_point.load)
+    name = f"Entry point {entry_point.name} = {entry_point.value}"
+    _register_module(registry, name, entry_point.load)
 
 
-# What each executed module registered, by name and content, so that further registries need not run it again (an
-# installed module would not run again: Python imports it once).
+# What each executed module registered, by name and content, so that further registries need not run
+# it again (an installed module would not run again: Python imports it once).
 _registered: dict[tuple[str, str], list[Plugin]] = {}
 
 
-def _register_module(registry: Registry, name: str, load: Callable[[], object], content: str = "") -> None:
-    if (name, content) not in _registered:
-        fresh = Registry()
-        with naming_failures(name), fresh.collecting():
+def _register_module(
+    registry: Registry, name: str, load: Callable[[], object], digest: str = ""
+) -> None:
+    """Adds what a module registers; it is loaded once for each digest of its content."""
+    if (name, digest) not in _registered:
+        own = Registry()
+        with naming_failures(name), own.collecting():
             load()
-        _registered[name, content] = _plugins(fresh)
-    for plugin in _registered[name, content]:
+        _registered[name, digest] = _plugins(own)
+    for plugin in _registered[name, digest]:
         registry.add(plugin)
 
 

@@ -26,10 +26,11 @@ class Written:
 def write_method(name: str, registry: Registry, output: Path | None = None) -> Written:
     """Writes a method's file and, beside it, its test.
 
-    Args:
+    Parameters:
         name: what users will type.
         registry: with the names that are taken.
-        output: the file, or a folder for it; None for NAME.py in the current folder. Dashes become underscores.
+        output: the file, or a folder for it; None for NAME.py in the current folder. Dashes become
+            underscores.
 
     Raises:
         ParameterError: if the name cannot be that of a plugin and of a Python file.
@@ -41,11 +42,14 @@ def write_method(name: str, registry: Registry, output: Path | None = None) -> W
     path = _path(output or Path(), f"{function}.py")
     test = path.with_name(f"test_{path.name}")
     for taken in filter(Path.exists, (path, test)):
-        raise PluginError(f"{taken} is there already: give --output another file, or move that one away.")
+        raise PluginError(
+            f"{taken} is there already: give --output another file, or move that one away."
+        )
+    is_taken = keyword.iskeyword(function) or function in TAKEN
     values = {
         "name": name,
         "title": re.sub(r"\W|_", " ", name).capitalize(),
-        "function": f"{function}_" if keyword.iskeyword(function) or function in TAKEN else function,
+        "function": f"{function}_" if is_taken else function,
         "file": path.name,
     }
     try:
@@ -66,13 +70,14 @@ def _check_name(name: str, registry: Registry) -> None:
         near = f"my-{near}" if near[:1].isdigit() else near
         hint = f" Did you mean {near!r}?" if near else ""
         raise ParameterError(
-            f"{name!r} is no name for a method: use lower case letters, digits, dashes and underscores, a letter "
-            f"first.{hint}"
+            f"{name!r} is no name for a method: use lower case letters, digits, dashes and "
+            f"underscores, a letter first.{hint}"
         )
     if name in registry.names("method"):
         origin = registry.get("method", name).origin
         raise DuplicatePluginError(
-            f"A method is called {name!r} already ({origin}). Choose another name, such as {_free(name, registry)!r}."
+            f"A method is called {name!r} already ({origin}). "
+            f"Choose another name, such as {_free(name, registry)!r}."
         )
 
 
@@ -85,17 +90,23 @@ def _free(name: str, registry: Registry) -> str:
 def _path(output: Path, file: str) -> Path:
     path = output / file if output.is_dir() else output
     if path.suffix != ".py":
-        raise ParameterError(f"--output {output} is no Python file: give one that ends in .py, or a folder.")
+        raise ParameterError(
+            f"--output {output} is no Python file: give one that ends in .py, or a folder."
+        )
     if path.name.startswith("test_"):
         raise ParameterError(f"{path.name} would be taken for a test: give --output another file.")
     if _is_module(path.stem):
         raise ParameterError(
-            f"A file {path.name} would hide the module {path.stem!r} from Python: give --output another file."
+            f"A file {path.name} would hide the module {path.stem!r} from Python: "
+            "give --output another file."
         )
     return path
 
 
 def _is_module(name: str) -> bool:
-    """Whether Python or an installed package has a module of that name; the current folder does not count."""
+    """Whether Python or an installed package has a module of that name.
+
+    The current folder does not count.
+    """
     elsewhere = [entry for entry in sys.path if entry and Path(entry).resolve() != Path.cwd()]
     return name in sys.stdlib_module_names or PathFinder.find_spec(name, elsewhere) is not None

@@ -1,4 +1,7 @@
-"""What a plugin is: an immutable record of a function, its parameters, and the values that a user gives them."""
+"""What a plugin is: an immutable record of a function and its parameters.
+
+And what it becomes when a user gives the parameters values.
+"""
 
 import inspect
 import json
@@ -23,7 +26,13 @@ REQUIRED = inspect.Parameter.empty
 
 @dataclass(frozen=True)
 class Parameter:
-    """One keyword-only argument of a plugin: its name, annotation and default (`REQUIRED` if it has none)."""
+    """One keyword-only argument of a plugin.
+
+    Attributes:
+        name: of the argument.
+        annotation: its type.
+        default: its default, `REQUIRED` if it has none.
+    """
 
     name: str
     annotation: Any
@@ -46,14 +55,16 @@ class Parameter:
         if optional and isinstance(value, str) and value.lower() == "none":
             return None
         if isinstance(value, str):
-            value = {str(choice): choice for choice in _literals(self.annotation)}.get(value, value)
+            literals = {str(literal): literal for literal in _literals(self.annotation)}
+            value = literals.get(value, value)
         try:
             config = pydantic.ConfigDict(arbitrary_types_allowed=True)
             return pydantic.TypeAdapter(self.annotation, config=config).validate_python(value)
         except pydantic.ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise ParameterError(
-                f"Parameter {self.name}={value!r} is not valid: expected {self.type_name} ({reason})."
+                f"Parameter {self.name}={value!r} is not valid: "
+                f"expected {self.type_name} ({reason})."
             ) from None
 
 
@@ -62,8 +73,10 @@ class Plugin:
     """An immutable record of one registered function."""
 
     kind: ClassVar[Kind]
-    arguments: ClassVar[tuple[str, ...]]  # the positional arguments that a function of this kind takes
-    provided: ClassVar[frozenset[str]] = frozenset()  # keyword-only arguments that the runner fills in
+    # The positional arguments that a function of this kind takes.
+    arguments: ClassVar[tuple[str, ...]]
+    # Keyword-only arguments that the runner fills in.
+    provided: ClassVar[frozenset[str]] = frozenset()
 
     name: str
     call: Callable[..., Any]
@@ -83,7 +96,7 @@ class Plugin:
     @property
     def required(self) -> list[str]:
         """The parameters that have no default."""
-        return [p.name for p in self.parameters if p.default is REQUIRED]
+        return [parameter.name for parameter in self.parameters if parameter.default is REQUIRED]
 
     def configure(self, values: Mapping[str, Any] | None = None) -> "Configured":
         """This plugin with parameter values, validated.
@@ -93,12 +106,12 @@ class Plugin:
             ParameterError: for a value of the wrong type, or a required parameter that is missing.
         """
         given = self._named(values or {})
-        known = {p.name: p for p in self.parameters}
+        parameters = {parameter.name: parameter for parameter in self.parameters}
         for name in given:
-            if name not in known:
-                raise unknown_name(f"parameter of {self.kind} {self.name!r}:", name, known)
+            if name not in parameters:
+                raise unknown_name(f"parameter of {self.kind} {self.name!r}:", name, parameters)
         resolved = {}
-        for name, parameter in known.items():
+        for name, parameter in parameters.items():
             if name in given:
                 try:
                     resolved[name] = parameter.validate(given[name])
@@ -106,15 +119,15 @@ class Plugin:
                     raise ParameterError(f"{self.kind} {self.name!r}: {error}") from None
             elif parameter.default is REQUIRED:
                 raise ParameterError(
-                    f"{self.kind} {self.name!r} needs the parameter {name!r} ({parameter.type_name}): "
-                    f"write {self.name}:{name}=VALUE."
+                    f"{self.kind} {self.name!r} needs the parameter {name!r} "
+                    f"({parameter.type_name}): write {self.name}:{name}=VALUE."
                 )
             else:
                 resolved[name] = parameter.default
         return Configured(self, MappingProxyType(resolved), frozenset(given))
 
     def _named(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values with a name for the one that has none: that of the only required parameter.
+        """The values, each with a name: one without belongs to the only required parameter.
 
         Raises:
             ParameterError: if there is not exactly one, or it is given already.
@@ -124,10 +137,10 @@ class Plugin:
             return named
         value = values[POSITIONAL]
         if len(self.required) != 1:
-            known = ", ".join(p.name for p in self.parameters) or "none"
+            names = ", ".join(parameter.name for parameter in self.parameters) or "none"
             raise ParameterError(
-                f"{value!r} of {self.kind} {self.name!r} is no parameter: write {self.name}:PARAMETER=VALUE. "
-                f"Parameters: {known}."
+                f"{value!r} of {self.kind} {self.name!r} is no parameter: write "
+                f"{self.name}:PARAMETER=VALUE. Parameters: {names}."
             )
         if self.required[0] in named:
             raise ParameterError(f"Parameter {self.required[0]!r} of {self.name!r} is given twice.")
@@ -136,7 +149,10 @@ class Plugin:
 
 @dataclass(frozen=True)
 class MethodPlugin(Plugin):
-    """`(model, x[B,C,H,W], target[B], *, parameters) -> saliency[B,H,W]`, higher = more important."""
+    """`(model, x[B,C,H,W], target[B], *, parameters) -> saliency[B,H,W]`.
+
+    Higher = more important.
+    """
 
     kind = "method"
     arguments = ("model", "x", "target")
@@ -145,7 +161,7 @@ class MethodPlugin(Plugin):
     gradients: bool = True  # False: black box, the model is only ever called forwards
     coarse: bool = False  # True: the map may be smaller than the image, and is resized bilinearly
     control: bool = False  # True: the map knows nothing of the model
-    rectifiers: bool = False  # True: gives ReLUs a rule of its own, and means nothing where there are none
+    rectifiers: bool = False  # True: gives ReLUs a rule, and means nothing where there are none
     class_agnostic: bool = False  # True: the map is meant to be the same whatever the target
 
 
@@ -157,13 +173,13 @@ class ModelPlugin(Plugin):
     arguments: ClassVar[tuple[str, ...]] = ("classes", "size")
 
     target_layer: str | None = None  # the submodule that CAM methods look at; None: found by trying
-    pretrained: Any = None  # weights that come with it: see `interpbench.pretrained`
+    pretrained: Any = None  # weights that come with it: see `loading/pretrained.py`
     gradients: bool = True  # False: black box, gradients do not flow through it
 
 
 @dataclass(frozen=True)
 class DatasetPlugin(Plugin):
-    """`(*, parameters) -> contracts.Dataset`."""
+    """`(*, parameters) -> Dataset`."""
 
     kind = "dataset"
     arguments = ()
@@ -171,7 +187,7 @@ class DatasetPlugin(Plugin):
 
 @dataclass(frozen=True)
 class MetricPlugin(Plugin):
-    """`(explanation, *, parameters) -> scores[B]`, or a `Perturbation` whose curve the engine scores."""
+    """`(explanation, *, parameters) -> scores[B]`, or a `Perturbation` whose curve is scored."""
 
     kind = "metric"
     arguments = ("explanation",)
@@ -185,7 +201,10 @@ class MetricPlugin(Plugin):
 
 @dataclass(frozen=True)
 class ReferencePlugin(Plugin):
-    """`(model, x[B,C,H,W], target[B], *, parameters) -> saliency`: a method as another library computes it."""
+    """`(model, x[B,C,H,W], target[B], *, parameters) -> saliency`.
+
+    A method as another library computes it.
+    """
 
     kind = "reference"
     arguments = ("model", "x", "target")
@@ -197,7 +216,7 @@ class ReferencePlugin(Plugin):
     why: str = ""  # what the two do differently, and which of them ours follows
     comparable: bool = True  # False: they are known to be different methods, by how much is noted
     on: Callable[[Any], Any] | None = None  # changes the model that both explain
-    own_activations: bool = False  # True: is given a copy of the model in which each activation is a module
+    own_activations: bool = False  # True: gets a model in which each activation is a module
     relu_alone: bool = False  # True: the library finds nn.ReLU, and not ReLU6
 
 
@@ -216,15 +235,22 @@ class Configured:
 
     @property
     def label(self) -> str:
-        """Name and the values that differ from the defaults, as one would type it: `occlusion:stride=8,window=16`.
+        """Name and the values that differ from the defaults, as one would type it.
 
-        The value of an only required parameter comes first, without its name: `imagefolder:photos,split=test`.
+        Such as `occlusion:stride=8,window=16`.
+
+        The value of an only required parameter comes first, without its name:
+        `imagefolder:photos,split=test`.
         """
-        defaults = {p.name: p.default for p in self.plugin.parameters}
-        changed = {k: quoted(str(v)) for k, v in sorted(self.values.items()) if v != defaults[k]}
-        first = [changed.pop(name) for name in self._first if not PAIR.match(changed[name])]
-        pairs = [f"{k}={v}" for k, v in changed.items()]
-        return self.name + (":" + ",".join(first + pairs) if changed or first else "")
+        defaults = {parameter.name: parameter.default for parameter in self.plugin.parameters}
+        changed = {
+            name: quoted(str(value))
+            for name, value in sorted(self.values.items())
+            if value != defaults[name]
+        }
+        unnamed = [changed.pop(name) for name in self._first if not PAIR.match(changed[name])]
+        pairs = [f"{name}={value}" for name, value in changed.items()]
+        return self.name + (":" + ",".join(unnamed + pairs) if changed or unnamed else "")
 
     @property
     def slug(self) -> str:
@@ -245,8 +271,8 @@ class Configured:
 
     def __call__(self, *arguments: Any, **provided: Any) -> Any:
         """Calls the plugin; of what the runner provides it gets what its signature takes."""
-        extra = {k: v for k, v in provided.items() if k in self.plugin.takes}
-        return self.plugin.call(*arguments, **self.values, **extra)
+        taken = {name: value for name, value in provided.items() if name in self.plugin.takes}
+        return self.plugin.call(*arguments, **self.values, **taken)
 
 
 def described(error: BaseException, choice: "Configured") -> str:
@@ -254,7 +280,7 @@ def described(error: BaseException, choice: "Configured") -> str:
     text = f"{type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)
     file = choice.plugin.origin.rpartition(":")[0]
-    frame = next((f for f in reversed(frames) if f.filename == file), None)
+    frame = next((frame for frame in reversed(frames) if frame.filename == file), None)
     return text if frame is None else f"{text} ({Path(frame.filename).name}:{frame.lineno})"
 
 
@@ -290,17 +316,17 @@ def _type_name(annotation: Any) -> str:
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         bounds = [
-            f"{symbol} {getattr(m, attribute)}"
-            for m in arguments[1:]
+            f"{symbol} {getattr(bound, attribute)}"
+            for bound in arguments[1:]
             for attribute, symbol in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-            if getattr(m, attribute, None) is not None
+            if getattr(bound, attribute, None) is not None
         ]
         return " ".join([_type_name(arguments[0]), *bounds])
     if origin is Literal:
-        return " | ".join(str(a) for a in arguments)
+        return " | ".join(str(value) for value in arguments)
     if arguments:
         separator = " | " if type(None) in arguments or origin is not tuple else ", "
-        return separator.join(_type_name(a) for a in arguments)
+        return separator.join(_type_name(inner) for inner in arguments)
     if annotation is type(None):
         return "none"
     return getattr(annotation, "__name__", str(annotation))

@@ -1,7 +1,7 @@
-"""Names -> plugins, for the four kinds: method, model, dataset, metric; and for references that methods should equal.
+"""Names -> plugins: methods, models, data sets, metrics, and references that methods should equal.
 
-A decorator registers a function and gives it back unchanged. The function's keyword-only arguments are the
-plugin's parameters, their annotations the schema:
+A decorator registers a function and gives it back unchanged. The function's keyword-only arguments
+are the plugin's parameters, their annotations the schema:
 
     @method("smoothgrad", reference="Smilkov et al., arXiv 1706.03825, 2017")
     def smoothgrad(model, x, target, *, samples: int = 25, noise: float = 0.15): ...
@@ -41,8 +41,9 @@ Finder = Callable[[Kind, str], Plugin | None]
 class Registry:
     """Plugins by kind and name. Fresh instances share nothing, so tests need no clean-up.
 
-    Args:
-        find: makes a plugin of a name that is not registered, such as that of a function in a file; or gives None.
+    Parameters:
+        find: makes a plugin of a name that is not registered, such as that of a function in a file;
+            or gives None.
     """
 
     def __init__(self, find: Finder = lambda kind, name: None) -> None:
@@ -51,9 +52,9 @@ class Registry:
 
     def copy(self, find: Finder | None = None) -> "Registry":
         """Another registry with the same plugins, and with another finder if one is given."""
-        other = Registry(find or self._find)
-        other._plugins = {kind: dict(plugins) for kind, plugins in self._plugins.items()}
-        return other
+        copied = Registry(find or self._find)
+        copied._plugins = {kind: dict(plugins) for kind, plugins in self._plugins.items()}
+        return copied
 
     def add(self, plugin: Plugin) -> None:
         """Adds a plugin.
@@ -62,11 +63,11 @@ class Registry:
             DuplicatePluginError: if another plugin of its kind has its name.
         """
         plugins = self._plugins[plugin.kind]
-        known = plugins.get(plugin.name)
-        if known is not None and known.call is not plugin.call:
+        namesake = plugins.get(plugin.name)
+        if namesake is not None and namesake.call is not plugin.call:
             raise DuplicatePluginError(
-                f"Two {plugin.kind}s are called {plugin.name!r}: {known.origin} and {plugin.origin}. "
-                "Rename one of them."
+                f"Two {plugin.kind}s are called {plugin.name!r}: {namesake.origin} and "
+                f"{plugin.origin}. Rename one of them."
             )
         plugins[plugin.name] = plugin
 
@@ -90,7 +91,9 @@ class Registry:
         """The plugins of a kind, sorted by name."""
         return [self._plugins[kind][name] for name in self.names(kind)]
 
-    def configure(self, kind: Kind, name: str, values: Mapping[str, Any] | None = None) -> Configured:
+    def configure(
+        self, kind: Kind, name: str, values: Mapping[str, Any] | None = None
+    ) -> Configured:
         """The plugin `name` with parameter values; raises as `get` and `Plugin.configure` do."""
         return self.get(kind, name).configure(values)
 
@@ -119,21 +122,35 @@ def method(
     rectifiers: bool = False,
     class_agnostic: bool = False,
 ) -> Callable[[Function], Function]:
-    """Registers an attribution method: `(model, x[B,C,H,W], target[B], *, parameters) -> saliency[B,H,W]`.
+    """Registers an attribution method.
 
-    A keyword-only argument called `generators` is no parameter: the runner fills it with one seeded CPU
-    `torch.Generator` an image, so that chance does not depend on the batch.
+    The function is `(model, x[B,C,H,W], target[B], *, parameters) -> saliency[B,H,W]`, higher =
+    more important for the target.
 
-    Args:
+    A keyword-only argument called `generators` is no parameter: the runner fills it with one seeded
+    CPU `torch.Generator` an image, so that chance does not depend on the batch.
+
+    Parameters:
         name: what users type; lower case letters, digits, dashes and underscores.
         reference: authors, year and place of the paper.
         licence: of the method's code, where it is not the package's own.
         gradients: False if the method is black box, that is only calls the model forwards.
         coarse: True if the map may be smaller than the image; it is then resized bilinearly.
-        control: True if the map knows nothing of the model. The best control of a run is the floor that the others'
-            share of the achievable is measured from.
-        rectifiers: True if the method gives ReLUs a rule of its own, and means nothing for a model without any.
+        control: True if the map knows nothing of the model. The best control of a run is the floor
+            that the others' share of the achievable is measured from.
+        rectifiers: True if the method gives ReLUs a rule of its own, and means nothing for a model
+            without any.
         class_agnostic: True if the map is meant to be the same whatever the target.
+
+    Example:
+        >>> @interpbench.method("brightness", gradients=False)
+        ... def brightness(model, x, target, *, power: float = 1.0):
+        ...     "How bright a pixel is; asks the model for nothing."
+        ...     return x.mean(dim=1) ** power
+        >>> brightness(None, torch.full((2, 3, 8, 8), 0.5), None, power=2.0)[0, 0, 0]
+        tensor(0.2500)
+
+        In a file, it is `--plugin FILE --method brightness:power=2` on the command line.
     """
     return _register(
         MethodPlugin, name, reference, licence, gradients=gradients, coarse=coarse, control=control,
@@ -150,26 +167,71 @@ def model(
     pretrained: Any = None,
     gradients: bool = True,
 ) -> Callable[[Function], Function]:
-    """Registers an architecture: `(classes, size, *, parameters) -> torch.nn.Module` that gives logits.
+    """Registers an architecture.
 
-    Args:
+    The function is `(classes, size, *, parameters) -> torch.nn.Module`, which gives logits
+    [B,classes] for x [B,3,size,size].
+
+    Parameters:
         name: what users type.
         reference: authors, year and place of the paper.
         licence: of the pretrained weights.
-        target_layer: the submodule that CAM methods look at, by its dotted name, in which a negative number counts
-            from the last child. None: the last layer at which more than one position matters, found by trying.
-        pretrained: weights that come with it: a torchvision `WeightsEnum` member, used for data sets whose classes are
-            ImageNet's; or a function of the parameters that gives such a member, a `Pretrained` or None.
+        target_layer: the submodule that CAM methods look at, by its dotted name, in which a
+            negative number counts from the last child. None: the last layer at which more than one
+            position matters, found by trying.
+        pretrained: weights that come with it: a torchvision `WeightsEnum` member, used for data
+            sets whose classes are ImageNet's; or a function of the parameters that gives such a
+            member, a `Pretrained` or None.
         gradients: False if gradients do not flow through it: only black-box methods can explain it.
+
+    Example:
+        >>> @interpbench.model("linear")
+        ... def linear(classes, size, *, bias: bool = True):
+        ...     "Logits that are linear in the pixels."
+        ...     layer = torch.nn.Linear(3 * size * size, classes, bias)
+        ...     return torch.nn.Sequential(torch.nn.Flatten(), layer)
+        >>> linear(10, 16)(torch.zeros(4, 3, 16, 16)).shape
+        torch.Size([4, 10])
     """
     return _register(
-        ModelPlugin, name, reference, licence, target_layer=target_layer, pretrained=pretrained, gradients=gradients
+        ModelPlugin,
+        name,
+        reference,
+        licence,
+        target_layer=target_layer,
+        pretrained=pretrained,
+        gradients=gradients,
     )
 
 
 def dataset(name: str, *, reference: str = "", licence: str = "") -> Callable[[Function], Function]:
-    """Registers a data set: `(*, parameters) -> contracts.Dataset`. A parameter `root` takes `--data-root`, a
-    parameter `download` takes `--download`."""
+    """Registers a data set.
+
+    The function is `(*, parameters) -> Dataset`. A parameter `root` takes `--data-root`, a
+    parameter `download` takes `--download`.
+
+    Parameters:
+        name: what users type.
+        reference: authors, year and place of the paper.
+        licence: of the data.
+
+    Example:
+        >>> @interpbench.dataset("pets")
+        ... def pets(*, root: str = "photos"):
+        ...     "The images below a folder, a subfolder for each kind of animal."
+        ...     classes = interpbench.class_folders(Path(root))
+        ...     card = interpbench.DatasetCard("pets", classes, revision="by files")
+        ...     return interpbench.ImageFolder(Path(root), card)
+
+        It is called when a run needs it:
+
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> Path("photos/cat").mkdir(parents=True)
+        >>> Image.new("RGB", (32, 24), "white").save("photos/cat/1.png")
+        >>> pets()[0].image.shape
+        (24, 32, 3)
+    """
     return _register(DatasetPlugin, name, reference, licence)
 
 
@@ -186,7 +248,7 @@ def metric(
 ) -> Callable[[Function], Function]:
     """Registers a metric: `(explanation, *, parameters) -> scores[B]`.
 
-    Args:
+    Parameters:
         name: what users type.
         better: which direction is better.
         range: the least and the greatest possible score.
@@ -194,8 +256,21 @@ def metric(
         reference: authors, year and place of the paper.
         licence: of the metric's code, where it is not the package's own.
         needs_mask: True if it compares with the ground-truth mask.
-        curve: True if the function returns a `Perturbation`; the engine then makes the curve [B,S+1] and the score
-            is the area under it. A parameter `steps` takes `--steps`.
+        curve: True if the function returns a `Perturbation`; the engine then makes the curve
+            [B,S+1] and the score is the area under it. A parameter `steps` takes `--steps`.
+
+    Example:
+        >>> @interpbench.metric("positive-share", better="higher")
+        ... def positive_share(explanation):
+        ...     "The share of pixels whose saliency is positive."
+        ...     return (explanation.saliency > 0).float().mean(dim=(1, 2))
+
+        It is called with an `Explanation`; here is something that has what it reads of one:
+
+        >>> from types import SimpleNamespace
+        >>> maps = torch.tensor([[[3.0, -1.0, 2.0, 1.0]], [[0.0, 0.0, 0.0, 5.0]]])
+        >>> positive_share(SimpleNamespace(saliency=maps))
+        tensor([0.7500, 0.2500])
     """
     return _register(
         MetricPlugin,
@@ -221,26 +296,45 @@ def reference(
     own_activations: bool = False,
     relu_alone: bool = False,
 ) -> Callable[[Function], Function]:
-    """Registers a method as another library computes it, which `conformance` compares with the method of that name.
+    """Registers a method as another library computes it.
 
-    The function has a method's signature, `(model, x[B,C,H,W], target[B], *, parameters) -> saliency`, and gives maps
-    of the size of the method's own. Its parameters are among the method's, and both are called with its defaults. It
-    gets a copy of the model in double precision; generators are seeded as the method's, so that chance is the same for
-    both. It imports the library when it is called, and raises MethodError for a model that the library cannot explain.
+    `conformance` compares it with the method of that name. The function has a method's signature,
+    `(model, x[B,C,H,W], target[B], *, parameters) -> saliency`, and gives maps of the size of the
+    method's own. Its parameters are among the method's, and both are called with its defaults. It
+    gets a copy of the model in double precision; generators are seeded as the method's, so that
+    chance is the same for both. It imports the library when it is called, and raises MethodError
+    for a model that the library cannot explain.
 
-    Args:
+    Parameters:
         method: the name of the method that it should equal.
         library: the distribution that it is in, as `pip install` takes it.
         tolerance: of the greatest difference, as a share of the greatest value.
-        why: what the two do differently, how that was allowed for, and which of them the method follows.
+        why: what the two do differently, how that was allowed for, and which of them the method
+            follows.
         comparable: False if they are known to be different methods, by how much is only noted.
         on: a function that changes a copy of the model, which then both explain.
-        own_activations: True if the library needs a model in which each activation is a module that is called once.
+        own_activations: True if the library needs a model in which each activation is a module that
+            is called once.
         relu_alone: True if the library's rule finds nn.ReLU modules and not ReLU6.
+
+    Example:
+        The greatest absolute gradient over the channels, as `torch.func` computes it:
+
+        >>> @interpbench.reference("saliency", library="torch", tolerance=1e-9)
+        ... def saliency_by_torch_func(model, x, target):
+        ...     def score(x):
+        ...         return model(x).gather(1, target[:, None]).sum()
+        ...     return torch.func.grad(score)(x).abs().amax(dim=1)
+        >>> def model(x):  # logits: twice the first pixel's red, green and blue
+        ...     return 2 * x[:, :, 0, 0]
+        >>> saliency_by_torch_func(model, torch.zeros(1, 3, 2, 2), torch.tensor([1]))
+        tensor([[[2., 0.],
+                 [0., 0.]]])
     """
     return _register(
-        ReferencePlugin, f"{method}.{library}", "", "", method=method, library=library, tolerance=tolerance, why=why,
-        comparable=comparable, on=on, own_activations=own_activations, relu_alone=relu_alone,
+        ReferencePlugin, f"{method}.{library}", "", "", method=method, library=library,
+        tolerance=tolerance, why=why, comparable=comparable, on=on,
+        own_activations=own_activations, relu_alone=relu_alone,
     )  # fmt: skip
 
 
@@ -253,12 +347,14 @@ def _register(
         origin, source_hash = origin_of(function)
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
             raise PluginError(
-                f"{origin}: {name!r} is no plugin name: use lower case letters, digits, dashes and underscores."
+                f"{origin}: {name!r} is no plugin name: "
+                "use lower case letters, digits, dashes and underscores."
             )
         parameters, takes = parameters_of(record, name, function, origin)
+        doc = inspect.getdoc(function) or ""
         plugin = record(
-            name, function, parameters, inspect.getdoc(function) or "", reference, licence, origin, source_hash,
-            takes, **traits,
+            name, function, parameters, doc, reference, licence, origin, source_hash, takes,
+            **traits,
         )  # fmt: skip
         _active.get().add(plugin)
         return function
@@ -269,21 +365,20 @@ def _register(
 def parameters_of(
     record: type[Plugin], name: str, function: Callable[..., Any], origin: str
 ) -> tuple[tuple[Parameter, ...], frozenset[str]]:
-    """A function's parameters, and which of the provided arguments it takes; checks its positional arguments.
+    """A function's parameters, and which of the provided arguments it takes.
 
     Raises:
-        PluginError: if they are not those of its kind, or a parameter has no annotation.
+        PluginError: if its positional arguments are not those of its kind, or a parameter has no
+            annotation.
     """
     arguments = inspect.signature(function).parameters.values()
-    positional = [
-        a for a in arguments if a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD) and a.default is a.empty
-    ]
-    keyword = [a for a in arguments if a.kind is a.KEYWORD_ONLY]
+    positional = [argument for argument in arguments if _is_positional(argument)]
+    keyword = [argument for argument in arguments if argument.kind is argument.KEYWORD_ONLY]
     if len(positional) != len(record.arguments) or len(positional) + len(keyword) != len(arguments):
         signature = ", ".join([*record.arguments, "*", "parameter=default"])
         raise PluginError(
-            f"{origin}: {record.kind} {name!r} must have the signature ({signature}), with every parameter "
-            f"keyword-only; it has {inspect.signature(function)}."
+            f"{origin}: {record.kind} {name!r} must have the signature ({signature}), with every "
+            f"parameter keyword-only; it has {inspect.signature(function)}."
         )
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = []
@@ -292,8 +387,14 @@ def parameters_of(
             continue
         if argument.name not in hints:
             raise PluginError(
-                f"{origin}: parameter {argument.name!r} of {record.kind} {name!r} needs a type annotation."
+                f"{origin}: parameter {argument.name!r} of {record.kind} {name!r} needs a type "
+                "annotation."
             )
         parameters.append(Parameter(argument.name, hints[argument.name], argument.default))
-    takes = record.provided & {a.name for a in keyword}
+    takes = record.provided & {argument.name for argument in keyword}
     return tuple(parameters), takes
+
+
+def _is_positional(argument: inspect.Parameter) -> bool:
+    by_position = (argument.POSITIONAL_ONLY, argument.POSITIONAL_OR_KEYWORD)
+    return argument.kind in by_position and argument.default is argument.empty

@@ -1,7 +1,10 @@
-"""Where a plugin's code stands, and a hash of it: of the function and of all in its file that it is made of.
+"""Where a plugin's code stands, and a hash of it.
 
-So a plugin keeps its hash when another is added to its file, and loses it when a helper or a constant that it uses
-changes. What it imports is not looked into; a run records the versions of the packages that numbers depend on.
+Of the function, and of all in its file that it is made of.
+
+So a plugin keeps its hash when another is added to its file, and loses it when a helper or a
+constant that it uses changes. What it imports is not looked into; a run records the versions of the
+packages that numbers depend on.
 """
 
 import ast
@@ -15,35 +18,47 @@ from typing import Any
 
 
 def origin_of(function: Callable[..., Any]) -> tuple[str, str]:
-    """`file:line` of a function, and the sha256 of its source (of the code object where there is no file)."""
+    """`file:line` of a function, and the sha256 of its source.
+
+    Of the code object where there is no file.
+    """
     code = inspect.unwrap(function).__code__
     path = Path(code.co_filename)
     origin = f"{path}:{code.co_firstlineno}"
     if not path.is_file():
         return origin, hashlib.sha256(code.co_code + repr(code.co_consts).encode()).hexdigest()
     text = path.read_text(encoding="utf-8")  # line ends of any system come out as \n
-    if "<locals>" not in code.co_qualname:  # a function made by another is what that one's callers make of it
+    if "<locals>" not in code.co_qualname:  # else it is what callers of the outer function make it
         text = _made_of(text, code.co_firstlineno)
     return origin, hashlib.sha256(text.encode()).hexdigest()
 
 
 def _made_of(text: str, line: int) -> str:
-    """The top-level statement at `line` and those that bind or change a name which these use, in the file's order."""
+    """The top-level statement at `line`, and those that bind or change a name which these use.
+
+    In the file's order.
+    """
     statements = _statements(text)
     start = next((s for s in statements if s.first <= line <= s.last), None)
     if start is None:
         return text
-    found, waiting = {start}, deque([start])
+    needed, waiting = {start}, deque([start])
     while waiting:
         used = waiting.popleft().uses
-        new = [s for s in statements if s not in found and not s.binds.isdisjoint(used)]
-        found.update(new)
+        new = [s for s in statements if s not in needed and not s.binds.isdisjoint(used)]
+        needed.update(new)
         waiting.extend(new)
-    return "".join(s.text for s in statements if s in found)
+    return "".join(s.text for s in statements if s in needed)
 
 
 class _Statement:
-    """A top-level statement with its decorators: its lines, its text, and the module's names it uses and binds."""
+    """A top-level statement with its decorators.
+
+    Attributes:
+        first, last: its lines.
+        text: its source.
+        uses, binds: the module's names that it reads, and those that it defines or changes.
+    """
 
     def __init__(self, node: ast.stmt, text: str) -> None:
         self.first, self.last = _first_line(node), node.end_lineno or node.lineno
@@ -52,20 +67,23 @@ class _Statement:
         self.binds = set(_bound(node))
 
 
-@lru_cache(maxsize=64)  # of a file that offers many plugins each asks
+@lru_cache(maxsize=64)  # each plugin of a file that offers many asks for them
 def _statements(text: str) -> list[_Statement]:
     lines = text.splitlines(keepends=True)
-    found = []
+    statements = []
     for node in ast.parse(text).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found += [_Statement(one, ast.unparse(one) + "\n") for one in _apart(node)]
+            statements += [
+                _Statement(single, ast.unparse(single) + "\n") for single in _apart(node)
+            ]
         else:
-            found.append(_Statement(node, "".join(lines[_first_line(node) - 1 : node.end_lineno])))
-    return found
+            own_lines = lines[_first_line(node) - 1 : node.end_lineno]
+            statements.append(_Statement(node, "".join(own_lines)))
+    return statements
 
 
 def _apart(node: ast.Import | ast.ImportFrom) -> Iterator[ast.Import | ast.ImportFrom]:
-    """An import statement for each name, so that a further name is no change for what does not use it."""
+    """An import statement for each name: a further name is no change for what does not use it."""
     for alias in node.names:
         if isinstance(node, ast.Import):
             yield ast.copy_location(ast.Import([alias]), node)
@@ -78,7 +96,7 @@ def _first_line(node: ast.stmt) -> int:
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:
-    """The names that a top-level statement defines, or whose values it changes, as `TABLE["key"] = value` does."""
+    """The names that a top-level statement defines or changes, as `TABLE["key"] = value` does."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield node.name
         return
@@ -91,8 +109,8 @@ def _bound(node: ast.stmt) -> Iterator[str]:
             yield part.id
         elif isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store):
             yield from _root(part)
-        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):  # NAMES.append(...)
-            yield from _root(part.func)
+        elif isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
+            yield from _root(part.func)  # NAMES.append(...)
 
 
 def _root(node: ast.expr) -> Iterator[str]:

@@ -11,13 +11,17 @@ POSITIONAL = ""  # stands for the name of a value that is written without one, a
 PAIR = re.compile(r"[^\W\d]\w*=")  # parameter=...
 _FILE = re.compile(r"(.+\.py:\w+)(?::(.*))?")  # FILE.py:FUNCTION is a name in itself
 _QUOTED = r'"(?:[^"]|"")*"'
-_PIECE = re.compile(rf"(?:(?<=[=:]){_QUOTED}(?=\s*(?:,|$))|[^,])+")  # up to a comma that is not within a quoted value
+# Up to a comma that is not within a quoted value.
+_PIECE = re.compile(rf"(?:(?<=[=:]){_QUOTED}(?=\s*(?:,|$))|[^,])+")
 
 
 def quoted(value: str) -> str:
-    """A parameter's value as one types it: in double quotes where it holds a comma, its own quotes doubled."""
-    needs = "," in value or value.startswith('"') or value != value.strip()
-    return '"' + value.replace('"', '""') + '"' if needs else value
+    """A parameter's value as one types it.
+
+    In double quotes where it holds a comma, its own quotes doubled.
+    """
+    needs_quotes = "," in value or value.startswith('"') or value != value.strip()
+    return '"' + value.replace('"', '""') + '"' if needs_quotes else value
 
 
 def _unquoted(value: str) -> str:
@@ -25,22 +29,28 @@ def _unquoted(value: str) -> str:
 
 
 def parse_specs(texts: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
-    """`["occlusion:window=16,stride=8,saliency"]` -> occlusion with its two parameters, saliency with none.
+    """Texts such as `occlusion:window=16,stride=8,saliency` as pairs of a name and its values.
 
-    A comma starts a new name, unless what follows is `parameter=value`, which belongs to the name before. What stands
-    behind the colon without a name (`folder:photos`) gets the name `POSITIONAL`; which parameter it is, the plugin
-    knows. A value in double quotes may hold commas: `folder:root="a,b"`. `FILE.py:FUNCTION` is one name.
+    Here occlusion with two values and saliency with none.
+
+    A comma starts a new name, unless what follows is `parameter=value`, which belongs to the name
+    before. What stands behind the colon without a name (`folder:photos`) gets the name
+    `POSITIONAL`; which parameter it is, the plugin knows. A value in double quotes may hold commas:
+    `folder:root="a,b"`. `FILE.py:FUNCTION` is one name.
     """
     specs: list[tuple[str, dict[str, str]]] = []
     for text in texts:
-        for piece in filter(None, (p.strip() for p in _PIECE.findall(text))):
+        for piece in filter(None, map(str.strip, _PIECE.findall(text))):
             if "=" in piece.partition(":")[0]:  # parameter=value of the spec before
                 if not specs:
                     raise ParameterError(f"{piece!r} belongs to no name: write NAME:{piece}.")
                 pair = piece
             else:
-                file = _FILE.fullmatch(piece)
-                name, _, pair = piece.partition(":") if file is None else (file[1], ":", file[2] or "")
+                in_file = _FILE.fullmatch(piece)
+                if in_file:
+                    name, pair = in_file[1], in_file[2] or ""
+                else:
+                    name, _, pair = piece.partition(":")
                 specs.append((name, {}))
                 pair = pair if not pair or PAIR.match(pair) else f"{POSITIONAL}={pair}"
             if pair:

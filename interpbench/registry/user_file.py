@@ -42,7 +42,10 @@ def run_file(path: Path, version: str = "") -> ModuleType:
 
 @contextmanager
 def naming_failures(what: str) -> Iterator[None]:
-    """Whatever the user's code raises within this context becomes an error that names it, the file and the line.
+    """Whatever the user's code raises within this context becomes an error that names the line.
+
+    Parameters:
+        what: is run, such as `Plugin file PATH`.
 
     Raises:
         PluginError: for anything but a PluginError or DuplicatePluginError, which pass as they are.
@@ -52,22 +55,26 @@ def naming_failures(what: str) -> Iterator[None]:
     except (PluginError, DuplicatePluginError):
         raise
     except SyntaxError as error:
-        raise PluginError(f"{error.filename}:{error.lineno}: syntax error in a plugin file: {error.msg}.") from error
+        raise PluginError(
+            f"{error.filename}:{error.lineno}: syntax error in a plugin file: {error.msg}."
+        ) from error
     except (Exception, SystemExit) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise PluginError(
-            f"{what} failed to import: {type(error).__name__}: {error} ({frame.filename}:{frame.lineno})."
+            f"{what} failed to import: {type(error).__name__}: {error} "
+            f"({frame.filename}:{frame.lineno})."
         ) from error
 
 
 def function_in_file(kind: Kind, name: str) -> Plugin | None:
     """The model called `FILE.py:FUNCTION`, or None for any other name.
 
-    The function is `build(classes, size)` or `build()`; it gives a module that has its weights. Keyword-only arguments
-    are parameters. The file is run once, and again if it has changed.
+    The function is `build(classes, size)` or `build()`; it gives a module that has its weights.
+    Keyword-only arguments are parameters. The file is run once, and again if it has changed.
 
     Raises:
-        PluginError: if there is no such file, it cannot be run, or the function has another signature.
+        PluginError: if there is no such file, it cannot be run, or the function has another
+            signature.
         UnknownNameError: if the file has no such function.
     """
     file, _, function_name = name.rpartition(":") if not name.endswith(".py") else (name, "", "")
@@ -75,22 +82,29 @@ def function_in_file(kind: Kind, name: str) -> Plugin | None:
         return None
     path = Path(file).resolve()
     if not path.is_file():
-        raise PluginError(f"Model {name!r}: there is no file {path}. Give the path of a Python file, FILE.py:FUNCTION.")
-    found = vars(_run(path, hashlib.sha256(path.read_bytes()).hexdigest()))
-    functions = {key for key, value in found.items() if isinstance(value, FunctionType)}
+        raise PluginError(
+            f"Model {name!r}: there is no file {path}. "
+            "Give the path of a Python file, FILE.py:FUNCTION."
+        )
+    module = _run(path, hashlib.sha256(path.read_bytes()).hexdigest())
+    functions = {
+        key: value for key, value in vars(module).items() if isinstance(value, FunctionType)
+    }
     if function_name not in functions:
-        raise unknown_name(f"function in {file} (write FILE.py:FUNCTION):", function_name, functions)
-    return _as_model(name, found[function_name])
+        raise unknown_name(
+            f"function in {file} (write FILE.py:FUNCTION):", function_name, functions
+        )
+    return _as_model(name, functions[function_name])
 
 
 @lru_cache
 def _run(path: Path, content: str) -> ModuleType:
-    """The module of a file with content of that hash; what it registers as a plugin is left aside."""
+    """The module of a file with content of that hash; what it registers is left aside."""
     with naming_failures(f"Model file {path}"), Registry().collecting():
         return run_file(path, f"_{content[:12]}")
 
 
-class _Alone(ModelPlugin):
+class _WithoutArguments(ModelPlugin):
     """A function that needs to know neither classes nor size."""
 
     arguments: ClassVar[tuple[str, ...]] = ()
@@ -98,12 +112,14 @@ class _Alone(ModelPlugin):
 
 def _as_model(name: str, function: FunctionType) -> ModelPlugin:
     origin, source_hash = origin_of(function)
-    alone = all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(function).parameters.values())
-    parameters, takes = parameters_of(_Alone if alone else ModelPlugin, name, function, origin)
+    arguments = inspect.signature(function).parameters.values()
+    no_arguments = all(argument.kind is argument.KEYWORD_ONLY for argument in arguments)
+    record = _WithoutArguments if no_arguments else ModelPlugin
+    parameters, takes = parameters_of(record, name, function, origin)
     doc = inspect.getdoc(function) or ""
     return ModelPlugin(
         name=name,
-        call=(lambda classes, size, **values: function(**values)) if alone else function,
+        call=(lambda classes, size, **values: function(**values)) if no_arguments else function,
         parameters=parameters,
         doc=doc,
         reference="",

@@ -19,10 +19,11 @@ _CELL, _GAP, _LEFT, _FOOT = 1.25, 0.06, 1.4, 0.55  # inches
 
 
 def map_grid(examples: Sequence[Example], title: str) -> Figure:
-    """Images by rows, with their true and predicted class; methods by columns, in the order of their labels.
+    """Images by rows, with their true and predicted class; methods by columns.
 
-    Each map is scaled for itself: 1st to 99th percentile, or, where it has both signs, symmetric about 0 up to the 99th
-    percentile of its magnitude. The true evidence, where it is known, is outlined.
+    Methods stand in the order of their labels. Each map is scaled for itself: 1st to 99th
+    percentile, or, where it has both signs, symmetric about 0 up to the 99th percentile of its
+    magnitude. The true evidence, where it is known, is outlined.
     """
     methods = sorted({name for example in examples for name in example.maps})
     heads = [_wrap(name) for name in methods]
@@ -37,7 +38,8 @@ def map_grid(examples: Sequence[Example], title: str) -> Figure:
     for row, example in enumerate(examples):
         top = height - above - row * (_CELL + _GAP)
         cells = [
-            place_picture(figure, _LEFT + column * (_CELL + _GAP), top, _CELL) for column in range(len(methods) + 1)
+            place_picture(figure, _LEFT + column * (_CELL + _GAP), top, _CELL)
+            for column in range(len(methods) + 1)
         ]
         _image(cells[0], example)
         for cell, method in zip(cells[1:], methods, strict=True):
@@ -50,7 +52,10 @@ def map_grid(examples: Sequence[Example], title: str) -> Figure:
 
 
 def _wrap(label: str) -> str:
-    """The label on lines of at most 20 characters, broken after the name and between parameters if possible."""
+    """The label on lines of at most 20 characters.
+
+    It is broken after the name and between parameters if possible.
+    """
     parts = re.split(r"(?<=[:,])", label)
     return "\n".join(line for part in parts for line in textwrap.wrap(part, 20))
 
@@ -62,18 +67,35 @@ def _image(cell: Axes, example: Example) -> None:
     true = textwrap.wrap(f"true: {example.true_class}", 18)
     predicted = textwrap.wrap(f"{'✓' if correct else '✗'} predicted: {example.predicted_class}", 18)
     middle = 0.5 + LINE / _CELL * (len(true) - len(predicted)) / 2
-    place: dict[str, Any] = {"transform": cell.transAxes, "ha": "right", "fontsize": SMALL, "linespacing": 1.15}
+    place: dict[str, Any] = {
+        "transform": cell.transAxes,
+        "ha": "right",
+        "fontsize": SMALL,
+        "linespacing": 1.15,
+    }
     cell.text(-0.06, middle + 0.02, "\n".join(true), va="bottom", **place)
     color, weight = (RIGHT, "normal") if correct else (WRONG, "bold")
-    cell.text(-0.06, middle - 0.02, "\n".join(predicted), va="top", color=color, weight=weight, **place)
+    cell.text(
+        -0.06, middle - 0.02, "\n".join(predicted), va="top", color=color, weight=weight, **place
+    )
 
 
 def _overlay(cell: Axes, example: Example, method: str) -> None:
     values = example.maps.get(method)
     if values is None or not np.isfinite(values).all():
-        cell.text(0.5, 0.5, "no valid map", transform=cell.transAxes, ha="center", va="center", fontsize=SMALL)
+        cell.text(
+            0.5,
+            0.5,
+            "no valid map",
+            transform=cell.transAxes,
+            ha="center",
+            va="center",
+            fontsize=SMALL,
+        )
         return
-    cell.imshow(Look().overlay(example.image, values, example.image.shape[1]), interpolation="nearest")
+    cell.imshow(
+        Look().overlay(example.image, values, example.image.shape[1]), interpolation="nearest"
+    )
     outline(cell, example.mask)
 
 
@@ -81,11 +103,16 @@ def _footer(figure: Figure, examples: Sequence[Example]) -> None:
     """A colour bar for each kind of map that occurs, and what the outline is."""
     kinds = {is_signed(values) for example in examples for values in example.maps.values()}
     left = _LEFT
-    for signed, name, ticks in ((False, SEQUENTIAL, ["low", "high"]), (True, DIVERGING, ["−", "0", "+"])):
+    for signed, name, ticks in (
+        (False, SEQUENTIAL, ["low", "high"]),
+        (True, DIVERGING, ["−", "0", "+"]),
+    ):
         if signed in kinds:
             bar = place_axes(figure, left, 0.3, 1.1, 0.09)
             mappable = ScalarMappable(cmap=name)
-            figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=np.linspace(0, 1, len(ticks)))
+            figure.colorbar(
+                mappable, cax=bar, orientation="horizontal", ticks=np.linspace(0, 1, len(ticks))
+            )
             bar.set_xticklabels(ticks, fontsize=SMALL)
             left += 1.5
     note = "each map scaled for itself"

@@ -1,4 +1,7 @@
-"""The critical-difference diagram: mean ranks of methods across models, joined where they cannot be told apart."""
+"""The critical-difference diagram: mean ranks of methods across models.
+
+Those are joined that cannot be told apart.
+"""
 
 from collections.abc import Mapping
 
@@ -7,19 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from interpbench.results.comparison import agreement, mean_ranks
+from interpbench.results.comparison import agreement, judges_text, mean_ranks
 
 _ROW = 0.24  # inches that a label takes
 _CHARACTER = 0.075
 
 
 def critical_differences(board: pd.DataFrame, headings: Mapping[str, str]) -> Figure | None:
-    """A panel for each metric that has two models or more, after Demšar (JMLR 2006); None if no metric has.
+    """A panel for each metric with two models or more (Demšar, JMLR 2006), or None.
 
-    Bars join methods that Nemenyi's test does not tell apart. Where there are too few models to test, there are no
-    bars, and the panel says so.
+    Bars join methods that Nemenyi's test does not tell apart. Where there are too few models to
+    test, there are no bars, and the panel says so.
 
-    Args:
+    Parameters:
         board: the leaderboard.
         headings: a panel's title for each metric.
     """
@@ -27,15 +30,22 @@ def critical_differences(board: pd.DataFrame, headings: Mapping[str, str]) -> Fi
     metrics = [metric for metric in headings if metric in set(ranks["metric"])]
     if not metrics:
         return None
-    heights = [1.5 + _ROW * (len(mine) / 2 + _bars(mine)) for _, mine in ranks.groupby("metric", sort=False)]
+    heights = [
+        1.5 + _ROW * (len(of_metric) / 2 + _bars(of_metric))
+        for _, of_metric in ranks.groupby("metric", sort=False)
+    ]
     width = 5.5 + 2 * _CHARACTER * ranks["method"].str.len().max()
     figure = Figure(figsize=(width, sum(heights) + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(metrics), squeeze=False, height_ratios=heights)[:, 0]
     for panel, metric in zip(axes, metrics, strict=True):
         _panel(panel, ranks[ranks["metric"] == metric].set_index("method"), tests.loc[metric])
-        panel.set_title(f"{headings[metric]}\n{_verdict(tests.loc[metric])}", fontsize="medium", pad=14)
-    figure.suptitle("Mean rank across models: 1 is best; bars join methods that cannot be told apart")
+        panel.set_title(
+            f"{headings[metric]}\n{judges_text(tests.loc[metric])}", fontsize="medium", pad=14
+        )
+    figure.suptitle(
+        "Mean rank across models: 1 is best; bars join methods that cannot be told apart"
+    )
     return figure
 
 
@@ -61,17 +71,21 @@ def _panel(panel: Axes, ranks: pd.DataFrame, test: pd.Series) -> None:
         elbow_props={"color": "0.25", "linewidth": 0.9},
         crossbar_props={"color": "C0", "linewidth": 3, "solid_capstyle": "butt"},
     )
-    for (bar,) in drawn["crossbars"]:  # drawn through its methods in the order of a set, another in each process
+    # A bar is drawn through its methods in the order of a set, another in each process.
+    for (bar,) in drawn["crossbars"]:
         x, y = bar.get_data()
         bar.set_data([min(x), max(x)], y[:2])
     panel.set_xlim(0.9, len(ranks) + 0.1)
     panel.grid(visible=False)
     critical = test["critical_difference"]
     if pd.notna(critical):
-        panel.plot([1, 1 + critical], [1.5, 1.5], color="0.25", linewidth=1.5, marker="|", markersize=6)
-        panel.text(1.1 + critical, 1.5, f"critical difference {critical:.2f}", va="center", fontsize="small")
-
-
-def _verdict(test: pd.Series) -> str:
-    agreed = f"{test['judges']} models, Kendall's W {test['w']:.2f}"
-    return f"{agreed}; {test['note']}" if test["note"] else f"{agreed}, Friedman p = {test['friedman_p']:.2g}"
+        panel.plot(
+            [1, 1 + critical], [1.5, 1.5], color="0.25", linewidth=1.5, marker="|", markersize=6
+        )
+        panel.text(
+            1.1 + critical,
+            1.5,
+            f"critical difference {critical:.2f}",
+            va="center",
+            fontsize="small",
+        )

@@ -11,8 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from interpbench.results.comparison import agreement
-from interpbench.results.tables import ARROWS, RunTables, is_random
+from interpbench.results.comparison import agreement, agreement_texts
+from interpbench.results.leaderboard import rank_texts
+from interpbench.results.tables import ARROWS, RunTables
 
 _REASON = 30  # characters of a reason that a table has room for
 _UNLIMITED = 10_000
@@ -20,11 +21,13 @@ _INVALID = {"constant": "constant", "nonfinite": "not finite"}
 
 
 def print_report(tables: RunTables, board: pd.DataFrame, console: Console) -> None:
-    """Print a table per data set and model to `console`, the reasons of failures, and a line for each metric.
+    """Print a table per data set and model, the reasons of failures, a line a metric.
 
-    Methods are rows, in the order of the first metric. Each metric is a column of `rank mean [low, high] share`, rank 1
-    bold. Where the console is too narrow the interval goes below, then the metrics are split over several tables.
+    Methods are rows, in the order of the first metric. Each metric is a column of `rank mean [low,
+    high] share`, rank 1 bold. Where the console is too narrow the interval goes below, then the
+    metrics are split over several tables.
     """
+    board = board.assign(rank_text=rank_texts(board))
     for (dataset, model), rows in board.groupby(["dataset", "model"], sort=False):
         console.print(_heading(tables, rows, dataset, model))
         for table in _fitting_tables(tables, rows, console):
@@ -41,7 +44,10 @@ def print_report(tables: RunTables, board: pd.DataFrame, console: Console) -> No
 
 
 def print_profile(phases: pd.DataFrame, console: Console) -> None:
-    """Print what a run's time went into, a row a phase; with the columns phase, seconds, share and calls."""
+    """Print what a run's time went into, a row a phase.
+
+    The columns are phase, seconds, share and calls.
+    """
     table = Table("phase", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("seconds", "share", "calls"):
         table.add_column(column, justify="right")
@@ -61,19 +67,24 @@ def _metrics(tables: RunTables, board: pd.DataFrame) -> list[str]:
 
 
 def _heading(tables: RunTables, rows: pd.DataFrame, dataset: str, model: str) -> Text:
-    card = tables.models.get((dataset, model), {})
+    measured = tables.models.get((dataset, model))
     cells = tables.cells[(tables.cells["dataset"] == dataset) & (tables.cells["model"] == model)]
     text = Text(_plain(f"{model} on {dataset}"), style="bold")
-    if is_random(card):
+    if tables.is_untrained(dataset, model):
         text.append(", RANDOM WEIGHTS", style="red")
     else:
-        text.append(_plain(f", weights {card.get('weights', 'unknown')}"))
-    return text.append(f", {tables.accuracy_text(dataset, model)}, {cells['images'].max():,} images explained")
+        text.append(_plain(f", weights {measured.weights if measured else 'unknown'}"))
+    return text.append(
+        f", {tables.accuracy_text(dataset, model)}, {cells['images'].max():,} images explained"
+    )
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """How wide a table is: intervals below means or beside them, padding of columns, tables for the metrics."""
+class _TableLayout:
+    """How wide a table is.
+
+    Intervals below means or beside them, padding of columns, tables for the metrics.
+    """
 
     stacked: bool
     gap: int
@@ -81,39 +92,60 @@ class _Layout:
 
 
 def _fitting_tables(tables: RunTables, rows: pd.DataFrame, console: Console) -> list[Table]:
-    """The first of ever narrower layouts that fits the console; the narrowest has one metric a table."""
+    """The first of ever narrower layouts that fits the console.
+
+    The narrowest has one metric a table.
+    """
     metrics = _metrics(tables, rows)
     wide = console.options.update(width=_UNLIMITED)
-    splits = [_Layout(True, 0, parts) for parts in range(1, len(metrics) + 1)]
-    for layout in [_Layout(False, 1), _Layout(True, 1), *splits]:
+    splits = [_TableLayout(True, 0, parts) for parts in range(1, len(metrics) + 1)]
+    for layout in [_TableLayout(False, 1), _TableLayout(True, 1), *splits]:
         size = math.ceil(len(metrics) / layout.parts)
         blocks = [metrics[start : start + size] for start in range(0, len(metrics), size)]
-        found = [_table(tables, rows, block, layout, last=block is blocks[-1]) for block in blocks]
-        if all(console.measure(table, options=wide).maximum <= console.width for table in found):
+        tables_of_blocks = [
+            _table(tables, rows, block, layout, last=block is blocks[-1]) for block in blocks
+        ]
+        if all(
+            console.measure(table, options=wide).maximum <= console.width
+            for table in tables_of_blocks
+        ):
             break
-    return found
+    return tables_of_blocks
 
 
-def _table(tables: RunTables, rows: pd.DataFrame, metrics: Sequence[str], layout: _Layout, last: bool) -> Table:
+def _table(
+    tables: RunTables, rows: pd.DataFrame, metrics: Sequence[str], layout: _TableLayout, last: bool
+) -> Table:
     """Methods by `metrics`; the `last` table of several also has the time and the failures."""
     newline = "\n" if layout.stacked else " "
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, layout.gap, 0, 0), show_edge=False, pad_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, layout.gap, 0, 0), show_edge=False, pad_edge=False
+    )
     table.add_column("method", overflow="fold")
     for metric in metrics:
-        better = tables.metrics[metric]["better"]
-        table.add_column(Text(f"{_plain(metric)}{newline}{ARROWS[better]} {better}"), justify="right", no_wrap=True)
+        better = tables.metrics[metric].better
+        table.add_column(
+            Text(f"{_plain(metric)}{newline}{ARROWS[better]} {better}"),
+            justify="right",
+            no_wrap=True,
+        )
     if last:
         table.add_column("ms per\nimage", justify="right", no_wrap=True)
         table.add_column("failures", overflow="fold")
     speed = tables.milliseconds()
-    for method, mine in _by_method(tables, rows):
-        line = [_label(method, layout.stacked), *(_score(rows, mine.loc[metric], newline) for metric in metrics)]
+    for method, of_method in _by_method(tables, rows):
+        line = [
+            _label(method, layout.stacked),
+            *(_score(rows, of_method.loc[metric], newline) for metric in metrics),
+        ]
         if last:
-            key = (mine["dataset"].iloc[0], mine["model"].iloc[0], method)
-            line += [_time(speed.get(key)), _failures(mine, newline)]
+            key = (of_method["dataset"].iloc[0], of_method["model"].iloc[0], method)
+            line += [_time(speed.get(key)), _failures(of_method, newline)]
         table.add_row(*line)
     if rows["share"].notna().any():
-        table.add_row(Text("ceiling", style="dim"), *(_ceiling(rows, metric, newline) for metric in metrics))
+        table.add_row(
+            Text("ceiling", style="dim"), *(_ceiling(rows, metric, newline) for metric in metrics)
+        )
     return table
 
 
@@ -125,19 +157,26 @@ def _label(method: str, stacked: bool) -> Text:
 def _by_method(tables: RunTables, rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Each method's rows by metric, best first by the first metric of the run."""
     first = rows.loc[rows["metric"] == _metrics(tables, rows)[0], "method"]
-    return [(method, rows[rows["method"] == method].set_index("metric", drop=False)) for method in first]
+    return [
+        (method, rows[rows["method"] == method].set_index("metric", drop=False)) for method in first
+    ]
 
 
 def _score(rows: pd.DataFrame, row: pd.Series, newline: str) -> Text:
-    """`rank mean share`, the interval below or within; a rank that several methods share has a =, and 1 is bold."""
+    """`rank mean share`, the interval below or within.
+
+    A rank that several methods share has a =, and 1 is bold.
+    """
     if row["n"] == 0:
         return Text("–", style="dim")
-    mine = rows[rows["metric"] == row["metric"]]
-    shared = "=" if (mine["rank"] == row["rank"]).sum() > 1 else " "
+    of_metric = rows[rows["metric"] == row["metric"]]
     text = Text()
-    text.append(f"{row['rank']}{shared} {row['mean']:.3f}", style="bold" if row["rank"] == 1 else None)
+    text.append(
+        f"{row['rank_text']:<{len(str(row['rank'])) + 1}} {row['mean']:.3f}",
+        style="bold" if row["rank"] == 1 else None,
+    )
     interval = f"[{row['low']:.3f}, {row['high']:.3f}]" if row["n"] > 1 else ""
-    share = _share(row["share"]) if mine["share"].notna().any() else ""
+    share = _share(row["share"]) if of_metric["share"].notna().any() else ""
     if newline == " ":
         return text.append(f" {interval}".rstrip(), style="dim").append(share)
     return text.append(share).append(f"\n{interval}".rstrip("\n"), style="dim")
@@ -149,8 +188,8 @@ def _share(share: float) -> str:
 
 def _ceiling(rows: pd.DataFrame, metric: str, newline: str) -> Text:
     """The mean score that the search reaches, in the place of a method's."""
-    mine = rows[rows["metric"] == metric]
-    ceiling = mine.loc[mine["n"].idxmax(), "ceiling"]
+    of_metric = rows[rows["metric"] == metric]
+    ceiling = of_metric.loc[of_metric["n"].idxmax(), "ceiling"]
     if pd.isna(ceiling):
         return Text()
     gap = "" if newline == "\n" else " " * len(" [0.000, 0.000]")
@@ -164,10 +203,15 @@ def _time(milliseconds: float | None) -> Text:
 
 
 def _failures(rows: pd.DataFrame, newline: str) -> Text:
-    """Of one method: how many maps were constant or not finite, or that the cell failed and, if there is room, why."""
+    """How many maps of a method were constant or not finite, or that the cell failed.
+
+    Why it failed is said if there is room.
+    """
     row = rows.iloc[0]
     if row["status"] == "failed":
-        return Text("failed" if newline == "\n" else _shortened(f"failed: {row['reason']}"), style="red")
+        return Text(
+            "failed" if newline == "\n" else _shortened(f"failed: {row['reason']}"), style="red"
+        )
     counts = [f"{row[column]}{newline}{name}" for column, name in _INVALID.items() if row[column]]
     return Text("\n".join(counts), style="yellow")
 
@@ -186,10 +230,10 @@ def _reasons(rows: pd.DataFrame) -> list[Text]:
 def _meaning(tables: RunTables, metric: str) -> Text:
     """What a column is: direction, unit, range, the hash of its protocol."""
     info = tables.metrics[metric]
-    low, high = info["range"]
-    unit = f"{info['unit']} in " if info["unit"] else ""
-    text = f"{metric} {ARROWS[info['better']]} {info['better']} is better, {unit}[{low:g}, {high:g}]"
-    return Text(_plain(f"{text}, protocol {info['protocol']}. {info.get('summary', '')}"))
+    low, high = info.range
+    unit = f"{info.unit} in " if info.unit else ""
+    text = f"{metric} {ARROWS[info.better]} {info.better} is better, {unit}[{low:g}, {high:g}]"
+    return Text(_plain(f"{text}, protocol {info.protocol}. {info.summary}"))
 
 
 def _legend(board: pd.DataFrame) -> list[Text]:
@@ -197,25 +241,26 @@ def _legend(board: pd.DataFrame) -> list[Text]:
     if not (board["n"] > 0).any():
         return []
     text = (
-        "Rank: 1 + how many methods are better by Wilcoxon's test on the same images (5 % after Holm's correction); = "
-        "where several share it. Then the mean with its 95 % interval over images."
+        "Rank: 1 + how many methods are better by Wilcoxon's test on the same images (5 % after "
+        "Holm's correction); = where several share it. Then the mean with its 95 % interval over "
+        "images."
     )
     if board["share"].notna().any():
         text += (
-            " Then the share of the achievable: 0 % is the best control, 100 % what a greedy search on coarse patches "
-            "reaches that looks at the metric itself."
+            " Then the share of the achievable: 0 % is the best control, 100 % what a greedy "
+            "search on coarse patches reaches that looks at the metric itself."
         )
     return [Text(text)]
 
 
 def _agreement(board: pd.DataFrame) -> list[Text]:
     """How far the rankings of the methods agree, across models and across metrics."""
-    lines = []
-    found = agreement(board).dropna(subset=["w"])
-    for across, rows in found.groupby("across", sort=False):
-        labels = rows["metric"].where(rows["across"] == "models", rows["model"])
-        pieces = ", ".join(f"{label} {w:.2f}" for label, w in zip(labels, rows["w"], strict=True))
-        lines.append(
-            Text(_plain(f"Agreement of rankings across {across} (Kendall's W, 1 is the same order): {pieces}."))
+    return [
+        Text(
+            _plain(
+                f"Agreement of rankings across {across} (Kendall's W, 1 is the same order): "
+                f"{', '.join(pieces)}."
+            )
         )
-    return lines
+        for across, pieces in agreement_texts(agreement(board)).items()
+    ]

@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from interpbench.results.leaderboard import conclude
 from interpbench.results.run_folder import RunFolder
+from interpbench.results.run_info import RunInfo
 from interpbench.results.tables import RunTables
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,17 +20,32 @@ class Run:
         folder: where it lies.
         info: run.json.
         tables: scores, curves, cells, timings, examples.
-        conclusions: what follows from the scores, by the name of its file: see `leaderboard.conclude`.
+        conclusions: what follows from the scores, by the name of its file: see
+            `leaderboard.conclude`.
+
+    Example:
+        >>> import interpbench
+        >>> finished = interpbench.run(
+        ...     dataset="planted", model="resnet18", method="saliency,random",
+        ...     metric="pointing-game", images=2, ceiling="none", device="cpu", plots=False,
+        ...     output="saliency-or-chance",
+        ... )
+        >>> set(finished.scores["metric"])
+        {'pointing-game'}
+        >>> finished.leaderboard.set_index("method").loc["random", "role"]
+        'control'
+        >>> finished.comparisons[["n"]].to_dict("records")
+        [{'n': 2}]
     """
 
     folder: Path
-    info: Mapping[str, Any] = field(repr=False)
+    info: RunInfo = field(repr=False)
     tables: RunTables = field(repr=False)
     conclusions: Mapping[str, pd.DataFrame] = field(repr=False)
 
     @property
     def leaderboard(self) -> pd.DataFrame:
-        """One row per data set, model, metric and method, with intervals, ranks and shares of the achievable."""
+        """A row per data set, model, metric and method, with intervals, ranks and shares."""
         return self.conclusions["leaderboard"]
 
     @property
@@ -62,6 +74,17 @@ def load_run(folder: str | Path) -> Run:
 
     Raises:
         RunFolderError: if there is none.
+
+    Example:
+        >>> import interpbench
+        >>> finished = interpbench.run(
+        ...     dataset="planted", model="resnet18", method="saliency,random",
+        ...     metric="pointing-game", images=2, ceiling="none", device="cpu", plots=False,
+        ...     output="saliency-or-chance",
+        ... )
+        >>> again = interpbench.load_run("saliency-or-chance")
+        >>> again.leaderboard.equals(finished.leaderboard)
+        True
     """
     run_folder = RunFolder(Path(folder))
     tables = run_folder.tables()

@@ -1,6 +1,6 @@
 """The leaderboard: a pure function of a run's tables, the same bytes each time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -41,11 +41,19 @@ COLUMNS = [
 ]
 
 
+def rank_texts(board: pd.DataFrame) -> pd.Series:
+    """The rank of each row: `1`, `1=` where several share it, or empty without one."""
+    ranked = board[board["rank"].notna() & (board["n"] > 0)]
+    shared = ranked.duplicated(["dataset", "model", "metric", "rank"], keep=False)
+    texts = ranked["rank"].astype(int).astype(str) + shared.map({True: "=", False: ""})
+    return texts.reindex(board.index, fill_value="").astype(str)
+
+
 def conclude(tables: RunTables) -> dict[str, pd.DataFrame]:
     """Everything that follows from a run's scores, by the name of its file.
 
-    leaderboard, comparisons (of every two methods), ranks (across models), agreement (of rankings), shares (of the
-    achievable, per image).
+    leaderboard, comparisons (of every two methods), ranks (across models), agreement (of rankings),
+    shares (of the achievable, per image).
     """
     pairs = comparisons(tables)
     board = leaderboard(tables, pairs)
@@ -61,18 +69,21 @@ def conclude(tables: RunTables) -> dict[str, pd.DataFrame]:
 def leaderboard(tables: RunTables, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per data set, model, metric and method, best mean first.
 
-    Columns: dataset, model, weights, accuracy (of the model, 0..1), metric, better ("lower" or "higher"), protocol,
-    method, parameters (JSON), role (method or control), n (images scored), mean, low and high (95 % interval over
-    images, see `statistics.bootstrap_interval`), rank (1 + the number of methods that are better) and letters (two
-    methods share one exactly if they cannot be told apart; see `comparison.standings`), control (which one the floor
-    is), floor and ceiling (means over images), share (of the way from floor to ceiling, see `achievable`) with its
-    interval share_low and share_high, tied (mean share of tied positions), constant and nonfinite (images without a
-    valid map), unscored (images of the run without a score, for whatever reason), status, reason.
+    Columns: dataset, model, weights, accuracy (of the model, 0..1), metric, better ("lower" or
+    "higher"), protocol, method, parameters (JSON), role (method or control), n (images scored),
+    mean, low and high (95 % interval over images, see `statistics.bootstrap_interval`), rank (1 +
+    the number of methods that are better) and letters (two methods share one exactly if they cannot
+    be told apart; see `comparison.standings`), control (which one the floor is), floor and ceiling
+    (means over images), share (of the way from floor to ceiling, see `achievable`) with its
+    interval share_low and share_high, tied (mean share of tied positions), constant and nonfinite
+    (images without a valid map), unscored (images of the run without a score, for whatever reason),
+    status, reason.
 
-    A method that failed or has no valid image keeps its rows, last: n is 0, mean and rank are missing, and `reason`
-    says why. An image on which a metric is undefined (NaN) is not among its n.
+    A method that failed or has no valid image keeps its rows, last: n is 0, mean and rank are
+    missing, and `reason` says why. An image on which a metric is undefined (NaN) is not among its
+    n.
 
-    Args:
+    Parameters:
         tables: of the run.
         pairs: `comparison.comparisons(tables)`, where the caller has it already.
 
@@ -80,19 +91,23 @@ def leaderboard(tables: RunTables, pairs: pd.DataFrame | None = None) -> pd.Data
         RunFolderError: if a metric was scored under another protocol than the run declares.
     """
     _refuse_mixed_protocols(tables)
-    frame = pd.DataFrame(_rows(tables), columns=COLUMNS).astype({"accuracy": float, "rank": "Int64"})
+    frame = pd.DataFrame(_rows(tables), columns=COLUMNS).astype(
+        {"accuracy": float, "rank": "Int64"}
+    )
     if frame.empty:
         return frame
     frame["cost"] = frame["mean"].where(frame["better"] == "lower", -frame["mean"])
-    frame = frame.sort_values([*GROUP, "cost", "method"], ignore_index=True, na_position="last")[COLUMNS]
+    frame = frame.sort_values([*GROUP, "cost", "method"], ignore_index=True, na_position="last")[
+        COLUMNS
+    ]
     return _ranked(frame, comparisons(tables) if pairs is None else pairs)
 
 
 def _ranked(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     """The leaderboard with ranks and letters of the methods that have a score."""
-    found = dict(iter(pairs.groupby(GROUP)))
+    pairs_of = dict(iter(pairs.groupby(GROUP)))
     for key, rows in frame[frame["n"] > 0].groupby(GROUP):
-        ranks = standings(found.get(key, pairs.iloc[:0]), rows["method"].tolist())
+        ranks = standings(pairs_of.get(key, pairs.iloc[:0]), rows["method"].tolist())
         frame.loc[rows.index, "rank"] = ranks["rank"].to_numpy()
         frame.loc[rows.index, "letters"] = ranks["letters"].to_numpy()
     return frame
@@ -101,42 +116,47 @@ def _ranked(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 def _refuse_mixed_protocols(tables: RunTables) -> None:
     pairs = tables.scores[["metric", "protocol"]].drop_duplicates()
     for metric, protocol in pairs.itertuples(index=False):
-        declared = tables.metrics[metric]["protocol"]
+        declared = tables.metrics[metric].protocol
         if protocol != declared:
             raise RunFolderError(
-                f"Scores of {metric} have protocol {protocol}, but the run declares {declared}. They cannot be "
-                "compared: score all of them again, into one folder."
+                f"Scores of {metric} have protocol {protocol}, but the run declares {declared}. "
+                "They cannot be compared: score all of them again, into one folder."
             )
 
 
 def _rows(tables: RunTables) -> Iterator[dict[str, Any]]:
     scores = tables.scores.dropna(subset=["value"])
-    found = dict(iter(scores.groupby(["dataset", "model", "method", "metric"], sort=False)))
+    scores_of = dict(iter(scores.groupby(["dataset", "model", "method", "metric"], sort=False)))
     applied = scores.groupby("dataset")["metric"].unique()
     images = tables.cells.groupby(["dataset", "model"])["images"].max()
-    found_shares = achieved(tables)
+    shares = achieved(tables)
     for cell in tables.cells.to_dict("records"):
         for metric in applied.get(cell["dataset"], tables.metrics):
             key = (cell["dataset"], cell["model"], cell["method"], metric)
-            row = _row(tables, cell, metric, found.get(key, scores.iloc[:0]))
-            share = found_shares.get((cell["dataset"], cell["model"], metric, cell["method"]))
+            row = _row(tables, cell, metric, scores_of.get(key, scores.iloc[:0]))
+            share = shares.get((cell["dataset"], cell["model"], metric, cell["method"]))
             unscored = images[cell["dataset"], cell["model"]] - row["n"]
             yield {**row, **(asdict(share) if share else {"control": ""}), "unscored": unscored}
 
 
-def _row(tables: RunTables, cell: dict[str, Any], metric: str, scores: pd.DataFrame) -> dict[str, Any]:
+def _row(
+    tables: RunTables, cell: dict[str, Any], metric: str, scores: pd.DataFrame
+) -> dict[str, Any]:
     dataset, model = cell["dataset"], cell["model"]
-    card = tables.models.get((dataset, model), {})
+    measured = tables.models.get((dataset, model))
     values = scores["value"].to_numpy(dtype=np.float64)
-    seed = derive(tables.seed, dataset, model, metric)  # the same resamples for every method: equal maps, equal rows
-    low, high = _within(tables.metrics[metric]["range"], values, bootstrap_interval(values, seed=seed))
+    # The same resamples for every method: equal maps, equal rows.
+    seed = derive(tables.seed, dataset, model, metric)
+    low, high = _cut_to_range(
+        tables.metrics[metric].range, values, bootstrap_interval(values, seed=seed)
+    )
     return {
         **{name: cell[name] for name in COLUMNS if name in cell},
-        "weights": card.get("weights", ""),
-        "accuracy": card.get("accuracy", np.nan),
+        "weights": measured.weights if measured else "",
+        "accuracy": measured.accuracy if measured else np.nan,
         "metric": metric,
-        "better": tables.metrics[metric]["better"],
-        "protocol": tables.metrics[metric]["protocol"],
+        "better": tables.metrics[metric].better,
+        "protocol": tables.metrics[metric].protocol,
         "n": values.size,
         "mean": values.mean() if values.size else np.nan,
         "low": low,
@@ -147,8 +167,13 @@ def _row(tables: RunTables, cell: dict[str, Any], metric: str, scores: pd.DataFr
     }
 
 
-def _within(limits: Sequence[float], values: np.ndarray, interval: tuple[float, float]) -> tuple[float, float]:
-    """The interval of a mean cut to the metric's range, if the values keep to it (areas of logits do not)."""
+def _cut_to_range(
+    limits: tuple[float, float], values: np.ndarray, interval: tuple[float, float]
+) -> tuple[float, float]:
+    """The interval of a mean cut to the metric's range.
+
+    Only if the values keep to it, which areas of logits do not.
+    """
     least, greatest = limits
     if values.size and least <= values.min() and values.max() <= greatest:
         low, high = np.clip(interval, least, greatest)  # NaN stays NaN

@@ -10,7 +10,7 @@ from interpbench.results.statistics import bootstrap_band
 
 @dataclass(frozen=True, eq=False)
 class MeanCurve:
-    """A method's mean perturbation curve over images, with a pointwise 95 % band; all of them float [points]."""
+    """A method's mean perturbation curve with a pointwise 95 % band; float [points]."""
 
     fraction: np.ndarray
     mean: np.ndarray
@@ -19,7 +19,10 @@ class MeanCurve:
 
 
 def mean_curve(curves: pd.DataFrame, seed: int) -> MeanCurve:
-    """The mean of one method's `curves` (columns sample_id, fraction, value) over the images that have all points."""
+    """The mean of one method's `curves` over the images that have all points.
+
+    Their columns are sample_id, fraction and value.
+    """
     wide = curves.pivot_table(index="sample_id", columns="fraction", values="value").dropna()
     values = wide.to_numpy()
     low, high = bootstrap_band(values, seed=seed)

@@ -1,35 +1,40 @@
 """The run folder: its schema, writing cell by cell, reading, and refusing to mix.
 
-    run.json                          what was run, with what, where and when
-    models/<model>.json .npz          each model's card and accuracy; the example images
-    cells/<cell>/                     a finished cell: cell.json, scores.parquet, curves.parquet, maps.npz
+    run.json                     what was run, with what, where and when
+    models/<model>.json .npz     each model's card and accuracy; the example images
+    cells/<cell>/                a finished cell: cell.json, maps.npz, and scores and curves.parquet
     scores.parquet scores.csv curves.parquet timings.csv
-    leaderboard.csv comparisons.csv ranks.csv agreement.csv shares.csv           what follows from the scores
-    plots/ report.html                                                           all of it to look at
-    profile.csv trace.json                                                       of a run with --profile
+    leaderboard.csv comparisons.csv ranks.csv agreement.csv shares.csv
+                                 what follows from the scores
+    plots/ report.html           all of it to look at
+    profile.csv trace.json       of a run with --profile
 
-A cell's folder appears whole or not at all, so a killed run loses at most the cell it was in. The tables are put
-together from the cells, sorted, whatever order they were finished in. Neither torch nor plugins are needed to read.
+A cell's folder appears whole or not at all, so a killed run loses at most the cell it was in. The
+tables are put together from the cells, sorted, whatever order they were finished in. Neither torch
+nor plugins are needed to read.
 """
 
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from interpbench.core.errors import RunFolderError
+from interpbench.files.atomic import folder_beside, remove_partial, write_atomically
 from interpbench.files.csv_files import write_csv
+from interpbench.files.records import Record, first_problem
+from interpbench.results.cell_results import CellResult, ModelResult
+from interpbench.results.run_info import SCHEMA_VERSION, CellRecord, ModelRecord, RunInfo
 from interpbench.results.tables import Example, RunTables
-from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS, CellResult, ModelResult, safe_name
+from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS, safe_name
 
-SCHEMA_VERSION = 1
 CELL_COLUMNS = [
     "dataset",
     "model",
@@ -43,7 +48,8 @@ CELL_COLUMNS = [
     "nonfinite",
 ]
 TIMING_COLUMNS = ["dataset", "model", "method", "attribution_seconds", "scoring_seconds", "images"]
-CONCLUSIONS = ("leaderboard", "comparisons", "ranks", "agreement", "shares")  # tables drawn from the others, as CSV
+# Tables drawn from the others, as CSV.
+CONCLUSIONS = ("leaderboard", "comparisons", "ranks", "agreement", "shares")
 PAGE = "report.html"
 PROFILE = ("profile.csv", "trace.json")
 Mode = Literal["new", "resume", "overwrite"]
@@ -59,25 +65,33 @@ class RunFolder:
         """Makes the folder ready.
 
         Raises:
-            RunFolderError: if it is not empty (mode `new`), holds no run (`resume`), holds something else than a run
-                (`overwrite`), or cannot be written.
+            RunFolderError: if it is not empty (mode `new`), holds no run (`resume`), holds
+                something else than a run (`overwrite`), or cannot be written.
         """
         with _disk(self.path):
-            content = [p for p in self.path.iterdir() if p.name != "plots"] if self.path.exists() else []
+            content = (
+                [p for p in self.path.iterdir() if p.name != "plots"] if self.path.exists() else []
+            )
             holds_run = (self.path / "run.json").is_file()
             if content and mode == "new":
                 raise RunFolderError(
-                    f"{self.path} is not empty. Continue that run with --resume, replace it with --overwrite, "
-                    "or give another --output."
+                    f"{self.path} is not empty. Continue that run with --resume, replace it with "
+                    "--overwrite, or give another --output."
                 )
             if not holds_run and mode == "resume":
-                raise RunFolderError(f"{self.path} holds no run to resume. Leave --resume out to begin one.")
+                raise RunFolderError(
+                    f"{self.path} holds no run to resume. Leave --resume out to begin one."
+                )
             if content and mode == "overwrite":
                 if not holds_run:
-                    raise RunFolderError(f"{self.path} holds something else than a run; it is not overwritten.")
+                    raise RunFolderError(
+                        f"{self.path} holds something else than a run; it is not overwritten."
+                    )
                 self._clear()
             for folder in ("cells", "models"):
                 (self.path / folder).mkdir(parents=True, exist_ok=True)
+                remove_partial(self.path / folder)
+            remove_partial(self.path)
             for unfinished in (self.path / "cells").glob(".*"):
                 shutil.rmtree(unfinished)
 
@@ -85,11 +99,19 @@ class RunFolder:
         """Removes what a run writes and nothing else."""
         for name in ("cells", "models", "plots"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv", "run.json", PAGE, *PROFILE)
+        tables = (
+            "scores.parquet",
+            "scores.csv",
+            "curves.parquet",
+            "timings.csv",
+            "run.json",
+            PAGE,
+            *PROFILE,
+        )
         for name in (*tables, *(f"{table}.csv" for table in CONCLUSIONS)):
             (self.path / name).unlink(missing_ok=True)
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunInfo:
         """run.json.
 
         Raises:
@@ -97,79 +119,64 @@ class RunFolder:
         """
         file = self.path / "run.json"
         try:
-            info: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            version = info["schema_version"]
+            contents = json.loads(file.read_text(encoding="utf-8"))
+            version = contents["schema_version"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunFolderError(f"{self.path} is no run folder: {file.name} is missing or not valid.") from error
+            raise RunFolderError(
+                f"{self.path} is no run folder: {file.name} is missing or not valid."
+            ) from error
         if version != SCHEMA_VERSION:
-            raise RunFolderError(f"{file} has schema version {version}; this InterpBench reads {SCHEMA_VERSION}.")
-        return info
+            raise RunFolderError(
+                f"{file} has schema version {version}; this InterpBench reads {SCHEMA_VERSION}."
+            )
+        return _validated(RunInfo, contents, file)
 
-    def write_info(self, info: Mapping[str, Any]) -> None:
+    def write_info(self, info: RunInfo) -> None:
         """Writes run.json."""
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **info}, indent=1, default=str)
-        self.write("run.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        self.write("run.json", lambda path: path.write_text(info.text(), encoding="utf-8"))
 
     def write(self, name: str, write: Callable[[Path], object]) -> None:
-        """Writes a file atomically: `write` gets a temporary path, which then takes the name's place.
+        """Writes a file atomically.
+
+        `write` gets a temporary path, which then takes the name's place.
 
         Raises:
             RunFolderError: if the disk is full, or not writable.
         """
-        final = self.path / name
-        temporary = final.with_name(f".{final.name}.partial")
         with _disk(self.path):
-            final.parent.mkdir(parents=True, exist_ok=True)
-            write(temporary)
-            os.replace(temporary, final)
+            write_atomically(self.path / name, write)
 
     def write_model(self, result: ModelResult) -> None:
         """Writes what was measured of a model, and its example images."""
-        info = {
-            "dataset": result.dataset,
-            "model": result.model,
-            **result.info,
-            "example_ids": result.example_ids,
-            "true_classes": result.true_classes,
-            "predicted_classes": result.predicted_classes,
-        }
+        name = safe_name(result.record.dataset, result.record.model)
         arrays = {"images": result.images}
         if result.masks is not None:
             arrays["masks"] = result.masks
-        self.write(f"models/{result.folder}.npz", lambda path: _save_arrays(path, arrays))
-        text = json.dumps(info, indent=1, sort_keys=True, default=str)
-        self.write(f"models/{result.folder}.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        self.write(f"models/{name}.npz", lambda path: _save_arrays(path, arrays))
+        text = result.record.text(sort_keys=True)
+        self.write(f"models/{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     def write_cell(self, result: CellResult) -> None:
         """Writes a finished cell; its folder appears whole or not at all."""
-        final = self.path / "cells" / result.cell.folder
-        with _disk(self.path):
-            partial = Path(tempfile.mkdtemp(prefix=".", dir=final.parent))
+        final = self.path / "cells" / result.record.cell.folder
+        with _disk(self.path), folder_beside(final) as partial:
             result.scores.to_parquet(partial / "scores.parquet", index=False)
             result.curves.to_parquet(partial / "curves.parquet", index=False)
             _save_arrays(partial / "maps.npz", result.maps)
-            text = json.dumps(result.record(), indent=1, sort_keys=True)
-            (partial / "cell.json").write_text(text + "\n", encoding="utf-8")
+            (partial / "cell.json").write_text(result.record.text(sort_keys=True), encoding="utf-8")
             if final.exists():  # a failed cell that was run again
                 shutil.rmtree(final)
             os.replace(partial, final)
 
-    def cell_records(self) -> list[dict[str, Any]]:
+    def cell_records(self) -> list[CellRecord]:
         """cell.json of every finished cell, sorted by labels."""
-        records = [{"role": "method", **self._json(path)} for path in self.path.glob("cells/*/cell.json")]
-        return sorted(records, key=lambda r: (r["dataset"], r["model"], r["method"]))
+        records = [_read(CellRecord, path) for path in self.path.glob("cells/*/cell.json")]
+        return sorted(records, key=lambda record: record.cell)
 
-    def model_records(self) -> list[dict[str, Any]]:
+    def model_records(self) -> list[ModelRecord]:
         """models/*.json, sorted by labels."""
-        records = [self._json(path) for path in self.path.glob("models/*.json")]
-        return sorted(records, key=lambda r: (r["dataset"], r["model"]))
-
-    def _json(self, path: Path) -> dict[str, Any]:
-        try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunFolderError(f"{path} is not valid: {error}. Run again with --resume after removing it.") from error
-        return record
+        records = [_read(ModelRecord, path) for path in self.path.glob("models/*.json")]
+        return sorted(records, key=lambda record: (record.dataset, record.model))
 
     def assemble(self) -> RunTables:
         """Puts the tables together from the finished cells, and writes them."""
@@ -186,10 +193,12 @@ class RunFolder:
 
     def _from_cells(self) -> RunTables:
         info = self.info()
-        every = self.cell_records()
-        records = [record for record in every if record["role"] != "ceiling"]
-        folders = [self.path / "cells" / _stem(record) for record in records]
-        searches = [self.path / "cells" / _stem(record) for record in every if record["role"] == "ceiling"]
+        records, models = self.cell_records(), self.model_records()
+        cells = [record for record in records if not record.is_search]
+        folders = [self.path / "cells" / record.cell.folder for record in cells]
+        searches = [
+            self.path / "cells" / record.cell.folder for record in records if record.is_search
+        ]
         scores = _read_tables([f / "scores.parquet" for f in folders], SCORE_COLUMNS)
         curves = _read_tables([f / "curves.parquet" for f in folders], CURVE_COLUMNS)
         ceilings = _read_tables([f / "scores.parquet" for f in searches], SCORE_COLUMNS)
@@ -197,50 +206,89 @@ class RunFolder:
         return RunTables(
             scores=scores.sort_values(by, ignore_index=True),
             curves=curves.sort_values([*by, "step"], ignore_index=True),
-            cells=pd.DataFrame(records, columns=CELL_COLUMNS),
-            timings=pd.DataFrame(every, columns=TIMING_COLUMNS),
-            metrics=info["metrics"],
-            models={(r["dataset"], r["model"]): r for r in self.model_records()},
-            examples=list(self._examples(records)),
-            seed=info["seed"],
+            cells=_frame(cells, CELL_COLUMNS),
+            timings=_frame(records, TIMING_COLUMNS),
+            metrics=info.metrics,
+            models={(record.dataset, record.model): record for record in models},
+            examples=list(self._examples(models, cells)),
+            seed=info.seed,
             ceilings=ceilings.sort_values(by, ignore_index=True),
         )
 
-    def _examples(self, records: list[dict[str, Any]]) -> Iterator[Example]:
-        for model in self.model_records():
-            arrays = _load_arrays(self.path / "models" / f"{safe_name(model['dataset'], model['model'])}.npz")
+    def _examples(
+        self, models: Sequence[ModelRecord], cells: Sequence[CellRecord]
+    ) -> Iterator[Example]:
+        for model in models:
+            arrays = _load_arrays(
+                self.path / "models" / f"{safe_name(model.dataset, model.model)}.npz"
+            )
             maps = {
-                r["method"]: _load_arrays(self.path / "cells" / _stem(r) / "maps.npz")
-                for r in records
-                if (r["dataset"], r["model"]) == (model["dataset"], model["model"])
+                record.method: _load_arrays(self.path / "cells" / record.cell.folder / "maps.npz")
+                for record in cells
+                if (record.dataset, record.model) == (model.dataset, model.model)
             }
-            for i, sample_id in enumerate(model["example_ids"]):
+            for i, sample_id in enumerate(model.example_ids):
                 yield Example(
-                    dataset=model["dataset"],
-                    model=model["model"],
+                    dataset=model.dataset,
+                    model=model.model,
                     sample_id=sample_id,
                     image=arrays["images"][i],
-                    true_class=model["true_classes"][i],
-                    predicted_class=model["predicted_classes"][i],
+                    true_class=model.true_classes[i],
+                    predicted_class=model.predicted_classes[i],
                     mask=arrays["masks"][i] if "masks" in arrays else None,
-                    maps={method: found[sample_id] for method, found in maps.items() if sample_id in found},
+                    maps={
+                        method: kept[sample_id]
+                        for method, kept in maps.items()
+                        if sample_id in kept
+                    },
                 )
 
 
-def _stem(record: Mapping[str, Any]) -> str:
-    """The folder's name of a cell's record."""
-    return safe_name(record["dataset"], record["model"], record["method"])
+Kind = TypeVar("Kind", bound=Record)
+
+
+def _read(kind: type[Kind], path: Path) -> Kind:
+    """The record in a JSON file."""
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(
+            f"{path} is not valid: {error}. Run again with --resume after removing it."
+        ) from error
+    return _validated(kind, contents, path)
+
+
+def _validated(kind: type[Kind], contents: Any, path: Path) -> Kind:
+    try:
+        return kind.model_validate(contents)
+    except ValidationError as invalid:
+        key, reason, _ = first_problem(invalid)
+        raise RunFolderError(
+            f"{path} is not valid: key {key!r}: {reason}. Run again "
+            "with --resume after removing it."
+        ) from None
+
+
+def _frame(records: Sequence[Record], columns: list[str]) -> pd.DataFrame:
+    """Some fields of records, a row each."""
+    return pd.DataFrame(
+        [[getattr(record, column) for column in columns] for record in records], columns=columns
+    )
 
 
 def _read_tables(paths: list[Path], columns: list[str]) -> pd.DataFrame:
     frames = [pd.read_parquet(path) for path in paths]
     frames = [frame for frame in frames if len(frame)]
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    return (
+        pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    )
 
 
 def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **{f"a:{name}": value for name, value in arrays.items()})
+        np.savez_compressed(
+            file, allow_pickle=False, **{f"a:{name}": value for name, value in arrays.items()}
+        )
 
 
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -255,6 +303,7 @@ def _disk(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunFolderError(
-            f"Cannot write to {path}: {error.strerror or error}. Give another --output, or free some space or mend the "
-            "permissions; what is finished stays there, and --resume continues it."
+            f"Cannot write to {path}: {error.strerror or error}. Give another --output, or free "
+            "some space or mend the permissions; what is finished stays there, and --resume "
+            "continues it."
         ) from error

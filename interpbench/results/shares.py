@@ -1,11 +1,13 @@
-"""Where a score lies between floor and ceiling: the share of what can be achieved that a method achieves.
+"""Where a score lies between floor and ceiling: the share of what can be achieved.
 
-A raw area says little: 0.12 may be excellent for one model and poor for another. The floor is the best control of the
-same run, data set, model and metric: of the maps that know nothing of the model, the one with the best mean over the
-images. It is one honest competitor; the best control of each image would be an oracle that no method has to beat. The
-ceiling is about the best that any order of the image can reach, found by a search (`interpbench.ceiling`). So 0 is what
-one gets without looking at the model, and 1 what looking at the metric itself gets. A method that a control beats has a
-negative share, and one that beats the search, which is coarse, a share above 1; neither is cut off.
+A raw area says little: 0.12 may be excellent for one model and poor for another. The floor is the
+best control of the same run, data set, model and metric: of the maps that know nothing of the
+model, the one with the best mean over the images. It is one honest competitor; the best control of
+each image would be an oracle that no method has to beat. The ceiling is about the best that any
+order of the image can reach, found by a search (`scoring.ceiling`). So 0 is what one gets
+without looking at the model, and 1 what looking at the metric itself gets. A method that a control
+beats has a negative share, and one that beats the search, which is coarse, a share above 1; neither
+is cut off.
 """
 
 from collections.abc import Iterator
@@ -24,11 +26,12 @@ BOARD_COLUMNS = ["control", "floor", "ceiling", "share", "share_low", "share_hig
 
 
 def shares(tables: RunTables) -> pd.DataFrame:
-    """For each score of a metric that has a floor and a ceiling, where it lies between the two on its own image.
+    """For each score, where it lies between floor and ceiling on its own image.
 
-    Columns: dataset, model, metric, method, sample_id, value, floor (the best control's score of this image), ceiling,
-    and share: (value - floor) / (ceiling - floor), NaN where the ceiling is no better than the floor. An image that the
-    control or the search could not score is left out.
+    Of each metric that has both. Columns: dataset, model, metric, method, sample_id, value, floor
+    (the best control's score of this image), ceiling, and share: (value - floor) / (ceiling -
+    floor), NaN where the ceiling is no better than the floor. An image that the control or the
+    search could not score is left out.
     """
     frames = [frame for _, frame in _by_group(tables)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=SHARE_COLUMNS)
@@ -36,9 +39,11 @@ def shares(tables: RunTables) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Achieved:
-    """A method's share over images: of the mean way from floor to ceiling, which the images far apart decide most.
+    """A method's share over images.
 
-    The mean of the images' shares would be decided by those whose floor and ceiling are next to each other.
+    The share of the mean way from floor to ceiling, which the images where they are far apart
+    decide most. The mean of the images' shares would be decided by those whose floor and ceiling
+    are next to each other.
     """
 
     control: str
@@ -51,17 +56,17 @@ class Achieved:
 
 def achieved(tables: RunTables) -> dict[tuple[str, str, str, str], Achieved]:
     """(dataset, model, metric, method) -> its share, with a 95 % interval over images."""
-    found = {}
+    shares = {}
     for control, frame in _by_group(tables):
         for key, rows in frame.groupby([*GROUP, "method"]):
-            found[key] = _achieved(tables, control, rows)
-    return found
+            shares[key] = _achieved(tables, control, rows)
+    return shares
 
 
 def _achieved(tables: RunTables, control: str, rows: pd.DataFrame) -> Achieved:
     floor, ceiling = rows["floor"].to_numpy(), rows["ceiling"].to_numpy()
     first = rows.iloc[0]
-    lower = tables.metrics[first["metric"]]["better"] == "lower"
+    lower = tables.metrics[first["metric"]].lower_is_better
     room = (floor - ceiling if lower else ceiling - floor).mean()
     share = low = high = np.nan
     if room > 0:
@@ -74,7 +79,7 @@ def _achieved(tables: RunTables, control: str, rows: pd.DataFrame) -> Achieved:
 
 
 def _by_group(tables: RunTables) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The best control, and the shares, of each data set, model and metric that have a floor and a ceiling."""
+    """The best control and the shares, where a metric has a floor and a ceiling."""
     controls = set(tables.cells.loc[tables.cells["role"] == "control", "method"])
     scores = tables.scores.dropna(subset=["value"]).astype({"value": float})
     ceilings = tables.ceilings.dropna(subset=["value"]).astype({"value": float})
@@ -83,12 +88,22 @@ def _by_group(tables: RunTables) -> Iterator[tuple[str, pd.DataFrame]]:
         means = rows[rows["method"].isin(controls)].groupby("method")["value"].mean()
         if key not in tops or means.empty:
             continue
-        lower = tables.metrics[key[2]]["better"] == "lower"
+        lower = tables.metrics[key[2]].lower_is_better
         control = str(means.idxmin() if lower else means.idxmax())
-        yield control, _between(rows, rows[rows["method"] == control].set_index("sample_id")["value"], tops[key], lower)
+        yield (
+            control,
+            _shares_of_images(
+                rows,
+                rows[rows["method"] == control].set_index("sample_id")["value"],
+                tops[key],
+                lower,
+            ),
+        )
 
 
-def _between(rows: pd.DataFrame, floor: pd.Series, ceiling: pd.Series, lower: bool) -> pd.DataFrame:
+def _shares_of_images(
+    rows: pd.DataFrame, floor: pd.Series, ceiling: pd.Series, lower: bool
+) -> pd.DataFrame:
     rows = rows.assign(floor=rows["sample_id"].map(floor), ceiling=rows["sample_id"].map(ceiling))
     rows = rows.dropna(subset=["floor", "ceiling"])
     way = rows["ceiling"] - rows["floor"]

@@ -15,14 +15,15 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Interval (low, high) of the mean of `values` [n], by studentised bootstrap.
 
-    Of the bootstrap's variants this one covers skewed scores best (Hall, Annals of Statistics 1988): BCa and percentile
-    intervals of 50 scores of a real run cover the mean in 92 to 94 % of samples instead of 95. What no interval can
-    know is an outlier that a sample happens not to hold.
+    Of the bootstrap's variants this one covers skewed scores best (Hall, Annals of Statistics
+    1988): BCa and percentile intervals of 50 scores of a real run cover the mean in 92 to 94 % of
+    samples instead of 95. What no interval can know is an outlier that a sample happens not to
+    hold.
 
-    Fewer than two values have no interval: (nan, nan). Where all values are 0 or 1, as hits and misses are, it is the
-    exact binomial one (Clopper and Pearson, Biometrika 1934), which covers at least as often as it says. Other equal
-    values give (v, v). Of fewer than ten values, or mostly equal ones, many a resample has next to no spread to divide
-    by; the interval is then Student's.
+    Fewer than two values have no interval: (nan, nan). Where all values are 0 or 1, as hits and
+    misses are, it is the exact binomial one (Clopper and Pearson, Biometrika 1934), which covers at
+    least as often as it says. Other equal values give (v, v). Of fewer than ten values, or mostly
+    equal ones, many a resample has next to no spread to divide by; the interval is then Student's.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.size < 2:
@@ -31,7 +32,9 @@ def bootstrap_interval(
         return _binomial_interval(values, confidence)
     if (values == values[0]).all():
         return float(values[0]), float(values[0])
-    return bootstrap_ratio_interval(values, np.ones(values.size), seed=seed, confidence=confidence, resamples=resamples)
+    return bootstrap_ratio_interval(
+        values, np.ones(values.size), seed=seed, confidence=confidence, resamples=resamples
+    )
 
 
 def _binomial_interval(hits: np.ndarray, confidence: float) -> tuple[float, float]:
@@ -42,12 +45,17 @@ def _binomial_interval(hits: np.ndarray, confidence: float) -> tuple[float, floa
 
 
 def bootstrap_ratio_interval(
-    numerator: np.ndarray, denominator: np.ndarray, *, seed: int, confidence: float = 0.95, resamples: int = 9999
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+    *,
+    seed: int,
+    confidence: float = 0.95,
+    resamples: int = 9999,
 ) -> tuple[float, float]:
     """Interval (low, high) of mean(numerator) / mean(denominator), both [n] of the same images.
 
-    The standard error of a ratio is that of the mean of numerator - ratio · denominator, over mean(denominator), in the
-    sample and in each resample. Otherwise as `bootstrap_interval`.
+    The standard error of a ratio is that of the mean of numerator - ratio · denominator, over
+    mean(denominator), in the sample and in each resample. Otherwise as `bootstrap_interval`.
     """
     from scipy import stats
 
@@ -58,7 +66,9 @@ def bootstrap_ratio_interval(
         rest = numerator - ratio * denominator
         error = np.sqrt((rest**2).mean() / (count - 1)) / abs(denominator.mean())
         columns = np.stack([rest, denominator, rest**2, rest * denominator, denominator**2], axis=1)
-        means = np.concatenate([weights @ columns / count for weights in _resamples(count, resamples, seed)]).T
+        means = np.concatenate(
+            [weights @ columns / count for weights in _resamples(count, resamples, seed)]
+        ).T
         shift = means[0] / means[1]
         spread = means[2] - 2 * shift * means[3] + shift**2 * means[4]
         spread[spread < 1e-12 * (rest**2).mean()] = 0  # all of one value, but for rounding
@@ -85,9 +95,11 @@ def _resamples(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 def bootstrap_band(
     curves: np.ndarray, *, seed: int, confidence: float = 0.95, resamples: int = 2000
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pointwise percentile interval (low [P], high [P]) of the mean of `curves` [n,P] over its n images."""
+    """Pointwise percentile interval (low [P], high [P]) of the mean of `curves` [n,P]."""
     count = len(curves)
-    means = np.concatenate([weights @ curves / count for weights in _resamples(count, resamples, seed)])
+    means = np.concatenate(
+        [weights @ curves / count for weights in _resamples(count, resamples, seed)]
+    )
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
     return low, high
@@ -100,8 +112,9 @@ class PairedTest:
     Attributes:
         n: images that both scored.
         difference: mean of the differences, in the unit of the scores; NaN without images.
-        effect: rank-biserial correlation of matched pairs, in -1..1: the positive ranks' sum less that of the negative
-            ones, as a share of all ranks (Kerby, Comprehensive Psychology 2014).
+        effect: rank-biserial correlation of matched pairs, in -1..1: the positive ranks' sum less
+            that of the negative ones, as a share of all ranks (Kerby, Comprehensive Psychology
+            2014).
         p: two-sided; 1 where all scores are identical; NaN without images.
     """
 
@@ -112,12 +125,14 @@ class PairedTest:
 
 
 def signed_rank(differences: np.ndarray) -> PairedTest:
-    """Wilcoxon's signed-rank test (Biometrics Bulletin 1945) of differences [n] between paired scores.
+    """Wilcoxon's signed-rank test of differences [n] between paired scores.
 
-    Zeros take part in the ranking and then drop out (Pratt, JASA 1959), so that many of them speak against a
-    difference. Up to 100 that are not zero, p is exact with ties too, by counting all changes of sign (Streitberg and
-    Röhmel 1986): where most differences are zero, as between hits and misses, the normal approximation calls five
-    equal differences among thirty zeros significant, which they cannot be. Beyond 100, scipy's approximation.
+    It is of 1945, in Biometrics Bulletin. Zeros take part in the ranking and then drop out (Pratt,
+    JASA 1959), so that many of them speak against a difference. Up to 100 that are not zero, p is
+    exact with ties too, by counting all changes of sign (Streitberg and Röhmel 1986): where most
+    differences are zero, as between hits and misses, the normal approximation calls five equal
+    differences among thirty zeros significant, which they cannot be. Beyond 100, scipy's
+    approximation.
     """
     from scipy import stats
 
@@ -130,11 +145,13 @@ def signed_rank(differences: np.ndarray) -> PairedTest:
         p = float(stats.wilcoxon(differences, zero_method="pratt", method="asymptotic").pvalue)
     else:
         p = _exact_p(signed[signed != 0])
-    return PairedTest(count, float(differences.mean()), float(signed.sum() / (count * (count + 1) / 2)), p)
+    return PairedTest(
+        count, float(differences.mean()), float(signed.sum() / (count * (count + 1) / 2)), p
+    )
 
 
 def _exact_p(signed: np.ndarray) -> float:
-    """P that changing the signs of `signed` ranks [n] at random gives a sum at least as far from zero."""
+    """P that random signs of the ranks [n] give a sum at least as far from zero."""
     steps = np.rint(2 * np.abs(signed)).astype(int)  # ranks that are tied end in a half
     chances = np.ones(1)  # that the positive ranks sum to 0, 1/2, 1, ...
     for step in steps:
@@ -147,13 +164,16 @@ def _exact_p(signed: np.ndarray) -> float:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p-values [n] corrected for their number (Holm, Scandinavian Journal of Statistics 1979); NaN stays NaN."""
+    """p-values [n] corrected for their number by Holm's method; NaN stays NaN.
+
+    Scandinavian Journal of Statistics 1979.
+    """
     from statsmodels.stats.multitest import multipletests
 
-    known = ~np.isnan(p)
+    defined = ~np.isnan(p)
     corrected = np.full(p.shape, np.nan)
-    if known.any():
-        corrected[known] = multipletests(p[known], method="holm")[1]
+    if defined.any():
+        corrected[defined] = multipletests(p[defined], method="holm")[1]
     return corrected
 
 
@@ -163,8 +183,8 @@ class Ranking:
 
     Attributes:
         mean_ranks: [items], 1 is the best; items that are equal share their mean rank.
-        w: Kendall's coefficient of concordance, corrected for ties, in 0..1; NaN for fewer than two judges, fewer than
-            three items, or where every judge finds all items equal.
+        w: Kendall's coefficient of concordance, corrected for ties, in 0..1; NaN for fewer than two
+            judges, fewer than three items, or where every judge finds all items equal.
         p: of Friedman's test, in the form of Iman and Davenport; NaN with w.
         critical_difference: of two mean ranks, by Nemenyi's test at `level`.
     """
@@ -176,11 +196,12 @@ class Ranking:
 
 
 def friedman(costs: np.ndarray, *, level: float = 0.05) -> Ranking:
-    """Friedman's test (JASA 1937) of costs [judges,items], lower is better: are some items ranked better than others?
+    """Friedman's test (JASA 1937) of costs [judges,items], lower is better.
 
-    As Demšar (JMLR 2006) advises for classifiers on several data sets: p from the F distribution of Iman and Davenport
-    (Communications in Statistics 1980), and Nemenyi's critical difference q·sqrt(k(k + 1) / 6N). Kendall's W is the
-    statistic as a share of the greatest that it can be.
+    Are some items ranked better than others? As Demšar (JMLR 2006) advises for classifiers on
+    several data sets: p from the F distribution of Iman and Davenport (Communications in Statistics
+    1980), and Nemenyi's critical difference q·sqrt(k(k + 1) / 6N). Kendall's W is the statistic as
+    a share of the greatest that it can be.
     """
     from scipy import stats
 
@@ -193,4 +214,6 @@ def friedman(costs: np.ndarray, *, level: float = 0.05) -> Ranking:
         return Ranking(mean_ranks, nan, nan, critical)
     w = float(stats.friedmanchisquare(*costs.T).statistic / (judges * (items - 1)))
     ratio = (judges - 1) * w / (1 - w) if w < 1 else np.inf
-    return Ranking(mean_ranks, w, float(stats.f.sf(ratio, items - 1, (items - 1) * (judges - 1))), critical)
+    return Ranking(
+        mean_ranks, w, float(stats.f.sf(ratio, items - 1, (items - 1) * (judges - 1))), critical
+    )

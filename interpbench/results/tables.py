@@ -1,15 +1,16 @@
 """The tables of a finished run, as leaderboards, plots and reports receive them.
 
-Labels (of data sets, models, methods, metrics) are unique and ready for display. Frames are sorted by their labels.
+Labels (of data sets, models, methods, metrics) are unique and ready for display. Frames are sorted
+by their labels.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from interpbench.results.run_info import MetricInfo, ModelRecord
 from interpbench.suite.cells import SCORE_COLUMNS
 
 ARROWS = {"lower": "↓", "higher": "↑"}
@@ -22,7 +23,8 @@ class Example:
     Attributes:
         image: uint8 [H,W,3], RGB.
         mask: bool [H,W], the true evidence, or None where the data set has none.
-        maps: method label -> float32 [H,W], higher = more important; a method without a valid map is absent.
+        maps: method label -> float32 [H,W], higher = more important; a method without a valid map
+            is absent.
     """
 
     dataset: str
@@ -40,47 +42,49 @@ class RunTables:
     """Everything that a leaderboard, a plot or a report is made from.
 
     Attributes:
-        scores: one row per image with a valid map: dataset, model, method, parameters (JSON), metric, protocol
-            (12 hex digits), sample_id, label, target, tied (share of tied positions, 0..1), value.
-        curves: dataset, model, method, metric, protocol, sample_id, step (0..S), fraction (share of positions
-            changed, 0..1), value.
-        cells: dataset, model, method, parameters, role ("method" or "control", a map that knows nothing of the model),
-            status ("ok" or "failed"), reason ("" if ok), images (number given), constant and nonfinite (numbers of
-            images whose map was so).
+        scores: one row per image with a valid map: dataset, model, method, parameters (JSON),
+            metric, protocol (12 hex digits), sample_id, label, target, tied (share of tied
+            positions, 0..1), value.
+        curves: dataset, model, method, metric, protocol, sample_id, step (0..S), fraction (share of
+            positions changed, 0..1), value.
+        cells: dataset, model, method, parameters, role ("method" or "control", a map that knows
+            nothing of the model), status ("ok" or "failed"), reason ("" if ok), images (number
+            given), constant and nonfinite (numbers of images whose map was so).
         timings: dataset, model, method, attribution_seconds, scoring_seconds, images.
-        metrics: metric label -> better ("lower" or "higher"), range ([low, high]), unit, curve (bool), protocol (hash),
-            protocol_text, and where it is known summary (one line on what it measures).
-        models: (dataset, model) -> accuracy (0..1), accuracy_images (number it was measured on), weights ("random" if
-            untrained).
+        metrics: metric label -> what it is.
+        models: (dataset, model) -> what was measured of it.
         examples: a few images with their maps.
         seed: of the run; every interval derives its own from it.
-        ceilings: as scores, of the best map that a search found for each image and metric; empty where none was sought.
+        ceilings: as scores, of the best map that a search found for each image and metric; empty
+            where none was sought.
     """
 
     scores: pd.DataFrame
     curves: pd.DataFrame
     cells: pd.DataFrame
     timings: pd.DataFrame
-    metrics: Mapping[str, Mapping[str, Any]]
-    models: Mapping[tuple[str, str], Mapping[str, Any]]
+    metrics: Mapping[str, MetricInfo]
+    models: Mapping[tuple[str, str], ModelRecord]
     examples: list[Example]
     seed: int
     ceilings: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=SCORE_COLUMNS))
 
+    def is_untrained(self, dataset: str, model: str) -> bool:
+        """Whether a model's weights are random."""
+        measured = self.models.get((dataset, model))
+        return measured is not None and measured.untrained
+
     def milliseconds(self) -> pd.Series:
-        """Attribution time in ms per image, indexed by (dataset, model, method); only cells that saw an image."""
+        """Attribution time in ms per image, indexed by (dataset, model, method).
+
+        Only of cells that saw an image.
+        """
         timed = self.timings[self.timings["images"] > 0].set_index(["dataset", "model", "method"])
         return 1000 * timed["attribution_seconds"] / timed["images"]
 
     def accuracy_text(self, dataset: str, model: str) -> str:
         """A model's accuracy and on how many images it was measured."""
-        card = self.models.get((dataset, model), {})
-        accuracy = card.get("accuracy")
-        if accuracy is None or np.isnan(accuracy):
+        measured = self.models.get((dataset, model))
+        if measured is None or measured.accuracy is None or np.isnan(measured.accuracy):
             return "accuracy unknown"
-        return f"accuracy {accuracy:.1%} on {card['accuracy_images']:,} images"
-
-
-def is_random(card: Mapping[str, Any]) -> bool:
-    """Whether a model's entry in `RunTables.models` says that its weights are untrained."""
-    return card.get("weights") == "random"
+        return f"accuracy {measured.accuracy:.1%} on {measured.accuracy_images:,} images"

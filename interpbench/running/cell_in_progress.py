@@ -1,155 +1,179 @@
-"""A cell in the making: explains and scores one batch of images after the other, and draws the conclusions.
+"""A cell in the making: explains and scores one batch of images after the other.
 
-What is found stays on the device until the cell is finished, so that nothing waits for it.
+What comes of a batch stays on the device until the cell is finished, so that nothing waits for it.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from interpbench.attribution.attribute import Maps, attribute
+from interpbench.attribution.account import Account
+from interpbench.attribution.attribute import Batch, Maps
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.devices import Stopwatch
 from interpbench.core.errors import MethodError
 from interpbench.core.time_spent import phase
-from interpbench.fast.occlusion.occluded_outputs import Choice, listening, summarised
-from interpbench.running.prepared_model import ModelRun
-from interpbench.scoring.evaluate import Scored, curve_rows, evaluate, precision_effect, score_rows
-from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS, Cell, CellResult
+from interpbench.fast.occlusion.choice import Choice, counted, listening
+from interpbench.results.cell_results import CellResult
+from interpbench.results.run_info import CellRecord, PrecisionEffect, WindowsRecord
+from interpbench.running.cell_tables import Scored, curve_rows, precision_effect, score_rows
+from interpbench.running.prepared_model import PreparedModel
+from interpbench.scoring.evaluate import BatchScores, Passes, evaluate
+from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS, Cell
 
 
-class CellWork:
-    """One method on one model: its maps, their scores, counts, and what went wrong."""
+class CellInProgress:
+    """One method on one model: its maps, their scores, and what went wrong.
 
-    def __init__(self, run: ModelRun, cell: Cell) -> None:
+    Attributes:
+        failures: why the cell fails; none as long as all is well.
+    """
+
+    def __init__(self, prepared: PreparedModel, cell: Cell) -> None:
         self.failures: list[str] = []
-        self._run = run
+        self._prepared = prepared
+        self._plan = prepared.plan
         self._cell = cell
-        self._method = run.plan.method(cell)
-        self._batch_size = BatchSize(run.batch_size)
-        self._left_behind: dict[str, None] = {}
-        self._attribution, self._scoring = Stopwatch(run.plan.device), Stopwatch(run.plan.device)
+        self._account = Account(self._plan.method(cell), BatchSize(prepared.batch_size))
+        device = self._plan.computing.device
+        self._attribution, self._scoring = Stopwatch(device), Stopwatch(device)
         self._forward_passes = 0
-        self._images = 0
-        self._constant: list[Tensor] = []
-        self._nonfinite: list[Tensor] = []
         self._tied: list[Tensor] = []
         self._values: dict[str, list[Tensor]] = defaultdict(list)
-        self._pairs: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)  # in both precisions
+        # In both precisions.
+        self._pairs: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         self._changed: dict[str, list[int]] = {}
         self._failed: dict[str, str] = {}
         self._maps: dict[str, Tensor] = {}
         self._choices: list[Choice] = []
 
-    def batch(self, rows: slice) -> None:
-        """Explains and scores some images."""
-        run = self._run
+    def add(self, rows: slice) -> None:
+        """Explains and scores some images; raises what the method raises."""
+        prepared = self._prepared
         with self._attribution.running(), phase("attribution"), listening() as choices:
-            maps, x, target = self._explain(rows)
+            batch = prepared.batch(rows)
+            maps = self._explain(batch, rows)
         self._choices += choices
         with self._scoring.running():
-            explanation, tied = run.explanation(maps, x, target, rows)
-            metrics = {label: run.plan.metrics[label] for label in self._metrics() if label not in self._failed}
-            compared = run.compared(rows)
-            scores = evaluate(
-                metrics, explanation, run.scorer, self._batch_size, run.ends,
-                lambda: run.guard.watching(run.plan.suite.seed), run.exact, compared,
-            )  # fmt: skip
-        self._images += rows.stop - rows.start
-        self._constant.append(maps.constant)
-        self._nonfinite.append(maps.nonfinite)
+            explanation, tied = prepared.explanation(maps, batch, rows)
+            compared = prepared.compared(rows)
+            wanted = [label for label in self._metrics() if label not in self._failed]
+            metrics = {label: self._plan.metrics[label] for label in wanted}
+            scores = evaluate(metrics, explanation, self._passes(), compared)
         self._tied.append(tied)
-        for label, values in scores.found.items():
-            self._values[label].append(values)
-        for label, exact in scores.in_float32.items():
-            self._pairs[label].append((scores.found[label][compared], exact))
-        self._changed |= scores.changed
-        self._failed |= scores.failed
+        self._take(scores, compared)
         self._maps |= {
-            run.images.ids[i]: explanation.saliency[i - rows.start]
-            for i in run.examples()
+            prepared.images.ids[i]: explanation.saliency[i - rows.start]
+            for i in prepared.examples()
             if rows.start <= i < rows.stop
         }
 
-    def finish(self, changed_weights: list[str]) -> None:
+    def finish(self, changed_weights: Sequence[str]) -> None:
         """Draws the conclusions once all images are through."""
         if changed_weights:
             self._values.clear()
-            self._run.model.shared.forget()
-            raise MethodError(f"changed the model's weights behind its back ({changed_weights[0]}); they are restored.")
-        constant, nonfinite = _count(self._constant), _count(self._nonfinite)
-        if nonfinite:
-            self.failures.append(f"gave NaN or infinite maps for {nonfinite} of {self._images} images")
-        if constant == self._images:
-            self.failures.append(f"gave a constant map for each of the {self._images} images")
+            self._prepared.model.shared.forget()
+            raise MethodError(
+                f"changed the model's weights behind its back ({changed_weights[0]}); "
+                "they are restored."
+            )
+        account = self._account
+        if account.failure:
+            self.failures.append(account.failure)
+        if account.constant == account.images:
+            self.failures.append(f"gave a constant map for each of the {account.images} images")
         self.failures += [f"metric {label}: {reason}" for label, reason in self._failed.items()]
 
     def result(self) -> CellResult:
         """The finished cell."""
         with phase("waiting"):
             scores, curves, effect = self._tables()
-        return CellResult(
-            cell=self._cell,
-            parameters=self._method.parameters_json,
-            method_hash=self._method.plugin.source_hash,
+        account = self._account
+        record = CellRecord(
+            **self._cell.as_dict(),
+            parameters=account.method.parameters_json,
+            method_hash=account.method.plugin.source_hash,
+            role=self._plan.role(self._cell),
             status="failed" if self.failures else "ok",
             reason="; ".join(self.failures),
-            role=self._run.plan.role(self._cell),
-            images=self._images,
-            constant=_count(self._constant),
-            nonfinite=_count(self._nonfinite),
-            left_behind=tuple(self._left_behind),
+            images=account.images,
+            constant=account.constant,
+            nonfinite=account.nonfinite,
+            left_behind=tuple(account.left_behind),
             attribution_seconds=self._attribution.seconds,
             scoring_seconds=self._scoring.seconds,
             forward_passes=self._forward_passes,
-            batch_size=self._batch_size.images,
+            batch_size=account.batch_size.images,
             precision_effect=effect,
-            windows=summarised(self._choices),
-            scores=scores,
-            curves=curves,
-            maps=self._kept_maps(),
+            windows=tuple(
+                WindowsRecord(**asdict(choice), calls=calls)
+                for choice, calls in counted(self._choices)
+            ),
         )
+        return CellResult(record, scores, curves, self._kept_maps())
 
     def _metrics(self) -> list[str]:
         """The metrics that its maps are scored by."""
-        return list(self._run.plan.metrics)
+        return list(self._plan.metrics)
 
-    def _explain(self, rows: slice) -> tuple[Maps, Tensor, Tensor]:
-        """The maps of some images, the images normalised, and their targets, on the device."""
-        run = self._run
-        x, target = run.inputs(rows)
-        maps = attribute(
-            self._method, run.model, run.guard, x, target, ids=run.images.ids[rows], seed=run.plan.suite.seed,
-            batch_size=self._batch_size, left_behind=self._left_behind, shared_as=(rows.start, rows.stop),
-        )  # fmt: skip
-        return maps, x, target
+    def _passes(self) -> Passes:
+        """How scores are read off the model."""
+        prepared = self._prepared
+        return Passes(
+            scorer=prepared.scorer,
+            exact=prepared.exact,
+            batch_size=self._account.batch_size,
+            end_points=prepared.end_points,
+            watching=lambda: prepared.examined.guard.watching(self._plan.suite.seed),
+        )
 
-    def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str, float]]]:
-        """Rows of scores and of curves of the images with a valid map, and what a lower precision changed."""
-        run, rows = self._run, slice(0, self._images)
-        if not self._images:
+    def _explain(self, batch: Batch, rows: slice) -> Maps:
+        """The maps of some images."""
+        attempt = self._prepared.examined.explain(batch, self._account, self._plan.suite.seed)
+        if attempt.maps is None:
+            assert attempt.error is not None
+            raise attempt.error
+        return attempt.maps
+
+    def _take(self, scores: BatchScores, compared: slice) -> None:
+        for label, values in scores.scored.items():
+            self._values[label].append(values)
+        for label, exact in scores.in_float32.items():
+            self._pairs[label].append((scores.scored[label][compared], exact))
+        self._changed |= scores.changed
+        self._failed |= scores.failed
+
+    def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, PrecisionEffect]]:
+        """Rows of scores and of curves, and what a lower precision changed.
+
+        Of the images with a valid map.
+        """
+        prepared, rows = self._prepared, slice(0, self._account.images)
+        kept = self._account.valid
+        sample_ids = [
+            name for name, valid in zip(prepared.images.ids, kept.tolist(), strict=False) if valid
+        ]
+        if not sample_ids:
             return pd.DataFrame(columns=SCORE_COLUMNS), pd.DataFrame(columns=CURVE_COLUMNS), {}
-        kept = ~(torch.cat(self._constant) | torch.cat(self._nonfinite)).cpu()
-        sample_ids = [sample_id for sample_id, valid in zip(run.images.ids, kept.tolist(), strict=False) if valid]
         images: dict[str, Sequence[object]] = {
             "sample_id": sample_ids,
-            "label": run.labels(rows)[kept].tolist(),
-            "target": run.targets(rows)[kept].tolist(),
+            "label": prepared.labels(rows)[kept].tolist(),
+            "target": prepared.targets(rows)[kept].tolist(),
             "tied": torch.cat(self._tied).cpu()[kept].double().tolist(),
         }
         scores, curves, effect = [], [], {}
-        for label in self._values.keys() - self._failed.keys() if sample_ids else ():
+        for label in self._values.keys() - self._failed.keys():
             scored = Scored.of(self._values[label], kept)
             names = {
                 **self._cell.as_dict(),
-                "parameters": self._method.parameters_json,
+                "parameters": self._account.method.parameters_json,
                 "metric": label,
-                "protocol": run.plan.protocols[label].hash,
+                "protocol": self._plan.protocols[label].hash,
             }
             scores.append(score_rows(names, images, scored))
             if scored.outputs is not None:
@@ -160,33 +184,32 @@ class CellWork:
 
     def _kept_maps(self) -> dict[str, np.ndarray]:
         """The maps of the example images, as far as they are answers."""
-        if not self._images:
-            return {}
-        valid = ~(torch.cat(self._constant) | torch.cat(self._nonfinite)).cpu()
-        known = dict(zip(self._run.images.ids, valid.tolist(), strict=False))
-        return {sample_id: saliency.cpu().numpy() for sample_id, saliency in self._maps.items() if known[sample_id]}
+        valid = dict(zip(self._prepared.images.ids, self._account.valid.tolist(), strict=False))
+        return {
+            sample_id: saliency.cpu().numpy()
+            for sample_id, saliency in self._maps.items()
+            if valid[sample_id]
+        }
 
 
-class CeilingWork(CellWork):
+class CeilingInProgress(CellInProgress):
     """The search for one metric's ceiling: a method that may look at the metric itself."""
 
     def _metrics(self) -> list[str]:
         return [str(self._cell.ceiling_of)]
 
-    def _explain(self, rows: slice) -> tuple[Maps, Tensor, Tensor]:
-        run = self._run
-        x, target = run.inputs(rows)
+    def _explain(self, batch: Batch, rows: slice) -> Maps:
+        prepared, account = self._prepared, self._account
         [metric] = self._metrics()
-        blank, _ = run.explanation(Maps.sound(torch.zeros_like(x[:, 0])), x, target, rows)
-        blank = replace(blank, model=run.scorer.traceable())
-        with run.guard.watching(run.plan.suite.seed):
-            found, passes = self._method(run.plan.metrics[metric], blank, self._batch_size)
-        self._forward_passes += passes * len(x)
-        return Maps.sound(found), x, target
-
-
-def _count(flags: list[Tensor]) -> int:
-    return int(torch.cat(flags).sum()) if flags else 0
+        nothing = Maps.of_search(torch.zeros_like(batch.x[:, 0]))
+        blank, _ = prepared.explanation(nothing, batch, rows)
+        blank = replace(blank, model=prepared.scorer.traceable())
+        with prepared.examined.guard.watching(self._plan.suite.seed):
+            best, passes = account.method(self._plan.metrics[metric], blank, account.batch_size)
+        self._forward_passes += passes * len(batch.x)
+        maps = Maps.of_search(best)
+        account.note_maps(maps)
+        return maps
 
 
 def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:

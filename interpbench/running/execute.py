@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interpbench.files.csv_files import write_csv
+from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.finished_run import Run
 from interpbench.results.leaderboard import conclude
 from interpbench.results.run_folder import PROFILE, Mode, RunFolder
-from interpbench.running.record import finished_cells, first_info, identity_of, now, outcome
-from interpbench.scoring import precision as precisions
-from interpbench.suite.cells import Cell, CellResult, ModelResult
+from interpbench.suite.cells import Cell
 
 if TYPE_CHECKING:
     from interpbench.running.plan import Plan
@@ -32,29 +31,38 @@ class Listener:
 
 def execute(plan: "Plan", folder: RunFolder, mode: Mode, profile: bool, listener: Listener) -> Run:
     """Runs what is not done yet; writes the folder; the finished run."""
-    identity = identity_of(plan)
+    from interpbench.running.record import begun, ended, finished_cells
+
     folder.start(mode)
-    done = finished_cells(folder, plan, identity) if mode == "resume" else set()
-    info = {**first_info(plan), "identity": identity, "status": "running"}
+    done = finished_cells(folder, plan) if mode == "resume" else set()
+    info = begun(plan)
     folder.write_info(info)
     listener.planned(plan, folder.path, len(done))
-    if profile:
-        _run_profiled(plan, folder, done, listener)
-    else:
-        _run_cells(plan, folder, done, listener, listener.images)
+    try:
+        if profile:
+            _run_profiled(plan, folder, done, listener)
+        else:
+            _run_cells(plan, folder, done, listener, listener.images)
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(
+            "The cells that are finished are on disk: continue with the same command, "
+            f"--output {folder.path} and --resume."
+        )
+        raise
     tables = folder.assemble()
     conclusions = conclude(tables)
     for name, frame in conclusions.items():
         folder.write(f"{name}.csv", partial(write_csv, frame))
-    info |= {"status": "finished", "finished": now(), **outcome(folder)}
-    info["notices"] += [notice for model in folder.model_records() for notice in model.get("notices", [])]
-    info["notices"] += precisions.notices(info["precision_effect"], plan.precision)
-    folder.write_info(info)
+    folder.write_info(ended(info, plan, folder))
     return Run(folder.path, folder.info(), tables, conclusions)
 
 
 def _run_cells(
-    plan: "Plan", folder: RunFolder, done: set[Cell], listener: Listener, progress: Callable[[Cell, int], None]
+    plan: "Plan",
+    folder: RunFolder,
+    done: set[Cell],
+    listener: Listener,
+    progress: Callable[[Cell, int], None],
 ) -> None:
     """Runs what is not done, and writes each cell as it is finished."""
     from interpbench.running.runner import run_cells
@@ -71,14 +79,14 @@ def _run_profiled(plan: "Plan", folder: RunFolder, done: set[Cell], listener: Li
     """As `_run_cells`, and writes where the time went."""
     from interpbench.running.profiling import Profile
 
-    taken = Profile(plan.device)
+    profile = Profile(plan.computing.device)
 
     def progress(cell: Cell, images: int) -> None:
         listener.images(cell, images)
-        taken.step()
+        profile.step()
 
-    with taken.taken():
+    with profile.taken():
         _run_cells(plan, folder, done, listener, progress)
     table, trace = PROFILE
-    folder.write(table, partial(write_csv, taken.table))
-    folder.write(trace, taken.write_trace)
+    folder.write(table, partial(write_csv, profile.table))
+    folder.write(trace, profile.write_trace)

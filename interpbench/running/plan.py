@@ -1,25 +1,38 @@
-"""suite x registry -> plan: every plugin found, every parameter checked, every file opened, before anything runs."""
+"""suite x registry -> plan.
+
+Every plugin is found, every parameter checked and every file opened before anything runs.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from interpbench.core.devices import Compile, default_batch_size
-from interpbench.core.errors import DataError, NoWeightsError, ParameterError, WeightsError, unknown_name
+from interpbench.core.devices import Computing
+from interpbench.core.errors import (
+    DataError,
+    NoWeightsError,
+    ParameterError,
+    WeightsError,
+    unknown_name,
+)
 from interpbench.core.types import Dataset, Model
 from interpbench.loading import images
+from interpbench.loading.dataset import open_dataset
 from interpbench.loading.model import RANDOM, load_model
-from interpbench.registry.choosing import can_explain, choose_plugins, configure_dataset, left_out_without_gradients
-from interpbench.registry.plugin import Configured, blaming
+from interpbench.registry.choosing import (
+    Choices,
+    Sources,
+    can_explain,
+    choose_dataset,
+    choose_plugins,
+    left_out_without_gradients,
+)
+from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
-from interpbench.registry.spec import parse_specs
 from interpbench.scoring.ceiling import ceiling
 from interpbench.suite.cells import Cell, Role
 from interpbench.suite.protocol import Protocol, protocol_of
+from interpbench.suite.selection import Selection
 from interpbench.suite.suite import Suite
 
 
@@ -34,9 +47,7 @@ class Plan:
         methods, metrics: label -> the plugin with its parameters.
         ceiling: the search for the ceilings of curve metrics, or None.
         protocols: metric label -> its protocol.
-        device, precision: where and how scores are computed.
-        batch_size: images a forward pass, or None where that is to be found out.
-        compile: whether the scoring copy of a model is compiled: `auto`, `always` or `never`.
+        computing: where and how.
         notices: what the user should know before it starts.
         changed: whether the selection differs from the suite's own.
     """
@@ -50,18 +61,22 @@ class Plan:
     metrics: dict[str, Configured]
     ceiling: Configured | None
     protocols: dict[str, Protocol]
-    device: torch.device
-    precision: str
+    computing: Computing
     notices: tuple[str, ...]
     changed: bool = False
-    batch_size: int | None = None
-    compile: Compile = "auto"
 
     @property
     def cells(self) -> list[Cell]:
-        """One a model and method that can explain it, and one a model and ceiling, in the order in which they run."""
+        """The cells in the order in which they run.
+
+        One a model and method that can explain it, and one a model and ceiling.
+        """
         dataset = self.dataset.card.name
-        curves = [label for label, metric in self.metrics.items() if metric.plugin.curve and self.ceiling is not None]
+        curves = [
+            label
+            for label, metric in self.metrics.items()
+            if metric.plugin.curve and self.ceiling is not None
+        ]
         cells = []
         for model, (choice, _) in self.models.items():
             able = [label for label, method in self.methods.items() if can_explain(method, choice)]
@@ -75,7 +90,11 @@ class Plan:
         Raises:
             KeyError: if the plan has no such method.
         """
-        return self.ceiling if self.ceiling is not None and cell.ceiling_of else self.methods[cell.method]
+        return (
+            self.ceiling
+            if self.ceiling is not None and cell.ceiling_of
+            else self.methods[cell.method]
+        )
 
     def role(self, cell: Cell) -> Role:
         """What a cell's method is to the others."""
@@ -85,59 +104,31 @@ class Plan:
 
 
 def make_plan(
-    suite: Suite,
+    selection: Selection,
     registry: Registry,
-    *,
-    device: torch.device,
-    precision: str = "fp32",
-    batch_size: int | None = None,
-    compile: Compile = "auto",
-    weights: Sequence[str] = (),
-    data: Mapping[str, Any] | None = None,
-    asked_metrics: bool = False,
-    asked_methods: bool = False,
-    changed: bool = False,
+    computing: Computing = Computing(),
+    sources: Sources = Sources(),
 ) -> Plan:
     """Resolves a suite.
 
-    Args:
-        suite: what to run.
+    Parameters:
+        selection: what to run.
         registry: where the plugins are.
-        device, precision: of the scores' forward passes.
-        batch_size: images a forward pass; None chooses it from the input's size, or measures it in long runs.
-        compile: whether torch.compile makes the scoring copies: `auto` where it pays.
-        weights: `FILE` or `random` for every model, or `MODEL=FILE` for one.
-        data: parameters for the data set from flags (`root`, `download`).
-        asked_metrics: whether the user named the metrics. Those that a suite names are left out, with a notice, where
-            the data have no masks; those that a user names are refused.
-        asked_methods: whether the user named the methods. Those that a suite names are left out, with a notice, for
-            models through which no gradients flow; those that a user names are refused.
-        changed: whether flags have changed the suite.
+        computing: where and how.
+        sources: of the data and the weights.
 
     Raises:
         InterpBenchError: whatever is wrong with the input.
     """
-    dataset_choice = configure_dataset(registry, suite.dataset, data or {})
-    with blaming(dataset_choice):
-        dataset: Dataset = dataset_choice()
-    metrics, notices = _metrics(registry, suite, dataset, asked_metrics)
-    model_choices = choose_plugins(registry, "model", suite.models)
+    suite = selection.suite
+    dataset_choice = choose_dataset(registry, suite.dataset, sources)
+    dataset = open_dataset(dataset_choice)
+    metrics, notices = _metrics(registry, selection, dataset)
+    choices = choose_plugins(registry, "model", suite.models)
     methods = choose_plugins(registry, "method", suite.methods)
-    named_methods = {name for name, _ in parse_specs(suite.methods)} if asked_methods else set()
-    notices += left_out_without_gradients(model_choices, methods, named_methods)
-    files = _weights(weights, list(model_choices))
-    size = partial(_batch_size, batch_size, device)
-    named = {name for name, _ in parse_specs(suite.models)}
-    models = {}
-    for label, choice in model_choices.items():
-        try:
-            model = load_model(choice, dataset.card, weights=files.get(label), batch_size=size, seed=suite.seed)
-        except NoWeightsError as error:
-            if choice.name in named:
-                raise
-            notices.append(f"Left out: {error}")  # `all` means all that apply
-            continue
-        models[label] = (choice, model)
+    notices += left_out_without_gradients(choices, methods, asked="method" in selection.named)
+    models, without_weights = _models(choices, dataset, suite, computing, sources)
+    notices += without_weights
     if not models:
         raise NoWeightsError(f"No model has weights on {dataset.card.name!r}. " + " ".join(notices))
     return Plan(
@@ -146,43 +137,73 @@ def make_plan(
         dataset_choice=dataset_choice,
         indices=images.choose(dataset, suite.images, suite.seed),
         models=models,
-        methods=methods,
+        methods=dict(methods.plugins),
         metrics=metrics,
-        ceiling=_ceiling(suite, methods, [model for _, model in models.values()]),
+        ceiling=_ceiling(suite, methods.plugins, [model for _, model in models.values()]),
         protocols={label: protocol_of(metric, suite.target) for label, metric in metrics.items()},
-        device=device,
-        precision=precision,
+        computing=computing,
         notices=tuple(notices),
-        changed=changed,
-        batch_size=batch_size,
-        compile=compile,
+        changed=selection.changed,
     )
 
 
+def _models(
+    choices: Choices, dataset: Dataset, suite: Suite, computing: Computing, sources: Sources
+) -> tuple[dict[str, tuple[Configured, Model]], list[str]]:
+    """The models with their weights; and notices of those that have none.
+
+    Those are left out, for `all` means all that apply.
+    """
+    files = _weights(sources.weights, list(choices.plugins))
+    size = computing.images_a_pass
+    models, notices = {}, []
+    for label, choice in choices.plugins.items():
+        try:
+            model = load_model(
+                choice, dataset.card, weights=files.get(label), batch_size=size, seed=suite.seed
+            )
+        except NoWeightsError as error:
+            if choice.name in choices.named:
+                raise
+            notices.append(f"Left out: {error}")
+            continue
+        models[label] = (choice, model)
+    return models, notices
+
+
 def _metrics(
-    registry: Registry, suite: Suite, dataset: Dataset, asked: bool
+    registry: Registry, selection: Selection, dataset: Dataset
 ) -> tuple[dict[str, Configured], list[str]]:
     """The metrics that apply to the data, with the suite's steps; and notices of those left out."""
-    chosen: dict[str, Configured] = {}
+    applying: dict[str, Configured] = {}
     notices = []
-    named = {name for name, _ in parse_specs(suite.metrics)}
-    for choice in choose_plugins(registry, "metric", suite.metrics).values():
+    suite = selection.suite
+    chosen = choose_plugins(registry, "metric", suite.metrics)
+    for choice in chosen.plugins.values():
         if choice.plugin.needs_mask and not dataset.card.has_masks:
-            what = f"{choice.name} needs ground-truth masks, which {dataset.card.name!r} does not have"
-            if asked and choice.name in named:
+            what = (
+                f"{choice.name} needs ground-truth masks, which {dataset.card.name!r} does not have"
+            )
+            if "metric" in selection.named and choice.name in chosen.named:
                 raise DataError(f"Metric {what}. Choose another metric or data set.")
             notices.append(f"Left out: {what}.")
             continue
         if suite.steps is not None and choice.values.get("steps", 0) is None:
             choice = choice.plugin.configure({**choice.values, "steps": suite.steps})
-        chosen[choice.label] = choice
-    if not chosen:
-        raise DataError(f"No metric of the suite applies to {dataset.card.name!r}: {' '.join(notices)}")
-    return chosen, notices
+        applying[choice.label] = choice
+    if not applying:
+        raise DataError(
+            f"No metric of the suite applies to {dataset.card.name!r}: {' '.join(notices)}"
+        )
+    return applying, notices
 
 
-def _ceiling(suite: Suite, methods: Mapping[str, Configured], models: Sequence[Model]) -> Configured | None:
-    """The search for ceilings; none without a control, for a share of the achievable needs a floor as well.
+def _ceiling(
+    suite: Suite, methods: Mapping[str, Configured], models: Sequence[Model]
+) -> Configured | None:
+    """The search for ceilings; none without a control.
+
+    A share of the achievable needs a floor as well.
 
     Raises:
         ParameterError: if the grid is finer than an image.
@@ -192,7 +213,8 @@ def _ceiling(suite: Suite, methods: Mapping[str, Configured], models: Sequence[M
     size = min(model.card.size for model in models)
     if suite.ceiling > size:
         raise ParameterError(
-            f"ceiling={suite.ceiling}: so many patches do not fit on {size} pixels. Give a smaller number, or `none`."
+            f"ceiling={suite.ceiling}: so many patches do not fit on {size} pixels. Give a smaller "
+            "number, or `none`."
         )
     return ceiling(suite.ceiling)
 
@@ -203,7 +225,9 @@ def _weights(texts: Sequence[str], models: list[str]) -> dict[str, str]:
     for piece in (piece for text in texts for piece in _pieces(text, models)):
         for model, file in _named_weights(piece, models).items():
             if model in files:
-                raise WeightsError(f"Model {model!r} is given two weights, {files[model]} and {file}.")
+                raise WeightsError(
+                    f"Model {model!r} is given two weights, {files[model]} and {file}."
+                )
             files[model] = file
     return files
 
@@ -223,9 +247,7 @@ def _named_weights(text: str, models: list[str]) -> dict[str, str]:
     if equals and not Path(text).exists():
         raise unknown_name("model in --weights:", name, models)
     if len(models) > 1 and text != RANDOM:
-        raise WeightsError(f"{len(models)} models are chosen: say which the weights are for, MODEL={text}.")
+        raise WeightsError(
+            f"{len(models)} models are chosen: say which the weights are for, MODEL={text}."
+        )
     return dict.fromkeys(models, text)
-
-
-def _batch_size(chosen: int | None, device: torch.device, size: int) -> int:
-    return chosen if chosen is not None else default_batch_size(size, device)

@@ -1,4 +1,4 @@
-"""One model of a run on the device, with its images: predictions, the scoring copy, and explanations ready to score."""
+"""One model of a run on the device, with its images, ready to explain and to be scored."""
 
 import math
 from collections.abc import Iterator
@@ -8,36 +8,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interpbench.attribution.attribute import Maps
+from interpbench.attribution.attribute import Batch, Maps
+from interpbench.attribution.examined_model import ExaminedModel
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.model_guard import Guard
 from interpbench.core.time_spent import phase
 from interpbench.core.types import Explanation, Model, normalise
-from interpbench.diagnosis.repair import sound
 from interpbench.fast.scoring_copy import Scorer, prepare
 from interpbench.fast.tuning import tune
 from interpbench.loading.images import ImageSet
+from interpbench.results.cell_results import ModelResult
+from interpbench.results.run_info import (
+    CardRecord,
+    FindingRecord,
+    ModelRecord,
+    RepairRecord,
+    ScoringRecord,
+)
 from interpbench.running.plan import Plan
-from interpbench.scoring.evaluate import Ends
+from interpbench.scoring.evaluate import EndPoints
 from interpbench.scoring.ranking import rank, tie_breakers
-from interpbench.suite.cells import Cell, ModelResult
+from interpbench.suite.cells import Cell
 
 EXAMPLES = 4  # images a model whose maps are kept for the pictures
-COMPARED, AT_LEAST = 16, 8  # one image in 16 is compared with float32, and eight if there are so many
+COMPARED = 16  # one image in so many is compared with float32,
+AT_LEAST = 8  # and this many at least, if there are so many
 PROVEN = 8  # images whose logits the scoring copy must give too
 
 
-class ModelRun:
+class PreparedModel:
     """One model on the device, with its images.
 
     Attributes:
         plan, label: what is run, and the model's label in it.
-        model: as methods get it; a repaired copy where the plan's could not be used as it is.
-        guard: watches over the model.
+        examined: the model as methods get it, and who watches over it.
         images: of the run, on the CPU.
-        scorer: the copy that scores are read off; `exact` is one in float32 where that is of a lower precision.
+        scorer: the copy that scores are read off; `exact` is one in float32 where that is of a
+            lower precision.
         batch_size: images a forward pass.
-        ends: what is known of the ends of paths.
+        end_points: what is known of the ends of paths.
     """
 
     scorer: Scorer
@@ -46,47 +54,57 @@ class ModelRun:
     def __init__(self, plan: Plan, label: str, images: ImageSet) -> None:
         self.plan = plan
         self.label = label
-        self.model = plan.models[label][1].to(plan.device)
         self.images = images
-        self.batch_size = self.model.batch_size
-        self.ends = Ends()
-        self._pixels = images.images.pin_memory() if plan.device.type == "cuda" else images.images
-        self._memory_format = fastest_format(self.model, self._normalised(slice(0, 2)))
-        self.model.to(memory_format=self._memory_format)
-        self.guard = Guard(self.model)
-        self._examine()
+        self.end_points = EndPoints()
+        self._device = plan.computing.device
+        self._pixels = images.images.pin_memory() if self._device.type == "cuda" else images.images
+        model = plan.models[label][1].to(self._device)
+        self.batch_size = model.batch_size
+        self._memory_format = fastest_format(model, self._normalised(slice(0, 2), model))
+        model.to(memory_format=self._memory_format)
+        x = self._normalised(slice(0, 2), model).contiguous(memory_format=self._memory_format)
+        self.examined = ExaminedModel.of(model, x, plan.suite.seed)
         self._logit_of_label = torch.tensor(self.model.card.logit_of_label)
         self._predicted = torch.empty(0, dtype=torch.int64)
 
+    @property
+    def model(self) -> Model:
+        """As methods get it."""
+        return self.examined.model
+
     def measure(self, cells: list[Cell]) -> ModelResult:
-        """Predictions for the untouched images; then the scoring copy is made, for the cells that will be scored."""
+        """Predictions for the untouched images.
+
+        Then the scoring copy is made, for the cells that will be scored.
+        """
         batch_size = BatchSize(self.batch_size)
         self._predicted = batch_size.attempt(self._predict)
         self.batch_size = batch_size.images
         scoring = self._prepare_scoring(cells, halved=batch_size.halved > 0)
         labels = self._logit_of_label[self.images.labels]
         examples = self.examples()
-        return ModelResult(
+        record = ModelRecord(
             dataset=self.plan.dataset.card.name,
             model=self.label,
-            info={
-                "card": self.model.card.as_dict(),
-                "weights": self.model.card.weights,
-                "accuracy": (self._predicted == labels).double().mean().item(),
-                "accuracy_images": len(labels),
-                "sample_ids": list(self.images.ids),
-                "pixels_sha256": self.images.sha256,
-                "skipped": self.images.skipped,
-                "findings": [finding.as_dict() for finding in self.diagnosis.findings],
-                "repairs": [repair.as_dict() for repair in self.repairs],
-                "scoring": scoring,
-                "notices": self._notices(),
-            },
+            card=CardRecord(**asdict(self.model.card)),
+            weights=self.model.card.weights,
+            accuracy=(self._predicted == labels).double().mean().item(),
+            accuracy_images=len(labels),
+            sample_ids=self.images.ids,
+            pixels_sha256=self.images.sha256,
+            skipped=self.images.skipped,
+            findings=tuple(FindingRecord(**asdict(finding)) for finding in self.examined.findings),
+            repairs=tuple(RepairRecord(**asdict(repair)) for repair in self.examined.repairs),
+            scoring=scoring,
+            notices=tuple(self._notices()),
             example_ids=tuple(self.images.ids[i] for i in examples),
-            images=self.images.images[examples].numpy(),
-            masks=None if self.images.masks is None else self.images.masks[examples].numpy(),
             true_classes=tuple(self._class_name(int(labels[i])) for i in examples),
             predicted_classes=tuple(self._class_name(int(self._predicted[i])) for i in examples),
+        )
+        return ModelResult(
+            record,
+            images=self.images.images[examples].numpy(),
+            masks=None if self.images.masks is None else self.images.masks[examples].numpy(),
         )
 
     def examples(self) -> list[int]:
@@ -95,7 +113,7 @@ class ModelRun:
         return sorted({round(i) for i in np.linspace(0, count - 1, min(count, EXAMPLES)).tolist()})
 
     def compared(self, rows: slice) -> slice:
-        """Which of some images are scored in float32 too, where a lower precision is asked for: evenly spread."""
+        """Which images are scored in float32 too: evenly spread, under a lower precision."""
         stride = max(1, min(COMPARED, len(self.images.ids) // AT_LEAST))
         return slice(-rows.start % stride, None, stride)
 
@@ -105,10 +123,11 @@ class ModelRun:
         for first in range(0, count, images):
             yield slice(first, min(first + images, count))
 
-    def inputs(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """Some images normalised, float32 [B,C,H,W], and their targets, int64 [B], on the device."""
+    def batch(self, rows: slice) -> Batch:
+        """Some images and their targets, on the device."""
         with phase("transfers"):
-            return self._x(rows), self.targets(rows).to(self.plan.device, non_blocking=True)
+            target = self.targets(rows).to(self._device, non_blocking=True)
+            return Batch(self._x(rows), target, self.images.ids[rows], name=(rows.start, rows.stop))
 
     def targets(self, rows: slice) -> Tensor:
         """The logits that are explained for some images, int64 [B], on the CPU."""
@@ -120,37 +139,48 @@ class ModelRun:
         """The logits of the true classes of some images, int64 [B], on the CPU."""
         return self._logit_of_label[self.images.labels[rows]]
 
-    def explanation(self, maps: Maps, x: Tensor, target: Tensor, rows: slice) -> tuple[Explanation, Tensor]:
+    def explanation(self, maps: Maps, batch: Batch, rows: slice) -> tuple[Explanation, Tensor]:
         """Some images with their maps ranked, and the share of tied positions of each.
 
-        A map that is no answer counts as one of zeros, so that nobody waits for which these are; see `Maps.valid`.
+        A map that is no answer counts as one of zeros, so that nobody waits for which these are;
+        see `Maps.valid`.
         """
-        ids, device = self.images.ids[rows], x.device
+        x, ids = batch.x, self.images.ids[rows]
         saliency = maps.saliency.where(maps.valid[:, None, None], 0)
         with phase("ranking"):
-            ties = tie_breakers(ids, x.shape[2] * x.shape[3], self.plan.suite.seed).to(device, non_blocking=True)
+            ties = tie_breakers(ids, x.shape[2] * x.shape[3], self.plan.suite.seed).to(
+                x.device, non_blocking=True
+            )
             ranks, tied = rank(saliency, ties)
         with phase("transfers"):
-            masks = None if self.images.masks is None else self.images.masks[rows].to(device, non_blocking=True)
-            labels = self.labels(rows).to(device, non_blocking=True)
-        return Explanation(self.model, x, target, labels, saliency, ranks, masks, ids), tied
+            masks = (
+                None
+                if self.images.masks is None
+                else self.images.masks[rows].to(x.device, non_blocking=True)
+            )
+            labels = self.labels(rows).to(x.device, non_blocking=True)
+        return Explanation(self.model, x, batch.target, labels, saliency, ranks, masks, ids), tied
 
-    def _prepare_scoring(self, cells: list[Cell], *, halved: bool) -> dict[str, object]:
+    def _prepare_scoring(self, cells: list[Cell], *, halved: bool) -> ScoringRecord:
         """Makes the scoring copy; what was done, for the record.
 
-        Args:
+        Parameters:
             cells: that will be scored.
             halved: whether the device has run out of memory already.
         """
-        x = self._x(slice(0, PROVEN))
-        precision = self.plan.precision
-        self.scorer = prepare(self.model, x, precision)
-        given = self.batch_size if halved or self.plan.batch_size is not None else None
-        found = tune(self.scorer, x, self._passes(cells), given=given, wish=self.plan.compile)
-        self.batch_size = self.model.batch_size = found.batch_size
-        if precision != "fp32":
+        x, computing = self._x(slice(0, PROVEN)), self.plan.computing
+        self.scorer = prepare(self.model, x, computing.precision)
+        wished_batch_size = self.batch_size if halved or computing.batch_size is not None else None
+        tuning = tune(
+            self.scorer, x, self._passes(cells), given=wished_batch_size, wish=computing.compile
+        )
+        self.batch_size = self.model.batch_size = tuning.batch_size
+        if computing.precision != "fp32":
             self.exact = prepare(self.model, x)
-        return self.scorer.record | asdict(found)
+        report = {
+            name: value for name, value in asdict(self.scorer.report).items() if value is not None
+        }
+        return ScoringRecord(**report, **asdict(tuning))
 
     def _passes(self, cells: list[Cell]) -> int:
         """About how many images the cells score."""
@@ -161,58 +191,59 @@ class ModelRun:
         search = 3 * patches * max(1, round(math.log2(max(1, patches))))  # of a ceiling, about
         return len(self.images.ids) * sum(search if cell.ceiling_of else points for cell in cells)
 
-    def _examine(self) -> None:
-        """Looks for what makes methods go wrong; from here on the model may be a repaired copy, see `repair.sound`."""
-        found = sound(self.model, self._x(slice(0, 2)), self.plan.suite.seed, self.guard)
-        mended, self.diagnosis, self.repairs = found
-        if mended is not self.model:
-            self.model.to("cpu")
-            self.model, self.guard = mended, Guard(mended)
-
     def _notices(self) -> list[str]:
-        """What the user must know of the model: which of the run's methods cannot be trusted on it, and why."""
-        notices = []
-        run = [cell.method for cell in self.plan.cells if cell.model == self.label and not cell.ceiling_of]
-        for finding in self.diagnosis.findings:
-            methods = [label for label in run if finding.concerns(self.plan.methods[label])]
-            if methods:
-                where = f" ({', '.join(finding.where[:3])})" if finding.where else ""
-                reason = f"{self.label}: {finding.what}{where}, which rules out {', '.join(methods)}"
-                notices.append(f"{reason}. {finding.advice} See `python -m interpbench doctor`.")
-        lowered = self.scorer.record.get("precision", self.plan.precision)
-        if lowered != self.plan.precision:
+        """Which of the run's methods cannot be trusted on the model, and why."""
+        run = [
+            cell.method
+            for cell in self.plan.cells
+            if cell.model == self.label and not cell.ceiling_of
+        ]
+        methods = {label: self.plan.methods[label] for label in run}
+        notices = [
+            f"{self.label}: {notice} See `python -m interpbench doctor`."
+            for notice in self.examined.notices(methods)
+        ]
+        precision = self.plan.computing.precision
+        lowered = self.scorer.report.precision or precision
+        if lowered != precision:
             notices.append(f"{self.label}: scores are computed in {lowered}.")
         return notices
 
     @torch.inference_mode()
     def _predict(self, images: int) -> Tensor:
         """The logit that is greatest for each image, int64 [N]."""
-        logits = torch.cat([self.model(self._x(rows)).float() for rows in self.batches(images)]).cpu()
+        logits = torch.cat(
+            [self.model(self._x(rows)).float() for rows in self.batches(images)]
+        ).cpu()
         if not bool(logits.isfinite().all()):
             raise ValueError("its logits are not all finite for the untouched images")
         return logits.argmax(1)
 
     def _x(self, rows: slice) -> Tensor:
-        return self._normalised(rows).contiguous(memory_format=self._memory_format)
+        return self._normalised(rows, self.model).contiguous(memory_format=self._memory_format)
 
-    def _normalised(self, rows: slice) -> Tensor:
-        return normalise(self._pixels[rows].to(self.plan.device, non_blocking=True), self.model.card)
+    def _normalised(self, rows: slice, model: Model) -> Tensor:
+        return normalise(self._pixels[rows].to(self._device, non_blocking=True), model.card)
 
     def _class_name(self, logit: int) -> str:
-        names = dict(zip(self.model.card.logit_of_label, self.plan.dataset.card.classes, strict=True))
+        names = dict(
+            zip(self.model.card.logit_of_label, self.plan.dataset.card.classes, strict=True)
+        )
         return names.get(logit, f"logit {logit}")
 
 
 def fastest_format(model: Model, x: Tensor) -> torch.memory_format:
-    """`channels_last`, if the model takes it and answers the same (a network that calls `view` does not).
+    """`channels_last`, if the model takes it and answers the same.
 
-    The passes are then cheaper, on a CPU by a tenth to a third, and equal but for rounding.
+    A network that calls `view` does not. The passes are then cheaper, on a CPU by a tenth to a
+    third, and equal but for rounding.
     """
     plain = torch.contiguous_format
     answers = []
     try:
         for memory_format in (plain, torch.channels_last):
-            model.to(memory_format=memory_format)  # outside of inference mode, which would mark its weights for good
+            # Outside of inference mode, which would mark its weights for good.
+            model.to(memory_format=memory_format)
             with torch.inference_mode():
                 answers.append(model(x.contiguous(memory_format=memory_format)))
     except Exception:  # the model's own faults show when it is measured

@@ -19,7 +19,8 @@ class Profile:
     """Takes the time of what runs within `taken`."""
 
     def __init__(self, device: torch.device) -> None:
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it complains that there is no GPU where there is none
+        # Else it complains that there is no GPU where there is none.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         self._device = device
         self.table = pd.DataFrame(columns=["phase", "seconds", "share", "calls"])
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
@@ -29,13 +30,18 @@ class Profile:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Within this context time is taken; on a GPU every phase is waited for, so that the whole is slower."""
+        """Within this context time is taken.
+
+        On a GPU every phase is waited for, so that the whole is slower.
+        """
         started = time.perf_counter()
         with profiled(self._device) as clock, self._profiler:
             yield
         whole = time.perf_counter() - started
         seconds = {**clock.seconds, "other": whole - sum(clock.seconds.values())}
-        rows = [(name, took, took / whole, clock.calls.get(name, 0)) for name, took in seconds.items()]
+        rows = [
+            (name, took, took / whole, clock.calls.get(name, 0)) for name, took in seconds.items()
+        ]
         rows.sort(key=lambda row: -row[1])
         self.table = pd.DataFrame(rows, columns=self.table.columns)
 

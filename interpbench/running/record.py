@@ -1,144 +1,175 @@
-"""What run.json says of a run."""
+"""What run.json says of a run: before it starts, and at its end."""
 
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
+from interpbench.core.devices import describe
 from interpbench.core.errors import RunFolderError
+from interpbench.files.versions import git_state, versions
+from interpbench.registry.plugin import Configured
+from interpbench.results import precision
 from interpbench.results.run_folder import RunFolder
-from interpbench.scoring import precision as precisions
+from interpbench.results.run_info import (
+    DataInfo,
+    Identity,
+    LeftBehind,
+    MetricInfo,
+    PluginInfo,
+    RunInfo,
+    SuiteInfo,
+    WindowsOfCell,
+)
+from interpbench.running.plan import Plan
 from interpbench.suite.cells import Cell
 
-if TYPE_CHECKING:
-    from interpbench.running.plan import Plan
+# Packages of which another version may give other numbers.
+DECISIVE = ("interpbench", "torch", "captum")
 
 
-MODEL_INFO = ("card", "accuracy", "accuracy_images", "pixels_sha256", "findings", "repairs", "scoring")  # in run.json
+def begun(plan: Plan) -> RunInfo:
+    """run.json of a run that starts."""
+    suite = plan.suite
+    plugins = [
+        plan.dataset_choice,
+        *(choice for choice, _ in plan.models.values()),
+        *plan.methods.values(),
+        *plan.metrics.values(),
+        *([plan.ceiling] if plan.ceiling else []),
+    ]
+    return RunInfo(
+        schema_version=1,
+        suite=SuiteInfo(
+            name=suite.name, version=suite.version, hash=suite.hash, changed=plan.changed
+        ),
+        settings=suite,
+        command=tuple(sys.argv),
+        started=now(),
+        seed=suite.seed,
+        device=describe(plan.computing.device),
+        precision=plan.computing.precision,
+        versions=versions(),
+        git=git_state(),
+        notices=plan.notices,
+        metrics={label: _metric(plan, label) for label in plan.metrics},
+        plugins={
+            f"{choice.plugin.kind} {choice.label}": _plugin(plan, choice) for choice in plugins
+        },
+        identity=identity_of(plan),
+        status="running",
+    )
 
 
-def outcome(folder: RunFolder) -> dict[str, Any]:
-    """What run.json says of a finished run: the models, what failed, what was left behind, what could not be read."""
+def ended(info: RunInfo, plan: Plan, folder: RunFolder) -> RunInfo:
+    """run.json of the same run once its cells are finished."""
     cells, models = folder.cell_records(), folder.model_records()
-    return {
-        "models": {f"{m['dataset']} {m['model']}": {k: m[k] for k in MODEL_INFO if k in m} for m in models},
-        "failures": [cell for cell in cells if cell["status"] != "ok"],
-        "windows": [
-            {"model": cell["model"], "method": cell["method"], **choice}
-            for cell in cells
-            for choice in cell.get("windows", ())
-        ],
-        "precision_effect": precisions.effects(cells),
-        "forward_passes_of_ceilings": sum(cell.get("forward_passes", 0) for cell in cells),
-        "left_behind": [
-            {"method": cell["method"], "model": cell["model"], "what": cell["left_behind"]}
-            for cell in cells
-            if cell["left_behind"]
-        ],
-        "skipped": {sample: why for model in models for sample, why in model["skipped"].items()},
-    }
+    comparisons = precision.compared(cells)
+    notices = [
+        *info.notices,
+        *(notice for model in models for notice in model.notices),
+        *precision.notices(comparisons, plan.computing.precision),
+    ]
+    return info.model_copy(
+        update={
+            "status": "finished",
+            "finished": now(),
+            "notices": tuple(notices),
+            "models": {f"{model.dataset} {model.model}": model.measured() for model in models},
+            "failures": tuple(cell for cell in cells if cell.status != "ok"),
+            "windows": tuple(
+                WindowsOfCell(model=cell.model, method=cell.method, **windows.contents())
+                for cell in cells
+                for windows in cell.windows
+            ),
+            "precision_effect": comparisons,
+            "forward_passes_of_ceilings": sum(cell.forward_passes for cell in cells),
+            "left_behind": tuple(
+                LeftBehind(method=cell.method, model=cell.model, what=cell.left_behind)
+                for cell in cells
+                if cell.left_behind
+            ),
+            "skipped": {sample: why for model in models for sample, why in model.skipped.items()},
+        }
+    )
 
 
-def finished_cells(folder: RunFolder, plan: "Plan", identity: Mapping[str, Any]) -> set[Cell]:
+def finished_cells(folder: RunFolder, plan: Plan) -> set[Cell]:
     """The cells that need not run again; failed ones do, in case their plugin was mended.
 
     Raises:
-        RunFolderError: if the folder's run is another one, or a finished method's plugin has changed since.
+        RunFolderError: if the folder's run is another one, or a finished method's plugin has
+            changed since.
     """
-    recorded = folder.info()["identity"]
-    differing = sorted(key for key in identity if recorded.get(key) != identity[key])
+    differing = identity_of(plan).differences(folder.info().identity)
     if differing:
         raise RunFolderError(
-            f"{folder.path} holds another run: {', '.join(differing)} differ. Resume with the command that began it, "
-            "or start afresh with --overwrite or another --output."
+            f"{folder.path} holds another run: {', '.join(differing)} differ. Resume with the "
+            "command that began it, or start afresh with --overwrite or another --output."
         )
     finished, planned = set(), set(plan.cells)
     for record in folder.cell_records():
-        cell = Cell(record["dataset"], record["model"], record["method"])
-        if record["status"] != "ok" or cell not in planned:
+        if record.status != "ok" or record.cell not in planned:
             continue
-        if record["method_hash"] != plan.method(cell).plugin.source_hash:
+        if record.method_hash != plan.method(record.cell).plugin.source_hash:
             raise RunFolderError(
-                f"Method {cell.method!r} has changed since its cells in {folder.path} were finished. Start afresh with "
-                "--overwrite or another --output."
+                f"Method {record.method!r} has changed since its cells in {folder.path} were "
+                "finished. Start afresh with --overwrite or another --output."
             )
-        finished.add(cell)
+        finished.add(record.cell)
     return finished
 
 
-def identity_of(plan: "Plan") -> dict[str, Any]:
+def identity_of(plan: Plan) -> Identity:
     """Everything that must be the same for two runs to write the same tables."""
-    from interpbench.files.versions import versions
-
-    return {
-        "suite": plan.suite.model_dump(mode="json"),
-        "data": {"revision": plan.dataset.card.revision, "samples": [plan.dataset.ids[i] for i in plan.indices]},
-        "weights": {label: model.card.weights_sha256 for label, (_, model) in plan.models.items()},
-        "plugins": {
-            label: choice.plugin.source_hash
-            for label, choice in {
-                plan.dataset_choice.name: plan.dataset_choice,
-                **{label: choice for label, (choice, _) in plan.models.items()},
-                **plan.metrics,
-            }.items()
-        },
-        "device": plan.device.type,
-        "precision": plan.precision,
-        "batch_size": {label: model.batch_size for label, (_, model) in plan.models.items()},
-        "versions": {k: v for k, v in versions().items() if k in ("interpbench", "torch", "captum")},
+    models = plan.models.items()
+    choices = {
+        plan.dataset_choice.name: plan.dataset_choice,
+        **{label: choice for label, (choice, _) in models},
+        **plan.metrics,
     }
-
-
-def first_info(plan: "Plan") -> dict[str, Any]:
-    """The first version of run.json."""
-    from interpbench.core.devices import describe
-    from interpbench.files.versions import git_state, versions
-
-    choices = [plan.dataset_choice, *(c for c, _ in plan.models.values()), *plan.methods.values()]
-    # A model's weights may have decided on parameters that the user left out.
-    parameters = {label: model.card.parameters for label, (_, model) in plan.models.items()}
-    return {
-        "suite": {
-            "name": plan.suite.name,
-            "version": plan.suite.version,
-            "hash": plan.suite.hash,
-            "changed": plan.changed,
+    return Identity(
+        suite=plan.suite,
+        data=DataInfo(
+            revision=plan.dataset.card.revision,
+            samples=tuple(plan.dataset.ids[i] for i in plan.indices),
+        ),
+        weights={label: model.card.weights_sha256 for label, (_, model) in models},
+        plugins={label: choice.plugin.source_hash for label, choice in choices.items()},
+        device=plan.computing.device.type,
+        precision=plan.computing.precision,
+        batch_size={label: model.batch_size for label, (_, model) in models},
+        versions={
+            package: version for package, version in versions().items() if package in DECISIVE
         },
-        "settings": plan.suite.model_dump(mode="json"),
-        "command": sys.argv,
-        "started": now(),
-        "seed": plan.suite.seed,
-        "device": describe(plan.device),
-        "precision": plan.precision,
-        "versions": versions(),
-        "git": git_state(),
-        "notices": list(plan.notices),
-        "metrics": {label: _metric_info(plan, label) for label in plan.metrics},
-        "plugins": {
-            f"{c.plugin.kind} {c.label}": {
-                "origin": c.plugin.origin,
-                "source_hash": c.plugin.source_hash,
-                "reference": c.plugin.reference,
-                "parameters": parameters.get(c.label, dict(c.values)) if c.plugin.kind == "model" else dict(c.values),
-            }
-            for c in [*choices, *plan.metrics.values(), *([plan.ceiling] if plan.ceiling else [])]
-        },
-    }
-
-
-def _metric_info(plan: "Plan", label: str) -> dict[str, Any]:
-    plugin = plan.metrics[label].plugin
-    protocol = plan.protocols[label]
-    return {
-        "summary": plugin.summary,
-        "better": plugin.better,
-        "range": list(plugin.range),
-        "unit": plugin.unit,
-        "curve": plugin.curve,
-        "protocol": protocol.hash,
-        "protocol_text": protocol.text,
-    }
+    )
 
 
 def now() -> str:
+    """The time, ISO 8601, UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _plugin(plan: Plan, choice: Configured) -> PluginInfo:
+    parameters = dict(choice.values)
+    if choice.plugin.kind == "model":
+        # Its weights may have decided on parameters that the user left out.
+        parameters = plan.models[choice.label][1].card.parameters
+    plugin = choice.plugin
+    return PluginInfo(
+        origin=plugin.origin,
+        source_hash=plugin.source_hash,
+        reference=plugin.reference,
+        parameters=parameters,
+    )
+
+
+def _metric(plan: Plan, label: str) -> MetricInfo:
+    plugin, protocol = plan.metrics[label].plugin, plan.protocols[label]
+    return MetricInfo(
+        summary=plugin.summary,
+        better=plugin.better,
+        range=plugin.range,
+        unit=plugin.unit,
+        curve=plugin.curve,
+        protocol=protocol.hash,
+        protocol_text=protocol.text,
+    )

@@ -1,7 +1,7 @@
 """plan -> finished cells, one after the other. Knows nothing of disks or screens.
 
-Images are decoded once for each input size. For each method the maps of a batch are made, ranked and scored where they
-lie; one transfer a cell brings the numbers back.
+Images are decoded once for each input size. For each method the maps of a batch are made, ranked
+and scored where they lie; one transfer a cell brings the numbers back.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -10,10 +10,12 @@ from interpbench.core.devices import exact_arithmetic, memory_kept
 from interpbench.core.errors import InterpBenchError
 from interpbench.loading.images import ImageSet, load_images
 from interpbench.registry.plugin import blaming, described
-from interpbench.running.cell_in_progress import CeilingWork, CellWork
+from interpbench.results.cell_results import CellResult, ModelResult
+from interpbench.results.run_info import CellRecord
+from interpbench.running.cell_in_progress import CeilingInProgress, CellInProgress
 from interpbench.running.plan import Plan
-from interpbench.running.prepared_model import ModelRun
-from interpbench.suite.cells import Cell, CellResult, ModelResult
+from interpbench.running.prepared_model import PreparedModel
+from interpbench.suite.cells import Cell
 
 Progress = Callable[[Cell, int], None]
 
@@ -21,9 +23,10 @@ Progress = Callable[[Cell, int], None]
 def run_cells(
     plan: Plan, *, done: Collection[Cell] = (), progress: Progress = lambda cell, images: None
 ) -> Iterator[ModelResult | CellResult]:
-    """Runs the plan's cells that are not done; before a model's first cell comes what was measured of the model.
+    """Runs the plan's cells that are not done.
 
-    A method or metric that fails, fails its own cell; the others go on.
+    Before a model's first cell comes what was measured of the model. A method or metric that fails,
+    fails its own cell; the others go on.
     """
     decoded: dict[tuple[int, int], ImageSet] = {}
     with exact_arithmetic(), memory_kept():
@@ -40,35 +43,48 @@ def run_cells(
 def _run_model(
     plan: Plan, label: str, images: ImageSet, todo: list[Cell], progress: Progress
 ) -> Iterator[ModelResult | CellResult]:
-    run = ModelRun(plan, label, images)
+    prepared = PreparedModel(plan, label, images)
     try:
-        measured = run.measure(todo)
+        measured = prepared.measure(todo)
     except Exception as error:
         if isinstance(error, InterpBenchError):
             raise
         reason = f"the model itself fails: {type(error).__name__}: {error}"
-        for cell in todo:
-            method, role = plan.method(cell), plan.role(cell)
-            yield CellResult(cell, method.parameters_json, method.plugin.source_hash, "failed", reason, role)
+        yield from (_without_model(plan, cell, reason) for cell in todo)
     else:
         yield measured
         for cell in todo:
-            yield _run_cell(run, cell, progress)
-    run.model.to("cpu")  # the next model needs the room
+            yield _run_cell(prepared, cell, progress)
+    prepared.model.to("cpu")  # the next model needs the room
 
 
-def _run_cell(run: ModelRun, cell: Cell, progress: Progress) -> CellResult:
+def _without_model(plan: Plan, cell: Cell, reason: str) -> CellResult:
+    """A cell that cannot be run."""
+    method = plan.method(cell)
+    record = CellRecord.complete(
+        **cell.as_dict(),
+        parameters=method.parameters_json,
+        method_hash=method.plugin.source_hash,
+        role=plan.role(cell),
+        status="failed",
+        reason=reason,
+    )
+    return CellResult(record)
+
+
+def _run_cell(prepared: PreparedModel, cell: Cell, progress: Progress) -> CellResult:
     """Explains and scores every image with one method, or searches the best map for one metric."""
-    work = CeilingWork(run, cell) if cell.ceiling_of else CellWork(run, cell)
+    work = CeilingInProgress(prepared, cell) if cell.ceiling_of else CellInProgress(prepared, cell)
+    guard = prepared.examined.guard
     try:
-        for rows in run.batches(run.batch_size):
-            work.batch(rows)
+        for rows in prepared.batches(prepared.batch_size):
+            work.add(rows)
             progress(cell, rows.stop - rows.start)
-        work.finish(run.guard.changed_weights())
+        work.finish(guard.changed_weights())
     except InterpBenchError as error:
         work.failures.append(str(error))
-    except (Exception, SystemExit) as error:  # a plugin may call sys.exit; it fails alone all the same
-        work.failures.append(described(error, run.plan.method(cell)))
-    if work.failures and run.guard.changed_weights():
-        run.model.shared.forget()
+    except (Exception, SystemExit) as error:  # a plugin may call sys.exit; it fails alone as well
+        work.failures.append(described(error, prepared.plan.method(cell)))
+    if work.failures and guard.changed_weights():
+        prepared.model.shared.forget()
     return work.result()

@@ -1,24 +1,27 @@
-"""The ceiling of a curve metric: about the best score that any order of an image's positions can reach.
+"""The ceiling of a curve metric: about the best score that any order of positions can reach.
 
-A greedy search over a coarse grid of patches, in the spirit of Wang and Wang, Benchmarking Deletion Metrics with the
-Principled Explanations, ICML 2024. It begins at the image, where the model has something to say, and asks again and
-again which of the patches that are left is best removed next. For deletion these come first; for insertion the answers
-are read backwards, since what is removed first without harm is inserted last. Patches that matter are taken one at a
-time, the others by the third of what is left. The order becomes a map that is scored like any other: the same baseline,
+A greedy search over a coarse grid of patches, in the spirit of Wang and Wang, Benchmarking Deletion
+Metrics with the Principled Explanations, ICML 2024. It begins at the image, where the model has
+something to say, and asks again and again which of the patches that are left is best removed next.
+For deletion these come first; for insertion the answers are read backwards, since what is removed
+first without harm is inserted last. Patches that matter are taken one at a time, the others by the
+third of what is left. The order becomes a map that is scored like any other: the same baseline,
 output, steps, ties and area.
 
-Each round tries every patch that is left, unless it is the only one. With P patches these are about 3 P forward passes
-an image for insertion, and no more than P log_1.5 P for deletion, whose rounds begin small:
+Each round tries every patch that is left, unless it is the only one. With P patches these are about
+3 P forward passes an image for insertion, and no more than P log_1.5 P for deletion, whose rounds
+begin small:
 
     grid           2     4     6     8    12    16
     deletion       9    93   285   630  1718  3320
     insertion      9    50   110   201   441   775
 
-On large images most of a convolutional network is not computed again for a patch more (`interpbench.incremental`): the
-outputs are the same but for rounding, and come several times as fast.
+On large images most of a convolutional network is not computed again for a patch more
+(`fast.occlusion`): the outputs are the same but for rounding, and come several times as
+fast.
 
-It is no bound. Greedy choices can be wrong, and single pixels can be ordered better than patches; a method that does so
-has a share of the achievable above one.
+It is no bound. Greedy choices can be wrong, and single pixels can be ordered better than patches; a
+method that does so has a share of the achievable above one.
 """
 
 import hashlib
@@ -37,14 +40,20 @@ from interpbench.suite.cells import CEILING
 
 
 def ceiling(grid: int) -> Configured:
-    """The search as a plan knows it, beside its methods: with its parameter and the hash of its source."""
+    """The search as a plan knows it, beside its methods.
+
+    With its parameter and the hash of its source.
+    """
     source = Path(__file__)
     plugin = MethodPlugin(
         name=CEILING,
         call=best_map,
         parameters=(Parameter("grid", int),),
         doc=__doc__ or "",
-        reference="Wang and Wang, Benchmarking Deletion Metrics with the Principled Explanations, ICML 2024",
+        reference=(
+            "Wang and Wang, Benchmarking Deletion Metrics with the Principled Explanations, "
+            "ICML 2024"
+        ),
         licence="",
         origin=str(source),
         source_hash=hashlib.sha256(source.read_bytes().replace(b"\r\n", b"\n")).hexdigest(),
@@ -54,12 +63,15 @@ def ceiling(grid: int) -> Configured:
     return plugin.configure({"grid": grid})
 
 
-def best_map(metric: Configured, explanation: Explanation, batch_size: BatchSize, *, grid: int) -> tuple[Tensor, int]:
-    """The map that the search finds best for a metric, float32 [B,H,W]; and how many forward passes an image it took.
+def best_map(
+    metric: Configured, explanation: Explanation, batch_size: BatchSize, *, grid: int
+) -> tuple[Tensor, int]:
+    """The map that the search finds best for a metric, float32 [B,H,W].
 
-    All positions of a patch are equal, so the seeded order of ties decides within it.
+    And how many forward passes an image it took. All positions of a patch are equal, so the seeded
+    order of ties decides within it.
 
-    Args:
+    Parameters:
         metric: a curve metric.
         explanation: the images, their targets and the model; its map is not looked at.
         batch_size: of the forward passes.
@@ -75,11 +87,12 @@ def best_map(metric: Configured, explanation: Explanation, batch_size: BatchSize
 def best_order(
     explanation: Explanation, path: Perturbation, lower: bool, grid: int, batch_size: BatchSize
 ) -> tuple[Tensor, int]:
-    """The order in which the patches of each image change along a path, int64 [B,P]: patch numbers, row by row.
+    """The order in which each image's patches change along a path, int64 [B,P].
 
-    And how many forward passes an image the search took.
+    Patches are given by their numbers, row by row. And how many forward passes an image the search
+    took.
 
-    Args:
+    Parameters:
         explanation: the images, their targets and the model.
         path: what the metric makes of them.
         lower: whether a lower output is better.
@@ -92,37 +105,48 @@ def best_order(
     count, device = len(explanation.ids), explanation.x.device
     patch_of = patch_map(explanation.x.shape[2], explanation.x.shape[3], grid).to(device)
     changed = torch.zeros(count, grid * grid, dtype=torch.bool, device=device)
-    in_full = getattr(explanation.model, "dtype", torch.float32) == torch.float32
-    boxes = _Boxes(explanation, path, grid) if in_full else None
+    boxes = _Boxes(explanation, path, grid) if explanation.model.dtype == torch.float32 else None
     rounds: list[Tensor] = []
     passes = 0
-    for taken in sizes(grid * grid, grow=not backwards):
+    for patches_taken in sizes(grid * grid, grow=not backwards):
         candidates = (~changed).nonzero()[:, 1].view(count, -1)
-        left = candidates.shape[1]
-        if left > 1:
-            passes += left
+        patches_left = candidates.shape[1]
+        if patches_left > 1:
+            passes += patches_left
             values = boxes.outputs(changed, candidates, batch_size) if boxes else None
             if values is None:
-                trials = changed[:, None].repeat(1, left, 1).scatter(2, candidates[:, :, None], True)
+                trials = (
+                    changed[:, None]
+                    .repeat(1, patches_left, 1)
+                    .scatter(2, candidates[:, :, None], True)
+                )
                 values = _outputs(explanation, path, trials[:, :, patch_of], batch_size)
-            candidates = candidates.gather(1, values.argsort(dim=1, descending=not lower, stable=True))
-        rounds.append(candidates[:, :taken])
+            candidates = candidates.gather(
+                1, values.argsort(dim=1, descending=not lower, stable=True)
+            )
+        rounds.append(candidates[:, :patches_taken])
         changed.scatter_(1, rounds[-1], True)
     order = torch.cat(rounds, dim=1)
     return order.flip(1) if backwards else order, passes
 
 
 def sizes(patches: int, grow: bool) -> list[int]:
-    """How many patches each round takes: a third of what is left, but one at least; the other way round to `grow`."""
-    taken = []
+    """How many patches each round takes: a third of what is left, but one at least.
+
+    The other way round to `grow`.
+    """
+    counts = []
     while patches:
-        taken.append(max(1, patches // 3))
-        patches -= taken[-1]
-    return taken[::-1] if grow else taken
+        counts.append(max(1, patches // 3))
+        patches -= counts[-1]
+    return counts[::-1] if grow else counts
 
 
 def patch_map(height: int, width: int, grid: int) -> Tensor:
-    """The number of the patch that each position belongs to, int64 [H,W]; patches differ by a row or column at most."""
+    """The number of the patch that each position belongs to, int64 [H,W].
+
+    Patches differ by a row or column at most.
+    """
     row, column = (torch.arange(side) * grid // side for side in (height, width))
     return row[:, None] * grid + column
 
@@ -138,7 +162,7 @@ def rectangles(height: int, width: int, grid: int) -> Tensor:
 class _Boxes:
     """The outputs with one patch more, from the parts of the maps that it changes.
 
-    Args:
+    Parameters:
         explanation: the images, their targets and the model.
         path: from where to where they change.
         grid: patches a side.
@@ -161,15 +185,20 @@ class _Boxes:
 
     @torch.inference_mode()
     def _outputs(self, changed: Tensor, candidates: Tensor, images: int) -> Tensor | None:
-        engine, left = self._engine(images), candidates.shape[1]
-        if engine is None or left * (1 - 1 / engine.plan.gain) < 1:  # the untouched image takes a pass
+        engine, patches_left = self._engine(images), candidates.shape[1]
+        # The untouched image takes a pass.
+        if engine is None or patches_left * (1 - 1 / engine.plan.gain) < 1:
             return None
         path, target = self._path, self._explanation.target
         state = torch.where(changed[:, self._patch_of][:, None], path.end, path.start)
         values = torch.empty(changed.shape, device=state.device)
         for i, wanted in enumerate(candidates.tolist()):
             for _, patch, logits in engine.logits(state[i : i + 1], path.end[i : i + 1], wanted):
-                read = logits.float().softmax(dim=1) if path.output == "probability" else logits.float()
+                read = (
+                    logits.float().softmax(dim=1)
+                    if path.output == "probability"
+                    else logits.float()
+                )
                 values[i, patch] = read.index_select(1, target[i : i + 1])[:, 0]
         return values.gather(1, candidates)
 
@@ -177,18 +206,34 @@ class _Boxes:
         """For so many images a forward pass."""
         if images not in self._engines:
             model, target = self._explanation.model, self._explanation.target
-            self._engines[images] = occluder(model, self._path.start, self._path.end, self._patches, target, images)
+            self._engines[images] = occluder(
+                model, self._path.start, self._path.end, self._patches, target, images
+            )
         return self._engines[images]
 
 
-def _outputs(explanation: Explanation, path: Perturbation, changed: Tensor, batch_size: BatchSize) -> Tensor:
-    """The model's output for each image with each set of changed positions, bool [B,K,H,W] -> float32 [B,K]."""
+def _outputs(
+    explanation: Explanation, path: Perturbation, changed: Tensor, batch_size: BatchSize
+) -> Tensor:
+    """The model's output for each image with each set of changes -> float32 [B,K].
+
+    The changed positions are bool [B,K,H,W].
+    """
     values = []
     sets = changed.shape[1]
-    for rows in torch.arange(len(changed), device=changed.device).split(max(1, batch_size.images // sets)):
+    for rows in torch.arange(len(changed), device=changed.device).split(
+        max(1, batch_size.images // sets)
+    ):
         repeated = rows.repeat_interleave(sets)
-        many = replace(path, start=path.start[repeated], end=path.end[repeated])
+        repeated_path = replace(path, start=path.start[repeated], end=path.end[repeated])
         ranks = (~changed[rows]).flatten(0, 1).int()
-        [found] = outputs(explanation.model, [many], [[1]], ranks, explanation.target[repeated], batch_size)
-        values.append(found.view(len(rows), sets))
+        [outputs_of_sets] = outputs(
+            explanation.model,
+            [repeated_path],
+            [[1]],
+            ranks,
+            explanation.target[repeated],
+            batch_size,
+        )
+        values.append(outputs_of_sets.view(len(rows), sets))
     return torch.cat(values)

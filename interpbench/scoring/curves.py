@@ -1,19 +1,21 @@
-"""The one perturbation-curve engine: ranks positions, packs images x steps into full forward passes, reads scores.
+"""The one perturbation-curve engine.
 
-A path leads from one image to another; after step k the k·W most salient positions have changed. Deletion leads from
-the image to the baseline, insertion from the baseline to the image (Petsiuk, Das, Saenko, RISE, BMVC 2018). Whatever
-perturbs by rank is a path, so this is the only loop of its kind.
+It ranks positions, packs images x steps into full forward passes, and reads scores. A path leads
+from one image to another; after step k the k·W most salient positions have changed. Deletion leads
+from the image to the baseline, insertion from the baseline to the image (Petsiuk, Das, Saenko,
+RISE, BMVC 2018). Whatever perturbs by rank is a path, so this is the only loop of its kind.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from interpbench.core.batch_size import BatchSize
+from interpbench.core.memory_format import memory_format_of
 from interpbench.core.time_spent import phase
-from interpbench.core.types import Perturbation
+from interpbench.core.types import Model, Perturbation
 
 
 def thresholds(shape: tuple[int, int], steps: int | None) -> list[int]:
@@ -27,25 +29,27 @@ def thresholds(shape: tuple[int, int], steps: int | None) -> list[int]:
     height, width = shape
     positions = height * width
     if steps is not None and steps > positions:
-        raise ValueError(f"steps={steps} are more than the {positions} positions of a {height}x{width} image")
+        raise ValueError(
+            f"steps={steps} are more than the {positions} positions of a {height}x{width} image"
+        )
     stride = width if steps is None else -(-positions // steps)
     return [*range(0, positions, stride), positions]
 
 
 def curves(
-    model: Callable[[Tensor], Tensor],
+    model: Model,
     paths: Sequence[Perturbation],
     ranks: Tensor,
     target: Tensor,
     batch_size: BatchSize,
     ends: Sequence[tuple[Tensor, Tensor] | None] = (),
 ) -> list[Tensor]:
-    """The model's output for the target along each path, float32 [B,S+1] on the device of the images.
+    """The model's output for the target along each path, float32 [B,S+1].
 
-    All paths share the forward passes.
+    It lies on the device of the images. All paths share the forward passes.
 
-    Args:
-        model: gives logits [N,classes] for [N,C,H,W]; a `Scorer` says in which dtype and number it wants its images.
+    Parameters:
+        model: gives logits; says in which dtype and number it wants its images.
         paths: from where to where, in which steps, and what is read.
         ranks: int32 [B,H,W], 0 changes first.
         target: int64 [B].
@@ -58,51 +62,65 @@ def curves(
     changed = [thresholds((ranks.shape[1], ranks.shape[2]), path.steps) for path in paths]
     if not ends:
         return outputs(model, paths, changed, ranks, target, batch_size)
-    inner = [steps if end is None else steps[1:-1] for steps, end in zip(changed, ends, strict=True)]
-    found = outputs(model, paths, inner, ranks, target, batch_size)
+    inner = [
+        steps if end is None else steps[1:-1] for steps, end in zip(changed, ends, strict=True)
+    ]
+    inner_outputs = outputs(model, paths, inner, ranks, target, batch_size)
     return [
         values if end is None else torch.cat([end[0][:, None], values, end[1][:, None]], dim=1)
-        for values, end in zip(found, ends, strict=True)
+        for values, end in zip(inner_outputs, ends, strict=True)
     ]
 
 
 @torch.inference_mode()
 def outputs(
-    model: Callable[[Tensor], Tensor],
+    model: Model,
     paths: Sequence[Perturbation],
     changed: Sequence[Sequence[int]],
     ranks: Tensor,
     target: Tensor,
     batch_size: BatchSize,
 ) -> list[Tensor]:
-    """As `curves`, but where ranks below each of a path's `changed` numbers have changed: float32 [B,len(changed)]."""
+    """As `curves`, but at given numbers of changed positions: float32 [B,len(changed)].
+
+    Ranks below each of a path's `changed` numbers have changed.
+    """
     layout = _Layout(paths)
-    dtype = getattr(model, "dtype", paths[0].start.dtype)
-    walks = [_Walk(layout, path, steps, ranks, dtype) for path, steps in zip(paths, changed, strict=True)]
+    walks = [
+        _Walk(layout, path, steps, ranks, model.dtype)
+        for path, steps in zip(paths, changed, strict=True)
+    ]
     targets = [target.repeat(len(steps)) for steps in changed]
     items = [len(steps) * len(ranks) for steps in changed]
-    fixed_shape = getattr(model, "fixed_shape", False)
 
     def score(images: int) -> list[Tensor]:
-        found = [torch.empty(count, device=ranks.device) for count in items]
-        # Used again for each pass. Zeros, since a model of fixed shape is also given the rows that nothing fills.
-        buffer = walks[0].start.new_zeros(images if fixed_shape else min(images, sum(items)), layout.length)
+        outputs_of_paths = [torch.empty(count, device=ranks.device) for count in items]
+        # Used again for each pass. Zeros, since a model of fixed shape is also given the rows that
+        # nothing fills.
+        buffer = walks[0].start.new_zeros(
+            images if model.fixed_shape else min(images, sum(items)), layout.length
+        )
         for pieces in _packed(items, images):
             with phase("perturbation"):
                 for path, part, rows in pieces:
                     walks[path].write(part, buffer[rows])
             with phase("forwards"):
-                batch = buffer if fixed_shape else buffer[: pieces[-1].rows.stop]
+                batch = buffer if model.fixed_shape else buffer[: pieces[-1].rows.stop]
                 logits = model(layout.images(batch)).float()
                 for path, part, rows in pieces:
-                    found[path][part] = _read(logits[rows], paths[path].output, targets[path][part])
-        return [values.view(-1, len(ranks)).T for values in found]
+                    outputs_of_paths[path][part] = _read(
+                        logits[rows], paths[path].output, targets[path][part]
+                    )
+        return [values.view(-1, len(ranks)).T for values in outputs_of_paths]
 
     return batch_size.attempt(score)
 
 
 def area(values: Tensor) -> Tensor:
-    """The area under curves [...,S+1] over [0,1] by the trapezoid rule: (sum - first/2 - last/2) / S."""
+    """The area under curves [...,S+1] over [0,1] by the trapezoid rule.
+
+    (sum - first/2 - last/2) / S.
+    """
     values = values.double()
     return (values.sum(-1) - (values[..., 0] + values[..., -1]) / 2) / (values.shape[-1] - 1)
 
@@ -134,14 +152,19 @@ def _packed(items: Sequence[int], images: int) -> Iterator[list[_Piece]]:
 
 
 class _Walk:
-    """One path of all images as a list of items, step by step: item s·B + b is image b after step s.
+    """One path of all images as a list of items: item s·B + b is image b after step s.
 
-    One comparison and one select make all items of some whole steps. They run over each image as one row of numbers in
-    the order in which it lies in memory, which is how they are fastest.
+    One comparison and one select make all items of some whole steps. They run over each image as
+    one row of numbers in the order in which it lies in memory, which is how they are fastest.
     """
 
     def __init__(
-        self, layout: "_Layout", path: Perturbation, changed: Sequence[int], ranks: Tensor, dtype: torch.dtype
+        self,
+        layout: "_Layout",
+        path: Perturbation,
+        changed: Sequence[int],
+        ranks: Tensor,
+        dtype: torch.dtype,
     ) -> None:
         self.start, self._end = (layout.rows(images).to(dtype) for images in (path.start, path.end))
         self._order = layout.rows(ranks[:, None].expand_as(path.start))
@@ -154,12 +177,17 @@ class _Walk:
         for steps, rows in _rectangles(items.start, items.stop, len(self._order)):
             count = (steps.stop - steps.start) * (rows.stop - rows.start)
             part = out[filled : filled + count].view(steps.stop - steps.start, -1, out.shape[1])
-            torch.where(self._order[rows] < self._steps[steps], self._end[rows], self.start[rows], out=part)
+            torch.where(
+                self._order[rows] < self._steps[steps], self._end[rows], self.start[rows], out=part
+            )
             filled += count
 
 
 def _rectangles(first: int, last: int, images: int) -> Iterator[tuple[slice, slice]]:
-    """A run of items as rectangles of steps x images: a begun step, whole steps, the beginning of another."""
+    """A run of items as rectangles of steps x images.
+
+    A begun step, whole steps, the beginning of another.
+    """
     while first < last:
         step, image = divmod(first, images)
         whole = (last - first) // images
@@ -178,21 +206,24 @@ class _Layout:
     def __init__(self, paths: Sequence[Perturbation]) -> None:
         self._shape = paths[0].start.shape[1:]
         self.length = self._shape.numel()
-        # One end is the images themselves; the other, a baseline, may have come out in another format.
-        self._channels_last = any(_is_channels_last(end) for path in paths for end in (path.start, path.end))
+        # One end is the images themselves; the other, a baseline, may have come out in another
+        # format.
+        self._channels_last = any(
+            memory_format_of(end) is torch.channels_last
+            for path in paths
+            for end in (path.start, path.end)
+        )
 
     def rows(self, images: Tensor) -> Tensor:
-        return (images.permute(0, 2, 3, 1) if self._channels_last else images).reshape(len(images), -1)
+        return (images.permute(0, 2, 3, 1) if self._channels_last else images).reshape(
+            len(images), -1
+        )
 
     def images(self, rows: Tensor) -> Tensor:
         channels, height, width = self._shape
         if self._channels_last:
             return rows.view(-1, height, width, channels).permute(0, 3, 1, 2)
         return rows.view(-1, channels, height, width)
-
-
-def _is_channels_last(images: Tensor) -> bool:
-    return not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last)
 
 
 def _read(logits: Tensor, output: str, target: Tensor) -> Tensor:

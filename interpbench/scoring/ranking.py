@@ -10,7 +10,10 @@ from interpbench.core.seeding import derive, permutation
 
 
 def tie_breakers(ids: Sequence[str], positions: int, seed: int) -> Tensor:
-    """One seeded random order of the positions an image, int64 [B,positions]; the same for every method."""
+    """A seeded random order of the positions for each image, int64 [B,positions].
+
+    It is the same for every method.
+    """
     orders = [permutation(positions, derive(seed, "ties", sample_id)) for sample_id in ids]
     return torch.from_numpy(np.stack(orders))
 
@@ -18,13 +21,13 @@ def tie_breakers(ids: Sequence[str], positions: int, seed: int) -> Tensor:
 def rank(saliency: Tensor, tie_breaker: Tensor) -> tuple[Tensor, Tensor]:
     """Ranks positions by saliency; equal values fall in the order of the tie breaker.
 
-    Args:
+    Parameters:
         saliency: [B,H,W], finite.
         tie_breaker: int64 [B,H·W], from `tie_breakers`.
 
     Returns:
-        int32 [B,H,W], 0 for the most salient position; and float32 [B], the share of positions whose value another
-        position has too.
+        int32 [B,H,W], 0 for the most salient position; and float32 [B], the share of positions
+        whose value another position has too.
     """
     flat = saliency.flatten(1)
     values, order = flat.gather(1, tie_breaker).sort(dim=1, descending=True, stable=True)

@@ -1,7 +1,7 @@
-"""What makes two scores comparable: a canonical text and its hash, which every row of scores carries.
+"""What makes two scores comparable: a canonical text and its hash, in every row of scores.
 
-"Deletion AUC" is not one metric: baseline, step, order, ties, end points and output differ between papers, and the
-scores with them. Tables refuse to mix protocols whose hashes differ.
+"Deletion AUC" is not one metric: baseline, step, order, ties, end points and output differ between
+papers, and the scores with them. Tables refuse to mix protocols whose hashes differ.
 """
 
 import hashlib

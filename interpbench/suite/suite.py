@@ -1,4 +1,6 @@
-"""A suite: a named, versioned, frozen selection of data, models, methods, metrics and a seed, as a TOML file.
+"""A suite: a named, versioned, frozen selection of data, models, methods, metrics and a seed.
+
+It is a TOML file.
 
 Flags win over the suite file, the suite file over the defaults written here.
 """
@@ -21,14 +23,17 @@ DEFAULT = "quick"
 
 
 class Suite(Settings):
-    """What a suite file may say. Plugins are written as on the command line: `occlusion:window=16,stride=8`.
+    """What a suite file may say.
+
+    Plugins are written as on the command line: `occlusion:window=16,stride=8`.
 
     Attributes:
         name, version, description: of the suite.
         dataset, models, methods, metrics: which plugins; `all` means all that apply.
         images: how many, class-balanced; None for all.
         steps: of every curve metric; None for the image's width in positions a step.
-        ceiling: patches a side, 2 to 16, of the search for the ceilings of curve metrics, or `none`.
+        ceiling: patches a side, 2 to 16, of the search for the ceilings of curve metrics, or
+            `none`.
         target: explain the class that the model predicts, or the true label.
         seed: of every random choice.
     """
@@ -70,16 +75,15 @@ class Suite(Settings):
     @property
     def hash(self) -> str:
         """The first 12 hexadecimal digits of the selection's sha256."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:12]
+        return _digits(self.model_dump())
 
     @property
     def frame(self) -> str:
-        """The first 12 hexadecimal digits of the sha256 of what any two methods of it are compared on.
+        """A hash, as `hash`, of what any two methods of it are compared on.
 
         Everything but the methods themselves, and which of its models and metrics were run.
         """
-        frame = self.model_dump(exclude={"methods", "models", "metrics", "description"})
-        return hashlib.sha256(json.dumps(frame, sort_keys=True).encode()).hexdigest()[:12]
+        return _digits(self.model_dump(exclude={"methods", "models", "metrics", "description"}))
 
     def changed(self, values: Mapping[str, Any]) -> "Suite":
         """This suite with other values where they are not None.
@@ -89,6 +93,11 @@ class Suite(Settings):
         """
         given = {key: value for key, value in values.items() if value is not None}
         return settings.validate(Suite, self.model_dump() | given, "settings", SuiteError)
+
+
+def _digits(values: Mapping[str, Any]) -> str:
+    """The first 12 hexadecimal digits of the sha256 of a suite's settings."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def suite_names() -> list[str]:

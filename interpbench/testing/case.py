@@ -1,4 +1,4 @@
-"""A method on a small model, called as the runner calls it, with all that can be seen of the call."""
+"""A method on a small model, called as the runner does, with all that can be seen of it."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interpbench.attribution.attribute import Maps, attribute
+from interpbench.attribution.attribute import Attempt, Batch, Maps, attribute
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.errors import MethodError, ParameterError
+from interpbench.core.errors import MethodError
 from interpbench.core.model_guard import Guard
 from interpbench.core.types import Model
+from interpbench.registry.choosing import choose_one
 from interpbench.registry.discovery import discover
 from interpbench.registry.plugin import Configured
-from interpbench.registry.spec import parse_specs
 
 BATCH_SIZE = 16  # images a forward pass, unless a contract says another number
 TARGET = (1, 3, 0)  # of the images: each has its own
@@ -38,13 +38,15 @@ class Call:
     """What was seen of a method's call.
 
     Attributes:
-        saliency: float32 [B,H,W] on the images' device, as the runner takes it; None if it takes nothing from it.
+        saliency: float32 [B,H,W] on the images' device, as the runner takes it; None if it takes
+            nothing from it.
         answers: what the method returned, as it was, for each part of the batch.
         left: what it left behind on the model or in torch's global switches.
         passes: how many images each forward pass held.
         wrote: whether it changed the images or targets that it was given.
         refusal: why the method does not apply to the model, by its own MethodError.
-        error: what else was raised: a MethodError about what came back, or anything from inside of the method.
+        error: what else was raised: a MethodError about what came back, or anything from inside of
+            the method.
     """
 
     saliency: Tensor | None
@@ -59,25 +61,27 @@ class Call:
 def load_method(name: str, *paths: str | Path) -> Configured:
     """A method by its name, with parameters as one types them (`occlusion:window=8`).
 
-    Args:
+    Parameters:
         name: of a bundled or installed method, or of one in a file.
         paths: plugin files or folders.
 
     Raises:
         InterpBenchError: if there is no such file, name or parameter.
     """
-    specs = parse_specs([name])
-    if len(specs) != 1:
-        raise ParameterError(f"Expected one method, such as 'occlusion:window=8', not {name!r}.")
-    return discover(paths).configure("method", *specs[0])
+    return choose_one(discover(paths), "method", name, "Load")
 
 
 def maps_of(
-    method: Configured, model: Model, x: Tensor, target: Tensor, batch: int = BATCH_SIZE, seed: int = 0
+    method: Configured,
+    model: Model,
+    x: Tensor,
+    target: Tensor,
+    batch: int = BATCH_SIZE,
+    seed: int = 0,
 ) -> Maps:
     """The method's maps as a run would have them, of a model that is left clean.
 
-    Args:
+    Parameters:
         method: with its parameters.
         model: for instance of `wrap` or `linear_model`.
         x: float32 [B,C,H,W].
@@ -89,37 +93,34 @@ def maps_of(
         MethodError: if what comes back is no saliency map; and whatever the method itself raises.
         AssertionError: if something is left behind on the model.
     """
-    left: dict[str, None] = {}
-    maps = _attributed(method, model, x, target, range(len(x)), batch, seed, left)
-    assert not left, f"{method.label} left on the model: {', '.join(left)}"
-    return maps
+    attempt = _attempt(method, model, Batch(x, target, _ids(range(len(x)))), batch, seed)
+    if attempt.maps is None:
+        assert attempt.error is not None
+        raise attempt.error
+    assert not attempt.left_behind, (
+        f"{method.label} left on the model: {', '.join(attempt.left_behind)}"
+    )
+    return attempt.maps
 
 
-def _attributed(
-    method: Configured,
-    model: Model,
-    x: Tensor,
-    target: Tensor,
-    numbers: Sequence[int],
-    batch: int,
-    seed: int,
-    left: dict[str, None],
-) -> Maps:
-    """The maps; `left` gets what is left behind, and the images' chance is seeded by their `numbers`."""
+def _ids(numbers: Sequence[int]) -> list[str]:
+    """Names for images, which seed their chance."""
+    return [f"image-{number}" for number in numbers]
+
+
+def _attempt(method: Configured, model: Model, images: Batch, batch: int, seed: int = 0) -> Attempt:
+    """What comes of asking for maps, with changed weights among what is left behind."""
     guard = Guard(model)
-    ids = [f"image-{number}" for number in numbers]
-    try:
-        return attribute(
-            method, model, guard, x, target, ids=ids, seed=seed, batch_size=BatchSize(batch), left_behind=left
-        )
-    finally:
-        left.update(dict.fromkeys(f"{name}: value changed" for name in guard.changed_weights()))
+    attempt = attribute(method, model, guard, images, seed, BatchSize(batch))
+    changed = [f"{name}: value changed" for name in guard.changed_weights()]
+    left = dict.fromkeys([*attempt.left_behind, *changed])
+    return replace(attempt, left_behind=tuple(left))
 
 
 class Case:
     """A method and a small model, with three images and a target for each.
 
-    Args:
+    Parameters:
         method: with its parameters.
         name: of the model.
         build: gives the model, the same each time.
@@ -136,11 +137,11 @@ class Case:
 
     def to(self, where: torch.dtype | torch.device) -> "Case":
         """Another case in that precision or on that device."""
-        other = Case(self.method, self.name, self._build)
-        other.model.to(where)
-        other.x = other.x.to(where)
-        other.target = other.target.to(other.x.device)
-        return other
+        moved = Case(self.method, self.name, self._build)
+        moved.model.to(where)
+        moved.x = moved.x.to(where)
+        moved.target = moved.target.to(moved.x.device)
+        return moved
 
     @cached_property
     def plain(self) -> Call:
@@ -159,8 +160,14 @@ class Case:
 
     @cached_property
     def for_one_target(self) -> dict[int, Tensor]:
-        """For each target of the images the maps [B,H,W] when it is the target of all; raises as `saliency`."""
-        return {k: taken(self.call(target=torch.full_like(self.target, k))) for k in self.target.tolist()}
+        """For each target of the images the maps [B,H,W] when all have it.
+
+        Raises as `saliency`.
+        """
+        return {
+            k: taken(self.call(target=torch.full_like(self.target, k)))
+            for k in self.target.tolist()
+        }
 
     def call(
         self,
@@ -173,7 +180,7 @@ class Case:
     ) -> Call:
         """Calls the method.
 
-        Args:
+        Parameters:
             order: numbers of the images.
             target: int64 [B], of the images by their numbers, if it is another one.
             batch: images a forward pass.
@@ -184,25 +191,17 @@ class Case:
         x, target = self.x[numbers], (self.target if target is None else target)[numbers]
         model = self.model if model is None else model
         witness = _Witness(self.method, before)
-        left: dict[str, None] = {}
-        maps: Maps | None = None
-        error: BaseException | None = None
-        refusal = ""
         with counted(model.network) as passes:
-            try:
-                maps = _attributed(witness.method, model, x, target, numbers, batch, 0, left)
-            except NotApplicable as refused:
-                refusal = str(refused)
-            except (Exception, SystemExit) as raised:  # a plugin may raise anything
-                error = raised
+            attempt = _attempt(witness.method, model, Batch(x, target, _ids(numbers)), batch)
+        refused = isinstance(attempt.error, NotApplicable)
         return Call(
-            saliency=None if maps is None else maps.saliency,
+            saliency=None if attempt.maps is None else attempt.maps.saliency,
             answers=tuple(witness.answers),
-            left=tuple(left),
+            left=attempt.left_behind,
             passes=tuple(passes),
             wrote=witness.wrote,
-            refusal=refusal,
-            error=error,
+            refusal=str(attempt.error) if refused else "",
+            error=None if refused else attempt.error,
         )
 
 
@@ -258,7 +257,7 @@ def counted(network: nn.Module) -> Iterator[list[int]]:
 
 @contextmanager
 def crashing(network: nn.Module, first: int) -> Iterator[None]:
-    """Within this context the `first`-th forward pass raises in its last layer, and so do those after it."""
+    """Within this context forward passes raise in their last layer, from the `first`-th."""
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     last = linear[-1] if linear else network
     calls = 0

@@ -1,6 +1,7 @@
-"""What every method promises: contracts that an author can try, each on three small models that are unlike each other.
+"""What every method promises: contracts that an author can try.
 
-A method that refuses a model by a MethodError does not apply there; it has to apply to one of them.
+Each is tried on three small models that are unlike each other. A method that refuses a model by a
+MethodError does not apply there; it has to apply to one of them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,7 +53,8 @@ class Contract:
 
     Attributes:
         name: as it stands in tables.
-        check: gives what is wrong, or None; raises NotApplicable. Looks at one case, or at all of them together.
+        check: gives what is wrong, or None; raises NotApplicable. Looks at one case, or at all of
+            them together.
         together: whether it looks at all cases together.
     """
 
@@ -66,7 +68,8 @@ class Contract:
     @property
     def promise(self) -> str:
         """What is promised, in a sentence."""
-        return (self.check.__doc__ or "").partition("\n")[0]
+        paragraph = (self.check.__doc__ or "").partition("\n\n")[0]
+        return " ".join(paragraph.split())
 
     def outcomes(self, cases: Sequence[Case]) -> list[Outcome]:
         """How it comes out on each model, or for the method as a whole."""
@@ -111,11 +114,11 @@ def check_method(
 ) -> list[Outcome]:
     """Tries a method's contracts.
 
-    Args:
+    Parameters:
         method: a plugin, or one with parameters, as `load_method` gives it.
         contracts: those to try.
-        models: name -> what builds the model, the same each time; others than the bundled ones for a method that is
-            made for another kind of network.
+        models: name -> what builds the model, the same each time; others than the bundled ones for
+            a method that is made for another kind of network.
 
     Returns:
         an outcome for each contract and model, in the order of the contracts.

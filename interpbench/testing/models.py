@@ -1,4 +1,7 @@
-"""Small models that methods are tried on: three untrained networks, unlike each other, and one whose maps are known."""
+"""Small models that methods are tried on.
+
+Three untrained networks, unlike each other, and one whose maps are known.
+"""
 
 from collections.abc import Callable
 
@@ -32,7 +35,11 @@ def card(size: int, classes: int, target_layer: str | None = None) -> ModelCard:
 
 
 def wrap(
-    network: nn.Module, size: int = 8, classes: int = 5, batch_size: int = 16, target_layer: str | None = None
+    network: nn.Module,
+    size: int = 8,
+    classes: int = 5,
+    batch_size: int = 16,
+    target_layer: str | None = None,
 ) -> Model:
     """A network as the runner would hand it to a method."""
     network.eval().requires_grad_(False)
@@ -40,7 +47,10 @@ def wrap(
 
 
 def calibrate(network: nn.Module, size: int) -> nn.Module:
-    """Gives batch norms the statistics of random images; otherwise a deep untrained network answers almost nothing."""
+    """Gives batch norms the statistics of random images.
+
+    Otherwise a deep untrained network answers almost nothing.
+    """
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.momentum = 1.0
@@ -63,7 +73,7 @@ class Linear(nn.Module):
 def linear_model(weight: Tensor) -> Model:
     """The model whose logit k is the sum of weight[k] · x, so that d logit_k / d x is weight[k].
 
-    Args:
+    Parameters:
         weight: float [classes,3,S,S].
     """
     return wrap(Linear(weight), weight.shape[3], len(weight))
@@ -96,7 +106,7 @@ class _Shortcut(nn.Module):
 
 
 class _Residual(nn.Module):
-    """Batch norm, a shortcut, functions for ReLU and pooling, the mean over the positions at the end."""
+    """Batch norm, a shortcut, functions for ReLU and pooling, a mean over positions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +127,9 @@ class _Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
         self.attention = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
-        self.mlp = nn.Sequential(nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH))
+        self.mlp = nn.Sequential(
+            nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)
@@ -143,7 +155,7 @@ class _Tokens(nn.Module):
         return self.fc(self.norm(self.blocks(tokens))[:, 0])
 
 
-def _small(make: Callable[[], nn.Module], target_layer: str) -> Model:
+def _small_model(make: Callable[[], nn.Module], target_layer: str) -> Model:
     """An untrained model of `SIZE` pixels and `CLASSES` classes, the same each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -154,9 +166,10 @@ def _small(make: Callable[[], nn.Module], target_layer: str) -> Model:
     return model
 
 
-# Name -> what builds the model. CAM methods look at the last maps, or at the tokens before the last attention.
+# Name -> what builds the model. CAM methods look at the last maps, or at the tokens before the last
+# attention.
 MODELS: dict[str, Callable[[], Model]] = {
-    "plain": lambda: _small(_plain, "4"),
-    "residual": lambda: _small(_Residual, "block"),
-    "tokens": lambda: _small(_Tokens, "blocks.-1.norm1"),
+    "plain": lambda: _small_model(_plain, "4"),
+    "residual": lambda: _small_model(_Residual, "block"),
+    "tokens": lambda: _small_model(_Tokens, "blocks.-1.norm1"),
 }

@@ -1,8 +1,9 @@
-"""Other backward passes than the gradient's: a rule for each operation, however the network spells it.
+"""Backward passes other than the gradient's: a rule for each operation, however it is spelled.
 
-A mode that sees every torch function stands between the network and torch, so that `nn.ReLU()`, `F.relu(x)`,
-`x.relu_()` and a module that is called twice all come to the same rule. Hooks on modules see only the first. Operations
-in place are carried out on copies, so that what rules keep for the backward pass stays what it was.
+A mode that sees every torch function stands between the network and torch, so that `nn.ReLU()`,
+`F.relu(x)`, `x.relu_()` and a module that is called twice all come to the same rule. Hooks on
+modules see only the first. Operations in place are carried out on copies, so that what rules keep
+for the backward pass stays what it was.
 """
 
 import inspect
@@ -18,18 +19,22 @@ from torch.overrides import TorchFunctionMode
 from interpbench.core.activations import ACTIVATIONS, is_in_place
 from interpbench.core.errors import MethodError
 
-Back = Callable[[Tensor], Sequence[Tensor]]
+Back = Callable[[Tensor], Sequence[Tensor]]  # the output's gradient -> one for each input
 WITH_WEIGHTS = ("linear", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)))
 # Operations that only move numbers about, or change nothing in eval mode.
 MOVING = frozenset(
     {
-        *("T", "cat", "channel_shuffle", "chunk", "clone", "concat", "contiguous", "expand", "expand_as", "flatten"),
-        *("float", "getitem", "mT", "movedim", "narrow", "pad", "permute", "pixel_shuffle", "pixel_unshuffle"),
-        *("reshape", "roll", "split", "squeeze", "stack", "t", "to", "transpose", "type_as", "unbind", "unflatten"),
-        *("unsqueeze", "view", "view_as", "alpha_dropout", "dropout", "dropout1d", "dropout2d", "feature_dropout"),
+        "T", "cat", "channel_shuffle", "chunk", "clone", "concat", "contiguous", "expand",
+        "expand_as", "flatten", "float", "getitem", "mT", "movedim", "narrow", "pad", "permute",
+        "pixel_shuffle", "pixel_unshuffle", "reshape", "roll", "split", "squeeze", "stack", "t",
+        "to", "transpose", "type_as", "unbind", "unflatten", "unsqueeze", "view", "view_as",
+        "alpha_dropout", "dropout", "dropout1d", "dropout2d", "feature_dropout",
     }
-)
-ELEMENTWISE = frozenset(ACTIVATIONS) - {"max_pool2d"}
+)  # fmt: skip
+ELEMENTWISE = frozenset(ACTIVATIONS) - {"max_pool2d"}  # a position's output is its input's alone
+OVERWRITING_OPERATORS = (
+    "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__setitem__",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,10 +42,20 @@ class Operation:
     """A call of a torch function.
 
     Attributes:
-        name: without underscores and the letters of operators in place: `relu` for `F.relu` and `Tensor.relu_`, `add`
-            for `+`, `+=` and `torch.add`.
+        name: without underscores and the letters of operators in place: `relu` for `F.relu` and
+            `Tensor.relu_`, `add` for `+`, `+=` and `torch.add`.
         arguments: the positional ones; input, weight and bias are always among them.
         named: the keyword arguments.
+
+    Example:
+        A rule gets one and gives the output; here it looks at what it got:
+
+        >>> def rule(operation):
+        ...     print(operation.name, len(operation.arguments), dict(operation.named))
+        ...     return operation(*operation.arguments)
+        >>> x = torch.ones(1, 2, requires_grad=True)
+        >>> logits = interpbench.run_with_rules(lambda x: x.softmax(dim=1), x, {"softmax": rule})
+        softmax 1 {'dim': 1}
     """
 
     name: str
@@ -53,7 +68,7 @@ class Operation:
         return self._call(*arguments, *self.arguments[len(arguments) :], **self.named)
 
 
-Rule = Callable[[Operation], Tensor]
+Rule = Callable[[Operation], Tensor]  # carries an operation out and gives its output
 
 
 def run_with_rules(
@@ -64,17 +79,35 @@ def run_with_rules(
     through: Collection[str] | None = None,
     method: str = "",
 ) -> Tensor:
-    """The model's logits for x, where operations are carried out by rules; their gradient is what the rules make it.
+    """The model's logits for x, with a gradient that is what the rules make it.
 
-    Args:
+    Parameters:
         model: gives logits [B,classes]; its parameters have no gradients.
         x: float [B,C,H,W], with a gradient.
-        rules: operation's name -> its rule: a function that gives the operation's output, see `with_backward`.
+        rules: operation's name -> its rule: a function that gives the operation's output, see
+            `with_backward`.
         through: names of the operations without a rule that keep their gradient; None for all.
         method: the name of the method, for the error.
 
     Raises:
         MethodError: for an operation that has no rule and is not let through.
+
+    Example:
+        Guided backpropagation: a ReLU lets through what is positive, forwards and backwards.
+
+        >>> def relu(operation):
+        ...     x = operation.arguments[0]
+        ...     def back(gradient):
+        ...         return [gradient.clamp(min=0) * (x > 0)]
+        ...     return interpbench.with_backward(operation(x), [x], back)
+        >>> def network(x):
+        ...     return x.relu() @ torch.tensor([[1.0], [-1.0], [1.0]])
+        >>> x = torch.tensor([[2.0, 3.0, -4.0]], requires_grad=True)
+        >>> logits = interpbench.run_with_rules(network, x, {"relu": relu})
+        >>> logits.item()
+        -1.0
+        >>> torch.autograd.grad(logits.sum(), x)[0]  # the gradient itself is 1, -1, 0
+        tensor([[1., 0., 0.]])
     """
     mode = _Rules(rules, through, method)
     with torch.enable_grad(), mode:
@@ -83,9 +116,22 @@ def run_with_rules(
 
 
 def with_backward(output: Tensor, inputs: Sequence[Tensor], back: Back) -> Tensor:
-    """A copy of the output whose gradient g goes back to the inputs as `back(g)`, a tensor for each of them."""
-    result: Tensor = _WithBackward.apply(output.detach(), back, *inputs)
-    return result
+    """A copy of the output that has a backward pass of its own.
+
+    Parameters:
+        output: of an operation, of any shape.
+        inputs: the tensors that a gradient goes back to.
+        back: gets the output's gradient, gives one for each of the inputs, of its shape.
+
+    Example:
+        >>> x = torch.tensor([3.0], requires_grad=True)
+        >>> y = interpbench.with_backward(x.round(), [x], lambda gradient: [gradient])
+        >>> y.backward()
+        >>> x.grad  # of round() itself it is 0
+        tensor([1.])
+    """
+    copied: Tensor = _WithBackward.apply(output.detach(), back, *inputs)
+    return copied
 
 
 class _WithBackward(torch.autograd.Function):
@@ -100,14 +146,20 @@ class _WithBackward(torch.autograd.Function):
 
 
 class _Rules(TorchFunctionMode):
-    """Gives operations through which a gradient flows to their rules; what they overwrite gets a stand-in."""
+    """Gives operations through which a gradient flows to their rules.
 
-    def __init__(self, rules: Mapping[str, Rule], through: Collection[str] | None, method: str) -> None:
+    What an operation overwrites gets a stand-in.
+    """
+
+    def __init__(
+        self, rules: Mapping[str, Rule], through: Collection[str] | None, method: str
+    ) -> None:
         super().__init__()
         self._rules = rules
         self._through = through
         self._method = method
-        self._overwritten: dict[int, tuple[Tensor, Tensor]] = {}  # by id: the tensor, which so lives on, and its copy
+        # By id: the tensor, which so lives on, and what stands for it.
+        self._overwritten: dict[int, tuple[Tensor, Tensor]] = {}
 
     def current(self, value: Any) -> Any:
         """What stands for a value, after all that has overwritten it."""
@@ -118,9 +170,13 @@ class _Rules(TorchFunctionMode):
         return value
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        given = args[0] if args else None
+        first = args[0] if args else None
         args = tuple(self.current(argument) for argument in args)
         kwargs = {key: self.current(value) for key, value in (kwargs or {}).items()}
         if not any(tensor.requires_grad for tensor in _tensors((args, kwargs))):
@@ -138,8 +194,8 @@ class _Rules(TorchFunctionMode):
         else:
             output = operation(*operation.arguments)
             self._refuse_unknown(operation.name, output)
-        if overwrites and isinstance(given, Tensor):
-            self._overwritten[id(given)] = (given, output)
+        if overwrites and isinstance(first, Tensor):
+            self._overwritten[id(first)] = (first, output)
         return output
 
     def _refuse_unknown(self, name: str, output: Any) -> None:
@@ -153,14 +209,18 @@ class _Rules(TorchFunctionMode):
 
 
 def _operation(
-    name: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], overwrites: bool
+    name: str,
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    overwrites: bool,
 ) -> Operation:
     plain = name.strip("_")
-    if name.startswith(("__i", "__r")) and name.endswith("__"):  # += and the reflected +, but not `__invert__`
+    if name.startswith(("__i", "__r")) and name.endswith("__"):  # += and the reflected +
         plain = {"iadd": "add", "radd": "add", "imul": "mul", "rmul": "mul"}.get(plain, plain)
-    names = ("input", "weight", "bias") if plain in WITH_WEIGHTS else ("input",)
+    positional = ("input", "weight", "bias") if plain in WITH_WEIGHTS else ("input",)
     kwargs = dict(kwargs)
-    args = (*args, *(kwargs.pop(key) for key in names[len(args) :] if key in kwargs))
+    args = (*args, *(kwargs.pop(key) for key in positional[len(args) :] if key in kwargs))
 
     def call(first: Any, *others: Any, **named: Any) -> Any:
         return func(first.clone() if overwrites else first, *others, **named)
@@ -171,7 +231,7 @@ def _operation(
 def _overwrites(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a function overwrites its first argument."""
     if name.startswith("__"):
-        return name in ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__setitem__")
+        return name in OVERWRITING_OPERATORS
     if name.rstrip("_") in ACTIVATIONS:
         return is_in_place(name, args, kwargs)
     return name.endswith("_") or bool(kwargs.get("inplace", False))
@@ -188,14 +248,33 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def batch_norm_as_affine(operation: Operation) -> tuple[Tensor, Tensor]:
-    """Factor and shift [C] of a call of `F.batch_norm` in eval mode: its output is factor · input + shift."""
-    bound = inspect.signature(F.batch_norm).bind(*operation.arguments, **operation.named)
-    bound.apply_defaults()
-    given = bound.arguments
-    mean, variance = given["running_mean"], given["running_var"]
-    if mean is None or variance is None or given["training"]:
-        raise MethodError("batch norm takes its statistics from the batch: put the model into eval mode.")
-    weight = given["weight"] if given["weight"] is not None else torch.ones_like(mean)
-    bias = given["bias"] if given["bias"] is not None else torch.zeros_like(mean)
-    factor = weight / (variance + given["eps"]).sqrt()
+    """Factor and shift [C] of a call of `F.batch_norm` in eval mode.
+
+    Its output is factor · input + shift.
+
+    Raises:
+        MethodError: if it takes its statistics from the batch.
+
+    Example:
+        >>> norm = torch.nn.BatchNorm2d(1, eps=0.0).eval()  # weight 1, bias 0
+        >>> norm.running_mean, norm.running_var = torch.tensor([6.0]), torch.tensor([4.0])
+        >>> def rule(operation):
+        ...     factor, shift = interpbench.batch_norm_as_affine(operation)
+        ...     print(factor.item(), shift.item())  # (x - 6) / 2
+        ...     return operation(*operation.arguments)
+        >>> x = torch.zeros(1, 1, 2, 2, requires_grad=True)
+        >>> output = interpbench.run_with_rules(norm, x, {"batch_norm": rule})
+        0.5 -3.0
+    """
+    call = inspect.signature(F.batch_norm).bind(*operation.arguments, **operation.named)
+    call.apply_defaults()
+    arguments = call.arguments
+    mean, variance = arguments["running_mean"], arguments["running_var"]
+    if mean is None or variance is None or arguments["training"]:
+        raise MethodError(
+            "batch norm takes its statistics from the batch: put the model into eval mode."
+        )
+    weight = arguments["weight"] if arguments["weight"] is not None else torch.ones_like(mean)
+    bias = arguments["bias"] if arguments["bias"] is not None else torch.zeros_like(mean)
+    factor = weight / (variance + arguments["eps"]).sqrt()
     return factor, bias - mean * factor

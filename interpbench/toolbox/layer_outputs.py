@@ -1,4 +1,4 @@
-"""What CAM methods look at: a layer's maps, their gradients, and the logits when its channels are changed."""
+"""What CAM methods look at: a layer's maps, their gradients, and logits with changed channels."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,12 +11,15 @@ from interpbench.core.layers import as_maps
 from interpbench.core.types import Model
 
 
-def activations_and_gradients(model: Model, layer: str | None, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """A layer's maps [B,K,h,w] and d logit_target / d maps; one forward pass, one backward pass to the layer only.
+def activations_and_gradients(
+    model: Model, layer: str | None, x: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A layer's maps [B,K,h,w] and d logit_target / d maps, of the same shape.
 
-    Tokens come as maps, see `as_maps`. Methods that ask for the same layer and images share the passes.
+    By one forward pass, and one backward pass to the layer only. Tokens come as maps, see
+    `as_maps`. Methods that ask for the same layer and images share the passes.
 
-    Args:
+    Parameters:
         model: is left as it was.
         layer: dotted name; None for the one that the model's card names.
         x: float32 [B,C,H,W], normalised.
@@ -24,6 +27,21 @@ def activations_and_gradients(model: Model, layer: str | None, x: Tensor, target
 
     Raises:
         MethodError: if there is no such layer, or it gives no maps.
+
+    Example:
+        A network that pools 4x4 pixels and adds up what comes of it, for either class:
+
+        >>> from interpbench.testing import wrap
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.AvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(12, 2, bias=False))
+        >>> _ = torch.nn.init.ones_(network[2].weight)
+        >>> model = wrap(network, size=8, classes=2)
+        >>> x, target = torch.full((1, 3, 8, 8), 5.0), torch.tensor([1])
+        >>> maps, gradients = interpbench.activations_and_gradients(model, "0", x, target)
+        >>> maps.shape, gradients.shape
+        (torch.Size([1, 3, 2, 2]), torch.Size([1, 3, 2, 2]))
+        >>> maps.unique(), gradients.unique()
+        (tensor([5.]), tensor([1.]))
     """
     module = _module(model, layer)
 
@@ -39,12 +57,26 @@ def activations_and_gradients(model: Model, layer: str | None, x: Tensor, target
         (gradient,) = torch.autograd.grad(score, outputs[-1])
         return as_maps(outputs[-1].detach()), as_maps(gradient)
 
-    activations, gradients = model.shared.once(("activations and gradients", module), model, x, target, make)
+    activations, gradients = model.shared.once(
+        ("activations and gradients", module), model, x, target, make
+    )
     return activations, gradients
 
 
 def layer_activations(model: Model, layer: str | None, x: Tensor) -> Tensor:
-    """A layer's maps [B,K,h,w], without gradients; arguments and errors as of `activations_and_gradients`."""
+    """A layer's maps [B,K,h,w], without gradients.
+
+    Arguments and errors are those of `activations_and_gradients`.
+
+    Example:
+        >>> from interpbench.testing import wrap
+        >>> network = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten())
+        >>> model = wrap(network, size=8, classes=12, target_layer="0")
+        >>> x = torch.full((1, 3, 8, 8), 5.0)
+        >>> interpbench.layer_activations(model, None, x)[0, 0]  # of the card's layer
+        tensor([[5., 5.],
+                [5., 5.]])
+    """
     module = _module(model, layer)
 
     def make() -> tuple[Tensor]:
@@ -58,13 +90,41 @@ def layer_activations(model: Model, layer: str | None, x: Tensor) -> Tensor:
             model(x)
         return (as_maps(outputs[-1]),)
 
-    # A pass that went on to the gradients has found them too.
-    known = model.shared.known(("activations and gradients", module), model, x)
-    return known[0] if known else model.shared.once(("activations", module), model, x, None, make)[0]
+    # A pass that went on to the gradients has made the activations too.
+    with_gradients = model.shared.computed(("activations and gradients", module), model, x)
+    if with_gradients:
+        return with_gradients[0]
+    return model.shared.once(("activations", module), model, x, None, make)[0]
 
 
-def logits_with_scaled_channels(model: Model, layer: str | None, x: Tensor, factors: Tensor) -> Tensor:
-    """The logits [B,classes] when each channel k of the layer's maps is multiplied by factors[:, k], of [B,K]."""
+def logits_with_scaled_channels(
+    model: Model, layer: str | None, x: Tensor, factors: Tensor
+) -> Tensor:
+    """The logits [B,classes] when the channels of a layer's maps are scaled.
+
+    Parameters:
+        model: is left as it was.
+        layer: dotted name; None for the one that the model's card names.
+        x: float32 [B,C,H,W], normalised.
+        factors: float [B,K], what each of the K channels is multiplied by.
+
+    Raises:
+        MethodError: if there is no such layer, or it gives no maps.
+
+    Example:
+        The network adds up 3 channels of 4 positions, all of them 5. Without the first channel:
+
+        >>> from interpbench.testing import wrap
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.AvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(12, 2, bias=False))
+        >>> _ = torch.nn.init.ones_(network[2].weight)
+        >>> model = wrap(network, size=8, classes=2)
+        >>> x, factors = torch.full((1, 3, 8, 8), 5.0), torch.tensor([[0.0, 1.0, 1.0]])
+        >>> model(x)
+        tensor([[60., 60.]])
+        >>> interpbench.logits_with_scaled_channels(model, "0", x, factors)
+        tensor([[40., 40.]])
+    """
 
     def scale(output: Tensor) -> Tensor:
         output = output.clone()

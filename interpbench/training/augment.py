@@ -13,14 +13,19 @@ from interpbench.training.recipe import Augmentation
 
 
 def image_transform(settings: Augmentation, card: DatasetCard, size: int) -> v2.Transform:
-    """What is drawn anew for each image: uint8 [3,size,size] -> the same. Chance is torch's global state."""
+    """What is drawn anew for each image: uint8 [3,size,size] -> the same.
+
+    Chance is torch's global state.
+    """
     steps: list[nn.Module] = []
     if settings.crop:
         steps.append(v2.RandomCrop(size, padding=settings.crop, padding_mode="reflect"))
     if settings.flip:
         steps.append(v2.RandomHorizontalFlip())
     if settings.rotation:
-        steps.append(v2.RandomRotation(settings.rotation, v2.InterpolationMode.BILINEAR, fill=_mean(card)))
+        steps.append(
+            v2.RandomRotation(settings.rotation, v2.InterpolationMode.BILINEAR, fill=_mean(card))
+        )
     if settings.randaugment:
         steps.append(v2.RandAugment(settings.randaugment, settings.magnitude, fill=_mean(card)))
     if settings.jpeg:
@@ -44,7 +49,10 @@ class Mixing:
         self._mix = v2.RandomChoice(mixers) if mixers else None
 
     def __call__(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """float32 [B,3,S,S] and int64 [B] -> float32 [B,3,S,S] and target probabilities float32 [B,classes]."""
+        """float32 [B,3,S,S] and int64 [B] -> mixed images and target probabilities.
+
+        These are float32 [B,3,S,S] and float32 [B,classes].
+        """
         if self._pairing and torch.rand(()) < self._pairing:
             x = (x + x[torch.randperm(len(x))]) / 2
         if self._mix is not None:
@@ -53,7 +61,10 @@ class Mixing:
 
 
 class _Jpeg(nn.Module):
-    """Compresses an image and decodes it again, at a random quality; torchvision's own transform is deprecated."""
+    """Compresses an image and decodes it again, at a random quality.
+
+    torchvision's own transform is deprecated.
+    """
 
     def __init__(self, lowest: int) -> None:
         super().__init__()

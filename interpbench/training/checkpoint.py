@@ -1,6 +1,8 @@
-"""The unfinished training on disk: written after each epoch, read by --resume, removed at the end."""
+"""The unfinished training on disk.
 
-import os
+It is written after each epoch, read by --resume, and removed at the end.
+"""
+
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 
 from interpbench.core.errors import TrainingError
+from interpbench.files.atomic import write_atomically
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,12 @@ class Checkpoint:
         return cls(unfinished(output), identity)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Writes the state atomically: a killed process leaves the last epoch's file or this one's."""
-        part = self.path.with_name(f"{self.path.name}.part")
-        torch.save({"identity": self.identity, "state": state}, part)
-        os.replace(part, self.path)
+        """Writes the state atomically.
+
+        A killed process leaves the last epoch's file or this one's.
+        """
+        saved = {"identity": self.identity, "state": state}
+        write_atomically(self.path, lambda partial: torch.save(saved, partial))
 
     def load(self) -> dict[str, Any]:
         """The state that was saved; code in the file is not executed.
@@ -41,20 +46,22 @@ class Checkpoint:
             TrainingError: if there is none, or it is of another training.
         """
         if not self.path.is_file():
-            raise TrainingError(f"There is no unfinished training {self.path} to resume. Start it without --resume.")
+            raise TrainingError(
+                f"There is no unfinished training {self.path} to resume. Start it without --resume."
+            )
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
-            found, state = saved["identity"], saved["state"]
+            identity, state = saved["identity"], saved["state"]
         except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
             raise TrainingError(
-                f"{self.path} is no unfinished training, or a damaged one ({type(error).__name__}). Start afresh with "
-                "--overwrite."
+                f"{self.path} is no unfinished training, or a damaged one "
+                f"({type(error).__name__}). Start afresh with --overwrite."
             ) from None
-        differing = sorted(key for key in self.identity if found.get(key) != self.identity[key])
+        differing = sorted(key for key in self.identity if identity.get(key) != self.identity[key])
         if differing:
             raise TrainingError(
-                f"{self.path} is the unfinished training of another {' and '.join(differing)}. Resume with the command "
-                "that began it, or start afresh with --overwrite."
+                f"{self.path} is the unfinished training of another {' and '.join(differing)}. "
+                "Resume with the command that began it, or start afresh with --overwrite."
             )
         return state
 

@@ -20,7 +20,10 @@ Transform = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Images:
-    """Images uint8 [N,3,S,S], labels int64 [N], their data set's card, and how many could not be read."""
+    """Images uint8 [N,3,S,S], labels int64 [N], and how many could not be read.
+
+    With their data set's card.
+    """
 
     images: Tensor
     labels: Tensor
@@ -55,9 +58,10 @@ class _Square:
 def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None]) -> Images:
     """All readable images of a data set, in memory.
 
-    Args:
+    Parameters:
         dataset: of any images; without `size`, of square ones of one size.
-        size: the shorter side is brought to this many pixels, and the centre is cut out; None for as they are.
+        size: the shorter side is brought to this many pixels, and the centre is cut out; None for
+            as they are.
         tell: called with how many of how many are done.
 
     Raises:
@@ -75,38 +79,50 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
         side = len(images[0]) if images else len(image)
         if image.shape != (side, side, 3):
             raise DataError(
-                f"Image {sample.id!r} has shape {image.shape}, expected {(side, side, 3)}: training needs square "
-                "images of one size. Say which with --size, and they are resized and cropped."
+                f"Image {sample.id!r} has shape {image.shape}, expected {(side, side, 3)}: "
+                "training needs square images of one size. Say which with --size, and they are "
+                "resized and cropped."
             )
         images.append(image)
         labels.append(sample.label)
         if i % 100 == 99 or i == total - 1:
             tell(i + 1, total)
     if not images:
-        raise DataError(f"Data set {dataset.card.name!r} has no readable image to train or test on.")
+        raise DataError(
+            f"Data set {dataset.card.name!r} has no readable image to train or test on."
+        )
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     return Images(stacked, torch.tensor(labels), dataset.card, total - len(images))
 
 
 def hold_out(images: Images, share: float, seed: int) -> tuple[Images, Images | None]:
-    """The images to train on, and a seeded share of them, at least one, that is held out; None for a share of 0."""
+    """The images to train on, and a seeded share of them that is held out.
+
+    At least one is held out; None for a share of 0.
+    """
     if share == 0:
         return images, None
     count = max(1, round(share * len(images)))
     if count == len(images):
-        raise DataError(f"{len(images)} images are too few to hold {share:.0%} of them out for validation.")
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(derive(seed, "validation")))
+        raise DataError(
+            f"{len(images)} images are too few to hold {share:.0%} of them out for validation."
+        )
+    order = torch.randperm(
+        len(images), generator=torch.Generator().manual_seed(derive(seed, "validation"))
+    )
     return images.part(order[count:].sort().values), images.part(order[:count].sort().values)
 
 
 class Batches:
     """The batches of a training's epochs, each image transformed anew.
 
-    Order and transforms depend on the seed, the epoch and the place in the epoch alone, not on how many processes make
-    the batches nor on what was drawn before.
+    Order and transforms depend on the seed, the epoch and the place in the epoch alone, not on how
+    many processes make the batches nor on what was drawn before.
     """
 
-    def __init__(self, data: Images, batch_size: int, transform: Transform, seed: int, workers: int) -> None:
+    def __init__(
+        self, data: Images, batch_size: int, transform: Transform, seed: int, workers: int
+    ) -> None:
         self._data = data
         self._size = min(batch_size, len(data))
         self._transform = transform
@@ -117,19 +133,28 @@ class Batches:
         return len(self._data) // self._size
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """uint8 [B,3,S,S] and int64 [B], of all images but an incomplete last batch, in a new order."""
+        """uint8 [B,3,S,S] and int64 [B], of all images in a new order.
+
+        An incomplete last batch is left out.
+        """
         chance = torch.Generator().manual_seed(derive(self._seed, "order", number))
         order = torch.randperm(len(self._data), generator=chance)
         batches = order[: len(self) * self._size].split(self._size)
-        made = _Made(self._data, batches, self._transform, derive(self._seed, "augmentation", number))
+        made = _Made(
+            self._data, batches, self._transform, derive(self._seed, "augmentation", number)
+        )
         # One item is one batch, so that a worker seeds and makes it as a whole.
-        yield from DataLoader(made, batch_size=None, num_workers=self._workers, generator=torch.Generator())
+        yield from DataLoader(
+            made, batch_size=None, num_workers=self._workers, generator=torch.Generator()
+        )
 
 
 class _Made(TorchDataset[tuple[Tensor, Tensor]]):
     """The batches of one epoch."""
 
-    def __init__(self, data: Images, batches: tuple[Tensor, ...], transform: Transform, seed: int) -> None:
+    def __init__(
+        self, data: Images, batches: tuple[Tensor, ...], transform: Transform, seed: int
+    ) -> None:
         self._data, self._batches, self._transform, self._seed = data, batches, transform, seed
 
     def __len__(self) -> int:
@@ -149,9 +174,13 @@ def workers_for(device: torch.device) -> int:
 
 
 def as_input(
-    images: Tensor, card: DatasetCard, device: torch.device, layout: torch.memory_format = torch.channels_last
+    images: Tensor,
+    card: DatasetCard,
+    device: torch.device,
+    layout: torch.memory_format = torch.channels_last,
 ) -> Tensor:
     """uint8 [B,3,S,S] -> float32 [B,3,S,S] in that memory layout, normalised."""
-    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (card.mean, card.std))
+    mean = torch.tensor(card.mean, device=device)[:, None, None]
+    std = torch.tensor(card.std, device=device)[:, None, None]
     x = images.to(device, non_blocking=True).to(torch.float32, memory_format=layout)
     return x.div_(255).sub_(mean).div_(std)

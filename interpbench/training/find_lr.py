@@ -1,4 +1,7 @@
-"""The learning-rate range finder (Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017)."""
+"""The learning-rate range finder.
+
+Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017.
+"""
 
 import math
 
@@ -10,7 +13,7 @@ from interpbench.core.errors import TrainingError
 from interpbench.core.types import Dataset
 from interpbench.registry.plugin import Configured
 from interpbench.training.data import decode
-from interpbench.training.loop import Progress, Step, Training, report_stage
+from interpbench.training.loop import Training, TrainingListener, TrainingStep, report_stage
 from interpbench.training.recipe import Recipe
 from interpbench.training.train import build, check_trainable
 
@@ -26,11 +29,11 @@ def find_lr(
     recipe: Recipe | None = None,
     device: str | torch.device = "cpu",
     steps: int = 200,
-    progress: Progress = lambda step: None,
+    progress: TrainingListener = lambda step: None,
 ) -> tuple[pd.DataFrame, float]:
     """Raises the learning rate from 1e-6 to 10, by the same factor a step, until the loss diverges.
 
-    Args:
+    Parameters:
         model: the architecture with its parameters; trained from its first weights and thrown away.
         dataset: to train on.
         recipe: everything but the learning rate and its schedule.
@@ -39,8 +42,8 @@ def find_lr(
         progress: called after each step.
 
     Returns:
-        One row a step (lr, loss, smoothed), and the rate at which the smoothed loss falls fastest, a good peak for
-        AdamW with one cycle; SGD often bears three times as much.
+        One row a step (lr, loss, smoothed), and the rate at which the smoothed loss falls fastest,
+        a good peak for AdamW with one cycle; SGD often bears three times as much.
 
     Raises:
         ParameterError: if no gradients flow through the model.
@@ -58,13 +61,13 @@ def find_lr(
         running = 0.0
         for number, (rate, loss) in enumerate(training.ramp(rates)):
             running = SMOOTHING * running + (1 - SMOOTHING) * loss
-            smoothed = running / (1 - SMOOTHING ** (number + 1))  # as if the mean had not begun at 0
-            if not math.isfinite(loss) or smoothed > DIVERGED * min(
-                (row["smoothed"] for row in rows), default=math.inf
-            ):
+            # As if the mean had not begun at 0.
+            smoothed = running / (1 - SMOOTHING ** (number + 1))
+            least = min((row["smoothed"] for row in rows), default=math.inf)
+            if not math.isfinite(loss) or smoothed > DIVERGED * least:
                 break
             rows.append({"lr": rate, "loss": loss, "smoothed": smoothed})
-            progress(Step("raising the learning rate", number + 1, steps, 1, loss))
+            progress(TrainingStep("raising the learning rate", number + 1, steps, 1, loss))
     table = pd.DataFrame(rows, columns=["lr", "loss", "smoothed"])
     return table, suggest(table)
 
@@ -76,8 +79,14 @@ def suggest(table: pd.DataFrame) -> float:
         TrainingError: if it never falls.
     """
     if len(table) < 3:
-        raise TrainingError("The loss is no number from the start: no learning rate can be suggested. Check the model.")
+        raise TrainingError(
+            "The loss is no number from the start: no learning rate "
+            "can be suggested. Check the model."
+        )
     slope = np.gradient(table["smoothed"].to_numpy(), np.log10(table["lr"].to_numpy()))
     if slope.min() >= 0:
-        raise TrainingError("The loss rises at every learning rate: none can be suggested. Check the model and data.")
+        raise TrainingError(
+            "The loss rises at every learning rate: none can be suggested. "
+            "Check the model and data."
+        )
     return float(table["lr"].iloc[int(slope.argmin())])

@@ -1,4 +1,7 @@
-"""The loop of a training: epochs, their record, the best weights, and a checkpoint after each epoch."""
+"""The loop of a training: epochs, their record, the best weights, checkpoints.
+
+A checkpoint is written after each epoch.
+"""
 
 import itertools
 import math
@@ -24,8 +27,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
-class Step:
-    """How far a training is: `done` of `total` in this stage, and while it trains this epoch's loss and accuracy."""
+class TrainingStep:
+    """How far a training is: `done` of `total` in this stage.
+
+    And, while it trains, this epoch's loss and accuracy.
+    """
 
     stage: str
     done: int
@@ -35,12 +41,12 @@ class Step:
     accuracy: float = math.nan
 
 
-Progress = Callable[[Step], None]
+TrainingListener = Callable[[TrainingStep], None]
 
 
-def report_stage(name: str, progress: Progress) -> Callable[[int, int], None]:
+def report_stage(name: str, progress: TrainingListener) -> Callable[[int, int], None]:
     """Tells `progress` of a stage's steps, given how many of how many are done."""
-    return lambda done, total: progress(Step(name, done, total))
+    return lambda done, total: progress(TrainingStep(name, done, total))
 
 
 Row = dict[str, float]
@@ -51,11 +57,14 @@ class Training:
 
     Attributes:
         network: trained in place; `result` is what came of it.
-        rows: one an epoch: epoch, the learning rate at its end, loss and accuracy in training and validation.
+        rows: one an epoch: epoch, the learning rate at its end, loss and accuracy in training and
+            validation.
         trained_on, validated_on: the images of each part.
     """
 
-    def __init__(self, network: nn.Module, data: Images, recipe: Recipe, device: torch.device) -> None:
+    def __init__(
+        self, network: nn.Module, data: Images, recipe: Recipe, device: torch.device
+    ) -> None:
         self.recipe = recipe
         self.device = device
         self._layout = layout_of(network, device)
@@ -75,20 +84,25 @@ class Training:
         self._rate = LearningRate(self._optimiser, recipe, len(self._batches))
         self._scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
         averaging = get_ema_multi_avg_fn(recipe.ema)
-        self._average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True) if recipe.ema else None
+        self._average = (
+            AveragedModel(network, multi_avg_fn=averaging, use_buffers=True) if recipe.ema else None
+        )
         self._best: dict[str, Tensor] = {}
         self._best_accuracy = -1.0
         self._forward = _compiled(network, device) if recipe.compile else network
 
     @property
     def result(self) -> dict[str, Tensor]:
-        """The state dict of the epoch that was best in validation, of the last epoch where nothing is held out."""
+        """The state dict of the epoch that was best in validation.
+
+        Of the last epoch where nothing is held out.
+        """
         return self._best
 
-    def run(self, tell: Progress, after_epoch: Callable[["Training"], None]) -> None:
+    def run(self, tell: TrainingListener, after_epoch: Callable[["Training"], None]) -> None:
         """Trains the epochs that are left.
 
-        Args:
+        Parameters:
             tell: called after each batch.
             after_epoch: called after each epoch, to save what is done.
 
@@ -97,7 +111,8 @@ class Training:
         """
         with _dropout(self.network, self.recipe.dropout):
             for epoch in range(len(self.rows), self.recipe.epochs):
-                # Dropout and mixing draw from the global state: each epoch has its own, so that it can be resumed.
+                # Dropout and mixing draw from the global state: each epoch has its own, so that it
+                # can be resumed.
                 torch.manual_seed(derive(self.recipe.seed, "epoch", epoch))
                 row = self._train(epoch, tell)
                 row |= self._validate()
@@ -106,7 +121,10 @@ class Training:
                 after_epoch(self)
 
     def ramp(self, rates: Iterable[float]) -> Iterator[tuple[float, float]]:
-        """One step of the optimiser at each of the learning rates; yields the rate and the loss before the step."""
+        """One step of the optimiser at each of the learning rates.
+
+        Yields the rate and the loss before the step.
+        """
         self.network.train()
         batches = (batch for epoch in itertools.count() for batch in self._batches.epoch(epoch))
         for rate, (images, labels) in zip(rates, batches, strict=False):
@@ -119,7 +137,7 @@ class Training:
         """A batch as the network takes it, and the target probabilities."""
         return self._mixing(as_input(images, self._card, self.device, self._layout), labels)
 
-    def _train(self, epoch: int, tell: Progress) -> Row:
+    def _train(self, epoch: int, tell: TrainingListener) -> Row:
         """One epoch's row: loss and accuracy are means over its batches, as the weights changed."""
         self.network.train()
         loss_sum, right, seen, count = 0.0, 0, 0, len(self._batches)
@@ -130,14 +148,21 @@ class Training:
             right += int((logits.argmax(1) == labels).sum())
             seen += len(labels)
             done, total = epoch * count + number + 1, self.recipe.epochs * count
-            tell(Step("training", done, total, epoch + 1, loss_sum / seen, right / seen))
-        return {"epoch": epoch + 1, "lr": self._rate.now, "loss": loss_sum / seen, "accuracy": right / seen}
+            tell(TrainingStep("training", done, total, epoch + 1, loss_sum / seen, right / seen))
+        return {
+            "epoch": epoch + 1,
+            "lr": self._rate.now,
+            "loss": loss_sum / seen,
+            "accuracy": right / seen,
+        }
 
     def _step(self, x: Tensor, probabilities: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the optimiser; loss (scalar) and logits [B,K]."""
         recipe = self.recipe
         with (
-            torch.autocast(self.device.type, DTYPES[recipe.precision], enabled=recipe.precision != "fp32"),
+            torch.autocast(
+                self.device.type, DTYPES[recipe.precision], enabled=recipe.precision != "fp32"
+            ),
             _attention(self.device),
         ):
             logits = self._forward(x).float()
@@ -155,7 +180,10 @@ class Training:
         return loss.detach(), logits.detach()
 
     def _validate(self) -> Row:
-        """Keeps the weights if they are the best so far; loss and accuracy on the images that are held out."""
+        """Keeps the weights if they are the best so far.
+
+        Returns loss and accuracy on the images that are held out.
+        """
         network = self.network if self._average is None else self._average.module
         row: Row = {}
         accuracy = 0.0
@@ -164,11 +192,16 @@ class Training:
             row = {"validation_loss": loss, "validation_accuracy": accuracy}
         if self.validated_on is None or accuracy >= self._best_accuracy:
             self._best_accuracy = accuracy
-            self._best = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+            self._best = {
+                name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()
+            }
         return row
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a training needs to go on after this epoch, in types that torch.load takes with weights_only."""
+        """All that a training needs to go on after this epoch.
+
+        In types that torch.load takes with weights_only.
+        """
         return {
             "network": self.network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -188,12 +221,16 @@ class Training:
         self._scaler.load_state_dict(state["scaler"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
-        self._best, self._best_accuracy, self.rows = state["best"], state["best_accuracy"], state["rows"]
+        self._best, self._best_accuracy = state["best"], state["best_accuracy"]
+        self.rows = state["rows"]
 
 
 @torch.no_grad()
 def evaluate(network: nn.Module, data: Images, device: torch.device) -> tuple[float, float]:
-    """Mean cross-entropy, and the share of images whose greatest logit is their label's; in eval mode and fp32."""
+    """Mean cross-entropy and accuracy, in eval mode and fp32.
+
+    Accuracy is the share of images whose greatest logit is their label's.
+    """
     network.eval()
     loss, right = 0.0, 0
     for images, labels in zip(data.images.split(256), data.labels.split(256), strict=True):
@@ -204,10 +241,12 @@ def evaluate(network: nn.Module, data: Images, device: torch.device) -> tuple[fl
 
 
 def layout_of(network: nn.Module, device: torch.device) -> torch.memory_format:
-    """channels_last, which is fastest; but not on a CPU where a pointwise convolution with a stride has few channels.
+    """channels_last, which is fastest, where it is safe.
 
-    There the gradient of its weights writes past a buffer (fewer input channels than a block of 16, or 8 without
-    AVX-512: https://github.com/uxlfoundation/oneDNN/issues/6035), and the process dies or the numbers are wrong.
+    It is not on a CPU where a pointwise convolution with a stride has few channels. There the
+    gradient of its weights writes past a buffer (fewer input channels than a block of 16, or 8
+    without AVX-512: https://github.com/uxlfoundation/oneDNN/issues/6035), and the process dies or
+    the numbers are wrong.
     """
     narrow = any(
         isinstance(module, nn.Conv2d)
@@ -220,7 +259,10 @@ def layout_of(network: nn.Module, device: torch.device) -> torch.memory_format:
 
 
 def _attention(device: torch.device) -> AbstractContextManager[None]:
-    """Plain attention on a CPU, where the backward pass of torch's fused one takes several times as long."""
+    """Plain attention on a CPU.
+
+    The backward pass of torch's fused one takes several times as long there.
+    """
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
@@ -232,7 +274,10 @@ def _dropout(network: nn.Module, probability: float) -> Iterator[None]:
         yield
         return
     if not linear:
-        raise TrainingError("`dropout` is for the input of the last linear layer, and this model has none: leave it 0.")
+        raise TrainingError(
+            "`dropout` is for the input of the last linear layer, and "
+            "this model has none: leave it 0."
+        )
 
     def drop(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (nn.functional.dropout(inputs[0], probability, module.training), *inputs[1:])
@@ -245,8 +290,12 @@ def _dropout(network: nn.Module, probability: float) -> Iterator[None]:
 
 
 def _compiled(network: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
-    if device.type == "cpu" and not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
-        raise TrainingError("compile = true needs a C++ compiler on a CPU. Install g++ or clang, or leave it false.")
+    if device.type == "cpu" and not any(
+        shutil.which(name) for name in ("c++", "g++", "clang++", "cl")
+    ):
+        raise TrainingError(
+            "compile = true needs a C++ compiler on a CPU. Install g++ or clang, or leave it false."
+        )
     return torch.compile(network)
 
 
@@ -255,7 +304,8 @@ def _finite(loss: Tensor) -> float:
     value = loss.item()
     if not math.isfinite(value):
         raise TrainingError(
-            f"Training broke down: the loss is {value}. Use a lower learning rate (--lr; --find-lr shows which are "
-            "too high), a longer warm-up or gradient clipping (`clip = 1.0` in the recipe), or another --seed."
+            f"Training broke down: the loss is {value}. Use a lower learning rate (--lr; --find-lr "
+            "shows which are too high), a longer warm-up or gradient clipping (`clip = 1.0` in "
+            "the recipe), or another --seed."
         )
     return value

@@ -12,10 +12,11 @@ from interpbench.training.recipe import Loss, Optimiser, Recipe
 def loss_of(logits: Tensor, probabilities: Tensor, settings: Loss) -> Tensor:
     """The mean loss of a batch, a scalar.
 
-    Args:
+    Parameters:
         logits: float32 [B,K].
         probabilities: of the classes, float32 [B,K], rows summing to 1: labels may be mixed.
-        settings: with gamma, the focal loss -sum p (1 - q)^gamma log q of the softmax q; else cross-entropy.
+        settings: with gamma, the focal loss -sum p (1 - q)^gamma log q of the softmax q; else
+            cross-entropy.
     """
     classes = logits.shape[1]
     target = probabilities * (1 - settings.label_smoothing) + settings.label_smoothing / classes
@@ -33,7 +34,9 @@ def make_optimiser(network: nn.Module, settings: Optimiser) -> torch.optim.Optim
         case "sgd":
             return torch.optim.SGD(groups, lr)
         case "momentum" | "nesterov":
-            return torch.optim.SGD(groups, lr, momentum=momentum, nesterov=settings.name == "nesterov")
+            return torch.optim.SGD(
+                groups, lr, momentum=momentum, nesterov=settings.name == "nesterov"
+            )
         case "adagrad":
             return torch.optim.Adagrad(groups, lr)
         case "rmsprop":
@@ -45,9 +48,14 @@ def make_optimiser(network: nn.Module, settings: Optimiser) -> torch.optim.Optim
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: matrices and kernels, which decay, and norms, biases, class tokens and positions, which do not."""
+    """Two groups: matrices and kernels, which decay, and all else, which does not.
+
+    That is norms, biases, class tokens and positions.
+    """
     trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    decays = {name for name, p in trained if p.ndim >= 2 and name.rpartition(".")[2].endswith("weight")}
+    decays = {
+        name for name, p in trained if p.ndim >= 2 and name.rpartition(".")[2].endswith("weight")
+    }
     return [
         {"params": [p for name, p in trained if name in decays], "weight_decay": weight_decay},
         {"params": [p for name, p in trained if name not in decays], "weight_decay": 0.0},
@@ -55,9 +63,14 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
 
 
 class LearningRate:
-    """The learning rate's schedule, moved on after each batch or each epoch, as its kind is meant to be."""
+    """The learning rate's schedule.
 
-    def __init__(self, optimiser: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> None:
+    It moves on after each batch or each epoch, as its kind is meant to be.
+    """
+
+    def __init__(
+        self, optimiser: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int
+    ) -> None:
         self._optimiser = optimiser
         self._name = recipe.schedule.name
         self._schedule = _make_schedule(optimiser, recipe, recipe.epochs * steps_per_epoch)
@@ -84,15 +97,22 @@ class LearningRate:
         self._schedule.load_state_dict(state)
 
 
-def _make_schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
+def _make_schedule(
+    optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int
+) -> lr_scheduler.LRScheduler:
     settings = recipe.schedule
     match settings.name:
         case "one-cycle":
             share = settings.warmup
-            if share * steps == 1:  # torch divides by zero; with a warm-up just shorter it begins at the top
+            if share * steps == 1:
+                # torch divides by zero; with a warm-up just shorter it begins at the top.
                 share *= 1 - 1e-9
             return lr_scheduler.OneCycleLR(
-                optimiser, recipe.optimiser.lr, total_steps=steps, pct_start=share, cycle_momentum=False
+                optimiser,
+                recipe.optimiser.lr,
+                total_steps=steps,
+                pct_start=share,
+                cycle_momentum=False,
             )
         case "cosine":
             warmup = min(round(settings.warmup * steps), steps - 1)  # the last step falls
@@ -104,6 +124,8 @@ def _make_schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int)
         case "step":
             return lr_scheduler.StepLR(optimiser, settings.every, settings.factor)
         case "plateau":
-            return lr_scheduler.ReduceLROnPlateau(optimiser, factor=settings.factor, patience=settings.patience)
+            return lr_scheduler.ReduceLROnPlateau(
+                optimiser, factor=settings.factor, patience=settings.patience
+            )
         case "constant":
             return lr_scheduler.LambdaLR(optimiser, lambda step: 1.0)

@@ -1,4 +1,7 @@
-"""The pictures of a training: loss, accuracy and learning rate by epoch, and the search for a learning rate."""
+"""The pictures of a training, and of the search for a learning rate.
+
+A training's are loss, accuracy and learning rate by epoch.
+"""
 
 from pathlib import Path
 
@@ -10,7 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-DPI = 150
+from interpbench.drawing.style import DPI
+
 # The training loss is that of augmented images with smoothed labels; the validation loss is plain.
 _PARTS = {"": ("training, augmented", "-"), "validation_": ("validation", "--")}
 
@@ -18,9 +22,9 @@ _PARTS = {"": ("training, augmented", "-"), "validation_": ("validation", "--")}
 def draw_training(table: pd.DataFrame, title: str, path: Path) -> None:
     """Writes a PNG with losses, accuracies and the learning rate.
 
-    Args:
-        table: one row an epoch: epoch, lr, loss, accuracy and, where images are held out, validation_loss and
-            validation_accuracy.
+    Parameters:
+        table: one row an epoch: epoch, lr, loss, accuracy and, where images are held out,
+            validation_loss and validation_accuracy.
         title: of the figure.
         path: where to.
     """
@@ -30,7 +34,13 @@ def draw_training(table: pd.DataFrame, title: str, path: Path) -> None:
         _lines(panels[0], table, "loss")
         _lines(panels[1], table, "accuracy")
         panels[1].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        panels[2].plot(table["epoch"], table["lr"], color=sns.color_palette("colorblind")[2], marker="o", markersize=3)
+        panels[2].plot(
+            table["epoch"],
+            table["lr"],
+            color=sns.color_palette("colorblind")[2],
+            marker="o",
+            markersize=3,
+        )
         panels[2].set_ylabel("learning rate at the epoch's end")
         for panel in panels:
             panel.set_xlabel("epoch")
@@ -42,7 +52,7 @@ def draw_training(table: pd.DataFrame, title: str, path: Path) -> None:
 def draw_lr_search(table: pd.DataFrame, suggestion: float, title: str, path: Path) -> None:
     """Writes a PNG with the smoothed loss over the learning rate, and the rate that is suggested.
 
-    Args:
+    Parameters:
         table: one row a step: lr, loss, smoothed.
         suggestion: the learning rate that is marked.
         title: of the figure.
@@ -56,7 +66,8 @@ def draw_lr_search(table: pd.DataFrame, suggestion: float, title: str, path: Pat
         panel.plot(table["lr"], table["smoothed"], color=color, label="smoothed")
         panel.axvline(suggestion, color=mark, linestyle="--", label=f"suggested: {suggestion:.2g}")
         panel.set_xscale("log")
-        panel.set_ylim(0, 1.3 * float(table["smoothed"].iloc[0]))  # what diverges would hide everything else
+        # What diverges would hide everything else.
+        panel.set_ylim(0, 1.3 * float(table["smoothed"].iloc[0]))
         panel.set_xlabel("learning rate")
         panel.set_ylabel("training loss")
         panel.set_title(title)
@@ -69,7 +80,15 @@ def _lines(panel: Axes, table: pd.DataFrame, what: str) -> None:
     for i, (prefix, (label, dashes)) in enumerate(_PARTS.items()):
         if prefix + what in table:
             color = sns.color_palette("colorblind")[i]
-            panel.plot(table["epoch"], table[prefix + what], dashes, color=color, label=label, marker="o", markersize=3)
+            panel.plot(
+                table["epoch"],
+                table[prefix + what],
+                dashes,
+                color=color,
+                label=label,
+                marker="o",
+                markersize=3,
+            )
     panel.set_ylabel(what)
     panel.legend()
 

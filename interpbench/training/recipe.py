@@ -1,11 +1,21 @@
-"""A recipe: everything that decides how a model is trained, as a TOML file, validated as suites are."""
+"""A recipe: everything that decides how a model is trained, as a TOML file.
+
+It is validated as suites are.
+"""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from interpbench.core.errors import RecipeError
 from interpbench.files import toml_settings as settings
@@ -25,7 +35,8 @@ class Optimiser(Settings):
         name: `sgd` has no momentum; `momentum` and `nesterov` are SGD with it.
         lr: the learning rate; the highest one where the schedule changes it.
         momentum: of `momentum`, `nesterov` and `rmsprop`; the first beta of Adam and AdamW.
-        weight_decay: of weights, never of norms, biases and embeddings. Decoupled from the gradient in `adamw` only.
+        weight_decay: of weights, never of norms, biases and embeddings. Decoupled from the gradient
+            in `adamw` only.
     """
 
     name: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] = "adamw"
@@ -38,8 +49,8 @@ class Schedule(Settings):
     """How the learning rate changes.
 
     Attributes:
-        name: `one-cycle` (Smith and Topin, arXiv 1708.07120, 2017) and `cosine` change it after each batch; `step` and
-            `plateau` after each epoch.
+        name: `one-cycle` (Smith and Topin, arXiv 1708.07120, 2017) and `cosine` change it after
+            each batch; `step` and `plateau` after each epoch.
         warmup: share of the training in which it rises, for `one-cycle` and `cosine`.
         every: epochs between the drops of `step`.
         factor: that a drop of `step` and `plateau` multiplies it with.
@@ -58,16 +69,17 @@ class Augmentation(Settings):
 
     Attributes:
         flip: mirrors every other image left to right.
-        crop: pixels that the image is padded with, its edge mirrored, before it is cropped at random.
+        crop: pixels that the image is padded with, its edge mirrored, before it is cropped at
+            random.
         rotation: the largest angle in degrees.
         randaugment: operations an image (Cubuk et al., NeurIPS 2020), of `magnitude` 0 to 30.
         jpeg: the lowest quality that an image is compressed with, from there to 100.
-        erasing: probability that a rectangle becomes the mean colour (Zhong et al., AAAI 2020; cutout, DeVries and
-            Taylor, arXiv 1708.04552, 2017).
-        mixup, cutmix: the Beta distribution's alpha (Zhang et al., ICLR 2018; Yun et al., ICCV 2019). Where both are
-            given, one or the other is drawn for each batch.
-        pairing: probability that a batch's images are averaged with others, whose labels are ignored (Inoue, arXiv
-            1801.02929, 2018).
+        erasing: probability that a rectangle becomes the mean colour (Zhong et al., AAAI 2020;
+            cutout, DeVries and Taylor, arXiv 1708.04552, 2017).
+        mixup, cutmix: the Beta distribution's alpha (Zhang et al., ICLR 2018; Yun et al., ICCV
+            2019). Where both are given, one or the other is drawn for each batch.
+        pairing: probability that a batch's images are averaged with others, whose labels are
+            ignored (Inoue, arXiv 1801.02929, 2018).
     """
 
     flip: bool = True
@@ -87,7 +99,8 @@ class Loss(Settings):
 
     Attributes:
         name: cross-entropy, or focal loss (Lin et al., ICCV 2017).
-        label_smoothing: share of the target that is spread over all classes (Szegedy et al., CVPR 2016).
+        label_smoothing: share of the target that is spread over all classes (Szegedy et al., CVPR
+            2016).
         gamma: of the focal loss: how much less well-classified images count.
     """
 
@@ -101,16 +114,21 @@ class Recipe(Settings):
 
     Attributes:
         description: in a line.
-        epochs, batch_size: how long, and images a step. The last, smaller batch of an epoch is left out.
+        epochs, batch_size: how long, and images a step. The last, smaller batch of an epoch is left
+            out.
         size: side in pixels that images are resized and cropped to; None for the data set's own.
         seed: of every random choice: first weights, order, augmentation, dropout.
-        precision: of the forward passes: bf16 is faster where the processor has it (AMX, AVX512-BF16, a recent GPU),
-            fp16 needs a GPU. Weights, validation and the accuracies on the card are in fp32.
-        validation: share of the training images that are held out to choose the best epoch by; with 0 it is the last.
+        precision: of the forward passes: bf16 is faster where the processor has it (AMX,
+            AVX512-BF16, a recent GPU), fp16 needs a GPU. Weights, validation and the accuracies on
+            the card are in fp32.
+        validation: share of the training images that are held out to choose the best epoch by; with
+            0 it is the last.
         dropout: probability that an input of the last linear layer is dropped.
-        ema: decay per step of the exponential moving average of the weights, which then are the result; 0 is without.
+        ema: decay per step of the exponential moving average of the weights, which then are the
+            result; 0 is without.
         clip: the largest norm of the gradient; 0 is without.
-        compile: makes the training step with torch.compile, which takes a minute and on a CPU needs a C++ compiler.
+        compile: makes the training step with torch.compile, which takes a minute and on a CPU needs
+            a C++ compiler.
         optimiser, schedule, augmentation, loss: sections of their own.
     """
 
@@ -133,7 +151,9 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _plateau_needs_validation(self) -> "Recipe":
         if self.schedule.name == "plateau" and self.validation == 0:
-            raise ValueError("schedule 'plateau' follows the validation loss: give `validation` a share above 0")
+            raise ValueError(
+                "schedule 'plateau' follows the validation loss: give `validation` a share above 0"
+            )
         return self
 
     def changed(self, values: Mapping[str, Any]) -> "Recipe":
@@ -152,14 +172,17 @@ class Recipe(Settings):
 def recorded_recipe(text: str) -> Recipe:
     """The recipe that a weights' card records as JSON.
 
-    The first cards recorded no more than what could be chosen then; all else was as the default is now.
+    The first cards recorded no more than what could be chosen then; all else was as the default is
+    now.
 
     Raises:
         RecipeError: if it is none; the message names the key.
     """
     values = json.loads(text)
     if isinstance(values.get("optimiser"), str):
-        return Recipe().changed({key: values[key] for key in ("epochs", "batch_size", "lr", "precision", "seed")})
+        return Recipe().changed(
+            {key: values[key] for key in ("epochs", "batch_size", "lr", "precision", "seed")}
+        )
     return settings.validate(Recipe, values, "the weights' card", RecipeError)
 
 

@@ -10,7 +10,14 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor
 
-from interpbench import Model, blocks, layer_activations, logits_with_scaled_channels, method, target_outputs
+from interpbench import (
+    Model,
+    blocks,
+    layer_activations,
+    logits_with_scaled_channels,
+    method,
+    target_outputs,
+)
 
 
 @method(

@@ -6,19 +6,36 @@ import pytest
 import torch
 from torchvision.models import ResNet18_Weights
 
-from interpbench.attribution.model_and_methods import find_class, load_subject
+from interpbench.attribution.model_and_methods import find_class, load_model_and_methods
 from interpbench.loading.weights import WeightsCard, save_weights
+from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import discover
 from tests.command_line import call, refused
 from tests.paths import TINY
-from tests.picture_commands import CPU, GAIN, MEAN, STD, photo, record
+from tests.picture_commands import GAIN, MEAN, STD, photo, record
 
 
 def test_weights_without_a_card_need_the_name_of_their_data(tmp_path: Path) -> None:
     photo(tmp_path / "a.png", 0)
     torch.save({"0.weight": torch.full((1, 3, 1, 1), GAIN)}, tmp_path / "bare.pth")
-    arguments = ["explain", tmp_path / "a.png", "--model", "quadrants", "--weights", tmp_path / "bare.pth"]
-    arguments += ["--plugin", TINY, "--method", "gradient", "--device", "cpu", "--output", tmp_path / "out"]
+    arguments = [
+        "explain",
+        tmp_path / "a.png",
+        "--model",
+        "quadrants",
+        "--weights",
+        tmp_path / "bare.pth",
+    ]
+    arguments += [
+        "--plugin",
+        TINY,
+        "--method",
+        "gradient",
+        "--device",
+        "cpu",
+        "--output",
+        tmp_path / "out",
+    ]
     assert "no card" in refused(*arguments)
     assert call(*arguments, "--dataset", "tiny")[0] == 0
     assert record(tmp_path / "out")["model"]["dataset"] == "tiny"
@@ -41,7 +58,17 @@ def shipping(folder: Path, *datasets: str) -> Path:
 
 def test_the_only_shipped_weights_are_the_default_and_several_are_asked_for(tmp_path: Path) -> None:
     photo(tmp_path / "a.png", 0)
-    rest = ["--model", "mine", "--method", "sobel", "--device", "cpu", "--output", tmp_path / "out", "--overwrite"]
+    rest = [
+        "--model",
+        "mine",
+        "--method",
+        "sobel",
+        "--device",
+        "cpu",
+        "--output",
+        tmp_path / "out",
+        "--overwrite",
+    ]
     one = shipping(tmp_path / "one", "fish")
     assert call("explain", tmp_path / "a.png", *rest, "--plugin", one)[0] == 0
     assert record(tmp_path / "out")["images"][0]["predictions"][0]["class"] == "fish-b"
@@ -52,18 +79,22 @@ def test_the_only_shipped_weights_are_the_default_and_several_are_asked_for(tmp_
     assert call("explain", tmp_path / "a.png", *rest, "--plugin", two, "--dataset", "birds")[0] == 0
     assert record(tmp_path / "out")["images"][0]["predictions"][0]["class"] == "birds-b"
     none = shipping(tmp_path / "none")
-    assert "No weights are shipped" in refused("explain", tmp_path / "a.png", *rest, "--plugin", none)
-    of_imagenet = refused("explain", tmp_path / "a.png", *rest, "--plugin", none, "--dataset", "imagenet-1k")
+    assert "No weights are shipped" in refused(
+        "explain", tmp_path / "a.png", *rest, "--plugin", none
+    )
+    of_imagenet = refused(
+        "explain", tmp_path / "a.png", *rest, "--plugin", none, "--dataset", "imagenet-1k"
+    )
     assert "no weights for model 'mine' on data set 'imagenet-1k'" in of_imagenet
 
 
 def test_torchvisions_weights_come_with_the_names_of_imagenet() -> None:
-    subject = load_subject(
-        discover(), "resnet18", ["sobel"], dataset="imagenet-1k", weights="random", device=CPU
+    explained = load_model_and_methods(
+        discover(), "resnet18", ["sobel"], "imagenet-1k", Sources(weights=("random",))
     )  # fmt: skip
-    assert subject.classes == tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
-    assert subject.classes[281] == "tabby"
-    assert subject.model.card.size == 224
+    assert explained.classes == tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
+    assert explained.classes[281] == "tabby"
+    assert explained.model.card.size == 224
 
 
 def test_a_model_without_gradients_is_explained_by_black_boxes(tmp_path: Path) -> None:
@@ -73,8 +104,27 @@ def test_a_model_without_gradients_is_explained_by_black_boxes(tmp_path: Path) -
         "import torch\nfrom interpbench import model\n\n\n@model('black', gradients=False)\ndef black(classes, size):\n"
         "    return torch.nn.Sequential(torch.nn.AvgPool2d(size), torch.nn.Flatten(), torch.nn.Linear(3, classes))\n"
     )
-    arguments = ["explain", tmp_path / "a.png", "--model", "black", "--weights", "random", "--dataset", "tiny"]
-    arguments += ["--plugin", TINY, "--plugin", black, "--device", "cpu", "--output", tmp_path / "out", "--method"]
+    arguments = [
+        "explain",
+        tmp_path / "a.png",
+        "--model",
+        "black",
+        "--weights",
+        "random",
+        "--dataset",
+        "tiny",
+    ]
+    arguments += [
+        "--plugin",
+        TINY,
+        "--plugin",
+        black,
+        "--device",
+        "cpu",
+        "--output",
+        tmp_path / "out",
+        "--method",
+    ]
     assert "Method 'saliency' needs gradients" in refused(*arguments, "saliency,sobel")
     assert call(*arguments, "sobel,center")[0] == 0
 
@@ -93,7 +143,18 @@ def test_random_weights_are_said_to_be_random(tmp_path: Path) -> None:
         "--method",
         "sobel",
     ]
-    assert call("explain", tmp_path / "a.png", *arguments, "--device", "cpu", "--output", tmp_path / "out")[0] == 0
+    assert (
+        call(
+            "explain",
+            tmp_path / "a.png",
+            *arguments,
+            "--device",
+            "cpu",
+            "--output",
+            tmp_path / "out",
+        )[0]
+        == 0
+    )
     assert record(tmp_path / "out")["model"]["weights"] == "random"
 
 

@@ -16,8 +16,12 @@ TABLE = pytest.StashKey[Table]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("bench", "speed beside peers and plain forward passes, of tests/bench")
-    group.addoption("--quick", action="store_true", help="a subset in a minute: the small networks, short turns")
-    group.addoption("--table", type=Path, default=TABLE_FILE, help="where the table is written, CSV")
+    group.addoption(
+        "--quick", action="store_true", help="a subset in a minute: the small networks, short turns"
+    )
+    group.addoption(
+        "--table", type=Path, default=TABLE_FILE, help="where the table is written, CSV"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,19 +51,25 @@ def report(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Repor
     if not benchmark.enabled:
         pytest.skip("times mean nothing beside other processes: run with -n 0")
 
-    def measure(workload: str, unit: str, contenders: Sequence[Contender], warm_up: int = 1) -> None:
+    def measure(
+        workload: str, unit: str, contenders: Sequence[Contender], warm_up: int = 1
+    ) -> None:
         turns = Turns(contenders)
         benchmark.pedantic(turns.round, rounds=ROUNDS, warmup_rounds=warm_up)
         rows = turns.rows(workload, unit, ROUNDS)
         benchmark.extra_info["rows"] = rows
         table = request.config.stash[TABLE]
         table.rows += rows
-        table.write(request.config.getoption("--table", default=TABLE_FILE))  # a killed session leaves what it has
+        table.write(
+            request.config.getoption("--table", default=TABLE_FILE)
+        )  # a killed session leaves what it has
 
     return measure
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     table = config.stash[TABLE]
     if not table.rows:
         return

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import interpbench
 from interpbench import baseline
-from interpbench.attribution.attribute import attribute
+from interpbench.attribution.attribute import Batch, attribute
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.devices import memory_kept
 from interpbench.core.model_guard import Guard
@@ -22,7 +22,7 @@ from interpbench.fast.tuning import tune
 from interpbench.registry.plugin import Configured
 from interpbench.running.prepared_model import fastest_format
 from interpbench.scoring.curves import curves
-from interpbench.scoring.evaluate import BatchScores, Ends, evaluate
+from interpbench.scoring.evaluate import BatchScores, EndPoints, Passes, evaluate
 from interpbench.scoring.ranking import rank, tie_breakers
 
 Result = TypeVar("Result")
@@ -68,37 +68,31 @@ def deletion_and_insertion(
     return _in_a_run(score)
 
 
-def maps(methods: Sequence[Configured], model: Model, x: Tensor, target: Tensor) -> Callable[[], Tensor]:
+def maps(
+    methods: Sequence[Configured], model: Model, x: Tensor, target: Tensor
+) -> Callable[[], Tensor]:
     """A turn of explaining images by each of the methods, as the runner does: [methods,B,H,W]."""
     model, x = prepared(model, x)
     guard, batch_size = Guard(model), BatchSize(model.batch_size)
     turns = itertools.count()
 
     def explain() -> Tensor:
-        turn = next(turns)  # methods share what they compute within a turn, and nothing of the turn before
+        turn = next(
+            turns
+        )  # methods share what they compute within a turn, and nothing of the turn before
         model.shared.forget()
+        batch = Batch(x, target, _ids(x), name=turn)
+        attempts = [attribute(method, model, guard, batch, 0, batch_size) for method in methods]
         return torch.stack(
-            [
-                attribute(
-                    method,
-                    model,
-                    guard,
-                    x,
-                    target,
-                    ids=_ids(x),
-                    seed=0,
-                    batch_size=batch_size,
-                    left_behind={},
-                    shared_as=turn,
-                ).saliency
-                for method in methods
-            ]
+            [attempt.maps.saliency for attempt in attempts if attempt.maps is not None]
         )
 
     return explain
 
 
-def metric(choice: Configured, model: Model, x: Tensor, saliency: Tensor, target: Tensor) -> Callable[[], BatchScores]:
+def metric(
+    choice: Configured, model: Model, x: Tensor, saliency: Tensor, target: Tensor
+) -> Callable[[], BatchScores]:
     """A turn of scoring maps [B,H,W] by a metric; the evidence is the upper half of each image."""
     model, x = prepared(model, x)
     scorer = prepare(model, x)
@@ -109,8 +103,8 @@ def metric(choice: Configured, model: Model, x: Tensor, saliency: Tensor, target
     def score() -> BatchScores:
         ranks, _ = rank(saliency, ties)
         explanation = Explanation(model, x, target, target, saliency, ranks, mask, _ids(x))
-        batch_size = BatchSize(model.batch_size)
-        return evaluate({"it": choice}, explanation, scorer, batch_size, Ends(), contextlib.nullcontext)
+        passes = Passes(scorer, BatchSize(model.batch_size), EndPoints(), contextlib.nullcontext)
+        return evaluate({"it": choice}, explanation, passes)
 
     return _in_a_run(score)
 

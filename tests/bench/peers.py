@@ -11,7 +11,10 @@ import pytorch_grad_cam
 import torch
 from captum.attr import GuidedBackprop, IntegratedGradients, LayerGradCam, Occlusion, Saliency
 from pytorch_grad_cam.metrics.road import ROADCombined
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget, ClassifierOutputTarget
+from pytorch_grad_cam.utils.model_targets import (
+    ClassifierOutputSoftmaxTarget,
+    ClassifierOutputTarget,
+)
 from torch import Tensor, nn
 
 from interpbench.core.types import Model
@@ -25,12 +28,23 @@ CAMS = {
     "layercam": pytorch_grad_cam.LayerCAM,
     "hirescam": pytorch_grad_cam.HiResCAM,
 }
-AT_ONCE = (1, 8, 32, 128)  # windows a pass, and images of a path: among these is the best for captum
+AT_ONCE = (
+    1,
+    8,
+    32,
+    128,
+)  # windows a pass, and images of a path: among these is the best for captum
 
 
 @torch.no_grad()
 def rise_evaluate(
-    model: nn.Module, x: Tensor, blurred: Tensor, saliency: Tensor, target: Tensor, stride: int, batch: int
+    model: nn.Module,
+    x: Tensor,
+    blurred: Tensor,
+    saliency: Tensor,
+    target: Tensor,
+    stride: int,
+    batch: int,
 ) -> Tensor:
     """RISE's CausalMetric.evaluate, deletion then insertion, on the device: all images one step, then the next.
 
@@ -62,7 +76,14 @@ def rise_single_runs(
 
 
 def quantus_pixel_flipping(
-    model: nn.Module, x: Tensor, saliency: Tensor, target: Tensor, features: int, batch: int, *, patched: bool
+    model: nn.Module,
+    x: Tensor,
+    saliency: Tensor,
+    target: Tensor,
+    features: int,
+    batch: int,
+    *,
+    patched: bool,
 ) -> Tensor:
     """Deletion to 0 by Quantus, so many channel elements a step: curves [B,S], without the untouched image.
 
@@ -89,7 +110,9 @@ def quantus_pixel_flipping(
             return torch.tensor(metric(**arguments))
         with (
             patch.object(metric, "custom_preprocess", lambda **arguments: None),
-            patch.object(pixel_flipping.warn, "warn_perturbation_caused_no_change", lambda **arguments: None),
+            patch.object(
+                pixel_flipping.warn, "warn_perturbation_caused_no_change", lambda **arguments: None
+            ),
             patch.object(np, "trapz", np.trapezoid, create=True),
         ):
             curves = metric(**arguments)
@@ -116,18 +139,33 @@ def captum_guided_backprop(model: Model, x: Tensor, target: Tensor) -> Tensor:
 
 def captum_gradcam(model: Model, x: Tensor, target: Tensor) -> Tensor:
     """Coarse [B,h,w]."""
-    return LayerGradCam(model, model.target_layer).attribute(x, target=target, relu_attributions=True)[:, 0].detach()
+    return (
+        LayerGradCam(model, model.target_layer)
+        .attribute(x, target=target, relu_attributions=True)[:, 0]
+        .detach()
+    )
 
 
-def captum_integrated_gradients(model: Model, x: Tensor, target: Tensor, at_once: int | None = None) -> Tensor:
+def captum_integrated_gradients(
+    model: Model, x: Tensor, target: Tensor, at_once: int | None = None
+) -> Tensor:
     """`at_once` images of the path a pass; none for all together, captum's default."""
     batch = None if at_once is None else max(at_once, len(x))
-    return IntegratedGradients(model).attribute(x, target=target, n_steps=50, internal_batch_size=batch).sum(1)
+    return (
+        IntegratedGradients(model)
+        .attribute(x, target=target, n_steps=50, internal_batch_size=batch)
+        .sum(1)
+    )
 
 
 @torch.no_grad()
 def captum_occlusion(
-    model: Model, x: Tensor, target: Tensor, at_once: int = 1, window: int | None = None, stride: int | None = None
+    model: Model,
+    x: Tensor,
+    target: Tensor,
+    at_once: int = 1,
+    window: int | None = None,
+    stride: int | None = None,
 ) -> Tensor:
     """`at_once` windows a pass, 1 by captum's default; window and stride are our defaults unless given."""
     channels, window = x.shape[1], window or x.shape[3] // 8
@@ -146,7 +184,8 @@ def grad_cam(name: str, model: Model, x: Tensor, target: Tensor) -> np.ndarray:
     """pytorch-grad-cam's method of that name: its maps, each scaled to 0..1 and enlarged."""
     with CAMS[name](model=model, target_layers=[model.target_layer]) as method:
         maps: np.ndarray = method(
-            input_tensor=x.clone().requires_grad_(), targets=[ClassifierOutputTarget(k) for k in target.tolist()]
+            input_tensor=x.clone().requires_grad_(),
+            targets=[ClassifierOutputTarget(k) for k in target.tolist()],
         )
     return maps
 

@@ -66,12 +66,16 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         axes.set_xlabel(varied)
         axes.set_xticks(VALUES[varied], labels=VALUES[varied])
         axes.minorticks_off()
-    grid.set_titles("").set_ylabels("peak of the GPU, MiB" if torch.cuda.is_available() else "growth of the peak, MiB")
+    grid.set_titles("").set_ylabels(
+        "peak of the GPU, MiB" if torch.cuda.is_available() else "growth of the peak, MiB"
+    )
     grid.savefig(path, dpi=150)
 
 
 @pytest.mark.bench
-def test_memory(request: pytest.FixtureRequest, quick: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_memory(
+    request: pytest.FixtureRequest, quick: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     base = peak(BASE)
     rows = []
     for varied, values in VALUES.items():

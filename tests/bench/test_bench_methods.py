@@ -11,7 +11,17 @@ from interpbench.core.types import Model
 from tests.bench import ours, peers
 from tests.bench.conftest import Report
 from tests.bench.timing import Contender, seconds
-from tests.bench.workloads import PLANTED, REGISTRY, RESNET18, VIT, Workload, eager, images, plain, predicted
+from tests.bench.workloads import (
+    PLANTED,
+    REGISTRY,
+    RESNET18,
+    VIT,
+    Workload,
+    eager,
+    images,
+    plain,
+    predicted,
+)
 from tests.methods.common import difference
 
 METHODS = REGISTRY.names("method")
@@ -25,25 +35,37 @@ Work = Callable[[Model, Tensor, Tensor], Any]
 def others(name: str, model: Model, x: Tensor, target: Tensor) -> dict[str, Work]:
     """The same method by others, by what the table calls them."""
     if name == "occlusion":
-        best = peers.best_at_once(lambda count: peers.captum_occlusion(model, x[:1], target[:1], count))
+        best = peers.best_at_once(
+            lambda count: peers.captum_occlusion(model, x[:1], target[:1], count)
+        )
         return {
             "captum, as it comes": peers.captum_occlusion,
-            f"captum, {best} windows a pass": lambda *arguments: peers.captum_occlusion(*arguments, at_once=best),
+            f"captum, {best} windows a pass": lambda *arguments: peers.captum_occlusion(
+                *arguments, at_once=best
+            ),
         }
     if name == "integrated-gradients":
         best = model.batch_size
         return {
             "captum, as it comes": peers.captum_integrated_gradients,
-            f"captum, {best} a pass": lambda *arguments: peers.captum_integrated_gradients(*arguments, at_once=best),
+            f"captum, {best} a pass": lambda *arguments: peers.captum_integrated_gradients(
+                *arguments, at_once=best
+            ),
         }
     if name == "gradcam":
-        return {"captum": peers.captum_gradcam, "pytorch-grad-cam": lambda *a: peers.grad_cam("gradcam", *a)}
+        return {
+            "captum": peers.captum_gradcam,
+            "pytorch-grad-cam": lambda *a: peers.grad_cam("gradcam", *a),
+        }
     if name in GRADIENT_CAMS:
         return {"pytorch-grad-cam": lambda *arguments: peers.grad_cam(name, *arguments)}
     return {"captum": SAME[name]} if name in SAME else {}
 
 
-SAME: dict[str, Work] = {"saliency": peers.captum_saliency, "guided-backprop": peers.captum_guided_backprop}
+SAME: dict[str, Work] = {
+    "saliency": peers.captum_saliency,
+    "guided-backprop": peers.captum_guided_backprop,
+}
 WITH_PEERS = ["gradcam", "occlusion", "integrated-gradients", *SAME]
 
 
@@ -63,7 +85,9 @@ def chosen(workload: Workload) -> tuple[Model, Tensor, Tensor]:
     return model, x, predicted(model, x)
 
 
-def affordable(work: Callable[[Tensor, Tensor], Callable[[], Any]], x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def affordable(
+    work: Callable[[Tensor, Tensor], Callable[[], Any]], x: Tensor, target: Tensor
+) -> tuple[Tensor, Tensor]:
     """As many of the images as fit into a turn, one at least."""
     one = work(x[:1], target[:1])
     one()
@@ -78,19 +102,25 @@ CASES = [
 
 
 @pytest.mark.bench
-@pytest.mark.parametrize(("workload", "name"), CASES, ids=[f"{w.title}-{name}" for w, name in CASES])
+@pytest.mark.parametrize(
+    ("workload", "name"), CASES, ids=[f"{w.title}-{name}" for w, name in CASES]
+)
 def test_method(workload: Workload, name: str, report: Report, quick: bool) -> None:
     if quick and not (workload is PLANTED and name in WITH_PEERS):
         pytest.skip("not in the quick table")
     model, x, target = chosen(workload)
     method = REGISTRY.configure("method", name, {})
     x, target = affordable(lambda *inputs: ours.maps([method], model, *inputs), x, target)
-    mine = Contender(name, "ours", ours.maps([method], model, x, target), len(x), note=f"{len(x)} images")
+    mine = Contender(
+        name, "ours", ours.maps([method], model, x, target), len(x), note=f"{len(x)} images"
+    )
     theirs = [
         Contender(f"{name}, {who}", "peer", lambda work=work: work(model, x, target), len(x), apart)
         for who, work in others(name, model, x, target).items()
     ]
-    report(f"Methods, {workload.title}", "per image", [mine, *theirs, eager(workload).turn(TURN / 4)])
+    report(
+        f"Methods, {workload.title}", "per image", [mine, *theirs, eager(workload).turn(TURN / 4)]
+    )
 
 
 @pytest.mark.bench
@@ -113,4 +143,6 @@ def test_all_gradient_cams_against_one(workload: Workload, report: Report, quick
         ),
         eager(workload).turn(TURN / 4),
     ]  # fmt: skip
-    report(f"Class activation maps by gradients together, {workload.title}", "per image", contenders)
+    report(
+        f"Class activation maps by gradients together, {workload.title}", "per image", contenders
+    )

@@ -29,7 +29,11 @@ from tests.bench.workloads import (
 )
 
 # side of a window, and the stride
-SIZES = {PLANTED: (8, 4), SMALL_VGG: (4, 2), **dict.fromkeys((RESNET18, ALEXNET, VGG16, MOBILENET), (16, 8))}
+SIZES = {
+    PLANTED: (8, 4),
+    SMALL_VGG: (4, 2),
+    **dict.fromkeys((RESNET18, ALEXNET, VGG16, MOBILENET), (16, 8)),
+}
 LIMIT = 0.5  # seconds of plain forward passes in a turn
 
 
@@ -38,7 +42,9 @@ LIMIT = 0.5  # seconds of plain forward passes in a turn
 def test_occlusion(workload: Workload, report: Report, quick: bool) -> None:
     if quick and workload is not PLANTED:
         pytest.skip("not in the quick table")
-    count = 1 if workload.size == LARGE else 16  # what is planned for a batch would weigh too much for one small image
+    count = (
+        1 if workload.size == LARGE else 16
+    )  # what is planned for a batch would weigh too much for one small image
     model, x = plain(workload), images(workload, count)
     target = predicted(model, x)
     window, stride = SIZES[workload]
@@ -49,7 +55,9 @@ def test_occlusion(workload: Workload, report: Report, quick: bool) -> None:
         mine = occlusion(model, x, target, window, stride)
         mine()
     expected = f"the model of costs says {choices[0].gain:.2g} times as fast as plain passes"
-    best = peers.best_at_once(lambda at_once: peers.captum_occlusion(model, x, target, at_once, side, side), (4, 8, 16))
+    best = peers.best_at_once(
+        lambda at_once: peers.captum_occlusion(model, x, target, at_once, side, side), (4, 8, 16)
+    )
     report(
         f"Occlusion, {workload.title}",
         f"per window of {window} pixels, at a stride of {stride}",
@@ -69,10 +77,15 @@ def test_occlusion(workload: Workload, report: Report, quick: bool) -> None:
     )  # fmt: skip
 
 
-def occlusion(model: Model, x: Tensor, target: Tensor, window: int, stride: int) -> Callable[[], Tensor]:
+def occlusion(
+    model: Model, x: Tensor, target: Tensor, window: int, stride: int
+) -> Callable[[], Tensor]:
     """A turn of it."""
     return ours.maps(
-        [REGISTRY.configure("method", "occlusion", {"window": window, "stride": stride})], model, x, target
+        [REGISTRY.configure("method", "occlusion", {"window": window, "stride": stride})],
+        model,
+        x,
+        target,
     )
 
 

@@ -12,7 +12,15 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from tests.bench import ours
 from tests.bench.conftest import Report
 from tests.bench.timing import Contender
-from tests.bench.workloads import PLANTED, REGISTRY, eager, images, maps_without_ties, plain, predicted
+from tests.bench.workloads import (
+    PLANTED,
+    REGISTRY,
+    eager,
+    images,
+    maps_without_ties,
+    plain,
+    predicted,
+)
 
 METHODS = ["gradcam", "saliency", "occlusion", "random"]
 
@@ -23,7 +31,10 @@ def test_metric(name: str, report: Report, quick: bool) -> None:
     count = 2 if quick else 8
     model, x, maps = plain(PLANTED), images(PLANTED, count), maps_without_ties(PLANTED, count)
     work = ours.metric(REGISTRY.configure("metric", name, {}), model, x, maps, predicted(model, x))
-    contenders = [Contender(name, "ours", work, count, note=f"{count} images"), eager(PLANTED).turn(0.05)]
+    contenders = [
+        Contender(name, "ours", work, count, note=f"{count} images"),
+        eager(PLANTED).turn(0.05),
+    ]
     report(f"Metrics, {PLANTED.title}", "per image", contenders)
 
 
@@ -55,7 +66,10 @@ def counted() -> Iterator[list[int]]:
         nonlocal depth
         depth -= 1
 
-    handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
+    handles = [
+        register_module_forward_pre_hook(enter),
+        register_module_forward_hook(leave, always_call=True),
+    ]
     try:
         yield passes
     finally:

@@ -31,7 +31,9 @@ from tests.bench.workloads import (
 
 def apart(expected: Tensor, actual: Tensor) -> float:
     """The greatest difference of a score; of the images that both have."""
-    return float((area(expected[:, : actual.shape[1]]) - area(actual.to(expected.device))).abs().max())
+    return float(
+        (area(expected[:, : actual.shape[1]]) - area(actual.to(expected.device))).abs().max()
+    )
 
 
 def points_apart(expected: Tensor, actual: Tensor) -> float:
@@ -48,7 +50,9 @@ def test_deletion_and_insertion(workload: Workload, report: Report, quick: bool)
     scoring = Scoring(workload, quick)
     unit = f"per forward pass that is needed ({scoring.count} images, {scoring.steps} steps of deletion and insertion)"
     contenders = [scoring.ours("fp32"), scoring.ours("bf16"), scoring.rise(), *scoring.quantus()]
-    if not quick and DEVICE.type == "cuda":  # compilation takes half a minute of a CPU, for less than fusion gains
+    if (
+        not quick and DEVICE.type == "cuda"
+    ):  # compilation takes half a minute of a CPU, for less than fusion gains
         contenders += [scoring.ours("fp32", compile=True), scoring.ours("bf16", compile=True)]
     if workload in SMALL:
         contenders += [scoring.rise_single(), scoring.road()]
@@ -72,8 +76,13 @@ class Scoring:
         self.points = -(-(workload.size**2) // self.stride) + 1
 
     def ours(self, precision: str, compile: bool = False) -> Contender:
-        work = ours.deletion_and_insertion(self.model, self.x, self.maps, self.target, self.steps, precision, compile)
-        name, difference = f"this, {precision}{', compiled' * compile}", None if precision == "fp32" else apart
+        work = ours.deletion_and_insertion(
+            self.model, self.x, self.maps, self.target, self.steps, precision, compile
+        )
+        name, difference = (
+            f"this, {precision}{', compiled' * compile}",
+            None if precision == "fp32" else apart,
+        )
         return Contender(name, "ours", work, 2 * self.count * self.points, difference)
 
     def rise(self) -> Contender:
@@ -90,21 +99,47 @@ class Scoring:
 
         def work() -> Tensor:
             return peers.rise_single_runs(
-                self.model, self.x[part], self.blurred[part], self.maps[part], self.target[part], self.stride
+                self.model,
+                self.x[part],
+                self.blurred[part],
+                self.maps[part],
+                self.target[part],
+                self.stride,
             )
 
-        return Contender("RISE, single_run", "peer", work, 2 * self.few * self.points, apart, f"{self.few} images")
+        return Contender(
+            "RISE, single_run",
+            "peer",
+            work,
+            2 * self.few * self.points,
+            apart,
+            f"{self.few} images",
+        )
 
     def quantus(self) -> list[Contender]:
         """Patched, for the same steps; and, if the network is small, as shipped."""
         if not peers.HAS_QUANTUS:
-            return [Contender("Quantus PixelFlipping", "peer", lambda: None, math.nan, note="quantus is not installed")]
+            return [
+                Contender(
+                    "Quantus PixelFlipping",
+                    "peer",
+                    lambda: None,
+                    math.nan,
+                    note="quantus is not installed",
+                )
+            ]
         steps = self.points - 1
 
         def work(images: int, features: int, patched: bool) -> Callable[[], Tensor]:
             part = slice(0, images)
             return lambda: peers.quantus_pixel_flipping(
-                self.model, self.x[part], self.maps[part], self.target[part], features, self.batch, patched=patched
+                self.model,
+                self.x[part],
+                self.maps[part],
+                self.target[part],
+                features,
+                self.batch,
+                patched=patched,
             )
 
         patched = Contender(

@@ -74,7 +74,9 @@ class Turns:
     def round(self) -> None:
         """Every contender once."""
         turns = [timed(contender.work) for contender in self.contenders]
-        self.seconds.append([took / c.units for c, (took, _) in zip(self.contenders, turns, strict=True)])
+        self.seconds.append(
+            [took / c.units for c, (took, _) in zip(self.contenders, turns, strict=True)]
+        )
         self.results = [result for _, result in turns]
 
     def rows(self, workload: str, unit: str, rounds: int) -> list[dict[str, Any]]:
@@ -89,7 +91,9 @@ class Turns:
                 "ms": 1000 * statistics.median(turn[i] for turn in kept),
                 **_ratios("limit", kept, i, self._first("limit")),
                 **_ratios("ours", kept, i, self._first("ours")),
-                "difference": contender.difference(self.results[0], self.results[i]) if contender.difference else None,
+                "difference": contender.difference(self.results[0], self.results[i])
+                if contender.difference
+                else None,
                 "rounds": len(kept),
                 "note": contender.note,
             }
@@ -128,11 +132,18 @@ class Table:
         ]
         shown: set[tuple[str, ...]] = set()
         for row in self.rows:
-            workload, limit = (row["workload"], row["unit"]), (row["workload"], row["unit"], row["contender"])
+            workload, limit = (
+                (row["workload"], row["unit"]),
+                (row["workload"], row["unit"], row["contender"]),
+            )
             if workload not in shown:
-                heading = LINE.format("", "ms", "over limit", "", "over ours", "", "differs", "").rstrip()
+                heading = LINE.format(
+                    "", "ms", "over limit", "", "over ours", "", "differs", ""
+                ).rstrip()
                 lines += ["", ", ".join(workload), heading]
-            if row["role"] != "limit" or limit not in shown:  # one line for the limit of all methods
+            if (
+                row["role"] != "limit" or limit not in shown
+            ):  # one line for the limit of all methods
                 lines.append(LINE.format(*_cells(row)).rstrip())
             shown |= {workload, limit}
         return "\n".join(lines)
@@ -145,7 +156,10 @@ def _cells(row: dict[str, Any]) -> list[str]:
     cells = [f"  {row['contender']}", _number(row["ms"])]
     for name in ("limit", "ours"):
         low, high = row[f"over_{name}_low"], row[f"over_{name}_high"]
-        cells += [_number(row[f"over_{name}"]), "" if low == high else f"({_number(low)} to {_number(high)})"]
+        cells += [
+            _number(row[f"over_{name}"]),
+            "" if low == high else f"({_number(low)} to {_number(high)})",
+        ]
     difference = row["difference"]
     return [*cells, "" if difference is None else f"{difference:.0e}", row["note"]]
 

@@ -59,7 +59,9 @@ def plain(workload: Workload) -> Model:
     choice = REGISTRY.configure("model", workload.network, workload.parameters)
     network = choice(workload.classes, workload.size)
     batch_size = default_batch_size(workload.size, DEVICE)
-    model = wrap(network, workload.size, workload.classes, batch_size, choice.plugin.target_layer).to(DEVICE)
+    model = wrap(
+        network, workload.size, workload.classes, batch_size, choice.plugin.target_layer
+    ).to(DEVICE)
     last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     with torch.no_grad():
         deviation = model(images(workload, 4)).std()
@@ -85,7 +87,11 @@ def maps_without_ties(workload: Workload, count: int) -> Tensor:
     generator = torch.Generator().manual_seed(2)
     positions = workload.size**2
     orders = [torch.randperm(positions, generator=generator) for _ in range(count)]
-    return (torch.stack(orders).float() / positions).view(count, workload.size, workload.size).to(DEVICE)
+    return (
+        (torch.stack(orders).float() / positions)
+        .view(count, workload.size, workload.size)
+        .to(DEVICE)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +147,11 @@ def fitting(workload: Workload, quick: bool) -> tuple[int, int]:
     width = workload.size
     most = len(eager(workload).batch) if workload in SMALL else 256
     count = max(1, min(most, affordable // (2 * (width + 1))))
-    steps = max(n for n in range(1, width + 1) if width % n == 0 and (n <= 2 or 2 * count * (n + 1) <= affordable))
+    steps = max(
+        n
+        for n in range(1, width + 1)
+        if width % n == 0 and (n <= 2 or 2 * count * (n + 1) <= affordable)
+    )
     return count, steps
 
 
@@ -155,7 +165,9 @@ def _ways(workload: Workload, dtype: torch.dtype, *, compiling: bool) -> Iterato
     yield _at_its_best("channels_last", ready(copy.deepcopy(plain(workload).network)), x)
     folded = _at_its_best("folded", ready(fuse(plain(workload).network)), x)
     yield folded
-    yield _compiled(folded) if compiling else replace(folded, title="not compiled", seconds=math.inf)
+    yield (
+        _compiled(folded) if compiling else replace(folded, title="not compiled", seconds=math.inf)
+    )
 
 
 def _compiled(folded: Limit) -> Limit:
@@ -170,7 +182,10 @@ def _at_its_best(title: str, network: nn.Module, x: Tensor) -> Limit:
     """At the batch size of the usual one, its half and its double at which an image takes least."""
     usual = default_batch_size(x.shape[-1], DEVICE)
     sizes = [usual, 2 * usual, max(1, usual // 2)]
-    return min((_at(title, network, _repeated(x, count)) for count in sizes), key=lambda limit: limit.seconds)
+    return min(
+        (_at(title, network, _repeated(x, count)) for count in sizes),
+        key=lambda limit: limit.seconds,
+    )
 
 
 @torch.inference_mode()
@@ -186,5 +201,7 @@ def _repeated(x: Tensor, count: int) -> Tensor:
 
 def _fastest(precision: str, ways: Sequence[Limit]) -> Limit:
     found = min(ways, key=lambda limit: limit.seconds)
-    tried = ", ".join(f"{w.title} {1000 * w.seconds:.3g}" if w.seconds < math.inf else w.title for w in ways)
+    tried = ", ".join(
+        f"{w.title} {1000 * w.seconds:.3g}" if w.seconds < math.inf else w.title for w in ways
+    )
     return replace(found, title=f"fastest {precision} ({found.title})", tried=f"ms tried: {tried}")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,19 +12,41 @@ from pathlib import Path
 
 import pytest
 
-from tests.command_line import BASE, QUICK, command, interpbench, refused
+from interpbench.files.csv_files import write_csv
+from interpbench.results import run_folder
+from tests.command_line import BASE, QUICK, call, command, interpbench, refused
 from tests.paths import ROOT, TINY
 
 TABLES = ("scores.csv", "scores.parquet", "curves.parquet", "leaderboard.csv")
+METHODS = ["--method", "center,random,slow:seconds=0.4,gradient"]
 
 
-def test_run_shows_the_table_and_writes_tables_and_plots(tmp_path: Path) -> None:
-    done = interpbench("run", *QUICK, "--method", "gradient,random", "--output", str(tmp_path / "run"))
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The folder of a run in a process of its own, and what that process said."""
+    folder = tmp_path_factory.mktemp("ran") / "run"
+    return folder, interpbench(
+        "run", *QUICK, "--method", "gradient,random", "--output", str(folder)
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of METHODS that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert call("run", *QUICK, *METHODS, "--output", folder)[0] == 0
+    return folder
+
+
+def test_run_shows_the_table_and_writes_tables_and_plots(
+    ran: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = ran
     assert done.returncode == 0, done.stderr
     assert re.search(r"gradient .*\[.*\]", done.stdout)
     assert "RANDOM WEIGHTS" in done.stdout
     assert "pointing-game" in done.stdout
-    assert {p.name for p in (tmp_path / "run" / "plots").iterdir()} == {
+    assert {p.name for p in (folder / "plots").iterdir()} == {
         "curves-tiny-quadrants.png",
         "maps-tiny-quadrants.png",
         "quality-time-tiny.png",
@@ -31,14 +54,16 @@ def test_run_shows_the_table_and_writes_tables_and_plots(tmp_path: Path) -> None
         "shares-tiny.png",
     }
     for table in TABLES:
-        assert (tmp_path / "run" / table).stat().st_size > 0
+        assert (folder / table).stat().st_size > 0
 
 
 def test_a_failed_cell_is_shown_and_gives_exit_code_1(tmp_path: Path) -> None:
-    done = interpbench("run", *QUICK, "--method", "gradient", "--method", "raises", "--output", str(tmp_path / "run"))
-    assert done.returncode == 1, done.stderr
-    assert "this method is [red]broken[/]" in done.stdout
-    assert "left behind" in done.stdout
+    code, out, error = call(
+        "run", *QUICK, "--method", "gradient", "--method", "raises", "--output", tmp_path / "run"
+    )
+    assert code == 1, error
+    assert "this method is [red]broken[/]" in out
+    assert "left behind" in out
 
 
 def test_a_ten_line_plugin_appears_beside_the_bundled_methods(tmp_path: Path) -> None:
@@ -51,15 +76,17 @@ def test_a_ten_line_plugin_appears_beside_the_bundled_methods(tmp_path: Path) ->
         "    return x.mean(dim=1).exp() ** power\n"
     )
     arguments = [*QUICK, "--plugin", str(plugin), "--output", str(tmp_path / "run")]
-    done = interpbench("run", *arguments, "--method", "brightness:power=2,random,center,sobel")
-    assert done.returncode == 0, done.stderr
+    code, _, error = call("run", *arguments, "--method", "brightness:power=2,random,center,sobel")
+    assert code == 0, error
     board = (tmp_path / "run" / "leaderboard.csv").read_text()
     assert "brightness:power=2.0" in board
     assert "sobel" in board
 
 
-def test_report_redraws_without_torch_and_without_the_plugins(tmp_path: Path) -> None:
-    interpbench("run", *QUICK, "--method", "gradient,random", "--output", str(tmp_path / "run"))
+def test_report_redraws_without_torch_and_without_the_plugins(
+    ran: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(ran[0], tmp_path / "run")
     before = {p.name: p.read_bytes() for p in (tmp_path / "run" / "plots").iterdir()}
     for plot in (tmp_path / "run" / "plots").iterdir():
         plot.unlink()
@@ -69,39 +96,58 @@ def test_report_redraws_without_torch_and_without_the_plugins(tmp_path: Path) ->
         "    def find_spec(name, path=None, target=None):\n"
         "        if name in ('torch', 'torchvision', 'captum'): raise ImportError(name)\n"
         "sys.meta_path.insert(0, Absent)\n"
-        f"sys.argv = ['interpbench', 'report', {str(tmp_path / 'run')!r}]\n"
-        "from interpbench.commands.app import main; main()"
+        "from interpbench.commands.app import main\n"
+        f"for more in ([], ['--html', '--output', {str(tmp_path / 'page.html')!r}]):\n"
+        f"    sys.argv = ['interpbench', 'report', {str(tmp_path / 'run')!r}, *more]\n"
+        "    try: main()\n"
+        "    except SystemExit as done: assert not done.code, done.code"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     assert "gradient" in done.stdout
     assert {p.name: p.read_bytes() for p in (tmp_path / "run" / "plots").iterdir()} == before
+    assert (tmp_path / "page.html").read_bytes() == (ran[0] / "report.html").read_bytes()
 
 
-@pytest.mark.parametrize("cells", [0, 1, 3])
-def test_a_run_killed_with_sigkill_resumes_to_the_same_bytes(tmp_path: Path, cells: int) -> None:
-    methods = ["--method", "center,random,slow:seconds=0.4,gradient"]
-    assert interpbench("run", *QUICK, *methods, "--output", str(tmp_path / "whole")).returncode == 0
-    arguments = command("run", *QUICK, *methods, "--output", str(tmp_path / "killed"))
+@pytest.mark.parametrize(
+    "cells", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(3, marks=pytest.mark.slow)]
+)
+def test_a_run_killed_with_sigkill_resumes_to_the_same_bytes(
+    tmp_path: Path, whole: Path, cells: int
+) -> None:
+    arguments = command("run", *QUICK, *METHODS, "--output", str(tmp_path / "killed"))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("killed/cells/*/cell.json"))) < cells or not (tmp_path / "killed/run.json").exists():
+    while (
+        len(list(tmp_path.glob("killed/cells/*/cell.json"))) < cells
+        or not (tmp_path / "killed/run.json").exists()
+    ):
         assert process.poll() is None, "finished before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "killed" / "scores.csv").exists()
-    done = interpbench("run", *QUICK, *methods, "--output", str(tmp_path / "killed"), "--resume")
-    assert done.returncode == 0, done.stderr
+    code, _, error = call("run", *QUICK, *METHODS, "--output", tmp_path / "killed", "--resume")
+    assert code == 0, error
     for table in TABLES:
-        assert (tmp_path / "whole" / table).read_bytes() == (tmp_path / "killed" / table).read_bytes()
+        assert (whole / table).read_bytes() == (tmp_path / "killed" / table).read_bytes()
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    arguments = command("run", *QUICK, "--method", "center,slow:seconds=60", "--output", str(tmp_path / "run"))
+    arguments = command(
+        "run", *QUICK, "--method", "center,slow:seconds=60", "--output", str(tmp_path / "run")
+    )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         arguments,
@@ -131,11 +177,11 @@ def test_flags_win_over_the_suite_file_and_the_suite_over_defaults(tmp_path: Pat
         'name = "mine"\nversion = 3\ndataset = "tiny"\nmodels = ["quadrants"]\nmethods = ["center", "random"]\n'
         'metrics = ["deletion"]\nimages = 4\nseed = 5\n'
     )
-    done = interpbench(
-        "run", "--suite", str(suite), "--weights", "random", "--plugin", str(TINY), "--method", "sobel",
-        "--images", "6", "--output", str(tmp_path / "run"),
+    code, _, error = call(
+        "run", "--suite", suite, "--weights", "random", "--plugin", TINY, "--method", "sobel", "--images", "6",
+        "--output", tmp_path / "run",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert code == 0, error
     info = json.loads((tmp_path / "run" / "run.json").read_text())
     settings = info["settings"]
     assert (settings["methods"], settings["images"], settings["seed"], settings["target"]) == (
@@ -147,35 +193,38 @@ def test_flags_win_over_the_suite_file_and_the_suite_over_defaults(tmp_path: Pat
     assert info["suite"]["name"] == "mine"
 
 
+def printed(*arguments: object) -> str:
+    """What a command prints that must succeed."""
+    code, out, error = call(*arguments)
+    assert code == 0, error
+    return out
+
+
 def test_list_and_show() -> None:
-    everything = interpbench("list").stdout
+    everything = printed("list")
     for name in ("gradcam", "resnet18", "planted", "pointing-game", "quick"):
         assert name in everything
-    methods = interpbench("list", "methods").stdout
+    methods = printed("list", "methods")
     assert "occlusion" in methods
     assert "resnet18" not in methods
-    shown = interpbench("show", "occlusion").stdout
+    shown = printed("show", "occlusion")
     for part in ("window", "int > 0 | none", "Zeiler", "perturbation.py"):
         assert part in shown
     assert "brightness" not in methods
-    assert "gradient" in interpbench("list", "methods", "--plugin", str(TINY)).stdout
-    assert 'dataset = "planted"' in interpbench("show", "quick").stdout
+    assert "gradient" in printed("list", "methods", "--plugin", TINY)
+    assert 'dataset = "planted"' in printed("show", "quick")
 
 
-def test_help_and_version_answer_without_torch() -> None:
-    assert "train" in interpbench("--help").stdout
-    assert re.match(r"interpbench \d+\.\d+", interpbench("--version").stdout)
-    program = "import sys, interpbench.commands.app; sys.exit('torch' in sys.modules)"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    assert subprocess.run([sys.executable, "-c", program], env=environment).returncode == 0
+def test_help_and_version_answer() -> None:
+    assert "train" in printed("--help")
+    assert re.match(r"interpbench \d+\.\d+", printed("--version"))
 
 
 def test_wrong_input_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
-    done = interpbench("run", "--method", "gradcma", "--output", str(tmp_path / "run"))
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("Error: Unknown method 'gradcma'. Did you mean 'gradcam'")
-    assert "Traceback" not in done.stderr
+    code, out, error = call("run", "--method", "gradcma", "--output", tmp_path / "run")
+    assert (code, out) == (2, "")
+    assert error.startswith("Error: Unknown method 'gradcma'. Did you mean 'gradcam'")
+    assert "Traceback" not in error
 
 
 def test_wrong_names_suggest_the_near_ones(tmp_path: Path) -> None:
@@ -206,7 +255,9 @@ def test_wrong_values_say_what_was_expected(tmp_path: Path) -> None:
 
 @pytest.mark.skipif("__import__('torch').cuda.is_available()", reason="the device is there")
 def test_an_absent_device_is_named(tmp_path: Path) -> None:
-    assert "Device 'cuda' is absent" in refused("run", "--device", "cuda", "--output", str(tmp_path / "run"))
+    assert "Device 'cuda' is absent" in refused(
+        "run", "--device", "cuda", "--output", str(tmp_path / "run")
+    )
 
 
 def test_wrong_suite_files_name_the_key(tmp_path: Path) -> None:
@@ -230,10 +281,14 @@ def test_wrong_data_and_weights_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "images" / "empty-class").mkdir(parents=True)
     folder = f"imagefolder:root={tmp_path / 'images'}"
     assert "empty-class' holds no images" in refused("run", "--dataset", folder, *output)
-    assert "There is no weights' file" in refused("run", *BASE, "--weights", absent + ".safetensors", *output)
+    assert "There is no weights' file" in refused(
+        "run", *BASE, "--weights", absent + ".safetensors", *output
+    )
     corrupt = tmp_path / "corrupt.safetensors"
     corrupt.write_bytes(b"not weights at all")
-    assert "corrupt.safetensors" in refused("run", "--model", "resnet18", "--weights", str(corrupt), *output)
+    assert "corrupt.safetensors" in refused(
+        "run", "--model", "resnet18", "--weights", str(corrupt), *output
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -246,17 +301,24 @@ def test_a_plugin_file_with_a_syntax_error_is_named(tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "Cannot write to" in refused("run", *QUICK, "--method", "center", "--output", str(tmp_path / "file" / "run"))
+    assert "Cannot write to" in refused(
+        "run", *QUICK, "--method", "center", "--output", str(tmp_path / "file" / "run")
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path: Path) -> None:
-    """The scores' temporary file is a link to a device that is always full."""
-    output = ["--output", str(tmp_path / "run")]
-    assert interpbench("run", *QUICK, "--method", "center,random", *output).returncode == 0
-    (tmp_path / "run" / ".scores.csv.partial").symlink_to("/dev/full")
-    message = refused("run", *QUICK, "--method", "center,random", *output, "--resume")
+def test_a_full_disk_is_an_error_that_says_how_to_go_on(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables are written to a device that is always full."""
+    shutil.copytree(whole, tmp_path / "run")
+    again = ["run", *QUICK, *METHODS, "--output", tmp_path / "run", "--resume"]
+    with monkeypatch.context() as full:
+        full.setattr(
+            run_folder, "write_csv", lambda frame, path: write_csv(frame, Path("/dev/full"))
+        )
+        message = refused(*again)
     assert "No space left" in message
     assert "--resume" in message
-    (tmp_path / "run" / ".scores.csv.partial").unlink()
-    assert interpbench("run", *QUICK, "--method", "center,random", *output, "--resume").returncode == 0
+    assert not list((tmp_path / "run").glob(".*partial*"))
+    assert call(*again)[0] == 0

@@ -27,7 +27,9 @@ def test_cpu_is_the_cpu() -> None:
 def test_auto_is_a_device_that_works() -> None:
     device = resolve_device("auto")
     assert torch.ones(2, device=device).sum().item() == 2
-    assert (device.type == "cpu") == (not torch.cuda.is_available() and not torch.backends.mps.is_available())
+    assert (device.type == "cpu") == (
+        not torch.cuda.is_available() and not torch.backends.mps.is_available()
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,9 @@ def test_a_precision_that_is_asked_for_is_given(name: str, device: torch.device)
     assert resolve_precision(name, device) == name
 
 
-def test_auto_precision_is_fp32_on_a_cpu_and_bf16_on_a_gpu_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_precision_is_fp32_on_a_cpu_and_bf16_on_a_gpu_that_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert resolve_precision("auto", CPU) == "fp32"
     for has_it, expected in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda has_it=has_it: has_it)
@@ -91,12 +95,16 @@ def test_auto_precision_is_fp32_on_a_cpu_and_bf16_on_a_gpu_that_has_it(monkeypat
 
 @pytest.mark.parametrize("name", ["float32", "FP32", "", "tf32"])
 def test_other_precisions_are_refused(name: str) -> None:
-    with pytest.raises(UnknownNameError, match=f"Unknown precision '{name}'.*Known: auto, bf16, fp16, fp32"):
+    with pytest.raises(
+        UnknownNameError, match=f"Unknown precision '{name}'.*Known: auto, bf16, fp16, fp32"
+    ):
         resolve_precision(name, CPU)
     assert name not in PRECISIONS
 
 
-@pytest.mark.parametrize(("size", "on_cpu", "on_gpu"), [(8, 128, 1024), (32, 128, 1024), (64, 32, 1024), (224, 4, 334)])
+@pytest.mark.parametrize(
+    ("size", "on_cpu", "on_gpu"), [(8, 128, 1024), (32, 128, 1024), (64, 32, 1024), (224, 4, 334)]
+)
 def test_batch_sizes_depend_on_the_input_alone(size: int, on_cpu: int, on_gpu: int) -> None:
     assert default_batch_size(size, CPU) == on_cpu
     assert default_batch_size(size, CUDA) == on_gpu
@@ -130,6 +138,8 @@ def test_freed_memory_is_kept_within_and_given_back_after() -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for _ in range(5):
             use()
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 4 * count / pages  # of one use
+        assert (
+            resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 4 * count / pages
+        )  # of one use
         kept = resident()
     assert kept - resident() > 4 * count / 2

@@ -51,9 +51,13 @@ def test_tokens_take_their_places_in_the_grid(extra: int) -> None:
             assert torch.equal(maps[:, :, row, column], tokens[:, extra + 4 * row + column])
 
 
-@pytest.mark.parametrize("output", [torch.zeros(2, 10), torch.zeros(2, 23, 5), torch.zeros(2, 2, 5)])
+@pytest.mark.parametrize(
+    "output", [torch.zeros(2, 10), torch.zeros(2, 23, 5), torch.zeros(2, 2, 5)]
+)
 def test_other_tensors_are_refused(output: Tensor) -> None:
-    with pytest.raises(MethodError, match=r"the layer gives a tensor \[2, .*expected maps .*Name another layer"):
+    with pytest.raises(
+        MethodError, match=r"the layer gives a tensor \[2, .*expected maps .*Name another layer"
+    ):
         as_maps(output)
 
 
@@ -65,7 +69,9 @@ def test_what_is_no_tensor_is_refused() -> None:
 # --- the last layer with more than one position
 
 
-NAMED = [p.name for p in REGISTRY.plugins("model") if p.target_layer is not None and p.name != "vit_b_16"]
+NAMED = [
+    p.name for p in REGISTRY.plugins("model") if p.target_layer is not None and p.name != "vit_b_16"
+]
 
 
 @pytest.mark.parametrize("name", NAMED)

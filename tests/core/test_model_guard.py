@@ -31,7 +31,13 @@ class Tiny(nn.Sequential):
 
 def make_tiny() -> Tiny:
     torch.manual_seed(0)
-    layers = [nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers = [
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ]
     model = Tiny(*layers, nn.Linear(4, 5))
     model.eval().requires_grad_(False)
     return model
@@ -130,13 +136,28 @@ def change_setting(model: Tiny) -> None:
 
 LEFT: dict[str, tuple[Callable[[Tiny], object], str]] = {
     "forward hook": (lambda m: m[0].register_forward_hook(nothing), "0: hook left behind"),
-    "forward hook with keywords": (lambda m: m.register_forward_hook(nothing, with_kwargs=True), "hook left behind"),
+    "forward hook with keywords": (
+        lambda m: m.register_forward_hook(nothing, with_kwargs=True),
+        "hook left behind",
+    ),
     "forward pre-hook": (lambda m: m[2].register_forward_pre_hook(nothing), "2: hook left behind"),
-    "full backward hook": (lambda m: m[2].register_full_backward_hook(nothing), "2: hook left behind"),
-    "full backward pre-hook": (lambda m: m[2].register_full_backward_pre_hook(nothing), "2: hook left behind"),
+    "full backward hook": (
+        lambda m: m[2].register_full_backward_hook(nothing),
+        "2: hook left behind",
+    ),
+    "full backward pre-hook": (
+        lambda m: m[2].register_full_backward_pre_hook(nothing),
+        "2: hook left behind",
+    ),
     "old backward hook": (lambda m: m[2].register_backward_hook(nothing), "2: hook left behind"),
-    "state dict hook": (lambda m: m.register_state_dict_post_hook(nothing), "model: hook left behind"),
-    "load state dict hook": (lambda m: m.register_load_state_dict_post_hook(nothing), "model: hook left behind"),
+    "state dict hook": (
+        lambda m: m.register_state_dict_post_hook(nothing),
+        "model: hook left behind",
+    ),
+    "load state dict hook": (
+        lambda m: m.register_load_state_dict_post_hook(nothing),
+        "model: hook left behind",
+    ),
     "gradient hook": (leave_gradient_hook_on_weight, "0.weight: hook left behind"),
     "gradients": (leave_gradients, "0.weight: gradient left behind"),
     "requires_grad": (enable_grad_of_weights, "0.weight: requires_grad changed"),
@@ -164,9 +185,17 @@ def state(model: nn.Module) -> dict[str, Any]:
     """All that a method could notice of a model, comparable with ==."""
     tensors = [*model.named_parameters(), *model.named_buffers()]
     return {
-        "tensors": [(n, t.dtype, t.requires_grad, t.grad, t.tolist(), bool(t._backward_hooks)) for n, t in tensors],
+        "tensors": [
+            (n, t.dtype, t.requires_grad, t.grad, t.tolist(), bool(t._backward_hooks))
+            for n, t in tensors
+        ],
         "modules": [(n, id(m), m.training, sorted(vars(m))) for n, m in model.named_modules()],
-        "hooks": [(n, k) for n, m in model.named_modules() for k, v in vars(m).items() if "hooks" in k and v],
+        "hooks": [
+            (n, k)
+            for n, m in model.named_modules()
+            for k, v in vars(m).items()
+            if "hooks" in k and v
+        ],
         "forwards": [(n, type(m).forward) for n, m in model.named_modules()],
         "repr": repr(model),
         "logits": model(X).tolist(),
@@ -184,7 +213,9 @@ def left(request: pytest.FixtureRequest) -> Iterator[tuple[Callable[[Tiny], obje
                 cls.forward = forward  # type: ignore[method-assign]
 
 
-def test_what_is_left_behind_is_undone_and_reported(model: Tiny, left: tuple[Callable[[Tiny], object], str]) -> None:
+def test_what_is_left_behind_is_undone_and_reported(
+    model: Tiny, left: tuple[Callable[[Tiny], object], str]
+) -> None:
     leave, what = left
     before = state(model)
     guard = Guard(model)
@@ -259,8 +290,14 @@ def test_hooks_that_were_there_before_stay(model: Tiny) -> None:
 SWITCHES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "grad mode": (torch.is_grad_enabled, lambda: torch.set_grad_enabled(False)),
     "default dtype": (torch.get_default_dtype, lambda: torch.set_default_dtype(torch.float64)),
-    "number of threads": (torch.get_num_threads, lambda: torch.set_num_threads(torch.get_num_threads() + 1)),
-    "anomaly detection": (torch.is_anomaly_enabled, lambda: torch.autograd.set_detect_anomaly(True)),
+    "number of threads": (
+        torch.get_num_threads,
+        lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+    ),
+    "anomaly detection": (
+        torch.is_anomaly_enabled,
+        lambda: torch.autograd.set_detect_anomaly(True),
+    ),
     "deterministic algorithms": (
         torch.are_deterministic_algorithms_enabled,
         lambda: torch.use_deterministic_algorithms(True),
@@ -302,7 +339,9 @@ def test_global_switches_are_put_back_and_reported(model: Tiny, name: str, fails
         nn.modules.module.register_module_full_backward_pre_hook,
     ],
 )
-def test_hooks_on_all_modules_are_undone_and_reported(model: Tiny, register: Callable[..., Any]) -> None:
+def test_hooks_on_all_modules_are_undone_and_reported(
+    model: Tiny, register: Callable[..., Any]
+) -> None:
     calls: list[int] = []
     with Guard(model).watching(0) as report:
         handle = register(lambda *a: calls.append(1))
@@ -389,7 +428,9 @@ def test_captum_methods_that_clean_up_are_reported_for_nothing(name: str, clean:
     guard = Guard(network)
     for _ in range(2):
         with guard.watching(0) as report:
-            explain(CLEAN[clean](network, network.get_submodule(LAYERS[name])), torch.rand(2, 3, 32, 32))
+            explain(
+                CLEAN[clean](network, network.get_submodule(LAYERS[name])), torch.rand(2, 3, 32, 32)
+            )
         assert report == []
     assert guard.changed_weights() == []
 

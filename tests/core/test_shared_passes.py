@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from interpbench import activations_and_gradients
-from interpbench.attribution.attribute import attribute
+from interpbench.attribution.attribute import Batch, attribute
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.model_guard import Guard
 from interpbench.core.shared_passes import Shared
@@ -36,9 +36,16 @@ def subject() -> tuple[Model, Tensor, Tensor]:
     return model, torch.randn(4, 3, SIDE, SIDE), torch.tensor([0, 1, 2, 1])
 
 
-def explained(method: Configured, model: Model, x: Tensor, target: Tensor, **changes: Any) -> Tensor:
-    settings: dict[str, Any] = {"ids": list("abcd"), "seed": 0, "batch_size": BatchSize(8), "left_behind": {}}
-    return attribute(method, model, Guard(model), x, target, **settings | changes).saliency
+def explained(
+    method: Configured, model: Model, x: Tensor, target: Tensor, **changes: Any
+) -> Tensor:
+    batch = Batch(x, target, list("abcd"), changes.get("shared_as"))
+    attempt = attribute(
+        method, model, Guard(model), batch, 0, changes.get("batch_size", BatchSize(8))
+    )
+    if attempt.maps is None:
+        raise attempt.error
+    return attempt.maps.saliency
 
 
 def test_all_cams_of_a_batch_take_one_pass_and_give_the_same_maps() -> None:
@@ -58,9 +65,13 @@ def test_other_images_targets_names_and_layers_are_computed_anew() -> None:
     sizes = counted(model)
     explained(method, model, x, target, shared_as=0)
     explained(method, model, x, target.flip(0), shared_as=1)
-    explained(REGISTRY.configure("method", "gradcam", {"layer": "0"}), model, x, target, shared_as=0)
+    explained(
+        REGISTRY.configure("method", "gradcam", {"layer": "0"}), model, x, target, shared_as=0
+    )
     assert len(sizes) == 3
-    explained(method, model, x, target, shared_as=0, batch_size=BatchSize(3))  # other parts of the same batch
+    explained(
+        method, model, x, target, shared_as=0, batch_size=BatchSize(3)
+    )  # other parts of the same batch
     assert sizes[3:] == [3, 1]
 
 

@@ -19,7 +19,9 @@ def make(name: str, /, **values: object) -> Dataset:
     return found
 
 
-def picture(path: Path, colour: tuple[int, int, int] = (200, 100, 50), size: tuple[int, int] = (5, 4)) -> Path:
+def picture(
+    path: Path, colour: tuple[int, int, int] = (200, 100, 50), size: tuple[int, int] = (5, 4)
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(path)
     return path
@@ -56,7 +58,9 @@ def test_images_of_any_size_are_read(tmp_path: Path) -> None:
 def test_grey_and_palette_images_become_rgb(tmp_path: Path, mode: str) -> None:
     (tmp_path / "a").mkdir()
     Image.new("RGB", (3, 2), (255, 255, 255)).convert(mode).save(tmp_path / "a" / "x.png")
-    np.testing.assert_array_equal(make("imagefolder", root=tmp_path)[0].image, np.full((2, 3, 3), 255))
+    np.testing.assert_array_equal(
+        make("imagefolder", root=tmp_path)[0].image, np.full((2, 3, 3), 255)
+    )
 
 
 def test_name_split_and_size_may_be_given(tmp_path: Path) -> None:
@@ -92,18 +96,24 @@ def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "a" / "1.png")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "notes.txt").write_text("no image")
-    with pytest.raises(DataError, match=r"Class folder '.*b' holds no images \(\.jpg, .*Fill it or remove it"):
+    with pytest.raises(
+        DataError, match=r"Class folder '.*b' holds no images \(\.jpg, .*Fill it or remove it"
+    ):
         make("imagefolder", root=tmp_path)
 
 
 def test_a_folder_without_subfolders_is_refused(tmp_path: Path) -> None:
     picture(tmp_path / "1.png")
-    with pytest.raises(DataError, match=r"has no subfolders\. Expected one subfolder of images a class"):
+    with pytest.raises(
+        DataError, match=r"has no subfolders\. Expected one subfolder of images a class"
+    ):
         make("imagefolder", root=tmp_path)
 
 
 @pytest.mark.parametrize("values", [{"root": "absent"}, {"root": ".", "split": "absent"}])
-def test_a_missing_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+def test_a_missing_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="There is no image folder 'absent'"):
         make("imagefolder", **values)
@@ -116,7 +126,18 @@ def test_imagefolder_needs_a_root() -> None:
 
 # --- cifar10
 
-CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 
 
 @pytest.fixture
@@ -127,10 +148,14 @@ def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for start, (name, _) in enumerate(datasets.CIFAR10.train_list + datasets.CIFAR10.test_list):
         labels = [(start + i) % 10 for i in range(3)]
         pixels = np.arange(3 * 3072).reshape(3, 3072) % 251 + start
-        (folder / name).write_bytes(pickle.dumps({"data": pixels.astype(np.uint8), "labels": labels}))
+        (folder / name).write_bytes(
+            pickle.dumps({"data": pixels.astype(np.uint8), "labels": labels})
+        )
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CIFAR_CLASSES)}))
     for part in ("train_list", "test_list"):
-        monkeypatch.setattr(datasets.CIFAR10, part, [[name, None] for name, _ in getattr(datasets.CIFAR10, part)])
+        monkeypatch.setattr(
+            datasets.CIFAR10, part, [[name, None] for name, _ in getattr(datasets.CIFAR10, part)]
+        )
     monkeypatch.setattr(datasets.CIFAR10, "meta", {**datasets.CIFAR10.meta, "md5": None})
     return tmp_path
 
@@ -146,7 +171,9 @@ def test_cifar10_has_ids_labels_and_pixels_in_rgb(cifar: Path) -> None:
     # CIFAR's rows: 1024 reds, 1024 greens, 1024 blues, each line by line
     flat = (np.arange(3072, 6144) % 251 + 5).astype(np.uint8)
     for channel in range(3):
-        np.testing.assert_array_equal(sample.image[..., channel].ravel(), flat[1024 * channel : 1024 * (channel + 1)])
+        np.testing.assert_array_equal(
+            sample.image[..., channel].ravel(), flat[1024 * channel : 1024 * (channel + 1)]
+        )
 
 
 def test_cifar10_splits_differ(cifar: Path) -> None:
@@ -158,12 +185,16 @@ def test_cifar10_splits_differ(cifar: Path) -> None:
 
 
 def test_missing_cifar10_says_which_flags_help(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"CIFAR-10 cannot be read from '.*nowhere'.*--data-root, and --download"):
+    with pytest.raises(
+        DataError, match=r"CIFAR-10 cannot be read from '.*nowhere'.*--data-root, and --download"
+    ):
         make("cifar10", root=tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("quality", [20, 75, 95])
-def test_cifar10_as_a_folder_says_how_its_files_are_compressed(tmp_path: Path, quality: int) -> None:
+def test_cifar10_as_a_folder_says_how_its_files_are_compressed(
+    tmp_path: Path, quality: int
+) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     for split, count in (("train", 2), ("test", 1)):
         for name in CIFAR_CLASSES:
@@ -177,7 +208,9 @@ def test_cifar10_as_a_folder_says_how_its_files_are_compressed(tmp_path: Path, q
     assert (test.card.name, test.card.classes, test.card.size) == ("cifar10", CIFAR_CLASSES, 32)
     assert test.card.reference.endswith(f"as JPEG files of quality {quality}")
     assert train.card.revision != test.card.revision
-    assert np.array_equal(test[3].image, np.asarray(Image.open(tmp_path / "test" / "cat" / "0000.jpg")))
+    assert np.array_equal(
+        test[3].image, np.asarray(Image.open(tmp_path / "test" / "cat" / "0000.jpg"))
+    )
 
 
 def test_cifar10_as_a_folder_without_a_class_is_refused(tmp_path: Path) -> None:
@@ -212,7 +245,10 @@ WNIDS = {
 def imagenette(tmp_path: Path) -> Path:
     for i, wnid in enumerate(WNIDS):
         for k in range(2):
-            picture(tmp_path / "imagenette2-320" / "val" / wnid / f"ILSVRC_{k}.JPEG", (20 * i, 20 * i, 20 * i))
+            picture(
+                tmp_path / "imagenette2-320" / "val" / wnid / f"ILSVRC_{k}.JPEG",
+                (20 * i, 20 * i, 20 * i),
+            )
     return tmp_path
 
 
@@ -257,11 +293,15 @@ def test_variants_and_splits_lie_in_their_own_folders(imagenette: Path) -> None:
 @pytest.mark.parametrize("values", [{"root": "nowhere"}, {"variant": "160px"}, {"split": "train"}])
 def test_missing_imagenette_says_which_flags_help(imagenette: Path, values: dict[str, str]) -> None:
     root = imagenette / values.pop("root", "")
-    with pytest.raises(DataError, match=r"Imagenette \(.*\) cannot be read from .*--data-root, and --download"):
+    with pytest.raises(
+        DataError, match=r"Imagenette \(.*\) cannot be read from .*--data-root, and --download"
+    ):
         make("imagenette", root=root, **values)
 
 
 def test_a_damaged_photograph_is_found_when_it_is_read(imagenette: Path) -> None:
-    (imagenette / "imagenette2-320" / "val" / "n01440764" / "ILSVRC_0.JPEG").write_bytes(b"\xff\xd8\xff")
+    (imagenette / "imagenette2-320" / "val" / "n01440764" / "ILSVRC_0.JPEG").write_bytes(
+        b"\xff\xd8\xff"
+    )
     with pytest.raises(UnreadableImageError, match=r"^n01440764/ILSVRC_0\.JPEG: "):
         make("imagenette", root=imagenette)[0]

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from interpbench.core.types import Model
 from interpbench.diagnosis.examination import examine
 from interpbench.diagnosis.own_activations import with_own_activations
-from interpbench.diagnosis.repair import NEEDED_IN_A_RUN, Repair, repair, sound
+from interpbench.diagnosis.repair import NEEDED_IN_A_RUN, Repair, mended_for_a_run, repair
 from tests import faulty_models as faulty
-from tests.diagnosis.test_examination import HOOKS, TORCHVISION, images, model, torchvision
+from tests.diagnosis.test_examination import CASES_OF_TORCHVISION, HOOKS, images, model, torchvision
 
 HOOKED = (
     faulty.InPlace,
@@ -54,7 +54,9 @@ def test_activations_are_repaired_with_equal_answers(network: type[nn.Module]) -
     after = mended.network.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
-    assert {n for n, _ in original.network.named_modules()} <= {n for n, _ in mended.network.named_modules()}
+    assert {n for n, _ in original.network.named_modules()} <= {
+        n for n, _ in mended.network.named_modules()
+    }
     assert isinstance(mended.target_layer, nn.Conv2d)
 
 
@@ -94,7 +96,9 @@ def test_captums_methods_are_right_on_the_copy(method: Any, network: type[nn.Mod
 def test_a_hook_reads_right_on_the_copy() -> None:
     def outputs(network: nn.Module) -> Tensor:
         kept: list[Tensor] = []
-        handle = network.get_submodule("conv2").register_forward_hook(lambda module, x, output: kept.append(output))
+        handle = network.get_submodule("conv2").register_forward_hook(
+            lambda module, x, output: kept.append(output)
+        )
         network(images())
         handle.remove()
         return kept[0]
@@ -115,7 +119,9 @@ def test_layers_that_are_told_what_to_do_by_arguments_are_rewritten_for_them() -
     assert torch.equal(mended(images(5)), original(images(5)))
 
 
-@pytest.mark.parametrize("network", [faulty.Functional, faulty.Reused], ids=lambda network: network.__name__)
+@pytest.mark.parametrize(
+    "network", [faulty.Functional, faulty.Reused], ids=lambda network: network.__name__
+)
 def test_the_copy_can_be_copied_saved_moved_and_loaded(network: type[nn.Module]) -> None:
     original = model(network())
     mended, _, _ = repaired(original, images())
@@ -131,7 +137,9 @@ def test_the_copy_can_be_copied_saved_moved_and_loaded(network: type[nn.Module])
         assert isinstance(other.target_layer, nn.Conv2d)
         assert examine(other, x).findings == ()
     torch.manual_seed(1)
-    fresh = {name: torch.randn_like(tensor) for name, tensor in original.network.state_dict().items()}
+    fresh = {
+        name: torch.randn_like(tensor) for name, tensor in original.network.state_dict().items()
+    }
     mended.network.load_state_dict(fresh)
     original.network.load_state_dict(fresh)
     assert torch.equal(mended(x), original(x))
@@ -144,14 +152,18 @@ def test_the_users_model_is_not_touched() -> None:
         layers = [(name, module, dict(vars(module))) for name, module in original.named_modules()]
         mended, _, _ = repaired(original, images())
         assert mended is not original
-        assert all(torch.equal(tensor, before[name]) for name, tensor in original.state_dict().items())
+        assert all(
+            torch.equal(tensor, before[name]) for name, tensor in original.state_dict().items()
+        )
         now = dict(original.named_modules())
         for name, module, attributes in layers:
             assert now[name] is module
             assert vars(module).keys() == attributes.keys()
             assert all(vars(module)[key] is value for key, value in attributes.items())
         shared = {tensor.data_ptr() for tensor in original.state_dict().values() if tensor.numel()}
-        assert not shared & {tensor.data_ptr() for tensor in mended.state_dict().values() if tensor.numel()}
+        assert not shared & {
+            tensor.data_ptr() for tensor in mended.state_dict().values() if tensor.numel()
+        }
 
 
 def test_train_mode_is_repaired_even_where_eval_is_overridden() -> None:
@@ -174,14 +186,31 @@ def test_train_mode_is_repaired_even_where_eval_is_overridden() -> None:
 REFUSED = {
     # network: what rules out what, and why the repair was discarded
     faulty.Alias: (HOOKS, "inplace=False", "relu2", "the logits would change by up to"),
-    faulty.NoGradInside: (HOOKS, "activations as modules of their own", "model", "the gradients would change"),
-    faulty.Uncopyable: (HOOKS, "inplace=False", "relu1", "RuntimeError: Only Tensors created explicitly"),
-    faulty.ValueDependent: (HOOKS, "activations as modules of their own", "model", "TypeError: float()"),
+    faulty.NoGradInside: (
+        HOOKS,
+        "activations as modules of their own",
+        "model",
+        "the gradients would change",
+    ),
+    faulty.Uncopyable: (
+        HOOKS,
+        "inplace=False",
+        "relu1",
+        "RuntimeError: Only Tensors created explicitly",
+    ),
+    faulty.ValueDependent: (
+        HOOKS,
+        "activations as modules of their own",
+        "model",
+        "TypeError: float()",
+    ),
 }
 
 
 @pytest.mark.parametrize("network", REFUSED, ids=lambda network: network.__name__)
-def test_a_repair_that_changes_the_answers_is_discarded_and_said_so(network: type[nn.Module]) -> None:
+def test_a_repair_that_changes_the_answers_is_discarded_and_said_so(
+    network: type[nn.Module],
+) -> None:
     scope, what, where, why = REFUSED[network]
     original = model(network())
     mended, ruled_out, done = repaired(original, images())
@@ -203,7 +232,10 @@ def test_of_several_repairs_only_the_wrong_one_is_discarded() -> None:
             return self.relu4(super().forward(x))
 
     mended, after, done = repair(*examined(model(Mixed())), images())
-    assert {r.where: bool(r.discarded) for r in done} == {("relu3", "relu4"): False, ("relu2",): True}
+    assert {r.where: bool(r.discarded) for r in done} == {
+        ("relu3", "relu4"): False,
+        ("relu2",): True,
+    }
     states = {f.where: f.repaired for f in after.findings if f.kind == "in-place activation"}
     assert states == {("relu3", "relu4"): True, ("relu2",): False}
     assert mended.network.get_submodule("relu2").inplace
@@ -231,7 +263,9 @@ def test_what_cannot_be_repaired_stays_ruled_out(network: type[nn.Module]) -> No
     assert after.ruled_out != []
 
 
-@pytest.mark.parametrize("network", [faulty.DeadLayer, faulty.HiddenInAList], ids=lambda network: network.__name__)
+@pytest.mark.parametrize(
+    "network", [faulty.DeadLayer, faulty.HiddenInAList], ids=lambda network: network.__name__
+)
 def test_another_cam_layer_is_named_on_the_copy(network: type[nn.Module]) -> None:
     layer = "old" if network is faulty.DeadLayer else "blocks.1"
     original = model(network(), layer)
@@ -259,7 +293,9 @@ class TestRewriting:
         def forward(self, x: Tensor, scale: float = 2.0, skip: Tensor | None = None) -> Tensor:
             for layer in self.layers:
                 x = torch.relu(layer(x) * self.gain + self.shift)
-            x = nn.functional.hardtanh(x, -0.5, 1.5) + nn.functional.leaky_relu(x, negative_slope=0.3)
+            x = nn.functional.hardtanh(x, -0.5, 1.5) + nn.functional.leaky_relu(
+                x, negative_slope=0.3
+            )
             x = x * torch.tensor([1.0, 2.0, 3.0])[:, None, None].to(x.device)
             return x * scale if skip is None else x + skip
 
@@ -274,7 +310,9 @@ class TestRewriting:
         assert torch.equal(rewritten(x), original(x))
         assert torch.equal(rewritten(x, scale=2.0), original(x, scale=2.0))
         added = {
-            name: str(module) for name, module in rewritten.named_children() if name not in ("layers", "auxiliary")
+            name: str(module)
+            for name, module in rewritten.named_children()
+            if name not in ("layers", "auxiliary")
         }
         assert added == {
             "relu_1": "ReLU()",
@@ -289,7 +327,9 @@ class TestRewriting:
         outputs: list[list[Tensor]] = []
         for network in (original, with_own_activations(copy.deepcopy(original))):
             kept: list[Tensor] = []
-            network.relu.register_forward_hook(lambda module, x, output, kept=kept: kept.append(output.clone()))
+            network.relu.register_forward_hook(
+                lambda module, x, output, kept=kept: kept.append(output.clone())
+            )
             network(images())
             outputs.append(kept)
         assert [len(kept) for kept in outputs] == [3, 1]
@@ -333,15 +373,17 @@ class TestRun:
 
     def test_a_sound_model_is_returned_itself(self) -> None:
         original = model(faulty.Sound())
-        mended, diagnosis, done = sound(original, images())
+        mended, diagnosis, done = mended_for_a_run(original, images())
         assert mended is original
         assert diagnosis.findings == ()
         assert done == []
 
-    @pytest.mark.parametrize("network", [faulty.SharedInstance, faulty.Functional, faulty.DeadLayer])
+    @pytest.mark.parametrize(
+        "network", [faulty.SharedInstance, faulty.Functional, faulty.DeadLayer]
+    )
     def test_what_harms_no_method_stays(self, network: type[nn.Module]) -> None:
         original = model(network(), "conv2" if network is not faulty.DeadLayer else "old")
-        mended, diagnosis, done = sound(original, images())
+        mended, diagnosis, done = mended_for_a_run(original, images())
         assert mended is original
         assert diagnosis.findings != ()
         assert done == []
@@ -349,14 +391,14 @@ class TestRun:
     @pytest.mark.parametrize("network", [faulty.Normed, faulty.InPlace, faulty.FunctionalInPlace])
     def test_what_harms_is_repaired(self, network: type[nn.Module]) -> None:
         original = model(network())
-        mended, diagnosis, done = sound(original, images())
+        mended, diagnosis, done = mended_for_a_run(original, images())
         assert mended is not original
         assert all(finding.repaired for finding in diagnosis.findings)
         assert done != []
         assert not NEEDED_IN_A_RUN & examine(mended, images()).kinds
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize("name", CASES_OF_TORCHVISION)
 def test_torchvisions_networks_are_repaired_with_equal_answers(name: str) -> None:
     original, x = torchvision(name)
     mended, ruled_out, done = repaired(original, x)
@@ -365,9 +407,13 @@ def test_torchvisions_networks_are_repaired_with_equal_answers(name: str) -> Non
     other = torch.randn(3, *x.shape[1:], generator=torch.Generator().manual_seed(8))
     assert torch.equal(mended(other), original(other))
     assert list(mended.network.state_dict()) == list(original.network.state_dict())
-    assert {n for n, _ in original.network.named_modules()} <= {n for n, _ in mended.network.named_modules()}
+    assert {n for n, _ in original.network.named_modules()} <= {
+        n for n, _ in mended.network.named_modules()
+    }
     shapes = []
-    mended.target_layer.register_forward_hook(lambda module, arguments, output: shapes.append(tuple(output.shape)))
+    mended.target_layer.register_forward_hook(
+        lambda module, arguments, output: shapes.append(tuple(output.shape))
+    )
     mended(x)
     assert len(shapes) == 1
 

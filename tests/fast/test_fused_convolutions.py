@@ -81,7 +81,9 @@ NOT_FOLLOWED = {
 @pytest.mark.parametrize(
     ("body", "count"), [*FOLLOWED.values(), *NOT_FOLLOWED.values()], ids=[*FOLLOWED, *NOT_FOLLOWED]
 )
-def test_the_output_stays(body: Callable[[Network, Tensor], Tensor], count: int, channels: int) -> None:
+def test_the_output_stays(
+    body: Callable[[Network, Tensor], Tensor], count: int, channels: int
+) -> None:
     network = Network(body, channels)
     x = images(network).contiguous(memory_format=torch.channels_last)
     expected, kept = network.double()(x.double()), x.clone()

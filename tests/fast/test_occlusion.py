@@ -25,9 +25,21 @@ from interpbench.registry.discovery import discover
 from tests.tiny_models import NARROW, calibrate, convolutional
 
 REGISTRY = discover()
-BUNDLED = ["alexnet", "mobilenet_v2", "resnet18", "resnet34", "resnet50", "vgg11", "vgg13_bn", "vgg16", "vgg19_bn"]
-OTHERS = ["torchvision:densenet121", "torchvision:googlenet", "mobilenet_v3_small", "vit_small"]
-EDGES = [(0, 0, 8, 8), (56, 56, 64, 64), (0, 56, 8, 64), (30, 17, 38, 25), (60, 3, 64, 11), (20, 0, 64, 64)]
+DEEPER = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnet34", "vgg16", "vgg19_bn")]
+BUNDLED = ["alexnet", "mobilenet_v2", "resnet18", "resnet50", "vgg11", "vgg13_bn", *DEEPER]
+OTHERS = ["torchvision:densenet121", "mobilenet_v3_small", "vit_small"]
+OTHERS = [
+    *OTHERS,
+    pytest.param("torchvision:googlenet", marks=pytest.mark.slow),
+]  # concatenates, as densenet121 does
+EDGES = [
+    (0, 0, 8, 8),
+    (56, 56, 64, 64),
+    (0, 56, 8, 64),
+    (30, 17, 38, 25),
+    (60, 3, 64, 11),
+    (20, 0, 64, 64),
+]
 
 
 def network(name: str, size: int, width: int = 8) -> nn.Module:
@@ -65,7 +77,9 @@ def check(found: Tensor, logits: Tensor, target: Tensor) -> None:
 
 
 @torch.inference_mode()
-def check_every_plan(model: nn.Module, x: Tensor, baseline: Tensor, boxes: Tensor, at_least: int = 1) -> None:
+def check_every_plan(
+    model: nn.Module, x: Tensor, baseline: Tensor, boxes: Tensor, at_least: int = 1
+) -> None:
     """For every map up to which boxes can be computed: the logits of the loop."""
     expected = loop(model, x, baseline, boxes)
     program = trace(model, x[:1])
@@ -73,7 +87,9 @@ def check_every_plan(model: nn.Module, x: Tensor, baseline: Tensor, boxes: Tenso
     assert len(found) >= at_least
     for plan in found:
         seen = torch.zeros(len(x), len(boxes))
-        for image, window, logits in Engine(program, plan, boxes.numpy(), batch=3).logits(x, baseline):
+        for image, window, logits in Engine(program, plan, boxes.numpy(), batch=3).logits(
+            x, baseline
+        ):
             difference = (logits - expected[image, window]).abs().max()
             assert float(difference) <= 1e-5 * float(expected.abs().max()), plan.cut
             seen[image, window] += 1
@@ -88,7 +104,9 @@ def choices() -> Iterator[list[Choice]]:
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_every_plan_of_the_bundled_architectures_gives_the_logits_of_the_plain_network(name: str) -> None:
+def test_every_plan_of_the_bundled_architectures_gives_the_logits_of_the_plain_network(
+    name: str,
+) -> None:
     x = images(64)
     check_every_plan(network(name, 64), x, images(64, 4)[2:], torch.tensor(EDGES), at_least=5)
 
@@ -99,10 +117,16 @@ def test_outputs_are_those_of_the_plain_network_for_windows_on_a_grid(name: str)
     starts = [0, 13, 26, 39, 52]
     boxes = torch.tensor([(top, left, top + 16, left + 16) for top in starts for left in starts])
     baseline = torch.zeros_like(x)
-    check(occluded_outputs(model, x, baseline, boxes, target, batch=4), loop(model, x, baseline, boxes), target)
+    check(
+        occluded_outputs(model, x, baseline, boxes, target, batch=4),
+        loop(model, x, baseline, boxes),
+        target,
+    )
 
 
-@pytest.mark.parametrize("name", ["alexnet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet18", "vgg11"))])
+@pytest.mark.parametrize(
+    "name", ["alexnet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet18", "vgg11"))]
+)
 def test_every_plan_of_torchvisions_own_networks_at_224_pixels(name: str) -> None:
     boxes = torch.tensor([(0, 0, 16, 16), (104, 96, 120, 112), (208, 120, 224, 136)])
     x = images(224, 1)
@@ -139,12 +163,16 @@ def layers(draw: st.DrawFn) -> nn.Module:
     """A layer that keeps the channels."""
     kernel, stride = draw(st.tuples(st.integers(1, 4), st.integers(1, 4))), draw(st.integers(1, 3))
     padding = draw(st.tuples(*(st.integers(0, side // 2) for side in kernel)))
-    kind = draw(st.sampled_from(["convolution", "convolution", "same", "max", "average", "pointwise"]))
+    kind = draw(
+        st.sampled_from(["convolution", "convolution", "same", "max", "average", "pointwise"])
+    )
     if kind == "convolution":
         dilation, groups = draw(st.integers(1, 2)), draw(st.sampled_from([1, 2, 4]))
         return nn.Conv2d(CHANNELS, CHANNELS, kernel, stride, padding, dilation, groups)
     if kind == "same":
-        return nn.Conv2d(CHANNELS, CHANNELS, kernel, padding="same", dilation=draw(st.integers(1, 2)))
+        return nn.Conv2d(
+            CHANNELS, CHANNELS, kernel, padding="same", dilation=draw(st.integers(1, 2))
+        )
     if kind == "max":
         return nn.MaxPool2d(kernel, stride, padding, ceil_mode=draw(st.booleans()))
     if kind == "average":
@@ -168,12 +196,16 @@ def networks(draw: st.DrawFn) -> nn.Module:
             made = layer(x)
         except RuntimeError:  # the map is smaller than the kernel
             continue
-        joins.append(draw(st.sampled_from(["", "add", "concatenate"])) if made.shape == x.shape else "")
+        joins.append(
+            draw(st.sampled_from(["", "add", "concatenate"])) if made.shape == x.shape else ""
+        )
         chosen.append(layer)
         x = made
     model = Random(chosen, joins, CHANNELS)
     with torch.no_grad():
-        model.train()(torch.randn(8, 3, 19, 22))  # gives norms their statistics and the head its size
+        model.train()(
+            torch.randn(8, 3, 19, 22)
+        )  # gives norms their statistics and the head its size
     return model.eval().requires_grad_(False)
 
 
@@ -187,7 +219,9 @@ def windows(draw: st.DrawFn) -> list[tuple[int, int, int, int]]:
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(networks(), st.lists(windows(), min_size=1, max_size=7))
-def test_every_plan_of_random_networks(model: nn.Module, boxes: list[list[tuple[int, int, int, int]]]) -> None:
+def test_every_plan_of_random_networks(
+    model: nn.Module, boxes: list[list[tuple[int, int, int, int]]]
+) -> None:
     x = torch.randn(2, 3, 19, 22, generator=torch.Generator().manual_seed(3))
     check_every_plan(model, x, torch.ones_like(x), torch.tensor([box for [box] in boxes]))
 
@@ -195,7 +229,11 @@ def test_every_plan_of_random_networks(model: nn.Module, boxes: list[list[tuple[
 @torch.inference_mode()
 def test_some_windows_are_run_alone() -> None:
     """Of one group, of several, and in no order."""
-    model, x, boxes = network("resnet18", 96), images(96), torch.tensor([*EDGES, (40, 40, 48, 48), (44, 40, 52, 48)])
+    model, x, boxes = (
+        network("resnet18", 96),
+        images(96),
+        torch.tensor([*EDGES, (40, 40, 48, 48), (44, 40, 52, 48)]),
+    )
     expected = loop(model, x, torch.zeros_like(x), boxes)
     program = trace(model, x[:1])
     *_, plan = plans(program, boxes.numpy(), batch=3)
@@ -245,9 +283,19 @@ MIDDLES: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
 def test_whatever_a_network_does_its_outputs_are_right(middle: str, size: int) -> None:
     torch.manual_seed(0)
     model, x, target = Forward(MIDDLES[middle]).eval(), images(size), torch.tensor([3, 1])
-    boxes = torch.tensor([(row, column, row + 4, column + 4) for row in range(0, 13, 6) for column in range(0, 13, 6)])
+    boxes = torch.tensor(
+        [
+            (row, column, row + 4, column + 4)
+            for row in range(0, 13, 6)
+            for column in range(0, 13, 6)
+        ]
+    )
     baseline = torch.zeros_like(x)
-    check(occluded_outputs(model, x, baseline, boxes, target, batch=4), loop(model, x, baseline, boxes), target)
+    check(
+        occluded_outputs(model, x, baseline, boxes, target, batch=4),
+        loop(model, x, baseline, boxes),
+        target,
+    )
 
 
 def test_boxes_are_used_where_they_pay_and_only_there(choices: list[Choice]) -> None:
@@ -277,7 +325,9 @@ def test_boxes_are_used_where_they_pay_and_only_there(choices: list[Choice]) -> 
 def check_equal_to_loop(model: nn.Module, x: Tensor, boxes: Tensor) -> None:
     baseline, target = images(x.shape[2], 2 * len(x))[len(x) :], torch.arange(len(x)) + 1
     found = occluded_outputs(model, x, baseline, boxes, target, batch=4)
-    expected = loop(model, x, baseline, boxes).gather(2, target[:, None, None].expand(-1, len(boxes), 1))[..., 0]
+    expected = loop(model, x, baseline, boxes).gather(
+        2, target[:, None, None].expand(-1, len(boxes), 1)
+    )[..., 0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -304,7 +354,9 @@ def test_a_network_that_answers_otherwise_in_parts_runs_plainly(
     original = Engine.logits
     wrong: list[int] = []
 
-    def logits(self: Engine, x: Tensor, baseline: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def logits(
+        self: Engine, x: Tensor, baseline: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for image, window, found in original(self, x, baseline):
             wrong.append(len(found))
             yield image, window, found * 1.001
@@ -314,12 +366,16 @@ def test_a_network_that_answers_otherwise_in_parts_runs_plainly(
     assert wrong
     [choice] = choices
     assert choice.plain.startswith("boxes give outputs that differ by 0.0")
-    assert choice.difference == pytest.approx(1e-3, rel=0.3)  # the target's logit need not be the greatest
+    assert choice.difference == pytest.approx(
+        1e-3, rel=0.3
+    )  # the target's logit need not be the greatest
 
 
 def test_windows_may_reach_beyond_the_image_but_not_miss_it() -> None:
     model = network("vgg11", 64)
-    check_equal_to_loop(model, images(64), torch.tensor([(-5, -5, 4, 4), (60, 60, 80, 99), (-9, -9, 90, 90)]))
+    check_equal_to_loop(
+        model, images(64), torch.tensor([(-5, -5, 4, 4), (60, 60, 80, 99), (-9, -9, 90, 90)])
+    )
     with pytest.raises(ParameterError, match=r"\[64, 0, 70, 9\].*no pixel of an image of 64x64"):
         check_equal_to_loop(model, images(64), torch.tensor([(0, 0, 8, 8), (64, 0, 70, 9)]))
 
@@ -328,7 +384,11 @@ def test_a_colour_is_a_baseline() -> None:
     model, x, colour = network("vgg11", 64), images(64), torch.tensor([0.5, -1.0, 2.0])
     boxes, target = torch.tensor(EDGES), torch.tensor([3, 9])
     everywhere = colour[:, None, None].expand_as(x)
-    check(occluded_outputs(model, x, colour, boxes, target, batch=4), loop(model, x, everywhere, boxes), target)
+    check(
+        occluded_outputs(model, x, colour, boxes, target, batch=4),
+        loop(model, x, everywhere, boxes),
+        target,
+    )
 
 
 def test_no_windows_or_images_give_no_outputs() -> None:
@@ -336,7 +396,9 @@ def test_no_windows_or_images_give_no_outputs() -> None:
     found = occluded_outputs(model, images(16), images(16), none, torch.tensor([0, 1]), batch=4)
     assert found.shape == (2, 0)
     boxes = torch.tensor([(0, 0, 4, 4)])
-    assert occluded_outputs(model, images(16)[:0], images(16)[:0], boxes, torch.tensor([]).long(), batch=4).shape == (
+    assert occluded_outputs(
+        model, images(16)[:0], images(16)[:0], boxes, torch.tensor([]).long(), batch=4
+    ).shape == (
         0,
         1,
     )
@@ -344,7 +406,9 @@ def test_no_windows_or_images_give_no_outputs() -> None:
 
 def test_models_and_images_in_channels_last() -> None:
     model = network("resnet18", 64, 16).to(memory_format=torch.channels_last)
-    check_equal_to_loop(model, images(64).to(memory_format=torch.channels_last), torch.tensor(EDGES))
+    check_equal_to_loop(
+        model, images(64).to(memory_format=torch.channels_last), torch.tensor(EDGES)
+    )
 
 
 class Largest(TorchDispatchMode):
@@ -371,7 +435,9 @@ def test_memory_is_bounded_by_the_batch_whatever_the_number_of_windows(
     found = {}
     for stride in (16, 8):
         starts = range(0, 81, stride)
-        boxes = torch.tensor([(top, left, top + 16, left + 16) for top in starts for left in starts])
+        boxes = torch.tensor(
+            [(top, left, top + 16, left + 16) for top in starts for left in starts]
+        )
         with Largest() as largest:
             occluded_outputs(model, x, torch.zeros_like(x), boxes, torch.tensor([0]), batch=4)
         found[len(boxes)] = largest.numbers
@@ -385,7 +451,10 @@ def test_memory_is_bounded_by_the_batch_whatever_the_number_of_windows(
 
 def test_two_runs_give_the_same_bytes() -> None:
     model, x, boxes = network("resnet18", 64, 16), images(64), torch.tensor(EDGES)
-    runs = [occluded_outputs(model, x, torch.zeros_like(x), boxes, torch.tensor([1, 2]), batch=4) for _ in range(2)]
+    runs = [
+        occluded_outputs(model, x, torch.zeros_like(x), boxes, torch.tensor([1, 2]), batch=4)
+        for _ in range(2)
+    ]
     assert torch.equal(runs[0], runs[1])
 
 
@@ -400,18 +469,22 @@ class OnTheDevice(TorchDispatchMode):
 
 
 @pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
-@pytest.mark.parametrize("name", ["resnet18", "vgg11"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("vgg11", marks=pytest.mark.slow)])
 @torch.no_grad()
 def test_on_a_gpu_nothing_waits_for_it_or_is_moved_once_the_engine_stands(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With tensors that have a device and a shape and no values: to read one, or to mix devices, is an error."""
     monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda self, memo: self, raising=False)
-    monkeypatch.setattr(nn.Module, "to", lambda module, **order: module)  # these tensors cannot change their order
+    monkeypatch.setattr(
+        nn.Module, "to", lambda module, **order: module
+    )  # these tensors cannot change their order
     boxes = np.array(EDGES)
     with FakeTensorMode(allow_non_fake_inputs=False):
         with torch.device("cuda"):
-            model = REGISTRY.configure("model", name, {"width": 8})(10, 64).eval().requires_grad_(False)
+            model = (
+                REGISTRY.configure("model", name, {"width": 8})(10, 64).eval().requires_grad_(False)
+            )
             x = torch.randn(2, 3, 64, 64)
         program = trace(model, x[:1])
         found = list(plans(program, boxes, batch=3))

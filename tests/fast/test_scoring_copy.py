@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from interpbench.core.types import Model
-from interpbench.fast.scoring_copy import compiled, prepare
+from interpbench.fast.scoring_copy import CopyReport, compiled, prepare
 from tests.tiny_models import wrap
 
 SIDE = 16
@@ -39,14 +39,18 @@ def model(network: nn.Module) -> Model:
 
 
 def test_batch_norms_are_folded_and_the_logits_stay() -> None:
-    network = nn.Sequential(normed())  # one within another, as torch.fx makes modules of its own to hold them
+    network = nn.Sequential(
+        normed()
+    )  # one within another, as torch.fx makes modules of its own to hold them
     scorer = prepare(model(network), images())
-    assert not any(isinstance(module, nn.BatchNorm2d) or module.training for module in scorer.modules())
-    assert scorer.record["batch_norms"] == "2 of 2 folded"
+    assert not any(
+        isinstance(module, nn.BatchNorm2d) or module.training for module in scorer.modules()
+    )
+    assert scorer.report.batch_norms == "2 of 2 folded"
     x = images(7, seed=1)  # not those that it was proven on
     difference = (scorer(x) - network.double()(x.double())).abs().max()
     assert difference <= 1e-5 * network(x.double()).abs().max()
-    assert scorer.record["greatest_difference"] <= 1e-5 * scorer.record["greatest_logit"]
+    assert scorer.report.greatest_difference <= 1e-5 * scorer.report.greatest_logit
 
 
 def test_the_model_itself_is_left_as_it_is() -> None:
@@ -67,16 +71,18 @@ def test_convolutions_of_many_channels_are_tiled_and_the_logits_stay() -> None:
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(256, 5),
     )  # fmt: skip
     scorer = prepare(model(wide), images())
-    assert scorer.record["tiled_convolutions"] == 2
-    assert scorer.record["fused_convolutions"] == 2
-    assert sum(isinstance(module, nn.Conv2d) for module in scorer.traceable().network.modules()) == 3
+    assert scorer.report.tiled_convolutions == 2
+    assert scorer.report.fused_convolutions == 2
+    assert (
+        sum(isinstance(module, nn.Conv2d) for module in scorer.traceable().network.modules()) == 3
+    )
     assert not any(module.training for module in scorer.traceable().modules())
     x = images(3, seed=1)
     for candidate in (scorer, scorer.traceable()):
         difference = (candidate(x) - copy.deepcopy(wide).double()(x.double())).abs().max()
-        assert difference <= 1e-5 * scorer.record["greatest_logit"]
-    lowered = prepare(model(wide), images().to(memory_format=torch.channels_last), "bf16").record
-    assert (lowered["tiled_convolutions"], lowered["fused_convolutions"]) == (0, 2)
+        assert difference <= 1e-5 * scorer.report.greatest_logit
+    lowered = prepare(model(wide), images().to(memory_format=torch.channels_last), "bf16").report
+    assert (lowered.tiled_convolutions, lowered.fused_convolutions) == (0, 2)
 
 
 def test_a_fused_network_whose_logits_differ_is_not_taken() -> None:
@@ -95,8 +101,8 @@ def test_a_fused_network_whose_logits_differ_is_not_taken() -> None:
 
     network = Forgetful().eval().requires_grad_(False)
     scorer = prepare(model(network), images())
-    assert scorer.record["fused_convolutions"] == 0
-    assert scorer.record["convolutions"].startswith("kept: its logits differ by up to")
+    assert scorer.report.fused_convolutions == 0
+    assert scorer.report.convolutions.startswith("kept: its logits differ by up to")
     assert torch.equal(scorer(images(3, seed=1)), network(images(3, seed=1)))
 
 
@@ -128,9 +134,11 @@ class Branching(nn.Module):
 def test_norms_that_cannot_be_folded_are_kept(kind: type[nn.Module]) -> None:
     network = kind().eval().requires_grad_(False)
     scorer = prepare(model(network), images())
-    torch.testing.assert_close(scorer(images(3, seed=2)), network(images(3, seed=2)), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        scorer(images(3, seed=2)), network(images(3, seed=2)), rtol=1e-5, atol=1e-6
+    )
     expected = "kept: the network cannot be traced" if kind is Branching else "0 of 1 folded"
-    assert scorer.record["batch_norms"].startswith(expected)
+    assert scorer.report.batch_norms.startswith(expected)
 
 
 def test_a_hook_counts_in_the_copy_too() -> None:
@@ -159,10 +167,12 @@ def test_a_network_that_cannot_be_copied_is_used_itself_and_the_record_says_so()
     network = Uncopied().eval()
     scorer = prepare(model(network), images())
     assert scorer.network is network
-    assert scorer.record == {"copy": "none: RuntimeError: a session has no copy"}
+    assert scorer.report == CopyReport(copy="none: RuntimeError: a session has no copy")
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
 def test_a_lower_precision_is_close_and_not_equal(precision: str, dtype: torch.dtype) -> None:
     exact, low = (prepare(model(normed()), images(), p) for p in ("fp32", precision))
     assert low.dtype == dtype
@@ -178,9 +188,10 @@ class Overflowing(nn.Module):
 def test_logits_that_overflow_in_a_lower_precision_are_read_in_float32() -> None:
     scorer = prepare(model(Overflowing()), images(), "fp16")
     assert scorer.dtype == torch.float32
-    assert scorer.record["precision"] == "fp32: its logits are not finite in fp16"
+    assert scorer.report.precision == "fp32: its logits are not finite in fp16"
 
 
+@pytest.mark.slow
 def test_a_compiled_copy_gives_the_same_logits() -> None:
     scorer = prepare(model(normed()), images())
     expected = scorer(images())
@@ -188,3 +199,34 @@ def test_a_compiled_copy_gives_the_same_logits() -> None:
     assert scorer.fixed_shape
     with torch.inference_mode():
         torch.testing.assert_close(scorer(images()), expected, rtol=0, atol=1e-5)
+
+
+def test_a_compiled_copy_takes_batches_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda network, **options: nn.Sequential(network))
+    scorer = prepare(model(normed()), images())
+    expected = scorer(images())
+    assert compiled(scorer, images()) == ""
+    assert scorer.fixed_shape
+    assert isinstance(scorer.network, nn.Sequential)
+    with torch.inference_mode():
+        torch.testing.assert_close(scorer(images()), expected, rtol=0, atol=1e-5)
+
+
+def test_a_copy_compiled_to_other_logits_or_not_at_all_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scorer = prepare(model(normed()), images())
+    plain = scorer.network
+    monkeypatch.setattr(torch, "compile", lambda network, **options: lambda x: network(x) * 1.01)
+    assert "differ" in compiled(scorer, images())
+
+    def failing(network: nn.Module, **options: object) -> Any:
+        def compile_at_the_first_batch(x: Tensor) -> Tensor:
+            raise RuntimeError("no C++ compiler\nand a long trace")
+
+        return compile_at_the_first_batch
+
+    monkeypatch.setattr(torch, "compile", failing)
+    assert compiled(scorer, images()) == "it fails: RuntimeError: no C++ compiler"
+    assert scorer.network is plain
+    assert not scorer.fixed_shape

@@ -53,7 +53,19 @@ def test_tiles_pay_for_whole_tiles_of_many_channels() -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"kernel_size": 1}, {"stride": 2}, {"dilation": 2}, {"groups": 2}, {"out_channels": 8}, {"dtype": torch.float64}],
+    [
+        {"kernel_size": 1},
+        {"stride": 2},
+        {"dilation": 2},
+        {"groups": 2},
+        {"out_channels": 8},
+        {"dtype": torch.float64},
+    ],
 )
 def test_other_convolutions_are_not_computed_by_tiles(other: dict[str, Any]) -> None:
-    assert Convolution.of(nn.Conv2d(**{"in_channels": 128, "out_channels": 128, "kernel_size": 3, **other})) is None
+    assert (
+        Convolution.of(
+            nn.Conv2d(**{"in_channels": 128, "out_channels": 128, "kernel_size": 3, **other})
+        )
+        is None
+    )

@@ -63,7 +63,9 @@ def test_the_size_with_the_least_time_an_image_is_taken_and_remembered(
     assert tuning.tune(scorer, images(), MANY, wish="never").batch_size == 16
 
 
-def test_a_size_that_hardly_gains_is_not_taken(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_size_that_hardly_gains_is_not_taken(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     times(monkeypatch, {4: 4.0, 8: 7.9, 16: 15.7, 32: 31.3})
     assert tuning.tune(scorer, images(), MANY, wish="never").batch_size == 4
 
@@ -88,17 +90,25 @@ def test_a_damaged_memory_is_no_memory(
     assert tuning.tune(scorer, images(), MANY, wish="never").batch_size == 8
 
 
-def test_short_plans_and_sizes_that_are_given_measure_nothing(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_plans_and_sizes_that_are_given_measure_nothing(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = times(monkeypatch, {})
     short = tuning.tune(scorer, images(), passes=10)
     assert (short.batch_size, short.batch_size_from) == (128, "input size")
     assert short.compiled.startswith("no: passes of about 0 s")
     given = tuning.tune(scorer, images(), MANY, given=7, wish="never")
-    assert (given.batch_size, given.batch_size_from, given.compiled) == (7, "given", "no: not asked for")
+    assert (given.batch_size, given.batch_size_from, given.compiled) == (
+        7,
+        "given",
+        "no: not asked for",
+    )
     assert asked == []
 
 
-def test_a_network_that_is_no_faster_compiled_stays_as_it_is(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_is_no_faster_compiled_stays_as_it_is(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plain = scorer.network
     times(monkeypatch, {})
     fake_compiler(monkeypatch)
@@ -123,6 +133,12 @@ def test_always_without_a_compiler_is_an_error_and_auto_says_why(
     scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tuning, "compiled", lambda scorer, x: "InductorError: no C++ compiler")
-    assert tuning.tune(scorer, images(), MANY, given=4).compiled == "no: InductorError: no C++ compiler"
-    with pytest.raises(DeviceError, match=r"cannot be compiled: InductorError: no C\+\+ compiler. Use --compile auto"):
+    assert (
+        tuning.tune(scorer, images(), MANY, given=4).compiled
+        == "no: InductorError: no C++ compiler"
+    )
+    with pytest.raises(
+        DeviceError,
+        match=r"cannot be compiled: InductorError: no C\+\+ compiler. Use --compile auto",
+    ):
         tuning.tune(scorer, images(), 1, given=4, wish="always")

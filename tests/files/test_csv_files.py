@@ -15,7 +15,9 @@ TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12) | st
 
 
 @given(st.lists(TEXT, min_size=1, max_size=8))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None
+)
 def test_text_comes_back_as_it_was_and_starts_no_formula(tmp_path: Path, texts: list[str]) -> None:
     frame = pd.DataFrame({"text": texts, "number": range(len(texts))})
     write_csv(frame, tmp_path / "a.csv")
@@ -30,7 +32,9 @@ def test_text_comes_back_as_it_was_and_starts_no_formula(tmp_path: Path, texts: 
 def test_missing_numbers_come_back_as_missing(tmp_path: Path) -> None:
     frame = pd.DataFrame({"value": [0.1, float("nan")], "rank": pd.array([1, None], dtype="Int64")})
     write_csv(frame, tmp_path / "a.csv")
-    pd.testing.assert_frame_equal(read_csv(tmp_path / "a.csv", {"value": "float64", "rank": "Int64"}), frame)
+    pd.testing.assert_frame_equal(
+        read_csv(tmp_path / "a.csv", {"value": "float64", "rank": "Int64"}), frame
+    )
 
 
 @pytest.mark.parametrize(

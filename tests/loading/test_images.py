@@ -22,7 +22,13 @@ from interpbench.loading.images import choose, fit, fit_mask, load_images, read_
 class Memory:
     """A data set in memory; images whose id starts with `bad` cannot be read."""
 
-    def __init__(self, labels: list[int], ids: list[str] | None = None, has_masks: bool = False, size: int = 8) -> None:
+    def __init__(
+        self,
+        labels: list[int],
+        ids: list[str] | None = None,
+        has_masks: bool = False,
+        size: int = 8,
+    ) -> None:
         self.labels = labels
         self.ids = ids or [f"image-{i}" for i in range(len(labels))]
         self.size = size
@@ -75,12 +81,16 @@ def test_a_sample_is_balanced_sorted_and_part_of_every_larger_one(
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2), min_size=2, max_size=20), st.randoms())
-def test_the_sample_depends_on_ids_and_not_on_their_order(labels: list[int], chance: object) -> None:
+def test_the_sample_depends_on_ids_and_not_on_their_order(
+    labels: list[int], chance: object
+) -> None:
     count = len(labels) // 2
     order = list(range(len(labels)))
     chance.shuffle(order)  # type: ignore[attr-defined]
     one, other = Memory(labels), Memory([labels[i] for i in order], [f"image-{i}" for i in order])
-    assert {one.ids[i] for i in choose(one, count, 0)} == {other.ids[i] for i in choose(other, count, 0)}
+    assert {one.ids[i] for i in choose(one, count, 0)} == {
+        other.ids[i] for i in choose(other, count, 0)
+    }
 
 
 def test_without_a_count_all_are_taken() -> None:
@@ -101,10 +111,23 @@ def test_an_empty_data_set_is_an_error(count: int | None) -> None:
 # --- how they become input
 
 
-@pytest.mark.parametrize("weights", [ResNet18_Weights.DEFAULT, VGG16_Weights.DEFAULT, AlexNet_Weights.DEFAULT])
+@pytest.mark.parametrize(
+    "weights", [ResNet18_Weights.DEFAULT, VGG16_Weights.DEFAULT, AlexNet_Weights.DEFAULT]
+)
 @pytest.mark.parametrize(
     ("height", "width"),
-    [(1, 1), (3, 500), (199, 301), (224, 224), (225, 224), (256, 256), (256, 257), (257, 513), (320, 427), (601, 333)],
+    [
+        (1, 1),
+        (3, 500),
+        (199, 301),
+        (224, 224),
+        (225, 224),
+        (256, 256),
+        (256, 257),
+        (257, 513),
+        (320, 427),
+        (601, 333),
+    ],
 )
 def test_input_equals_torchvisions_transforms(weights: object, height: int, width: int) -> None:
     preset = weights.transforms()  # type: ignore[attr-defined]
@@ -147,7 +170,9 @@ def test_a_mask_takes_the_nearest_position() -> None:
 def test_enlarging_a_mask_repeats_its_positions() -> None:
     mask = np.array([[True, False], [False, True]])
     sample = Sample("a", np.zeros((2, 2, 3), np.uint8), 0, mask)
-    np.testing.assert_array_equal(fit_mask(sample, card(6)), mask.repeat(3, axis=0).repeat(3, axis=1))
+    np.testing.assert_array_equal(
+        fit_mask(sample, card(6)), mask.repeat(3, axis=0).repeat(3, axis=1)
+    )
 
 
 @pytest.mark.parametrize("mask", [None, np.zeros((2, 3), bool)])
@@ -208,7 +233,9 @@ def test_several_threads_load_what_one_does() -> None:
 
 
 def test_if_no_image_can_be_read_that_is_an_error_that_names_them() -> None:
-    with pytest.raises(DataError, match=r"None of the 2 images of 'memory' can be read.*bad-1.*bad-2"):
+    with pytest.raises(
+        DataError, match=r"None of the 2 images of 'memory' can be read.*bad-1.*bad-2"
+    ):
         load_images(Memory([0, 1], ["bad-1", "bad-2"]), [0, 1], card(8))
 
 

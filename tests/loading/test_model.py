@@ -18,7 +18,14 @@ from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
 from tests.sources import choose
 
-FRUIT = DatasetCard("fruit", ("apple", "pear", "plum"), "fruit-1", size=16, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+FRUIT = DatasetCard(
+    "fruit",
+    ("apple", "pear", "plum"),
+    "fruit-1",
+    size=16,
+    mean=(0.1, 0.2, 0.3),
+    std=(0.4, 0.5, 0.6),
+)
 IMAGENET = DatasetCard("two-of-imagenet", ("tench", "parachute"), "1", imagenet=(0, 701))
 
 PLUGIN = """
@@ -55,11 +62,15 @@ def little(registry: Registry) -> Configured:
 
 
 def card_for(data: DatasetCard, **changes: Any) -> WeightsCard:
-    card = WeightsCard("little", {"width": 4}, data.name, data.revision, data.classes, 16, data.mean, data.std)
+    card = WeightsCard(
+        "little", {"width": 4}, data.name, data.revision, data.classes, 16, data.mean, data.std
+    )
     return replace(card, **changes)
 
 
-def save(choice: Configured, path: Path, card: WeightsCard, seed: int = 1) -> dict[str, torch.Tensor]:
+def save(
+    choice: Configured, path: Path, card: WeightsCard, seed: int = 1
+) -> dict[str, torch.Tensor]:
     """Random weights as a file; the tensors."""
     torch.manual_seed(seed)
     plugin = choice.plugin.configure(card.parameters)
@@ -111,7 +122,9 @@ def test_random_weights_are_given_when_asked_for_and_say_so(little: Configured) 
         ("resnet18:width=8", "photos:2024/old", "photos-2024-old-resnet18.safetensors"),
     ],
 )
-def test_a_file_of_weights_has_a_name_that_every_system_takes(model: str, dataset: str, expected: str) -> None:
+def test_a_file_of_weights_has_a_name_that_every_system_takes(
+    model: str, dataset: str, expected: str
+) -> None:
     assert weights_file(choose(model), dataset) == expected
 
 
@@ -149,31 +162,47 @@ def test_weights_shipped_beside_the_plugin_are_found(little: Configured, tmp_pat
     assert len(model.card.weights_sha256) == 64
 
 
-def test_shipped_weights_serve_other_revisions_and_parts_of_their_data(little: Configured, tmp_path: Path) -> None:
+def test_shipped_weights_serve_other_revisions_and_parts_of_their_data(
+    little: Configured, tmp_path: Path
+) -> None:
     path = tmp_path / "plugins" / "weights" / "fruit-little.safetensors"
-    state = save(little, path, card_for(FRUIT, data_revision="fruit-0", classes=("plum", "fig", "apple", "pear")))
+    state = save(
+        little,
+        path,
+        card_for(FRUIT, data_revision="fruit-0", classes=("plum", "fig", "apple", "pear")),
+    )
     model = load_model(little, FRUIT)
     assert same(model, state)
     assert model.card.logit_of_label == (2, 3, 0)
 
 
-@pytest.mark.parametrize("change", [{"classes": ("apple", "pear", "fig")}, {"parameters": {"width": 8}}])
+@pytest.mark.parametrize(
+    "change", [{"classes": ("apple", "pear", "fig")}, {"parameters": {"width": 8}}]
+)
 def test_shipped_weights_of_other_classes_or_width_are_not_taken(
     registry: Registry, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     choice = registry.configure("model", "little", {"width": 4})
-    save(choice, tmp_path / "plugins" / "weights" / "fruit-little.safetensors", card_for(FRUIT, **change))
+    save(
+        choice,
+        tmp_path / "plugins" / "weights" / "fruit-little.safetensors",
+        card_for(FRUIT, **change),
+    )
     with pytest.raises(WeightsError, match="There are no weights for model 'little'"):
         load_model(choice, FRUIT)
 
 
-def test_shipped_weights_decide_the_width_that_the_user_left_out(little: Configured, tmp_path: Path) -> None:
+def test_shipped_weights_decide_the_width_that_the_user_left_out(
+    little: Configured, tmp_path: Path
+) -> None:
     path = tmp_path / "plugins" / "weights" / "fruit-little.safetensors"
     save(little, path, card_for(FRUIT, parameters={"width": 7}))
     assert load_model(little, FRUIT).card.parameters == {"width": 7}
 
 
-def test_a_parameter_younger_than_the_weights_had_its_default(little: Configured, tmp_path: Path) -> None:
+def test_a_parameter_younger_than_the_weights_had_its_default(
+    little: Configured, tmp_path: Path
+) -> None:
     path = tmp_path / "plugins" / "weights" / "fruit-little.safetensors"
     save(little, path, card_for(FRUIT, parameters={}))
     assert load_model(little.plugin.configure({"width": 4}), FRUIT).card.parameters == {"width": 4}
@@ -182,7 +211,12 @@ def test_a_parameter_younger_than_the_weights_had_its_default(little: Configured
 
 
 def test_a_named_file_wins_over_shipped_weights(little: Configured, tmp_path: Path) -> None:
-    save(little, tmp_path / "plugins" / "weights" / "fruit-little.safetensors", card_for(FRUIT), seed=1)
+    save(
+        little,
+        tmp_path / "plugins" / "weights" / "fruit-little.safetensors",
+        card_for(FRUIT),
+        seed=1,
+    )
     state = save(little, tmp_path / "mine.safetensors", card_for(FRUIT), seed=2)
     model = load_model(little, FRUIT, weights=str(tmp_path / "mine.safetensors"))
     assert same(model, state)
@@ -192,9 +226,18 @@ def test_a_named_file_wins_over_shipped_weights(little: Configured, tmp_path: Pa
 # --- what the card decides
 
 
-def test_the_card_of_a_file_decides_width_size_and_normalisation(little: Configured, tmp_path: Path) -> None:
+def test_the_card_of_a_file_decides_width_size_and_normalisation(
+    little: Configured, tmp_path: Path
+) -> None:
     path = tmp_path / "w.safetensors"
-    card = card_for(FRUIT, parameters={"width": 6}, size=24, mean=(0.5, 0.5, 0.5), std=(0.1, 0.1, 0.1), dataset="shop")
+    card = card_for(
+        FRUIT,
+        parameters={"width": 6},
+        size=24,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.1, 0.1, 0.1),
+        dataset="shop",
+    )
     state = save(little, path, card)
     model = load_model(little, FRUIT, weights=str(path))
     assert same(model, state)
@@ -215,23 +258,33 @@ def test_classes_are_matched_by_name(little: Configured, tmp_path: Path) -> None
 def test_a_class_that_the_weights_do_not_know_is_named(little: Configured, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save(little, path, card_for(FRUIT, classes=("apple", "plum")))
-    with pytest.raises(WeightsError, match=r"knows 2 classes \(apple, plum\) but not 'pear'.*3 classes of 'fruit'"):
+    with pytest.raises(
+        WeightsError, match=r"knows 2 classes \(apple, plum\) but not 'pear'.*3 classes of 'fruit'"
+    ):
         load_model(little, FRUIT, weights=str(path))
 
 
-def test_weights_of_another_architecture_are_refused(registry: Registry, little: Configured, tmp_path: Path) -> None:
+def test_weights_of_another_architecture_are_refused(
+    registry: Registry, little: Configured, tmp_path: Path
+) -> None:
     path = tmp_path / "w.safetensors"
     save(little, path, card_for(FRUIT))
-    with pytest.raises(WeightsError, match=r"w\.safetensors holds weights of 'little', not of 'other'"):
+    with pytest.raises(
+        WeightsError, match=r"w\.safetensors holds weights of 'little', not of 'other'"
+    ):
         load_model(registry.configure("model", "other"), FRUIT, weights=str(path))
 
 
 @pytest.mark.parametrize("width", [4, 8])  # 4 is the default, but it is asked for
-def test_parameters_that_conflict_with_the_card_are_refused(registry: Registry, tmp_path: Path, width: int) -> None:
+def test_parameters_that_conflict_with_the_card_are_refused(
+    registry: Registry, tmp_path: Path, width: int
+) -> None:
     path = tmp_path / "w.safetensors"
     asked = registry.configure("model", "little", {"width": width})
     save(asked, path, card_for(FRUIT, parameters={"width": 6}))
-    with pytest.raises(WeightsError, match=rf"was trained with {{'width': 6}}, but '{asked.label}' is asked for"):
+    with pytest.raises(
+        WeightsError, match=rf"was trained with {{'width': 6}}, but '{asked.label}' is asked for"
+    ):
         load_model(asked, FRUIT, weights=str(path))
 
 
@@ -254,19 +307,26 @@ def test_a_plain_state_dict_takes_the_data_sets_card(little: Configured, tmp_pat
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (nn.Sequential(nn.Conv2d(3, 5, 3)), r"'0\.weight' has shape \(5, 3, 3, 3\), the model's has \(4, 3, 3, 3\)"),
+        (
+            nn.Sequential(nn.Conv2d(3, 5, 3)),
+            r"'0\.weight' has shape \(5, 3, 3, 3\), the model's has \(4, 3, 3, 3\)",
+        ),
         (nn.Sequential(nn.Conv2d(3, 4, 3)), r"'3\.weight' is missing"),
         (
             nn.Sequential(nn.Conv2d(3, 4, 3), nn.Identity(), nn.Flatten(), nn.Linear(4, 9)),
             r"are for 9 classes, the data set has 3 \('3\.weight'\)",
         ),
         (
-            nn.Sequential(nn.Conv2d(3, 4, 3), nn.Identity(), nn.Flatten(), nn.Linear(4, 3), nn.Linear(3, 3)),
+            nn.Sequential(
+                nn.Conv2d(3, 4, 3), nn.Identity(), nn.Flatten(), nn.Linear(4, 3), nn.Linear(3, 3)
+            ),
             r"'4\.weight' is not in the model",
         ),
     ],
 )
-def test_the_first_mismatch_is_named(little: Configured, tmp_path: Path, network: nn.Module, message: str) -> None:
+def test_the_first_mismatch_is_named(
+    little: Configured, tmp_path: Path, network: nn.Module, message: str
+) -> None:
     torch.save(network.state_dict(), tmp_path / "w.pt")
     with pytest.raises(WeightsError, match=rf"Weights w\.pt .*{message}"):
         load_model(little, FRUIT, weights=str(tmp_path / "w.pt"))
@@ -279,7 +339,8 @@ def test_a_missing_file_is_named(little: Configured, tmp_path: Path) -> None:
 
 def test_a_plugin_that_returns_no_module_is_named(registry: Registry) -> None:
     with pytest.raises(
-        PluginError, match=r"little\.py:\d+: model 'no-module' must return a torch\.nn\.Module, not func"
+        PluginError,
+        match=r"little\.py:\d+: model 'no-module' must return a torch\.nn\.Module, not func",
     ):
         load_model(registry.configure("model", "no-module"), FRUIT, weights="random")
 
@@ -296,7 +357,10 @@ def test_imagenets_classes_are_explained_with_1000_logits() -> None:
     model = load_model(discover().configure("model", "resnet18"), IMAGENET, weights="random")
     assert model(torch.zeros(1, 3, 224, 224)).shape == (1, 1000)
     assert (model.card.classes, model.card.logit_of_label) == (1000, (0, 701))
-    assert (model.card.size, model.card.resize) == (224, 256)  # as in torchvision's documentation of the weights
+    assert (model.card.size, model.card.resize) == (
+        224,
+        256,
+    )  # as in torchvision's documentation of the weights
     assert (model.card.mean, model.card.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert (model.card.dataset, model.card.weights) == ("imagenet-1k", "random")
 
@@ -314,14 +378,22 @@ def test_a_model_without_imagenet_weights_gets_the_data_sets_classes(little: Con
     assert load_model(little, IMAGENET, weights="random").card.classes == 2
 
 
-@pytest.mark.parametrize(("name", "values"), [("resnet18", {"norm": "group"}), ("alexnet", {"lrn": True})])
-def test_torchvisions_weights_are_for_the_default_parameters_alone(name: str, values: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("name", "values"), [("resnet18", {"norm": "group"}), ("alexnet", {"lrn": True})]
+)
+def test_torchvisions_weights_are_for_the_default_parameters_alone(
+    name: str, values: dict[str, Any]
+) -> None:
     choice = discover().configure("model", name, values)
-    with pytest.raises(NoWeightsError, match=f"IMAGENET1K_V1 is for '{name}' with its default parameters alone"):
+    with pytest.raises(
+        NoWeightsError, match=f"IMAGENET1K_V1 is for '{name}' with its default parameters alone"
+    ):
         load_model(choice, IMAGENET)
 
 
-def test_a_failed_download_says_where_to_put_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_says_where_to_put_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     weights = ResNet18_Weights.DEFAULT
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
@@ -343,9 +415,12 @@ def test_a_damaged_download_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_torchvisions_weights_do_not_fit_another_width(tmp_path: Path) -> None:
     registry = discover()
-    torch.save(registry.configure("model", "resnet18")(1000, 224).state_dict(), tmp_path / "resnet18.pth")
+    torch.save(
+        registry.configure("model", "resnet18")(1000, 224).state_dict(), tmp_path / "resnet18.pth"
+    )
     narrow = registry.configure("model", "resnet18", {"width": 8})
     with pytest.raises(
-        WeightsError, match=r"'conv1\.weight' has shape \(64, 3, 7, 7\), the model's has \(8, 3, 3, 3\)"
+        WeightsError,
+        match=r"'conv1\.weight' has shape \(64, 3, 7, 7\), the model's has \(8, 3, 3, 3\)",
     ):
         load_model(narrow, IMAGENET, weights=str(tmp_path / "resnet18.pth"))

@@ -87,8 +87,14 @@ def test_a_card_that_is_none_of_ours(tmp_path):
     [
         (lambda s: s.pop("0.bias"), "'0.bias' is missing"),
         (lambda s: s.update(extra=torch.ones(1)), "'extra' is not in the model"),
-        (lambda s: s.update({"0.weight": torch.ones(5, 3)}), r"'0.weight' has shape \(5, 3\).*\(4, 3\)"),
-        (lambda s: s.update({"2.weight": torch.ones(7, 4)}), "are for 7 classes, the data set has 2"),
+        (
+            lambda s: s.update({"0.weight": torch.ones(5, 3)}),
+            r"'0.weight' has shape \(5, 3\).*\(4, 3\)",
+        ),
+        (
+            lambda s: s.update({"2.weight": torch.ones(7, 4)}),
+            "are for 7 classes, the data set has 2",
+        ),
     ],
 )
 def test_the_first_mismatch_is_named(change, message):

@@ -21,7 +21,10 @@ from tests.sources import FRUIT, IMAGENET, choose, images
 
 def test_torchvisions_models_have_their_names_there() -> None:
     choice = choose("torchvision:shufflenet_v2_x0_5")
-    assert (choice.label, choice.slug) == ("torchvision:shufflenet_v2_x0_5", "torchvision-shufflenet_v2_x0_5")
+    assert (choice.label, choice.slug) == (
+        "torchvision:shufflenet_v2_x0_5",
+        "torchvision-shufflenet_v2_x0_5",
+    )
     network = choice(7, 32)
     assert type(network) is models.ShuffleNetV2
     assert network(images(32)).shape == (3, 7)
@@ -30,12 +33,18 @@ def test_torchvisions_models_have_their_names_there() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("torchvision:resnet19", "Unknown model of torchvision: 'resnet19'. Did you mean 'resnet18'"),
+        (
+            "torchvision:resnet19",
+            "Unknown model of torchvision: 'resnet19'. Did you mean 'resnet18'",
+        ),
         ("torchvision:fcn_resnet50", "torchvision's fcn_resnet50 is no image classifier"),
         ("torchvision:fasterrcnn_resnet50_fpn", "is no image classifier"),
         ("torchvision:r3d_18", "is no image classifier"),
         ("torchvision:quantized_resnet18", "is no image classifier"),
-        ("torchvision", "model 'torchvision' needs the parameter 'name' .* write torchvision:name=VALUE"),
+        (
+            "torchvision",
+            "model 'torchvision' needs the parameter 'name' .* write torchvision:name=VALUE",
+        ),
         ("timm:resnet19", "Unknown model of timm: 'resnet19'. Did you mean .* and [0-9]+ more"),
     ],
 )
@@ -49,9 +58,15 @@ def test_torchvisions_weights_are_the_best_for_imagenet(monkeypatch: pytest.Monk
     state = models.resnet50().state_dict()
     monkeypatch.setattr(type(weights), "get_state_dict", lambda self, **options: dict(state))
     model = load_model(choose("torchvision:resnet50"), IMAGENET)
-    assert all(torch.equal(tensor, state[name]) for name, tensor in model.network.state_dict().items())
+    assert all(
+        torch.equal(tensor, state[name]) for name, tensor in model.network.state_dict().items()
+    )
     assert (model.card.weights, model.card.name) == (str(weights), "torchvision")
-    assert (model.card.size, model.card.resize, model.card.classes) == (224, 232, 1000)  # torchvision's documentation
+    assert (model.card.size, model.card.resize, model.card.classes) == (
+        224,
+        232,
+        1000,
+    )  # torchvision's documentation
     assert model.card.weights_sha256 == hash_tensors(state)
     assert model.card.logit_of_label == (0, 701)
     assert model.card.target_layer == "layer4"
@@ -77,12 +92,17 @@ def test_an_untrained_head_is_not_the_zeros_that_the_library_begins_with(name: s
 
 
 def test_on_other_data_torchvisions_models_need_weights() -> None:
-    with pytest.raises(WeightsError, match="There are no weights for model 'torchvision:resnet18' on data set 'fruit'"):
+    with pytest.raises(
+        WeightsError,
+        match="There are no weights for model 'torchvision:resnet18' on data set 'fruit'",
+    ):
         load_model(choose("torchvision:resnet18"), FRUIT)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
-def test_networks_with_a_second_head_take_torchvisions_weights_and_give_one_tensor(name: str) -> None:
+def test_networks_with_a_second_head_take_torchvisions_weights_and_give_one_tensor(
+    name: str,
+) -> None:
     network = choose(f"torchvision:{name}")(5, 96)
     with torch.device("meta"):
         reference = models.get_model(name, num_classes=5, aux_logits=True, init_weights=False)
@@ -113,7 +133,9 @@ def test_the_layer_for_cam_is_found(name: str, size: int, layer: str) -> None:
     with torch.no_grad():
         network = choice(3, size)
         for parameter in network.parameters():  # heads that start from zero give no gradient
-            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)), alpha=1e-2)
+            parameter.add_(
+                torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)), alpha=1e-2
+            )
     assert last_spatial_layer(network.eval(), images(size, 2)) == layer
 
 
@@ -122,11 +144,17 @@ def test_the_layer_for_cam_is_found(name: str, size: int, layer: str) -> None:
 
 def test_timms_weights_come_with_their_input(monkeypatch: pytest.MonkeyPatch) -> None:
     create = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda name, pretrained=False, **options: create(name, **options))
+    monkeypatch.setattr(
+        timm, "create_model", lambda name, pretrained=False, **options: create(name, **options)
+    )
     model = load_model(choose("timm:resnet10t"), IMAGENET)
     known = timm.get_pretrained_cfg("resnet10t")
     assert model.card.weights == "timm/resnet10t.c3_in1k"
-    assert (model.card.size, model.card.mean, model.card.std) == (known.input_size[1], known.mean, known.std)
+    assert (model.card.size, model.card.mean, model.card.std) == (
+        known.input_size[1],
+        known.mean,
+        known.std,
+    )
     transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model.network))
     assert model.card.resize == transform.transforms[0].size
     assert model.card.logit_of_label == (0, 701)
@@ -142,7 +170,9 @@ def test_timms_transformers_take_the_size_that_is_asked_for() -> None:
     assert choose("timm:vit_tiny_patch16_224")(4, 48).eval()(images(48)).shape == (3, 4)
 
 
-@pytest.mark.parametrize(("library", "text"), [("timm", "timm:resnet18"), ("onnxruntime", "onnx:{file}")])
+@pytest.mark.parametrize(
+    ("library", "text"), [("timm", "timm:resnet18"), ("onnxruntime", "onnx:{file}")]
+)
 def test_a_library_that_is_not_installed_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, library: str, text: str
 ) -> None:
@@ -156,5 +186,7 @@ def test_a_library_that_is_not_installed_is_named(
     (tmp_path / "x.onnx").touch()
     monkeypatch.setattr(builtins, "__import__", without)
     extra = text.partition(":")[0]
-    with pytest.raises(ParameterError, match=rf"{library} is not installed: pip install 'interpbench\[{extra}\]'"):
+    with pytest.raises(
+        ParameterError, match=rf"{library} is not installed: pip install 'interpbench\[{extra}\]'"
+    ):
         load_model(choose(text.format(file=tmp_path / "x.onnx")), FRUIT)

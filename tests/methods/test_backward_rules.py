@@ -16,7 +16,16 @@ from interpbench.core.seeding import derive
 from interpbench.core.types import Model
 from interpbench.diagnosis.examination import examine
 from interpbench.diagnosis.repair import repair
-from tests.methods.common import BATCH, REGISTRY, TARGET, close, difference, images, map_of, small_model
+from tests.methods.common import (
+    BATCH,
+    REGISTRY,
+    TARGET,
+    close,
+    difference,
+    images,
+    map_of,
+    small_model,
+)
 from tests.tiny_models import Linear, convolutional, wrap
 
 FEW = torch.tensor([1, 0, 4])
@@ -61,7 +70,9 @@ def noise(model: Model, x: Tensor, samples: int) -> list[Tensor]:
     return found
 
 
-@pytest.mark.parametrize("architecture", ["resnet18", "resnet50", "vgg11_bn", "vgg11", "alexnet", "mobilenet_v2"])
+@pytest.mark.parametrize(
+    "architecture", ["resnet18", "resnet50", "vgg11_bn", "vgg11", "alexnet", "mobilenet_v2"]
+)
 def test_deeplift_sums_to_the_difference_of_the_logits(architecture: str) -> None:
     model, x = double(architecture)
     total = map_of("deeplift", model, x, reference="white").sum((1, 2)).double()
@@ -69,7 +80,9 @@ def test_deeplift_sums_to_the_difference_of_the_logits(architecture: str) -> Non
     torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-6)
     shap = map_of("deepshap", model, x, samples=2).sum((1, 2)).double()
     means = [model(rows)[:, t].mean() for rows, t in zip(noise(model, x, 2), TARGET, strict=True)]
-    torch.testing.assert_close(shap, model(x)[range(BATCH), TARGET] - torch.stack(means), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(
+        shap, model(x)[range(BATCH), TARGET] - torch.stack(means), rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("architecture", ["alexnet", "vgg11_bn"])
@@ -100,7 +113,9 @@ def test_deeplift_through_overlapping_max_pooling_equals_a_loop_over_windows() -
 
 @pytest.mark.parametrize("name", LRPS)
 @pytest.mark.parametrize("architecture", ["resnet18", "vgg11", "alexnet", "mobilenet_v2"])
-def test_lrp_conserves_the_logit_without_biases(name: str, architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lrp_conserves_the_logit_without_biases(
+    name: str, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, x = double(architecture)
     for module in model.modules():
         if getattr(module, "bias", None) is not None:
@@ -108,7 +123,11 @@ def test_lrp_conserves_the_logit_without_biases(name: str, architecture: str, mo
         if isinstance(module, nn.BatchNorm2d):
             nn.init.zeros_(module.running_mean)
     monkeypatch.setitem(REGISTRY.get("method", name).call.__globals__, "STABILISER", 1e-30)
-    total = map_of(name, model, x, **({} if name == "lrp-z-plus" else {"epsilon": 1e-30})).double().sum((1, 2))
+    total = (
+        map_of(name, model, x, **({} if name == "lrp-z-plus" else {"epsilon": 1e-30}))
+        .double()
+        .sum((1, 2))
+    )
     # z-plus loses what reaches values without a positive contribution, which only sums and ReLU6 give relevance to.
     residual = name != "lrp-epsilon" and architecture in ("resnet18", "mobilenet_v2")
     rtol = 1e-2 if residual else 1e-5
@@ -131,7 +150,9 @@ def test_lrp_of_a_batch_norm_before_a_convolution_conserves_the_logit() -> None:
 def test_lrp_epsilon_tends_to_gradient_x_input(architecture: str) -> None:
     model, x = double(architecture)
     found = map_of("lrp-epsilon", model, x, epsilon=1e-13)
-    assert difference(found, map_of("gradient-x-input", model, x)) <= 1e-3  # pooling and sums keep their stabiliser
+    assert (
+        difference(found, map_of("gradient-x-input", model, x)) <= 1e-3
+    )  # pooling and sums keep their stabiliser
 
 
 def test_lrp_epsilon_takes_relevance_from_weak_inputs() -> None:
@@ -159,7 +180,9 @@ def test_rectgrad_equals_a_loop_over_layers_and_images() -> None:
         second = conv2(first).relu().detach().requires_grad_()
         (relevance,) = torch.autograd.grad(linear(pool(second).flatten(1))[0, FEW[i]], second)
         relevance = kept(second.detach(), relevance, 0.6)
-        relevance = F.conv_transpose2d(relevance, conv2.weight, stride=2, padding=1, output_padding=1)
+        relevance = F.conv_transpose2d(
+            relevance, conv2.weight, stride=2, padding=1, output_padding=1
+        )
         relevance = kept(first, relevance, 0.6)
         close(actual[i], F.conv_transpose2d(relevance, conv1.weight, padding=1)[0].sum(0).float())
 
@@ -206,8 +229,12 @@ def test_a_model_without_relus_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["deeplift", "lrp-epsilon", "lrp-z-plus", "lrp-epsilon-plus-flat"])
-@pytest.mark.parametrize(("architecture", "operation"), [("vit_small", "layer_norm"), ("mobilenet_v3_small", "mul")])
-def test_operations_without_a_rule_are_refused(name: str, architecture: str, operation: str) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "operation"), [("vit_small", "layer_norm"), ("mobilenet_v3_small", "mul")]
+)
+def test_operations_without_a_rule_are_refused(
+    name: str, architecture: str, operation: str
+) -> None:
     with pytest.raises(MethodError, match=f"{operation}|products"):
         map_of(name, small_model(architecture, 32), images(32))
 

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 
 from interpbench.core.errors import MethodError
 from interpbench.core.types import Model
-from tests.methods.common import BATCH, REGISTRY, TARGET, close, difference, images, map_of, small_model
+from tests.methods.common import (
+    BATCH,
+    REGISTRY,
+    TARGET,
+    close,
+    difference,
+    images,
+    map_of,
+    small_model,
+)
 from tests.tiny_models import wrap
 
 
@@ -29,14 +38,18 @@ class Scaled(nn.Module):
 
 def scaled(name: str, size: int) -> Model:
     model = small_model(name, size)
-    return wrap(Scaled(model.network, 1000.0), size, 10, target_layer=f"inner.{model.card.target_layer}")
+    return wrap(
+        Scaled(model.network, 1000.0), size, 10, target_layer=f"inner.{model.card.target_layer}"
+    )
 
 
 @pytest.mark.parametrize("architecture", ["resnet18", "vgg11_bn"])
 def test_eigencam_is_the_projection_on_the_first_singular_vector(architecture: str) -> None:
     model, x = small_model(architecture, 32), images(32)
     maps: list[Tensor] = []
-    handle = model.target_layer.register_forward_hook(lambda m, i, o: maps.append(o.detach().clone()))
+    handle = model.target_layer.register_forward_hook(
+        lambda m, i, o: maps.append(o.detach().clone())
+    )
     model(x)
     handle.remove()
     actual = REGISTRY.configure("method", "eigencam")(model, x, TARGET)
@@ -47,7 +60,9 @@ def test_eigencam_is_the_projection_on_the_first_singular_vector(architecture: s
         close(ours.flatten(), torch.from_numpy(expected).float())
 
 
-@pytest.mark.parametrize("name", ["gradcam", "gradcam-plus-plus", "xgradcam", "layercam", "hirescam"])
+@pytest.mark.parametrize(
+    "name", ["gradcam", "gradcam-plus-plus", "xgradcam", "layercam", "hirescam"]
+)
 def test_equals_a_loop_over_channels_and_positions(name: str) -> None:
     model, x = scaled("resnet18", 32), images(32)
     kept: dict[str, Tensor] = {}
@@ -97,11 +112,15 @@ def test_only_the_channels_that_vary_most(name: str) -> None:
     close(map_of(name, model, x, channels=1000), whole)
     few = map_of(name, model, x, channels=1)
     maps: list[Tensor] = []
-    handle = model.target_layer.register_forward_hook(lambda m, i, o: maps.append(o.detach().clone()))
+    handle = model.target_layer.register_forward_hook(
+        lambda m, i, o: maps.append(o.detach().clone())
+    )
     model(x)
     handle.remove()
     for image, ours in zip(maps[0], few, strict=True):
-        widest = F.interpolate(image[image.std((1, 2)).argmax()][None, None], size=(32, 32), mode="bilinear")[0, 0]
+        widest = F.interpolate(
+            image[image.std((1, 2)).argmax()][None, None], size=(32, 32), mode="bilinear"
+        )[0, 0]
         assert ours.abs().max() == 0 or difference(ours / ours.max(), widest / widest.max()) < 1e-5
 
 
@@ -118,13 +137,24 @@ def test_scorecam_packs_images_and_channels() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["eigencam", "scorecam", "ablationcam", "gradcam-plus-plus", "xgradcam", "layercam", "hirescam"]
+    "name",
+    [
+        "eigencam",
+        "scorecam",
+        "ablationcam",
+        "gradcam-plus-plus",
+        "xgradcam",
+        "layercam",
+        "hirescam",
+    ],
 )
 def test_takes_another_layer_and_refuses_one_without_maps(name: str) -> None:
     model, x = small_model("resnet18", 32), images(32)
     early = REGISTRY.configure("method", name, {"layer": "layer2"})(model, x, TARGET)
     assert early.shape == (BATCH, 16, 16)
-    assert not torch.equal(F.adaptive_avg_pool2d(early, 8), REGISTRY.configure("method", name)(model, x, TARGET))
+    assert not torch.equal(
+        F.adaptive_avg_pool2d(early, 8), REGISTRY.configure("method", name)(model, x, TARGET)
+    )
     with pytest.raises(MethodError, match=r"the layer gives a tensor \[3, 10\]; expected maps"):
         map_of(name, model, x, layer="fc")
     with pytest.raises(MethodError, match="no layer 'layer9'"):

@@ -16,7 +16,16 @@ from torch import Tensor, nn
 from interpbench.core.errors import MethodError
 from interpbench.core.seeding import derive
 from interpbench.core.types import Model
-from tests.methods.common import BATCH, REGISTRY, TARGET, close, difference, images, map_of, small_model
+from tests.methods.common import (
+    BATCH,
+    REGISTRY,
+    TARGET,
+    close,
+    difference,
+    images,
+    map_of,
+    small_model,
+)
 from tests.tiny_models import Linear, convolutional, wrap
 
 FEW = torch.tensor([1, 0, 4])
@@ -24,7 +33,10 @@ FEW = torch.tensor([1, 0, 4])
 
 def generators(method: str, count: int = BATCH) -> list[torch.Generator]:
     """As the runner makes them for images `image-0`, `image-1`, ..."""
-    return [torch.Generator().manual_seed(derive(0, "method", method, f"image-{i}")) for i in range(count)]
+    return [
+        torch.Generator().manual_seed(derive(0, "method", method, f"image-{i}"))
+        for i in range(count)
+    ]
 
 
 def test_smoothgrad_without_noise_is_the_gradient_and_has_no_variance() -> None:
@@ -41,8 +53,15 @@ def test_integrated_gradients_from_a_blurred_image_equal_captum() -> None:
     impulse[5, 5] = 1
     kernel = torch.as_tensor(gaussian_filter(impulse, 5), dtype=torch.float32).expand(3, 1, 11, 11)
     start = F.conv2d(x, kernel, padding=5, groups=3)
-    expected = IntegratedGradients(model).attribute(x.clone(), baselines=start, target=TARGET, n_steps=20).sum(1)
-    assert difference(map_of("integrated-gradients", model, x, reference="blur", steps=20), expected) <= 1e-5
+    expected = (
+        IntegratedGradients(model)
+        .attribute(x.clone(), baselines=start, target=TARGET, n_steps=20)
+        .sum(1)
+    )
+    assert (
+        difference(map_of("integrated-gradients", model, x, reference="blur", steps=20), expected)
+        <= 1e-5
+    )
 
 
 def test_guided_integrated_gradients_on_the_straight_line_are_a_riemann_sum() -> None:
@@ -74,18 +93,24 @@ def test_guided_integrated_gradients_are_complete(reference: str) -> None:
 
 
 def gaussian_blur(x: Tensor) -> Tensor:
-    return torch.from_numpy(gaussian_filter(x.double().numpy(), (0, 0, 5, 5), mode="reflect")).float()
+    return torch.from_numpy(
+        gaussian_filter(x.double().numpy(), (0, 0, 5, 5), mode="reflect")
+    ).float()
 
 
 def test_blur_integrated_gradients_are_complete() -> None:
     model, x = wrap(convolutional()), images(8)
     actual = map_of("blur-integrated-gradients", model, x, FEW, steps=2000, sigma=3)
-    blurred = torch.from_numpy(gaussian_filter(x.double().numpy(), (0, 0, 3, 3), mode="constant")).float()
+    blurred = torch.from_numpy(
+        gaussian_filter(x.double().numpy(), (0, 0, 3, 3), mode="constant")
+    ).float()
     expected = (model(x) - model(blurred))[range(3), FEW]
     torch.testing.assert_close(actual.sum((1, 2)), expected, rtol=2e-2, atol=2e-3)
 
 
-def test_expected_gradients_of_a_linear_model_are_the_weights_times_the_distance_to_the_mean_reference() -> None:
+def test_expected_gradients_of_a_linear_model_are_the_weights_times_the_distance_to_the_mean_reference() -> (
+    None
+):
     weight, x = images(8, 5), images(8)
     model = wrap(Linear(weight))
     mean, std = (torch.tensor(v)[:, None, None] for v in (model.card.mean, model.card.std))
@@ -105,7 +130,9 @@ def terms(model: Model, x: Tensor, target: Tensor) -> tuple[Tensor, list[Tensor]
     return REGISTRY.get("method", "full-gradient").call.__globals__["_terms"](model, x, target)
 
 
-@pytest.mark.parametrize("architecture", ["resnet18", "vgg11_bn", "vgg11", "alexnet", "mobilenet_v2"])
+@pytest.mark.parametrize(
+    "architecture", ["resnet18", "vgg11_bn", "vgg11", "alexnet", "mobilenet_v2"]
+)
 def test_the_full_gradient_sums_to_the_logit(architecture: str) -> None:
     model, x = small_model(architecture, 32), images(32)
     for norm in model.modules():
@@ -130,7 +157,11 @@ def test_the_full_gradient_equals_a_loop_with_hooks() -> None:
         output.retain_grad()
         outputs.append((module, output))
 
-    handles = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
+    handles = [
+        m.register_forward_hook(keep)
+        for m in model.modules()
+        if isinstance(m, nn.Conv2d | nn.BatchNorm2d)
+    ]
     leaf = x.clone().requires_grad_()
     model(leaf)[range(BATCH), TARGET].sum().backward()
     for handle in handles:
@@ -140,7 +171,10 @@ def test_the_full_gradient_equals_a_loop_with_hooks() -> None:
         total = psi(leaf.grad[i] * x[i], 32)
         for module, output in outputs:
             if isinstance(module, nn.BatchNorm2d):
-                bias = module.bias - module.running_mean * module.weight / (module.running_var + module.eps) ** 0.5
+                bias = (
+                    module.bias
+                    - module.running_mean * module.weight / (module.running_var + module.eps) ** 0.5
+                )
             else:
                 bias = module.bias
             total = total + psi(output.grad[i] * bias[:, None, None], 32)
@@ -153,7 +187,9 @@ def psi(term: Tensor, size: int) -> Tensor:
     term = term.abs()
     term = (term - term.min()) / (term.max() - term.min())
     return sum(
-        F.interpolate(channel[None, None], size=(size, size), mode="bilinear", align_corners=True)[0, 0]
+        F.interpolate(channel[None, None], size=(size, size), mode="bilinear", align_corners=True)[
+            0, 0
+        ]
         for channel in term
     )
 

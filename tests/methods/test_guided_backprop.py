@@ -84,13 +84,17 @@ def test_relu6_lets_positive_gradients_back_where_the_unit_is_active(spelling: s
     expected = by_rule(x)
     torch.testing.assert_close(guided(model, x), expected)
     assert not torch.allclose(guided(wrap(convolutional()), x), expected)  # the end matters
-    assert not torch.allclose(REGISTRY.configure("method", "saliency")(model, x.clone(), TARGET), expected)
+    assert not torch.allclose(
+        REGISTRY.configure("method", "saliency")(model, x.clone(), TARGET), expected
+    )
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_below_its_end_relu6_is_relu(spelling: str) -> None:
     x = images(scale=0.5)
-    torch.testing.assert_close(guided(wrap(Spelled(SPELLINGS[spelling])), x), guided(wrap(convolutional()), x))
+    torch.testing.assert_close(
+        guided(wrap(Spelled(SPELLINGS[spelling])), x), guided(wrap(convolutional()), x)
+    )
 
 
 def test_nothing_stays_on_the_model() -> None:
@@ -118,8 +122,12 @@ def plugin(folder: Path, activation: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize(("activation", "applies"), [("ReLU6()", True), ("Hardtanh(0, 2)", True), ("GELU()", False)])
-def test_a_run_and_the_doctor_say_where_it_does_not_apply(tmp_path: Path, activation: str, applies: bool) -> None:
+@pytest.mark.parametrize(
+    ("activation", "applies"), [("ReLU6()", True), ("Hardtanh(0, 2)", True), ("GELU()", False)]
+)
+def test_a_run_and_the_doctor_say_where_it_does_not_apply(
+    tmp_path: Path, activation: str, applies: bool
+) -> None:
     file = plugin(tmp_path, activation)
     finished = interpbench.run(
         dataset="tiny", model="other", method=["guided-backprop", "saliency"], metric="pointing-game", images=4,
@@ -130,8 +138,18 @@ def test_a_run_and_the_doctor_say_where_it_does_not_apply(tmp_path: Path, activa
     assert len(notices) == (0 if applies else 1)
     assert all("which rules out guided-backprop. Leave out" in notice for notice in notices)
     code, said = doctor(
-        "other", "--dataset", "tiny", "--plugin", str(file), "--plugin", str(TINY), "--weights", "random"
+        "other",
+        "--dataset",
+        "tiny",
+        "--plugin",
+        str(file),
+        "--plugin",
+        str(TINY),
+        "--weights",
+        "random",
     )
     assert code == 0  # the network is what it is, and healthy
     assert "Healthy." in said
-    assert ("Ruled out: methods for ReLUs, such as deconvnet, guided-backprop" in said) is not applies
+    assert (
+        "Ruled out: methods for ReLUs, such as deconvnet, guided-backprop" in said
+    ) is not applies

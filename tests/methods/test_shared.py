@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from interpbench import Operation, blocks, run_with_rules, target_gradients, target_outputs, with_backward
+from interpbench import (
+    Operation,
+    blocks,
+    run_with_rules,
+    target_gradients,
+    target_outputs,
+    with_backward,
+)
 from interpbench.core.errors import MethodError
 from tests.methods.common import images
 from tests.tiny_models import convolutional
@@ -22,8 +29,14 @@ def test_blocks_cover_all_and_fill_a_batch(count: int, images: int, batch_size: 
 
 
 def test_outputs_and_gradients_of_variants_equal_one_image_at_a_time() -> None:
-    network, variants, target = convolutional(), images(8, 6).view(2, 3, 3, 8, 8), torch.tensor([1, 4])
-    logits, chances = (target_outputs(network, variants, target, output) for output in ("logit", "probability"))
+    network, variants, target = (
+        convolutional(),
+        images(8, 6).view(2, 3, 3, 8, 8),
+        torch.tensor([1, 4]),
+    )
+    logits, chances = (
+        target_outputs(network, variants, target, output) for output in ("logit", "probability")
+    )
     gradients = target_gradients(network, variants, target)
     for i in range(2):
         for k in range(3):
@@ -31,7 +44,9 @@ def test_outputs_and_gradients_of_variants_equal_one_image_at_a_time() -> None:
             answer = network(leaf)
             torch.testing.assert_close(logits[i, k], answer[0, target[i]])
             torch.testing.assert_close(chances[i, k], answer.softmax(1)[0, target[i]])
-            torch.testing.assert_close(gradients[i, k], torch.autograd.grad(answer[0, target[i]], leaf)[0][0])
+            torch.testing.assert_close(
+                gradients[i, k], torch.autograd.grad(answer[0, target[i]], leaf)[0][0]
+            )
 
 
 def doubled(operation: Operation) -> Tensor:
@@ -74,7 +89,10 @@ def test_operations_in_place_do_what_they_do_without_rules() -> None:
     ruled, plain = x.clone().requires_grad_(), x.clone().requires_grad_()
     out, expected = run_with_rules(statement_in_place, ruled, {}), statement_in_place(plain)
     torch.testing.assert_close(out, expected)
-    gradients = [torch.autograd.grad(o.square().sum(), leaf)[0] for o, leaf in ((out, ruled), (expected, plain))]
+    gradients = [
+        torch.autograd.grad(o.square().sum(), leaf)[0]
+        for o, leaf in ((out, ruled), (expected, plain))
+    ]
     torch.testing.assert_close(*gradients)
 
 
@@ -82,5 +100,9 @@ def test_an_operation_without_a_rule_is_named() -> None:
     x = torch.ones(1, 3, requires_grad=True)
     with pytest.raises(MethodError, match="Mine has no rule for the operation 'sin'"):
         run_with_rules(lambda x: x.flatten(1).sin(), x, {}, through={"flatten"}, method="Mine")
-    constant = run_with_rules(lambda x: x + torch.ones(3).sin(), x, {}, through={"add"}, method="Mine")
-    torch.testing.assert_close(constant, x + torch.ones(3).sin())  # no gradient flows through that one
+    constant = run_with_rules(
+        lambda x: x + torch.ones(3).sin(), x, {}, through={"add"}, method="Mine"
+    )
+    torch.testing.assert_close(
+        constant, x + torch.ones(3).sin()
+    )  # no gradient flows through that one

@@ -56,8 +56,12 @@ def with_attention(model: Model, image: Tensor) -> tuple[Tensor, list[Tensor]]:
     for block in network.encoder.layers:
         layer = block.self_attention
         found.append(attention_of(block, tokens))
-        value = (block.ln_1(tokens) @ layer.in_proj_weight.T + layer.in_proj_bias).chunk(3, dim=1)[2]
-        mixed = torch.cat([a @ v for a, v in zip(found[-1], value.chunk(layer.num_heads, dim=1), strict=True)], 1)
+        value = (block.ln_1(tokens) @ layer.in_proj_weight.T + layer.in_proj_bias).chunk(3, dim=1)[
+            2
+        ]
+        mixed = torch.cat(
+            [a @ v for a, v in zip(found[-1], value.chunk(layer.num_heads, dim=1), strict=True)], 1
+        )
         tokens = tokens + layer.out_proj(mixed)
         tokens = tokens + block.mlp(block.ln_2(tokens))
     return network.heads(network.encoder.ln(tokens)[0]), found
@@ -73,7 +77,11 @@ def test_rollout_equals_a_loop_over_layers(size: int, heads: str) -> None:
         torch.testing.assert_close(logits, model(image[None])[0])
         rollout = torch.eye(65).double()
         for attention in attentions:
-            one = {"mean": attention.mean(0), "max": attention.max(0).values, "min": attention.min(0).values}[heads]
+            one = {
+                "mean": attention.mean(0),
+                "max": attention.max(0).values,
+                "min": attention.min(0).values,
+            }[heads]
             mixed = 0.5 * one.detach() + 0.5 * torch.eye(65)
             rollout = (mixed / mixed.sum(1, keepdim=True)) @ rollout
         close(ours, rollout[0, 1:].view(8, 8))
@@ -127,14 +135,19 @@ def test_attention_x_gradient_depends_on_the_target_and_rollout_does_not() -> No
         assert torch.equal(method(model, x, TARGET), method(model, x, TARGET.flip(0))) is same
 
 
+@pytest.fixture(scope="module")
+def windowed() -> Model:
+    """A transformer whose attention is within windows."""
+    torch.manual_seed(0)
+    return wrap(REGISTRY.configure("model", "torchvision", {"name": "swin_t"})(10, 64), 64, 10)
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_other_models_are_refused(name: str) -> None:
+def test_other_models_are_refused(name: str, windowed: Model) -> None:
     with pytest.raises(MethodError, match="no attention: this method needs a transformer"):
         map_of(name, small_model("resnet18", 32), images(32))
-    torch.manual_seed(0)
-    windows = REGISTRY.configure("model", "torchvision", {"name": "swin_t"})(10, 64)
     with pytest.raises(MethodError, match="attention over windows"):
-        map_of(name, wrap(windows, 64, 10), images(64))
+        map_of(name, windowed, images(64))
 
 
 class Masked(nn.Module):

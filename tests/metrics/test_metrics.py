@@ -14,7 +14,9 @@ REGISTRY = discover()
 SIDE = 8
 
 
-def explanation(saliency: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Explanation:
+def explanation(
+    saliency: Tensor, mask: Tensor | None = None, weight: Tensor | None = None
+) -> Explanation:
     count = len(saliency)
     ids = tuple(f"image-{i}" for i in range(count))
     x = torch.ones(count, 3, SIDE, SIDE)
@@ -77,10 +79,17 @@ def test_deletion_is_least_and_insertion_greatest_for_the_true_order() -> None:
     for name, saliency in (("good", good), ("bad", -good)):
         subject = explanation(saliency, weight=decisive_weight())
         # The image is all ones; after the first step of one row only zeros count.
-        values[name] = score("deletion", subject)[0], score("insertion", subject, baseline="zero")[0]
+        values[name] = (
+            score("deletion", subject)[0],
+            score("insertion", subject, baseline="zero")[0],
+        )
     # Good: 1, then seven and a half steps of 1/2. Bad: 1 until the last step.
-    assert values["good"] == pytest.approx(((1 / 2 + 7 * 0.5 + 0.5 / 2) / 8, (0.5 / 2 + 7 + 1 / 2) / 8), abs=1e-6)
-    assert values["bad"] == pytest.approx(((1 / 2 + 7 + 0.5 / 2) / 8, (0.5 / 2 + 7 * 0.5 + 1 / 2) / 8), abs=1e-6)
+    assert values["good"] == pytest.approx(
+        ((1 / 2 + 7 * 0.5 + 0.5 / 2) / 8, (0.5 / 2 + 7 + 1 / 2) / 8), abs=1e-6
+    )
+    assert values["bad"] == pytest.approx(
+        ((1 / 2 + 7 + 0.5 / 2) / 8, (0.5 / 2 + 7 * 0.5 + 1 / 2) / 8), abs=1e-6
+    )
 
 
 def test_output_logit_reads_the_logit() -> None:
@@ -88,7 +97,9 @@ def test_output_logit_reads_the_logit() -> None:
     weight[1] = 1
     saliency = torch.rand(1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     # A uniform linear model falls in a straight line from 3·64 to 0.
-    assert score("deletion", explanation(saliency, weight=weight), output="logit") == pytest.approx([96], rel=1e-6)
+    assert score("deletion", explanation(saliency, weight=weight), output="logit") == pytest.approx(
+        [96], rel=1e-6
+    )
 
 
 def test_steps_and_baseline_reach_the_engine() -> None:
@@ -102,7 +113,8 @@ def test_steps_and_baseline_reach_the_engine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"), [(torch.zeros(3), r"returned \[3\]; expected a tensor \[1\]"), (None, "NoneType")]
+    ("answer", "message"),
+    [(torch.zeros(3), r"returned \[3\]; expected a tensor \[1\]"), (None, "NoneType")],
 )
 def test_a_metric_that_breaks_its_promise_is_told_so(answer: object, message: str) -> None:
     from interpbench.registry.registry import Registry, metric

@@ -16,13 +16,16 @@ import interpbench
 from interpbench.core.errors import ParameterError, WeightsError
 from interpbench.loading.model import load_model
 from interpbench.running.plan import make_plan
+from interpbench.suite.selection import Selection
 from interpbench.suite.suite import Suite
 from tests.sources import FRUIT, IMAGENET, REGISTRY, choose, images
 
 CPU = torch.device("cpu")
 
 
-def onnx_file(path: Path, classes: int = 3, size: int | str = 16, batch: int | str = "n", channels: int = 3) -> Path:
+def onnx_file(
+    path: Path, classes: int = 3, size: int | str = 16, batch: int | str = "n", channels: int = 3
+) -> Path:
     """logits = mean over positions of relu(x * kernel) @ weight + bias, written node by node."""
     chance = np.random.default_rng(0)
     tensors = {
@@ -42,21 +45,31 @@ def onnx_file(path: Path, classes: int = 3, size: int | str = 16, batch: int | s
         "little",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, channels, size, size])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, classes])],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in tensors.items()],
+        [
+            numpy_helper.from_array(value.astype(np.float32), name)
+            for name, value in tensors.items()
+        ],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     return path
 
 
 def twin(path: Path, x: Tensor) -> Tensor:
     """What the file computes, by torch."""
-    tensors = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in onnx.load(path).graph.initializer}
+    tensors = {
+        t.name: torch.from_numpy(numpy_helper.to_array(t).copy())
+        for t in onnx.load(path).graph.initializer
+    }
     pooled = F.relu(F.conv2d(x, tensors["kernel"], padding=1)).mean((2, 3))
     return pooled @ tensors["weight"] + tensors["bias"]
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 2])
-def test_an_onnx_file_computes_what_its_graph_says_whatever_its_batch(tmp_path: Path, batch: int | str) -> None:
+def test_an_onnx_file_computes_what_its_graph_says_whatever_its_batch(
+    tmp_path: Path, batch: int | str
+) -> None:
     path = onnx_file(tmp_path / "little.onnx", batch=batch)
     choice = choose(f"onnx:{path}")
     model = load_model(choice, FRUIT)
@@ -87,13 +100,17 @@ def test_a_thousand_logits_are_imagenets(tmp_path: Path) -> None:
     path = onnx_file(tmp_path / "imagenet.onnx", classes=1000, size=32)
     card = load_model(choose(f"onnx:{path}"), IMAGENET).card
     assert (card.classes, card.logit_of_label, card.dataset) == (1000, (0, 701), "imagenet-1k")
-    with pytest.raises(WeightsError, match=r"gives 1000 logits, but data set 'fruit' has 3 classes"):
+    with pytest.raises(
+        WeightsError, match=r"gives 1000 logits, but data set 'fruit' has 3 classes"
+    ):
         load_model(choose(f"onnx:{path}"), FRUIT)
 
 
 def test_files_that_are_no_image_classifiers_are_refused(tmp_path: Path) -> None:
     grey = onnx_file(tmp_path / "grey.onnx", channels=1)
-    with pytest.raises(WeightsError, match=r"must take square images .* not x: tensor\(float\) \['n', 1, 16, 16\]"):
+    with pytest.raises(
+        WeightsError, match=r"must take square images .* not x: tensor\(float\) \['n', 1, 16, 16\]"
+    ):
         load_model(choose(f"onnx:{grey}"), FRUIT)
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(WeightsError, match=r"text.onnx is no ONNX file, or a damaged one"):
@@ -121,7 +138,8 @@ SUITE = Suite(
 
 def plan(**changes: Any) -> Any:
     asked = changes.pop("asked_methods", False)
-    return make_plan(SUITE.changed(changes), REGISTRY, device=CPU, asked_methods=asked)
+    named = frozenset({"method"} if asked else ())
+    return make_plan(Selection(SUITE.changed(changes), named), REGISTRY)
 
 
 def test_a_suites_methods_that_need_gradients_are_left_out_for_a_black_box(tmp_path: Path) -> None:
@@ -140,9 +158,14 @@ def test_a_suites_methods_that_need_gradients_are_left_out_for_a_black_box(tmp_p
     assert {"rise", "occlusion"} <= {cell.method for cell in everything.cells}
 
 
-def test_methods_that_need_gradients_are_refused_for_a_black_box_if_asked_for(tmp_path: Path) -> None:
+def test_methods_that_need_gradients_are_refused_for_a_black_box_if_asked_for(
+    tmp_path: Path,
+) -> None:
     box = f"onnx:{onnx_file(tmp_path / 'ten.onnx', classes=10, size=64)}"
-    with pytest.raises(ParameterError, match=f"Method 'saliency' needs gradients, and none flow through model '{box}'"):
+    with pytest.raises(
+        ParameterError,
+        match=f"Method 'saliency' needs gradients, and none flow through model '{box}'",
+    ):
         plan(models=(box,), asked_methods=True)
     with pytest.raises(ParameterError, match="Method 'saliency' needs gradients"):
         plan(models=(box,), methods=("saliency",))

@@ -13,8 +13,23 @@ from interpbench.registry.discovery import bundled_folder, discover
 from interpbench.training.recipe import recorded_recipe
 
 FILES = sorted((bundled_folder() / "models" / "weights").glob("*.safetensors"))
-CIFAR = {"resnet18": 0.88, "vgg11_bn": 0.85, "alexnet": 0.77, "mobilenet_v2": 0.82, "vit_small": 0.65}
-PUBLISHED = {"accuracy", "tested_on", "train_accuracy", "train_accuracy_on", "trained_on", "device", "torch", "seed"}
+CIFAR = {
+    "resnet18": 0.88,
+    "vgg11_bn": 0.85,
+    "alexnet": 0.77,
+    "mobilenet_v2": 0.82,
+    "vit_small": 0.65,
+}
+PUBLISHED = {
+    "accuracy",
+    "tested_on",
+    "train_accuracy",
+    "train_accuracy_on",
+    "trained_on",
+    "device",
+    "torch",
+    "seed",
+}
 
 
 def card_of(path: Path):
@@ -47,7 +62,9 @@ def test_each_is_named_after_its_card_stored_in_half_and_loads(path: Path) -> No
 
 
 def test_cifar10_has_its_five_models() -> None:
-    assert {card_of(path).architecture for path in FILES if path.stem.startswith("cifar10-")} == set(CIFAR)
+    assert {
+        card_of(path).architecture for path in FILES if path.stem.startswith("cifar10-")
+    } == set(CIFAR)
 
 
 @pytest.mark.parametrize("name", CIFAR)
@@ -64,5 +81,7 @@ def test_a_cifar10_card_says_how_well_and_on_what(name: str) -> None:
     assert len(rows) == recorded_recipe(card.notes["recipe"]).epochs
     # What was held out of the training data promised what the test data showed, within three standard errors of both.
     best = max(float(row["validation_accuracy"]) for row in rows)
-    assert float(card.notes["accuracy"]) == pytest.approx(best, abs=3 * (0.25 / 1000 + 0.25 / 8000) ** 0.5)
+    assert float(card.notes["accuracy"]) == pytest.approx(
+        best, abs=3 * (0.25 / 1000 + 0.25 / 8000) ** 0.5
+    )
     assert path.with_suffix(".training.png").is_file()

@@ -29,7 +29,9 @@ def build(name, size, width=None, classes=10, **values):
 
 def map_size(network, layer, size):
     shapes = []
-    find_layer(network, layer).register_forward_hook(lambda _, __, output: shapes.append(tuple(output.shape)))
+    find_layer(network, layer).register_forward_hook(
+        lambda _, __, output: shapes.append(tuple(output.shape))
+    )
     with torch.inference_mode():
         logits = network(torch.zeros(2, 3, size, size))
     return logits.shape, shapes[0]
@@ -48,7 +50,9 @@ def test_small_variants(name, size, width):
 @pytest.mark.parametrize("name", MOBILENETS)
 @pytest.mark.parametrize(("size", "side"), [(32, 4), (64, 8), (224, 7)])
 def test_small_mobilenets_end_in_an_eighth_of_the_images_side(name, size, side):
-    logits, shape = map_size(build(name, size, 0.25), REGISTRY.get("model", name).target_layer, size)
+    logits, shape = map_size(
+        build(name, size, 0.25), REGISTRY.get("model", name).target_layer, size
+    )
     assert logits == (2, 10)
     assert shape[2:] == (side, side)
 
@@ -56,7 +60,10 @@ def test_small_mobilenets_end_in_an_eighth_of_the_images_side(name, size, side):
 @pytest.mark.parametrize("name", MOBILENETS)
 def test_small_mobilenets_have_torchvisions_names_and_shapes(name):
     with torch.device("meta"):
-        shapes = [{k: t.shape for k, t in build(name, size).state_dict().items()} for size in (32, 64, 224)]
+        shapes = [
+            {k: t.shape for k, t in build(name, size).state_dict().items()}
+            for size in (32, 64, 224)
+        ]
     assert shapes[0] == shapes[1] == shapes[2]
 
 
@@ -83,7 +90,12 @@ def test_a_transformers_target_layer_is_in_its_last_block(name):
     [
         ("vit_b_16", 40, {}, "images of 40 pixels cannot be cut into patches of 16"),
         ("vit_small", 30, {}, "images of 30 pixels cannot be cut into patches of 4"),
-        ("vit_small", 32, {"width": 200}, "width=200 cannot be shared among 3 heads: give a multiple of 64"),
+        (
+            "vit_small",
+            32,
+            {"width": 200},
+            "width=200 cannot be shared among 3 heads: give a multiple of 64",
+        ),
     ],
 )
 def test_transformers_refuse_what_they_cannot_cut(name, size, values, message):
@@ -100,7 +112,9 @@ def test_at_224_it_is_torchvisions(name):
     shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
     assert shapes == {key: tensor.shape for key, tensor in reference.state_dict().items()}
     assert isinstance(network, type(reference))
-    assert REGISTRY.get("model", name).pretrained.meta["num_params"] == sum(p.numel() for p in network.parameters())
+    assert REGISTRY.get("model", name).pretrained.meta["num_params"] == sum(
+        p.numel() for p in network.parameters()
+    )
 
 
 @pytest.mark.parametrize("name", ["alexnet", "resnet18"])
@@ -124,7 +138,10 @@ def test_the_target_layer_is_the_same_module_at_both_sizes(name):
 def test_small_vggs_have_torchvisions_layers_under_its_names(name):
     with torch.device("meta"):
         small, large = (dict(build(name, size).features.named_modules()) for size in (32, 224))
-    kinds = [{n: type(m) for n, m in layers.items() if not list(m.children())} for layers in (small, large)]
+    kinds = [
+        {n: type(m) for n, m in layers.items() if not list(m.children())}
+        for layers in (small, large)
+    ]
     poolings = [n for n, kind in kinds[1].items() if kind is nn.MaxPool2d]
     assert {n: kinds[0][n] for n in poolings[3:]} == dict.fromkeys(poolings[3:], nn.Identity)
     assert kinds[0] | dict.fromkeys(poolings[3:], nn.MaxPool2d) == kinds[1]
@@ -167,7 +184,9 @@ def build_meta(name, size):
         return build(name, size)
 
 
-@pytest.mark.parametrize(("width", "groups"), [(10, [2, 4, 8, 16]), (12, [4, 8, 16, 32]), (3, [1, 2, 4, 8])])
+@pytest.mark.parametrize(
+    ("width", "groups"), [(10, [2, 4, 8, 16]), (12, [4, 8, 16, 32]), (3, [1, 2, 4, 8])]
+)
 def test_groups_divide_the_channels(width, groups):
     network = build("resnet18", 32, width, norm="group")
     assert [getattr(network, f"layer{i}")[0].bn1.num_groups for i in (1, 2, 3, 4)] == groups
@@ -212,5 +231,7 @@ def test_shipped_weights_do_what_their_card_says(name):
     images = torch.from_numpy(np.stack([s.image for s in samples])).float() / 255
     x = ((images - torch.tensor(card.mean)) / torch.tensor(card.std)).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        right = (network(x).argmax(1) == torch.tensor([s.label for s in samples])).float().mean().item()
+        right = (
+            (network(x).argmax(1) == torch.tensor([s.label for s in samples])).float().mean().item()
+        )
     assert right == pytest.approx(claimed, abs=3 * (claimed * (1 - claimed) / 500) ** 0.5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from interpbench.attribution.attribute import attribute
+from interpbench.attribution.attribute import Batch, attribute
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.errors import MethodError
 from interpbench.core.model_guard import Guard
@@ -16,12 +16,13 @@ from interpbench.loading.model import load_model
 from interpbench.loading.weights import read_weights
 from interpbench.registry.plugin import Configured
 from interpbench.training.recipe import Recipe
+from interpbench.training.splits import Splits
 from interpbench.training.train import train
 from tests.methods.common import QUICK
 from tests.sources import REGISTRY, choose
 from tests.tiny_models import NARROW
 
-SIZE, IMAGES = 32, 4
+SIZE, IMAGES = 32, 2
 RECIPE = Recipe(epochs=1, batch_size=16)
 OTHERS = [
     "alexnet:lrn=true,width=8",
@@ -32,6 +33,17 @@ OTHERS = [
     "timm:test_convnext",
 ]
 HUGE = ["vit_b_16"]
+# The same layers as a sister has, only more of them; that they are built as they should be is tested without training.
+DEEPER = [
+    "mobilenet_v3_large",
+    "resnet34",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
+]
 TRANSFORMERS = ["vit_b_16", "vit_small", "timm:test_vit"]
 NEED_ATTENTION = {"attention-gradient", "attention-rollout"}
 # Have products of activations, or norms other than batch norm: no rules of DeepLIFT's, LRP's and the full gradient's.
@@ -41,35 +53,51 @@ WITHOUT_RULES = [
     "mobilenet_v3_small",
     *(name for name in OTHERS if "shufflenet" not in name),
 ]
-NEED_RULES = {"deeplift", "deepshap", "full-gradient", "lrp-epsilon", "lrp-epsilon-plus-flat", "lrp-z-plus"}
+NEED_RULES = {
+    "deeplift",
+    "deepshap",
+    "full-gradient",
+    "lrp-epsilon",
+    "lrp-epsilon-plus-flat",
+    "lrp-z-plus",
+}
 
 
 class Corners:
     """Four classes: which corner of a noisy image is bright; 32x32."""
 
     def __init__(self, count: int, first: int) -> None:
-        self.card = DatasetCard("corners", ("a", "b", "c", "d"), f"corners-{first}-{count}", size=SIZE)
+        self.card = DatasetCard(
+            "corners", ("a", "b", "c", "d"), f"corners-{first}-{count}", size=SIZE
+        )
         self.ids = [str(first + i) for i in range(count)]
         self.labels = [(first + i) % 4 for i in range(count)]
 
     def __getitem__(self, index: int) -> Sample:
         label = self.labels[index]
-        image = np.random.default_rng(int(self.ids[index])).integers(0, 100, (SIZE, SIZE, 3), dtype=np.uint8)
+        image = np.random.default_rng(int(self.ids[index])).integers(
+            0, 100, (SIZE, SIZE, 3), dtype=np.uint8
+        )
         row, column = 16 * (label // 2), 16 * (label % 2)
         image[row : row + 16, column : column + 16] += 120
         return Sample(self.ids[index], image, label)
 
 
-TRAIN, TEST = Corners(192, 0), Corners(32, 1000)
+TRAIN, TEST = Corners(96, 0), Corners(32, 1000)
 
 
 def inputs(model: Model) -> Tensor:
-    return normalise(torch.from_numpy(np.stack([TEST[i].image for i in range(len(TEST.ids))])), model.card)
+    return normalise(
+        torch.from_numpy(np.stack([TEST[i].image for i in range(len(TEST.ids))])), model.card
+    )
 
 
 def architectures() -> list[object]:
     bundled = [p.name for p in REGISTRY.plugins("model") if not p.required]
-    return [pytest.param(name, marks=pytest.mark.slow) if name in HUGE else name for name in [*bundled, *OTHERS]]
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if name in HUGE + DEEPER else name
+        for name in [*bundled, *OTHERS]
+    ]
 
 
 def narrow(name: str) -> Configured:
@@ -79,13 +107,12 @@ def narrow(name: str) -> Configured:
 
 
 def maps(method: Configured, model: Model, x: Tensor, target: Tensor) -> Tensor:
-    left_behind: dict[str, None] = {}
-    ids = [str(i) for i in range(len(x))]
-    found = attribute(
-        method, model, Guard(model), x, target, ids=ids, seed=0, batch_size=BatchSize(16), left_behind=left_behind
-    )
-    assert left_behind == {}
-    return found.saliency
+    batch = Batch(x, target, [str(i) for i in range(len(x))])
+    attempt = attribute(method, model, Guard(model), batch, 0, BatchSize(16))
+    assert not attempt.left_behind
+    if attempt.maps is None:
+        raise attempt.error
+    return attempt.maps.saliency
 
 
 @pytest.mark.parametrize("name", architectures())
@@ -94,7 +121,7 @@ def test_it_trains_loads_and_is_explained(name: str, tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         untrained = choice(4, SIZE).state_dict()
-    card = train(choice, TRAIN, TEST, recipe=RECIPE, output=path, half=False)
+    card = train(choice, Splits(TRAIN, TEST), recipe=RECIPE, output=path, half=False)
 
     model = load_model(choice, TEST.card, weights=str(path))
     state, _ = read_weights(path)
@@ -105,14 +132,22 @@ def test_it_trains_loads_and_is_explained(name: str, tmp_path: Path) -> None:
         logits = model(x)
         torch.testing.assert_close(logits, twin.eval()(x))
     assert logits.std() > 0
-    assert float((logits.argmax(1) == labels).float().mean()) == pytest.approx(float(card.notes["accuracy"]), abs=1e-4)
-    moved = [key for key, value in untrained.items() if value.is_floating_point() and not value.equal(state[key])]
+    assert float((logits.argmax(1) == labels).float().mean()) == pytest.approx(
+        float(card.notes["accuracy"]), abs=1e-4
+    )
+    moved = [
+        key
+        for key, value in untrained.items()
+        if value.is_floating_point() and not value.equal(state[key])
+    ]
     assert len(moved) > len(untrained) / 2
 
     x, target = x[:IMAGES], logits[:IMAGES].argmax(1)
     refused = set()
     for method in (REGISTRY.configure("method", n, QUICK.get(n)) for n in REGISTRY.names("method")):
-        if method.plugin.rectifiers and not any(isinstance(m, nn.ReLU | nn.ReLU6) for m in model.modules()):
+        if method.plugin.rectifiers and not any(
+            isinstance(m, nn.ReLU | nn.ReLU6) for m in model.modules()
+        ):
             continue  # is not defined there
         try:
             saliency = maps(method, model, x, target)

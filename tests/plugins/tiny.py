@@ -7,7 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interpbench import Dataset, DatasetCard, Explanation, Model, Sample, UnreadableImageError, dataset, method, metric
+from interpbench import (
+    Dataset,
+    DatasetCard,
+    Explanation,
+    Model,
+    Sample,
+    UnreadableImageError,
+    dataset,
+    method,
+    metric,
+)
 from interpbench import model as register_model
 
 

@@ -14,7 +14,7 @@ def test_everything_published_holds_together() -> None:
 
 
 def test_a_part_of_the_quick_submission_is_true() -> None:
-    found = verify(RESULTS / "quick" / "interpbench", part=0.05, seed=1, device="cpu")
+    found = verify(RESULTS / "quick" / "interpbench", part=0.01, seed=1, device="cpu")
     assert found.faults == []
     assert found.compared["agrees"].all()
-    assert found.images == (2, 30)
+    assert found.images == (1, 30)

@@ -12,22 +12,38 @@ from interpbench.core.errors import SubmissionError
 from interpbench.publish.integrity import check
 from interpbench.publish.publishing import publish
 from interpbench.publish.submission import read_submission
-from interpbench.publish.suite_leaderboard import COLUMNS, read_leaderboard, read_submissions, suites, write_leaderboard
+from interpbench.publish.suite_leaderboard import (
+    COLUMNS,
+    read_leaderboard,
+    read_submissions,
+    suites,
+    write_leaderboard,
+)
 from interpbench.results.finished_run import Run
 from interpbench.results.leaderboard import COLUMNS as OF_A_RUN
 from interpbench.suite.suite import Suite
-from tests.command_line import interpbench, refused
+from tests.command_line import call, refused
 from tests.paths import ROOT
 from tests.published import copy_of, with_failed_cell
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
-def test_a_submission_holds_records_and_scores_and_no_machine_paths(finished: Run, results: Path) -> None:
+def test_a_submission_holds_records_and_scores_and_no_machine_paths(
+    finished: Run, results: Path
+) -> None:
     folder = results / "few" / "ada"
-    assert sorted(path.name for path in folder.iterdir()) == ["ceilings.csv", "run.json", "scores.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "ceilings.csv",
+        "run.json",
+        "scores.csv",
+    ]
     text = (folder / "run.json").read_text()
     assert str(finished.folder.parent) not in text
     assert str(ROOT) not in text
@@ -35,21 +51,29 @@ def test_a_submission_holds_records_and_scores_and_no_machine_paths(finished: Ru
     record = submission.record
     assert (record.by, record.suite.name, record.suite.version) == ("Ada", "few", 1)
     assert record.digest == record.computed_digest
-    assert record.models["resnet18"].weights_sha256 == finished.info["identity"]["weights"]["resnet18"]
+    assert (
+        record.models["resnet18"].weights_sha256 == finished.info["identity"]["weights"]["resnet18"]
+    )
     assert len(submission.scores) == len(finished.scores) == 2 * 3 * 2 * 4
     pd.testing.assert_frame_equal(
-        submission.tables.scores.sort_values(["model", "method", "metric", "sample_id"], ignore_index=True),
+        submission.tables.scores.sort_values(
+            ["model", "method", "metric", "sample_id"], ignore_index=True
+        ),
         finished.scores.sort_values(["model", "method", "metric", "sample_id"], ignore_index=True),
         check_dtype=False,
         rtol=1e-8,
     )
 
 
-def test_the_leaderboard_is_that_of_the_run_and_says_where_it_came_from(finished: Run, results: Path) -> None:
+def test_the_leaderboard_is_that_of_the_run_and_says_where_it_came_from(
+    finished: Run, results: Path
+) -> None:
     board = read_leaderboard(results / "leaderboards" / "few.csv")
     assert list(board.columns) == COLUMNS
     shared = [c for c in OF_A_RUN if c not in ("reason",)]
-    pd.testing.assert_frame_equal(board[shared], finished.leaderboard[shared], check_dtype=False, rtol=1e-6)
+    pd.testing.assert_frame_equal(
+        board[shared], finished.leaderboard[shared], check_dtype=False, rtol=1e-6
+    )
     assert set(board["submission"]) == {"ada"}
     assert board["precision"].eq("fp32").all()
     assert board["share"].notna().any()
@@ -73,7 +97,12 @@ def test_methods_of_different_people_are_ranked_together_in_whatever_order(
     assert content(tmp_path / "a") == content(tmp_path / "b")
     board = read_leaderboard(tmp_path / "a" / "leaderboards" / "few.csv")
     on_resnet = board[(board["model"] == "resnet18") & (board["metric"] == "deletion:steps=6")]
-    assert sorted(on_resnet["method"]) == ["center", "mine", "random", "saliency"]  # the controls once
+    assert sorted(on_resnet["method"]) == [
+        "center",
+        "mine",
+        "random",
+        "saliency",
+    ]  # the controls once
     assert set(on_resnet["submission"]) == {"ada", "grace-hopper"}
     assert on_resnet["letters"].ne("").all()
     assert check(tmp_path / "a")["few/grace-hopper"] == []
@@ -81,7 +110,9 @@ def test_methods_of_different_people_are_ranked_together_in_whatever_order(
 
 def git(folder: Path, *arguments: str) -> str:
     who = ["-c", "user.name=T", "-c", "user.email=t@example.org"]
-    done = subprocess.run(["git", *who, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["git", *who, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 
@@ -122,7 +153,9 @@ def test_a_corrected_submission_supersedes_by_name_and_says_so(
     before = content(results)
     assert publish(finished_with_mine, "Ada", results=results, suite=suite).what == "unchanged"
     assert content(results) == before
-    assert publish(finished, "Ada", supersede=True, results=results, suite=suite).what == "superseded"
+    assert (
+        publish(finished, "Ada", supersede=True, results=results, suite=suite).what == "superseded"
+    )
     assert len(read_submission(done.folder).record.supersedes) == 2
 
 
@@ -140,15 +173,30 @@ def change(key: str, value: object, *, where: str = "identity"):
 
 
 INCOMPARABLE = {
-    "another version": (change("version", 2, where="settings"), "version 2 of few; the suite is at version 1"),
+    "another version": (
+        change("version", 2, where="settings"),
+        "version 2 of few; the suite is at version 1",
+    ),
     "other steps": (change("steps", 7, where="settings"), "changed the suite: steps is 7, not 6"),
-    "another target": (change("target", "label", where="settings"), "target is 'label', not 'predicted'"),
-    "another model": (change("models", ["resnet18", "evil.py:build"], where="settings"), "evil.py:build: no models of"),
+    "another target": (
+        change("target", "label", where="settings"),
+        "target is 'label', not 'predicted'",
+    ),
+    "another model": (
+        change("models", ["resnet18", "evil.py:build"], where="settings"),
+        "evil.py:build: no models of",
+    ),
     "other data": (change("data/revision", "planted-2"), "its data are 'planted-2'"),
-    "other images": (change("data/samples", ["a", "b", "c", "d"]), "row that the record does not know"),
+    "other images": (
+        change("data/samples", ["a", "b", "c", "d"]),
+        "row that the record does not know",
+    ),
     "fewer images": (change("data/samples", ["a", "b", "c"]), "lists 3 images; the suite has 4"),
     "other weights": (change("weights/resnet18", "0" * 64), "resnet18 has other weights"),
-    "another protocol": (change("deletion:steps=6/protocol_text", "", where="metrics"), "does not have the hash"),
+    "another protocol": (
+        change("deletion:steps=6/protocol_text", "", where="metrics"),
+        "does not have the hash",
+    ),
     "a changed plugin": (
         change("method random/source_hash", "0" * 64, where="plugins"),
         "random is another plugin under the same name",
@@ -178,20 +226,28 @@ def test_scores_of_another_machine_that_disagree_are_refused(
     scores.to_parquet(cell / "scores.parquet", index=False)
     from interpbench import api
 
-    with pytest.raises(SubmissionError, match="random has other scores, though it has the same source"):
+    with pytest.raises(
+        SubmissionError, match="random has other scores, though it has the same source"
+    ):
         publish(api.load_run(run.folder), "Grace", results=results, suite=suite)
 
 
 def test_failed_cells_have_to_be_declared(finished: Run, suite: Suite, tmp_path: Path) -> None:
     run = with_failed_cell(finished, tmp_path / "run", "alexnet", "saliency")
-    with pytest.raises(SubmissionError, match=r"(?s)saliency on alexnet failed.*it broke.*--declare"):
+    with pytest.raises(
+        SubmissionError, match=r"(?s)saliency on alexnet failed.*it broke.*--declare"
+    ):
         publish(run, "Ada", results=tmp_path / "results", suite=suite)
     publish(run, "Ada", declare_failures=True, results=tmp_path / "results", suite=suite)
-    board = read_leaderboard(tmp_path / "results" / "leaderboards" / "few.csv").set_index(["model", "method"])
+    board = read_leaderboard(tmp_path / "results" / "leaderboards" / "few.csv").set_index(
+        ["model", "method"]
+    )
     assert set(board.loc[("alexnet", "saliency"), "reason"]) == {"it broke"}
     assert check(tmp_path / "results")["few/ada"] == []
     publish(finished, "Grace", results=tmp_path / "results", suite=suite)  # where it did not fail
-    board = read_leaderboard(tmp_path / "results" / "leaderboards" / "few.csv").set_index(["model", "method"])
+    board = read_leaderboard(tmp_path / "results" / "leaderboards" / "few.csv").set_index(
+        ["model", "method"]
+    )
     assert set(board.loc[("alexnet", "saliency"), "submission"]) == {"grace"}
 
 
@@ -202,27 +258,42 @@ def test_an_unfinished_run_is_not_published(finished: Run, suite: Suite, tmp_pat
     assert not (tmp_path / "results").exists()
 
 
-def test_publish_and_leaderboard_as_a_user_runs_them(finished: Run, suite_file: Path, tmp_path: Path) -> None:
+def test_publish_and_leaderboard_as_a_user_runs_them(
+    finished: Run, suite_file: Path, tmp_path: Path
+) -> None:
     results = tmp_path / "results"
-    common = ["publish", str(finished.folder), "--suite", str(suite_file), "--results", str(results)]
-    done = interpbench(*common, "--by", "Ada Lovelace", "--comment", "the first")
-    assert done.returncode == 0, done.stderr
-    assert "few/ada-lovelace" in done.stdout
-    assert "nothing changed" in interpbench(*common, "--by", "Ada Lovelace", "--comment", "the first").stdout
-    done = interpbench("leaderboard", "--check", "--results", str(results))
-    assert (done.returncode, done.stdout.count("good")) == (0, 2)
+    common = [
+        "publish",
+        str(finished.folder),
+        "--suite",
+        str(suite_file),
+        "--results",
+        str(results),
+    ]
+    signed = [*common, "--by", "Ada Lovelace", "--comment", "the first"]
+    code, out, error = call(*signed)
+    assert code == 0, error
+    assert "few/ada-lovelace" in out
+    assert "nothing changed" in call(*signed)[1]
+    code, out, _ = call("leaderboard", "--check", "--results", results)
+    assert (code, out.count("good")) == (0, 2)
     (results / "leaderboards" / "few.csv").unlink()
-    done = interpbench("leaderboard", "--check", "--results", str(results))
-    assert done.returncode == 1
-    assert "leaderboard --rebuild" in done.stdout
-    assert interpbench("leaderboard", "--rebuild", "--results", str(results)).returncode == 0
+    code, out, _ = call("leaderboard", "--check", "--results", results)
+    assert code == 1
+    assert "leaderboard --rebuild" in out
+    assert call("leaderboard", "--rebuild", "--results", results)[0] == 0
     assert "give one with --name" in refused(*common, "--by", "!!!")
     assert "is no run folder" in refused("publish", str(tmp_path), "--by", "Ada")
-    assert json.loads((results / "few" / "ada-lovelace" / "run.json").read_text())["comment"] == "the first"
+    assert (
+        json.loads((results / "few" / "ada-lovelace" / "run.json").read_text())["comment"]
+        == "the first"
+    )
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "/tmp/x", "a b", "", ".hidden", "a" * 65, "UP"])
-def test_a_name_that_is_no_name_writes_nothing(name: str, finished: Run, suite: Suite, tmp_path: Path) -> None:
+def test_a_name_that_is_no_name_writes_nothing(
+    name: str, finished: Run, suite: Suite, tmp_path: Path
+) -> None:
     with pytest.raises(SubmissionError, match="is no name for a submission"):
         publish(finished, "Ada", name=name, results=tmp_path / "deep" / "results", suite=suite)
     assert content(tmp_path) == {}
@@ -241,11 +312,18 @@ def test_submissions_of_the_same_methods_on_different_models_stand_side_by_side(
         publish(run, model, results=tmp_path / "results", suite=suite)
     assert all(faults == [] for faults in check(tmp_path / "results").values())
     board = read_leaderboard(tmp_path / "results" / "leaderboards" / "few.csv")
-    assert list(zip(board["model"], board["by"], strict=True)) == [("alexnet", "alexnet"), ("resnet18", "resnet18")]
+    assert list(zip(board["model"], board["by"], strict=True)) == [
+        ("alexnet", "alexnet"),
+        ("resnet18", "resnet18"),
+    ]
     (tmp_path / "results" / ".git" / "objects").mkdir(parents=True)
     assert suites(tmp_path / "results") == ["few"]
 
 
 def test_check_takes_no_arguments_that_it_would_ignore(results: Path, tmp_path: Path) -> None:
-    assert "give nothing else" in refused("leaderboard", "--results", str(results), "--check", "typo.csv")
-    assert "There is no folder" in refused("leaderboard", "--results", str(tmp_path / "nothere"), "--check")
+    assert "give nothing else" in refused(
+        "leaderboard", "--results", str(results), "--check", "typo.csv"
+    )
+    assert "There is no folder" in refused(
+        "leaderboard", "--results", str(tmp_path / "nothere"), "--check"
+    )

@@ -17,7 +17,7 @@ from interpbench.publish.submission import read_submission
 from interpbench.publish.suite_leaderboard import read_leaderboard, write_leaderboard
 from interpbench.results.finished_run import Run
 from interpbench.suite.suite import Suite
-from tests.command_line import interpbench, refused
+from tests.command_line import call, refused
 from tests.published import MINE, reseal
 
 
@@ -28,23 +28,32 @@ def edited(path: Path, change: Callable[[str], str]) -> None:
 
 
 def verified(results: Path, suite_file: Path, part: float = 1.0, **options: Any) -> Verification:
-    return verify(results / "few" / "ada", part=part, suite=str(suite_file), device="cpu", **options)
+    return verify(
+        results / "few" / "ada", part=part, suite=str(suite_file), device="cpu", **options
+    )
 
 
 def test_what_is_true_holds(results: Path, suite_file: Path) -> None:
     found = verified(results, suite_file)
     assert found.holds
     assert found.images == (4, 4)
-    assert len(found.compared) == 2 * (3 * 2 + 1) * 4  # two models; three methods with two metrics and a ceiling
+    assert (
+        len(found.compared) == 2 * (3 * 2 + 1) * 4
+    )  # two models; three methods with two metrics and a ceiling
     assert found.compared["difference"].max() < 1e-5
 
 
-def test_a_part_is_chosen_by_the_seed_and_scored_with_every_method(results: Path, suite_file: Path) -> None:
+def test_a_part_is_chosen_by_the_seed_and_scored_with_every_method(
+    results: Path, suite_file: Path
+) -> None:
     first, again = (verified(results, suite_file, part=0.5, seed=1) for _ in range(2))
     assert first.holds
     assert first.compared["sample_id"].nunique() == first.images[0] == 2
     assert first.compared["sample_id"].tolist() == again.compared["sample_id"].tolist()
-    others = {frozenset(verified(results, suite_file, part=0.01, seed=s).compared["sample_id"]) for s in range(6)}
+    others = {
+        frozenset(verified(results, suite_file, part=0.01, seed=s).compared["sample_id"])
+        for s in range(3)
+    }
     assert len(others) > 1  # nobody can know beforehand which image it will be
     assert all(len(one) == 1 for one in others)
 
@@ -55,7 +64,9 @@ def one_value(scores: pd.DataFrame) -> None:
 
 def swapped_rows(scores: pd.DataFrame) -> None:
     """Two images of one cell: no mean and no interval changes."""
-    rows = scores.index[(scores["method"] == "saliency") & scores["metric"].str.startswith("deletion")][:2]
+    rows = scores.index[
+        (scores["method"] == "saliency") & scores["metric"].str.startswith("deletion")
+    ][:2]
     scores.loc[rows, "value"] = scores.loc[rows[::-1], "value"].to_numpy()
 
 
@@ -96,7 +107,10 @@ def test_an_edited_value_whose_hashes_fit_is_found_by_scoring_again(
 def test_an_image_that_was_dropped_is_missed(results: Path, suite_file: Path) -> None:
     path = results / "few" / "ada" / "scores.csv"
     image = read_submission(path.parent).record.data.samples[0]
-    edited(path, lambda text: "".join(line for line in text.splitlines(keepends=True) if image not in line))
+    edited(
+        path,
+        lambda text: "".join(line for line in text.splitlines(keepends=True) if image not in line),
+    )
     assert check(results)["few/ada"]
 
 
@@ -118,7 +132,9 @@ def test_an_image_that_was_dropped_and_called_constant_is_found_by_scoring_again
     assert wrong["published"].isna().all()
 
 
-def test_an_image_left_out_altogether_is_not_what_the_suite_chooses(results: Path, suite_file: Path) -> None:
+def test_an_image_left_out_altogether_is_not_what_the_suite_chooses(
+    results: Path, suite_file: Path
+) -> None:
     def drop(said: dict[str, Any], scores: pd.DataFrame, ceilings: pd.DataFrame) -> None:
         said["data"]["samples"][0] = "planted-test-000000"
         for frame in (scores, ceilings):
@@ -127,11 +143,18 @@ def test_an_image_left_out_altogether_is_not_what_the_suite_chooses(results: Pat
             )
 
     reseal(results / "few" / "ada", drop)
-    assert "its images are not those that the suite chooses" in verified(results, suite_file, part=0.25).faults
+    assert (
+        "its images are not those that the suite chooses"
+        in verified(results, suite_file, part=0.25).faults
+    )
 
 
-@pytest.mark.parametrize(("column", "by"), [("mean", 1e-4), ("low", -1e-3), ("high", 1e-3), ("share", 0.01)])
-def test_an_edited_mean_or_interval_is_not_what_the_scores_give(column: str, by: float, results: Path) -> None:
+@pytest.mark.parametrize(
+    ("column", "by"), [("mean", 1e-4), ("low", -1e-3), ("high", 1e-3), ("share", 0.01)]
+)
+def test_an_edited_mean_or_interval_is_not_what_the_scores_give(
+    column: str, by: float, results: Path
+) -> None:
     path = results / "leaderboards" / "few.csv"
     board = pd.read_csv(path)
     board.loc[board[column].first_valid_index(), column] += by
@@ -140,8 +163,12 @@ def test_an_edited_mean_or_interval_is_not_what_the_scores_give(column: str, by:
     assert f": {column} of" in fault
 
 
-@pytest.mark.parametrize(("column", "value"), [("rank", 3), ("date", "2020-01-01T00:00:00+00:00"), ("by", "Eve")])
-def test_nor_is_any_other_edit_of_the_leaderboard(column: str, value: object, results: Path) -> None:
+@pytest.mark.parametrize(
+    ("column", "value"), [("rank", 3), ("date", "2020-01-01T00:00:00+00:00"), ("by", "Eve")]
+)
+def test_nor_is_any_other_edit_of_the_leaderboard(
+    column: str, value: object, results: Path
+) -> None:
     path = results / "leaderboards" / "few.csv"
     board = pd.read_csv(path)
     board.loc[0, column] = value
@@ -157,9 +184,18 @@ def set_hash(kind: str, label: str, key: str) -> Callable[..., None]:
 
 
 WRONG_HASHES = {
-    "method": (set_hash("methods", "saliency", "source_hash"), "method saliency has another source here"),
-    "weights": (set_hash("models", "resnet18", "weights_sha256"), "resnet18 has other weights here"),
-    "model": (set_hash("models", "resnet18", "source_hash"), "model resnet18 has another source here"),
+    "method": (
+        set_hash("methods", "saliency", "source_hash"),
+        "method saliency has another source here",
+    ),
+    "weights": (
+        set_hash("models", "resnet18", "weights_sha256"),
+        "resnet18 has other weights here",
+    ),
+    "model": (
+        set_hash("models", "resnet18", "source_hash"),
+        "model resnet18 has another source here",
+    ),
 }
 
 
@@ -174,8 +210,13 @@ def test_a_wrong_hash(case: str, results: Path, suite_file: Path) -> None:
 
 
 def test_a_hash_that_was_not_made_to_fit(results: Path) -> None:
-    edited(results / "few" / "ada" / "run.json", lambda text: text.replace('"by": "Ada"', '"by": "Eve"'))
-    assert check(results)["few/ada"] == ["run.json was changed after it was published: its digest does not fit"]
+    edited(
+        results / "few" / "ada" / "run.json",
+        lambda text: text.replace('"by": "Ada"', '"by": "Eve"'),
+    )
+    assert check(results)["few/ada"] == [
+        "run.json was changed after it was published: its digest does not fit"
+    ]
 
 
 def test_an_edited_date(results: Path) -> None:
@@ -187,7 +228,12 @@ def test_an_edited_date(results: Path) -> None:
     file.write_text(original)
     reseal(file.parent, lambda said, scores, ceilings: said.update(finished="2024-01-01T00:00:00Z"))
     assert any("dates cannot be" in fault for fault in check(results)["few/ada"])
-    reseal(file.parent, lambda said, *_: said.update(started="2024-01-01T00:00:00Z", finished="2024-01-01T01:00:00Z"))
+    reseal(
+        file.parent,
+        lambda said, *_: said.update(
+            started="2024-01-01T00:00:00Z", finished="2024-01-01T01:00:00Z"
+        ),
+    )
     assert check(results)["few/ada"] == []
     assert "date of" in check(results)["leaderboards/few.csv"][0]  # the leaderboard remembers
 
@@ -202,11 +248,15 @@ def test_a_plugin_that_was_changed_after_the_run(
     found = verified(tmp_path, suite_file, plugin=[changed])
     assert any("method mine has another source here" in fault for fault in found.faults)
     assert set(found.compared[~found.compared["agrees"]]["method"]) == {"mine"}
-    with pytest.raises(SubmissionError, match=r"'mine' of this submission is not installed here.*--plugin FILE"):
+    with pytest.raises(
+        SubmissionError, match=r"'mine' of this submission is not installed here.*--plugin FILE"
+    ):
         verified(tmp_path, suite_file)
 
 
-def test_no_code_runs_that_a_submission_names(results: Path, suite_file: Path, tmp_path: Path) -> None:
+def test_no_code_runs_that_a_submission_names(
+    results: Path, suite_file: Path, tmp_path: Path
+) -> None:
     evil, ran = tmp_path / "evil.py", tmp_path / "ran"
     evil.write_text(f"open({str(ran)!r}, 'w')\ndef build(): pass\n")
 
@@ -220,7 +270,8 @@ def test_no_code_runs_that_a_submission_names(results: Path, suite_file: Path, t
     found = verified(results, suite_file, part=0.01)
     assert any("no models of few" in fault for fault in found.faults)
     reseal(
-        results / "few" / "ada", lambda said, *_: said["methods"].update({f"{evil}:build": said["methods"]["random"]})
+        results / "few" / "ada",
+        lambda said, *_: said["methods"].update({f"{evil}:build": said["methods"]["random"]}),
     )
     with pytest.raises(SubmissionError, match="no code is taken from a submission"):
         verified(results, suite_file)
@@ -235,16 +286,16 @@ def test_a_part_that_is_none(results: Path, suite_file: Path) -> None:
 
 def test_verify_as_a_user_runs_it(results: Path, suite_file: Path) -> None:
     folder = str(results / "few" / "ada")
-    done = interpbench("verify", folder, "--suite", str(suite_file), "--part", "0.5", "--seed", "7")
-    assert done.returncode == 0, done.stderr
-    assert "28 of 28 scores agree, of 2 of 4 images (seed 7)" in done.stdout
-    assert "It holds." in done.stdout
+    code, out, error = call("verify", folder, "--suite", suite_file, "--part", "0.5", "--seed", "7")
+    assert code == 0, error
+    assert "28 of 28 scores agree, of 2 of 4 images (seed 7)" in out
+    assert "It holds." in out
     reseal(results / "few" / "ada", lambda said, scores, ceilings: one_value(scores))
-    done = interpbench("verify", folder, "--suite", str(suite_file), "--part", "1")
-    assert done.returncode == 1
-    assert "55 of 56 scores agree" in done.stdout
-    assert "Wrong: " in done.stdout
-    assert "It does not hold." in done.stdout
+    code, out, _ = call("verify", folder, "--suite", suite_file, "--part", "1")
+    assert code == 1
+    assert "55 of 56 scores agree" in out
+    assert "Wrong: " in out
+    assert "It does not hold." in out
     assert "Unknown suite 'few'" in refused("verify", folder)
     assert "there is no such folder" in refused("verify", folder + "x")
 

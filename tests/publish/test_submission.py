@@ -10,7 +10,7 @@ import pytest
 from interpbench.core.errors import SubmissionError
 from interpbench.publish import submission as format
 from interpbench.publish.integrity import check
-from interpbench.publish.submission import Record, read_submission
+from interpbench.publish.submission import SubmissionRecord, read_submission
 from tests.published import reseal
 
 
@@ -26,7 +26,7 @@ def with_key(folder: Path, **values: Any) -> None:
 
 def test_a_record_is_the_same_after_writing_and_reading(folder: Path) -> None:
     record = read_submission(folder).record
-    assert Record.model_validate_json(record.text()) == record
+    assert SubmissionRecord.model_validate_json(record.text()) == record
     assert record.sealed() == record
 
 
@@ -40,7 +40,9 @@ def test_every_field_counts_for_the_digest(folder: Path) -> None:
         "device": "cuda",
         "precision": "bf16",
     }
-    digests = {record.model_copy(update={key: value}).computed_digest for key, value in other.items()}
+    digests = {
+        record.model_copy(update={key: value}).computed_digest for key, value in other.items()
+    }
     assert len(digests | {record.digest}) == len(other) + 1
 
 
@@ -109,13 +111,25 @@ def without_controls(said: dict[str, Any], *_: object) -> None:
 
 INCONSISTENT = {
     "a row twice": (lambda said, scores, _: scores.loc[[0, *scores.index]], "a row twice"),
-    "an unknown method": (lambda said, scores, _: scores.replace("saliency", "other"), "does not know"),
+    "an unknown method": (
+        lambda said, scores, _: scores.replace("saliency", "other"),
+        "does not know",
+    ),
     "an unknown image": (lambda said, scores, _: scores.assign(sample_id="x"), "does not know"),
-    "several labels": (lambda said, scores, _: scores.assign(label=range(len(scores))), "several labels or targets"),
-    "a wrong accuracy": (lambda said, *_: said["models"]["resnet18"].update(accuracy=0.123), "accuracy of resnet18"),
+    "several labels": (
+        lambda said, scores, _: scores.assign(label=range(len(scores))),
+        "several labels or targets",
+    ),
+    "a wrong accuracy": (
+        lambda said, *_: said["models"]["resnet18"].update(accuracy=0.123),
+        "accuracy of resnet18",
+    ),
     "a tie above one": (lambda said, scores, _: scores.assign(tied=1.5), "share of ties"),
     "no control": (without_controls, "no control, so no floor"),
-    "another role": (lambda said, *_: said["methods"]["random"].update(role="method"), "elsewhere a method"),
+    "another role": (
+        lambda said, *_: said["methods"]["random"].update(role="method"),
+        "elsewhere a method",
+    ),
     "a cell twice": (lambda said, *_: said["cells"].append(said["cells"][0]), "listed twice"),
     "no ceiling": (
         lambda said, *_: said.update(cells=[c for c in said["cells"] if c["role"] != "ceiling"]),

@@ -10,7 +10,10 @@ Subset = frozenset[int]
 def subsets(patches: int) -> list[Subset]:
     """All 2^P of them, the small ones first."""
     sizes = range(patches + 1)
-    return [frozenset(c) for c in chain.from_iterable(combinations(range(patches), size) for size in sizes)]
+    return [
+        frozenset(c)
+        for c in chain.from_iterable(combinations(range(patches), size) for size in sizes)
+    ]
 
 
 def area(values: Mapping[Subset, float], order: tuple[int, ...]) -> float:

@@ -51,5 +51,7 @@ def blur(image: np.ndarray) -> np.ndarray:
     for channel in range(channels):
         for row in range(height):
             for column in range(width):
-                out[channel, row, column] = (padded[channel, row : row + 11, column : column + 11] * kernel).sum()
+                out[channel, row, column] = (
+                    padded[channel, row : row + 11, column : column + 11] * kernel
+                ).sum()
     return out

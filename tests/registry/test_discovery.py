@@ -1,15 +1,18 @@
 """Plugins are found in the bundled folder, in installed packages and where the user points; nowhere else."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import interpbench
 from interpbench.core.errors import DuplicatePluginError, PluginError
-from interpbench.registry.discovery import bundled_folder, discover, load_file, load_folder, load_path
+from interpbench.registry.discovery import (
+    bundled_folder,
+    discover,
+    load_file,
+    load_folder,
+    load_path,
+)
 from interpbench.registry.registry import Registry
 
 TEN_LINES = '''"""Brightness."""
@@ -22,7 +25,6 @@ def brightness(model, x, target, *, gain: float = 1.0):
     """How bright a position is."""
     return gain * x.mean(dim=1)
 '''
-ROOT = Path(interpbench.__file__).parents[1]
 
 
 def plugin_file(path: Path, name: str) -> Path:
@@ -33,7 +35,9 @@ def plugin_file(path: Path, name: str) -> Path:
 
 def test_the_bundled_plugins_are_found() -> None:
     registry = discover()
-    assert {"gradcam", "guided-backprop", "saliency", "occlusion", "random"} <= set(registry.names("method"))
+    assert {"gradcam", "guided-backprop", "saliency", "occlusion", "random"} <= set(
+        registry.names("method")
+    )
     assert {"resnet18", "vgg11", "vgg16", "alexnet"} <= set(registry.names("model"))
     assert {"planted", "cifar10", "imagenette", "imagefolder"} <= set(registry.names("dataset"))
     assert {"deletion", "insertion"} <= set(registry.names("metric"))
@@ -48,7 +52,9 @@ def test_every_bundled_file_registers_something() -> None:
 
 def test_a_file_of_ten_lines_is_a_plugin(tmp_path: Path) -> None:
     assert TEN_LINES.count("\n") < 10
-    plugin = discover([plugin_file(tmp_path / "bright.py", "brightness")]).get("method", "brightness")
+    plugin = discover([plugin_file(tmp_path / "bright.py", "brightness")]).get(
+        "method", "brightness"
+    )
     assert plugin.summary == "How bright a position is."
     assert plugin.configure({"gain": "2"}).label == "brightness:gain=2.0"
 
@@ -60,7 +66,14 @@ def test_a_folder_is_searched_to_the_bottom(tmp_path: Path) -> None:
 
 
 def test_tests_and_what_starts_with_underscore_or_dot_are_skipped(tmp_path: Path) -> None:
-    for hidden in ("test_seen.py", "_helper.py", ".hidden.py", "__pycache__/x.py", "_private/y.py", ".git/z.py"):
+    for hidden in (
+        "test_seen.py",
+        "_helper.py",
+        ".hidden.py",
+        "__pycache__/x.py",
+        "_private/y.py",
+        ".git/z.py",
+    ):
         plugin_file(tmp_path / hidden, "never")
     plugin_file(tmp_path / "seen.py", "seen")
     registry = Registry()
@@ -115,7 +128,9 @@ def test_an_import_that_fails_names_file_and_line(tmp_path: Path) -> None:
 def test_a_failure_deep_in_a_library_names_the_plugin_file(tmp_path: Path) -> None:
     file = tmp_path / "deep.py"
     file.write_text("import json\n\njson.loads('{')\n")
-    with pytest.raises(PluginError, match=r"Plugin file .*deep\.py failed to import: JSONDecodeError"):
+    with pytest.raises(
+        PluginError, match=r"Plugin file .*deep\.py failed to import: JSONDecodeError"
+    ):
         load_file(file, Registry())
 
 
@@ -147,7 +162,9 @@ def test_a_wrong_signature_in_a_file_names_its_line(tmp_path: Path) -> None:
 def test_a_file_that_registers_nothing_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "empty.py"
     file.write_text(content)
-    with pytest.raises(PluginError, match=r"empty\.py registers no plugin. Decorate a function with @method"):
+    with pytest.raises(
+        PluginError, match=r"empty\.py registers no plugin. Decorate a function with @method"
+    ):
         discover([file])
 
 
@@ -172,7 +189,10 @@ def test_a_bundled_name_taken_again_names_both_origins(tmp_path: Path) -> None:
     with pytest.raises(DuplicatePluginError) as error:
         discover([file])
     bundled = discover().get("method", "saliency").origin
-    assert str(error.value) == f"Two methods are called 'saliency': {bundled} and {file}:6. Rename one of them."
+    assert (
+        str(error.value)
+        == f"Two methods are called 'saliency': {bundled} and {file}:6. Rename one of them."
+    )
 
 
 def test_the_same_path_may_be_given_twice(tmp_path: Path) -> None:
@@ -193,35 +213,27 @@ def install(site: Path, module: str) -> None:
     (info / "entry_points.txt").write_text(f"[interpbench.plugins]\nbright = {module}\n")
 
 
-def python(site: Path, code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+def test_an_installed_package_is_found_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "installed_by_nobody_else")
+    file = plugin_file(tmp_path / "installed_by_nobody_else" / "__init__.py", "from-elsewhere")
+    monkeypatch.syspath_prepend(tmp_path)
+    for registry in (discover(), discover()):
+        assert registry.get("method", "from-elsewhere").origin == f"{file}:6"
+    monkeypatch.delitem(sys.modules, "installed_by_nobody_else")
 
 
-def test_an_installed_package_is_found_by_its_entry_point(tmp_path: Path) -> None:
-    install(tmp_path, "third_party")
-    plugin_file(tmp_path / "third_party" / "__init__.py", "from-elsewhere")
-    code = (
-        "from interpbench.discovery import discover\n"
-        "for registry in (discover(), discover()):\n"
-        "    print(registry.get('method', 'from-elsewhere').origin)"
-    )
-    done = python(tmp_path, code)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [f"{tmp_path / 'third_party' / '__init__.py'}:6"] * 2
-
-
-def test_an_installed_package_that_fails_is_named(tmp_path: Path) -> None:
+def test_an_installed_package_that_fails_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(tmp_path, "third_party_that_is_gone")
-    code = (
-        "from interpbench.discovery import discover\n"
-        "from interpbench.errors import PluginError\n"
-        "try:\n    discover()\nexcept PluginError as error:\n    print(error)"
-    )
-    done = python(tmp_path, code)
-    assert done.returncode == 0, done.stderr
-    assert "Entry point bright = third_party_that_is_gone failed to import" in done.stdout
-    assert "No module named 'third_party_that_is_gone'" in done.stdout
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        PluginError, match="Entry point bright = third_party_that_is_gone failed to import"
+    ) as error:
+        discover()
+    assert "No module named 'third_party_that_is_gone'" in str(error.value)
 
 
 def test_a_file_that_was_edited_is_loaded_anew(tmp_path: Path) -> None:

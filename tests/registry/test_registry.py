@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from pydantic import PositiveInt
 
 from interpbench import dataset, method, metric, model
-from interpbench.core.errors import DuplicatePluginError, ParameterError, PluginError, UnknownNameError
+from interpbench.core.errors import (
+    DuplicatePluginError,
+    ParameterError,
+    PluginError,
+    UnknownNameError,
+)
 from interpbench.registry.plugin import REQUIRED, Configured
 from interpbench.registry.registry import Registry
 from interpbench.registry.spec import parse_specs, quoted
@@ -80,7 +85,9 @@ def test_each_decorator_registers_its_kind_and_returns_the_function_unchanged(
 
 
 def test_a_record_has_summary_origin_and_traits() -> None:
-    plugin = registered(every_type, method("it", reference="Me 2020", gradients=False)).get("method", "it")
+    plugin = registered(every_type, method("it", reference="Me 2020", gradients=False)).get(
+        "method", "it"
+    )
     assert plugin.summary == "The first line."
     assert plugin.reference == "Me 2020"
     assert (plugin.gradients, plugin.coarse) == (False, False)
@@ -141,7 +148,9 @@ def test_text_becomes_the_annotated_type(name: str, text: Any, value: Any) -> No
         ("signed", "perhaps", "bool"),
     ],
 )
-def test_a_wrong_value_names_plugin_parameter_value_and_type(name: str, text: str, expected: str) -> None:
+def test_a_wrong_value_names_plugin_parameter_value_and_type(
+    name: str, text: str, expected: str
+) -> None:
     with pytest.raises(ParameterError) as error:
         configured(**{name: text})
     assert str(error.value).startswith(
@@ -150,7 +159,9 @@ def test_a_wrong_value_names_plugin_parameter_value_and_type(name: str, text: st
 
 
 def test_a_wrong_parameter_suggests_the_near_one() -> None:
-    with pytest.raises(UnknownNameError, match=r"parameter of method 'every-type': 'windw'. Did you mean 'window'"):
+    with pytest.raises(
+        UnknownNameError, match=r"parameter of method 'every-type': 'windw'. Did you mean 'window'"
+    ):
         configured(windw=3)
 
 
@@ -164,7 +175,9 @@ def test_a_wrong_name_suggests_near_names_and_lists_all() -> None:
         "Unknown method 'salency'. Did you mean 'saliency'? Known: occlusion, saliency. "
         "One in a file of yours needs --plugin FILE."
     )
-    with pytest.raises(UnknownNameError, match=r"^Unknown model 'salency'. Known: none. One in a file"):
+    with pytest.raises(
+        UnknownNameError, match=r"^Unknown model 'salency'. Known: none. One in a file"
+    ):
         registry.get("model", "salency")
 
 
@@ -176,7 +189,8 @@ def test_a_required_parameter_must_be_given() -> None:
     assert plugin.required == ["root"]
     assert plugin.parameters[0].default is REQUIRED
     with pytest.raises(
-        ParameterError, match=r"dataset 'folder' needs the parameter 'root' \(Path\).*folder:root=VALUE"
+        ParameterError,
+        match=r"dataset 'folder' needs the parameter 'root' \(Path\).*folder:root=VALUE",
     ):
         plugin.configure()
     assert plugin.configure({"root": "x"}).values == {"root": Path("x")}
@@ -232,7 +246,9 @@ def test_other_signatures_are_refused_with_the_right_one(function: Any) -> None:
 def test_a_parameter_without_annotation_is_refused() -> None:
     def bare(model: Any, x: Any, target: Any, *, window=3) -> None: ...  # type: ignore[no-untyped-def]
 
-    with pytest.raises(PluginError, match="parameter 'window' of method 'bare' needs a type annotation"):
+    with pytest.raises(
+        PluginError, match="parameter 'window' of method 'bare' needs a type annotation"
+    ):
         registered(bare, method("bare"))
 
 
@@ -265,7 +281,15 @@ def test_labels_show_only_what_differs_from_the_defaults() -> None:
 
 def test_parameters_json_holds_all_values_sorted() -> None:
     text = configured(window=16).parameters_json
-    values = {"cache": "here", "cells": 4, "count": 3, "fill": "zero", "name": "a", "noise": 0.5, "signed": False}
+    values = {
+        "cache": "here",
+        "cells": 4,
+        "count": 3,
+        "fill": "zero",
+        "name": "a",
+        "noise": 0.5,
+        "signed": False,
+    }
     assert json.loads(text) == {**values, "window": 16}
     assert list(json.loads(text)) == sorted(json.loads(text))
     assert configured(window="16").parameters_json == text
@@ -311,7 +335,10 @@ def test_a_value_without_a_name_is_that_of_the_only_required_parameter() -> None
     [
         ("lib:a,name=b", "Parameter 'name' of 'lib' is given twice"),
         ("lib", "model 'lib' needs the parameter 'name' .* write lib:name=VALUE"),
-        ("free:5", "'5' of model 'free' is no parameter: write free:PARAMETER=VALUE. Parameters: width"),
+        (
+            "free:5",
+            "'5' of model 'free' is no parameter: write free:PARAMETER=VALUE. Parameters: width",
+        ),
         ("both:5", "'5' of model 'both' is no parameter: .* Parameters: one, two"),
     ],
 )
@@ -396,14 +423,21 @@ def test_specs_that_make_no_sense_are_refused(text: str, message: str) -> None:
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,8}", fullmatch=True)
 VALUES = st.text(
-    st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]) | st.sampled_from('",'), max_size=8
+    st.characters(codec="ascii", categories=["L", "N", "P", "S", "Zs"]) | st.sampled_from('",'),
+    max_size=8,
 )
-SPECS = st.lists(st.tuples(NAMES, st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), VALUES, max_size=3)))
+SPECS = st.lists(
+    st.tuples(
+        NAMES, st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), VALUES, max_size=3)
+    )
+)
 
 
 @settings(deadline=None)
 @given(SPECS, st.booleans())
-def test_specs_written_out_are_read_back(specs: list[tuple[str, dict[str, str]]], together: bool) -> None:
+def test_specs_written_out_are_read_back(
+    specs: list[tuple[str, dict[str, str]]], together: bool
+) -> None:
     texts = [
         name + (":" + ",".join(f"{k}={quoted(v)}" for k, v in values.items()) if values else "")
         for name, values in specs

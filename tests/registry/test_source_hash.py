@@ -92,7 +92,9 @@ NOT_OF_FIRST = [
 
 
 @pytest.mark.parametrize(("old", "new"), MADE_OF_FIRST)
-def test_what_a_plugin_is_made_of_changes_its_hash(hash_of: Callable[..., str], old: str, new: str) -> None:
+def test_what_a_plugin_is_made_of_changes_its_hash(
+    hash_of: Callable[..., str], old: str, new: str
+) -> None:
     assert hash_of("first", old, new) != hash_of("first")
 
 
@@ -102,7 +104,9 @@ def test_what_else_is_in_its_file_does_not(hash_of: Callable[..., str], old: str
 
 
 @pytest.mark.parametrize(("old", "new"), NOT_OF_FIRST[:2])
-def test_the_other_plugin_knows_what_it_is_made_of(hash_of: Callable[..., str], old: str, new: str) -> None:
+def test_the_other_plugin_knows_what_it_is_made_of(
+    hash_of: Callable[..., str], old: str, new: str
+) -> None:
     assert hash_of("second", old, new) != hash_of("second")
 
 

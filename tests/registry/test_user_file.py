@@ -84,7 +84,9 @@ def test_its_keyword_arguments_are_parameters(own: Path) -> None:
 
 def test_it_may_know_its_classes_itself(own: Path) -> None:
     assert load_model(choose(f"{own}:ready"), FRUIT).card.classes == 3
-    with pytest.raises(WeightsError, match="gives 3 logits, but data set 'two-of-imagenet' has 2 classes"):
+    with pytest.raises(
+        WeightsError, match="gives 3 logits, but data set 'two-of-imagenet' has 2 classes"
+    ):
         load_model(choose(f"{own}:ready"), IMAGENET)
 
 
@@ -99,30 +101,54 @@ def test_its_weights_may_be_replaced_by_a_files(own: Path, tmp_path: Path) -> No
 
 def test_a_changed_file_is_run_again(own: Path) -> None:
     first = choose(f"{own}:ready").plugin
-    assert choose(f"{own}:ready").plugin.call(3, 16).head.weight.equal(first.call(3, 16).head.weight)
+    assert (
+        choose(f"{own}:ready").plugin.call(3, 16).head.weight.equal(first.call(3, 16).head.weight)
+    )
     own.write_text(OWN.replace("manual_seed(6)", "manual_seed(7)"))
-    assert not choose(f"{own}:ready").plugin.call(3, 16).head.weight.equal(first.call(3, 16).head.weight)
+    assert (
+        not choose(f"{own}:ready")
+        .plugin.call(3, 16)
+        .head.weight.equal(first.call(3, 16).head.weight)
+    )
     own.write_text(OWN)
-    assert choose(f"{own}:ready").plugin.call(3, 16).head.weight.equal(first.call(3, 16).head.weight)
+    assert (
+        choose(f"{own}:ready").plugin.call(3, 16).head.weight.equal(first.call(3, 16).head.weight)
+    )
 
 
 @pytest.mark.parametrize(
     ("function", "error", "message"),
     [
-        ("biuld", UnknownNameError, r"Unknown function in .*mine.py .*'biuld'. Did you mean 'build'"),
+        (
+            "biuld",
+            UnknownNameError,
+            r"Unknown function in .*mine.py .*'biuld'. Did you mean 'build'",
+        ),
         ("Net", UnknownNameError, "Unknown function in"),
-        ("wrong", PluginError, r"mine.py:\d+: model '.*:wrong' must have the signature \(classes, size, \*"),
-        ("pairs", PluginError, r"mine.py:\d+: model '.*' must return a torch.nn.Module, not function"),
+        (
+            "wrong",
+            PluginError,
+            r"mine.py:\d+: model '.*:wrong' must have the signature \(classes, size, \*",
+        ),
+        (
+            "pairs",
+            PluginError,
+            r"mine.py:\d+: model '.*' must return a torch.nn.Module, not function",
+        ),
         ("tuples", PluginError, r"must give logits \[B,classes\], not tuple for one image"),
     ],
 )
-def test_what_is_no_model_is_refused(own: Path, function: str, error: type[InterpBenchError], message: str) -> None:
+def test_what_is_no_model_is_refused(
+    own: Path, function: str, error: type[InterpBenchError], message: str
+) -> None:
     with pytest.raises(error, match=message):
         load_model(choose(f"{own}:{function}"), FRUIT)
 
 
 def test_files_that_are_missing_or_broken_are_named(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match=r"there is no file .*gone.py. Give the path of a Python file"):
+    with pytest.raises(
+        PluginError, match=r"there is no file .*gone.py. Give the path of a Python file"
+    ):
         choose("gone.py:build")
     (tmp_path / "broken.py").write_text("def build(:\n")
     with pytest.raises(PluginError, match=r"broken.py:1: syntax error"):
@@ -131,7 +157,9 @@ def test_files_that_are_missing_or_broken_are_named(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=r"failed to import: ZeroDivisionError: .*fails.py:2"):
         choose(f"{tmp_path / 'fails.py'}:build")
     (tmp_path / "empty.py").touch()
-    with pytest.raises(UnknownNameError, match=r"Unknown function in .*empty.py \(write FILE.py:FUNCTION\)"):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown function in .*empty.py \(write FILE.py:FUNCTION\)"
+    ):
         choose(str(tmp_path / "empty.py"))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -15,16 +16,23 @@ from matplotlib.image import imread
 from interpbench.drawing.method_colours import method_looks
 from interpbench.drawing.point_labels import place_labels
 from interpbench.drawing.style import style
+from interpbench.report import plots
 from interpbench.report.map_grid import map_grid
-from interpbench.report.plots import _figures, _Scene, draw
+from interpbench.report.plots import _quality_time, _Scene, _shares, _timed, draw
 from interpbench.report.rank_diagram import critical_differences
 from interpbench.results.comparison import mean_ranks
 from interpbench.results.leaderboard import leaderboard
 from interpbench.results.tables import RunTables
 from tests.paths import ROOT
-from tests.synthetic_tables import synthetic_tables
+from tests.synthetic_tables import concluded, synthetic_tables
 
 THREE = ("gradcam", "random", "sobel")
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of fewer pixels show the same."""
+    monkeypatch.setattr(plots, "DPI", 75)
 
 
 def names(tables: RunTables, folder: Path) -> list[str]:
@@ -39,7 +47,9 @@ def names(tables: RunTables, folder: Path) -> list[str]:
 
 
 def test_every_picture_of_a_run(tmp_path: Path) -> None:
-    tables = synthetic_tables(models=("alexnet", "vgg11"), methods=THREE, failed=("random",), constant={"sobel": 2})
+    tables = synthetic_tables(
+        models=("alexnet", "vgg11"), methods=THREE, failed=("random",), constant={"sobel": 2}
+    )
     assert names(tables, tmp_path / "new" / "plots") == [
         "curves-planted-alexnet.png",
         "maps-planted-alexnet.png",
@@ -52,21 +62,22 @@ def test_every_picture_of_a_run(tmp_path: Path) -> None:
     ]
 
 
-def test_the_same_bytes_each_time(tmp_path: Path) -> None:
-    tables = synthetic_tables(methods=THREE)
-    board = leaderboard(tables)
-    first, second = (draw(tables, board, tmp_path / name) for name in ("first", "second"))
+def test_the_same_bytes_each_time_and_the_settings_of_the_caller_are_left_alone(
+    tmp_path: Path,
+) -> None:
+    before = dict(mpl.rcParams)
+    tables, found = concluded(methods=THREE)
+    first, second = (
+        draw(tables, found["leaderboard"], tmp_path / name) for name in ("first", "second")
+    )
+    assert dict(mpl.rcParams) == before
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
 
 
-def test_settings_of_the_caller_are_left_alone(tmp_path: Path) -> None:
-    before = dict(mpl.rcParams)
-    draw(synthetic_tables(methods=THREE), leaderboard(synthetic_tables(methods=THREE)), tmp_path)
-    assert dict(mpl.rcParams) == before
-
-
 def test_one_method_one_image_one_metric_and_no_mask(tmp_path: Path) -> None:
-    tables = synthetic_tables(methods=("gradcam",), metrics=("deletion",), images=1, examples=1, masks=False)
+    tables = synthetic_tables(
+        methods=("gradcam",), metrics=("deletion",), images=1, examples=1, masks=False
+    )
     assert names(tables, tmp_path) == [
         "curves-planted-resnet18.png",
         "maps-planted-resnet18.png",
@@ -77,17 +88,27 @@ def test_one_method_one_image_one_metric_and_no_mask(tmp_path: Path) -> None:
 
 def test_a_run_without_curves_has_no_picture_of_them(tmp_path: Path) -> None:
     tables = synthetic_tables(methods=THREE, metrics=("pointing-game", "energy-inside"))
-    assert names(tables, tmp_path) == ["maps-planted-resnet18.png", "scores-planted.png", "quality-time-planted.png"]
+    assert names(tables, tmp_path) == [
+        "maps-planted-resnet18.png",
+        "scores-planted.png",
+        "quality-time-planted.png",
+    ]
 
 
 def test_a_run_in_which_all_failed_draws_its_images_only(tmp_path: Path) -> None:
-    assert names(synthetic_tables(methods=THREE, failed=THREE), tmp_path) == ["maps-planted-resnet18.png"]
+    assert names(synthetic_tables(methods=THREE, failed=THREE), tmp_path) == [
+        "maps-planted-resnet18.png"
+    ]
 
 
 def test_a_run_without_times_or_examples(tmp_path: Path) -> None:
     tables = synthetic_tables(methods=THREE)
     tables = replace(tables, timings=tables.timings.iloc[:0], examples=[])
-    assert names(tables, tmp_path) == ["curves-planted-resnet18.png", "scores-planted.png", "shares-planted.png"]
+    assert names(tables, tmp_path) == [
+        "curves-planted-resnet18.png",
+        "scores-planted.png",
+        "shares-planted.png",
+    ]
 
 
 def test_a_model_that_lacks_a_metric_and_a_method(tmp_path: Path) -> None:
@@ -105,6 +126,7 @@ def test_labels_of_any_kind(tmp_path: Path) -> None:
         dataset="imagefolder:root=../data/cats & dogs",
         models=("net:a/b", "net:a?b"),
         methods=("$\\frac{", "_hidden", "[red]" + "long," * 30, "网络"),
+        metrics=("deletion", "pointing-game"),
     )
     found = names(tables, tmp_path)
     assert found[0] == "curves-imagefolder-root=..-data-cats-dogs-net-a-b.png"
@@ -136,36 +158,47 @@ def test_ranks_are_drawn_the_same_whatever_the_order_of_sets(tmp_path: Path) -> 
     code = (
         "import sys\n"
         "from tests.synthetic_tables import synthetic_tables\n"
-        "from interpbench.leaderboard import leaderboard\n"
-        "from interpbench.plot_ranks import critical_differences\n"
-        "board = leaderboard(synthetic_tables(models='abcdef', images=6, metrics=('deletion',), examples=0))\n"
+        "from interpbench.results.leaderboard import leaderboard\n"
+        "from interpbench.report.rank_diagram import critical_differences\n"
+        "tables = synthetic_tables(models='abcdef', images=6, metrics=('deletion',), examples=0, ceiling=False)\n"
+        "board = leaderboard(tables)\n"
         "figure = critical_differences(board, {'deletion': 'deletion'})\n"
         "figure.savefig(sys.argv[1], metadata={'Software': None})\n"
     )
     root = ROOT
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
-        subprocess.run([sys.executable, "-c", code, tmp_path / f"{seed}.png"], env=environment, cwd=root, check=True)
+        subprocess.run(
+            [sys.executable, "-c", code, tmp_path / f"{seed}.png"],
+            env=environment,
+            cwd=root,
+            check=True,
+        )
     assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
 
 
 def test_shares_stand_between_floor_and_ceiling_and_more_is_better() -> None:
-    tables = synthetic_tables(models=("alexnet", "vgg11"), methods=THREE)
-    [(_, figure)] = [(name, figure) for name, figure in _figures(scene(tables)) if name == ["shares", "planted"]]
+    tables, found = concluded(models=("alexnet", "vgg11"), methods=THREE)
+    figure = _shares(scene(tables, found["leaderboard"]), "planted")
     assert [panel.get_title() for panel in figure.axes] == ["deletion", "insertion"]
-    board = leaderboard(tables).query("metric == 'deletion'")
+    board = found["leaderboard"].query("metric == 'deletion'")
     order = board.groupby("method")["share"].mean().sort_values(ascending=False)
     panel = figure.axes[0]
     assert [label.get_text() for label in panel.get_yticklabels()] == list(order.index)
     ends = [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == "--"]
     assert ends == [0, 1]
-    drawn = {round(float(x), 9) for line in panel.lines if line.get_marker() != "None" for x in line.get_xdata()}
+    drawn = {
+        round(float(x), 9)
+        for line in panel.lines
+        if line.get_marker() != "None"
+        for x in line.get_xdata()
+    }
     assert drawn >= {round(share, 9) for share in board["share"]}
 
 
-def scene(tables: RunTables) -> _Scene:
+def scene(tables: RunTables, board: pd.DataFrame) -> _Scene:
     """What figures are made from."""
-    return _Scene(tables, leaderboard(tables), method_looks(sorted(set(tables.cells["method"]))))
+    return _Scene(tables, board, method_looks(sorted(set(tables.cells["method"]))))
 
 
 def test_invalid_maps_leave_a_note_in_their_place() -> None:
@@ -209,18 +242,24 @@ def crowded(count: int) -> RunTables:
     methods = tuple(f"method-with-a-long-name-{i:02d}" for i in range(count))
     tables = synthetic_tables(methods=methods, metrics=("deletion",), examples=0)
     rng = np.random.default_rng(2)
-    speed = dict(zip(methods, rng.choice([0.3, 3, 4, 80], count) * np.exp(rng.normal(0, 0.15, count)), strict=True))
+    speed = dict(
+        zip(
+            methods,
+            rng.choice([0.3, 3, 4, 80], count) * np.exp(rng.normal(0, 0.15, count)),
+            strict=True,
+        )
+    )
     seconds = [24e-3 * speed[method] for method in tables.timings["method"]]
     return replace(tables, timings=tables.timings.assign(attribution_seconds=seconds))
 
 
-@pytest.mark.parametrize("count", [5, 12, 13, 30])
+@pytest.mark.parametrize("count", [12, 13, 30])
 def test_methods_that_crowd_are_numbered_and_listed(count: int) -> None:
     tables = crowded(count)
     board = leaderboard(tables)
-    scene = _Scene(tables, board, method_looks(sorted(set(tables.cells["method"]))))
     with style():
-        [figure] = [figure for labels, figure in _figures(scene) if labels[0] == "quality-time"]
+        drawn = scene(tables, board)
+        figure = _quality_time(drawn, "planted", _timed(drawn, "planted"))
     [panel] = figure.axes
     written = [text.get_text() for text in panel.texts]
     best_first = board.sort_values("mean")["method"].tolist()
@@ -232,14 +271,10 @@ def test_methods_that_crowd_are_numbered_and_listed(count: int) -> None:
     listed = [text.get_text().split() for text in panel.get_legend().get_texts()]
     assert [(int(number), method) for number, _, method in listed] == list(enumerate(best_first, 1))
     renderer = figure._get_renderer()
-    boxes = [text.get_window_extent(renderer) for text in (*panel.texts, *panel.get_legend().get_texts())]
+    boxes = [
+        text.get_window_extent(renderer) for text in (*panel.texts, *panel.get_legend().get_texts())
+    ]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
     points = dict(board.set_index("method")["mean"])
     for text in panel.texts:
         assert text.xy[1] == points[best_first[int(text.get_text()) - 1]]
-
-
-@pytest.mark.parametrize("module", ["tables", "statistics", "comparison", "leaderboard", "plots", "report"])
-def test_a_finished_run_opens_without_torch(module: str) -> None:
-    code = f"import sys, interpbench.{module}; sys.exit('torch' in sys.modules or 'captum' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,51 +3,66 @@
 import io
 import re
 from dataclasses import replace
+from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from interpbench.report.terminal import print_report
 from interpbench.results.leaderboard import leaderboard
 from interpbench.results.tables import RunTables
-from tests.synthetic_tables import EMPTY_SCORES, METRICS, synthetic_tables
+from tests.synthetic_tables import EMPTY_SCORES, METRICS, board_of, concluded, synthetic_tables
 
 
-def report(tables: RunTables, width: int = 120, color: bool = False) -> str:
+def shown(width: int = 120, color: bool = False, **choices: Any) -> str:
+    """The report of the synthetic tables of these choices."""
+    tables, found = concluded(**choices)
+    return report(tables, width, color, found["leaderboard"])
+
+
+def report(
+    tables: RunTables, width: int = 120, color: bool = False, board: pd.DataFrame | None = None
+) -> str:
     console = Console(
-        file=io.StringIO(), width=width, force_terminal=color, color_system="truecolor" if color else None
+        file=io.StringIO(),
+        width=width,
+        force_terminal=color,
+        color_system="truecolor" if color else None,
     )
-    print_report(tables, leaderboard(tables), console)
+    print_report(tables, leaderboard(tables) if board is None else board, console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("width", [40, 80, 100, 120, 200])
 def test_every_score_is_there_whole_and_no_line_is_too_long(width: int) -> None:
-    tables = synthetic_tables(failed=("sobel",), constant={"center": 3})
-    text = report(tables, width)
+    choices: dict[str, Any] = {"failed": ("sobel",), "constant": {"center": 3}}
+    text = shown(width, **choices)
     assert max(map(len, text.splitlines())) <= width
-    for row in leaderboard(tables).query("n > 0").itertuples():
+    for row in board_of(**choices).query("n > 0").itertuples():
         assert f"{row.mean:.3f}" in text
         assert f"[{row.low:.3f}, {row.high:.3f}]" in text
 
 
 @pytest.mark.parametrize(("width", "tables_printed"), [(200, 1), (120, 1), (100, 1), (80, 2)])
 def test_metrics_are_split_only_where_they_must_be(width: int, tables_printed: int) -> None:
-    text = report(synthetic_tables(failed=("sobel",), constant={"center": 3}), width)
+    text = shown(width, failed=("sobel",), constant={"center": 3})
     assert len(re.findall(r"^\s*method", text, re.MULTILINE)) == tables_printed
 
 
 def test_a_wide_console_has_mean_and_interval_on_one_line() -> None:
-    assert re.search(r"gradcam +\d[= ] 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] +-?\d+%", report(synthetic_tables(), 200))
+    assert re.search(r"gradcam +\d[= ] 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] +-?\d+%", shown(200))
 
 
 def test_each_score_has_its_rank_and_its_share() -> None:
-    tables = synthetic_tables()
-    text = report(tables, 220)
-    board = leaderboard(tables)
+    text = shown(220)
+    board = board_of()
     for method, rows in board.groupby("method"):
         [line] = [line for line in text.splitlines() if line.startswith(method)]
-        scores = [board.loc[board["metric"] == metric].set_index("method").loc[method] for metric in METRICS]
+        scores = [
+            board.loc[board["metric"] == metric].set_index("method").loc[method]
+            for metric in METRICS
+        ]
         ranks = [
             (board.loc[board["metric"] == metric, "rank"] == score["rank"]).sum()
             for metric, score in zip(METRICS, scores, strict=True)
@@ -63,48 +78,60 @@ def test_each_score_has_its_rank_and_its_share() -> None:
         assert len(rows) == 4
     [line] = [line for line in text.splitlines() if line.startswith("ceiling")]
     assert re.findall(r"\d\.\d{3}", line) == [
-        f"{board.loc[board['metric'] == m, 'ceiling'].iloc[0]:.3f}" for m in ("deletion", "insertion")
+        f"{board.loc[board['metric'] == m, 'ceiling'].iloc[0]:.3f}"
+        for m in ("deletion", "insertion")
     ]
 
 
 def test_without_a_ceiling_no_share_is_spoken_of() -> None:
-    text = report(synthetic_tables(ceiling=False))
+    text = shown(ceiling=False, methods=("gradcam", "random"))
     assert "%" not in text.replace("5 %", "").replace("97.5%", "")
     assert "share of the achievable" not in text
 
 
 def test_agreement_is_told_where_there_is_something_to_agree() -> None:
-    text = report(synthetic_tables(), 300)
-    assert re.search(r"across metrics \(Kendall's W, 1 is the same order\): resnet18 \d\.\d\d\.", text)
-    text = report(synthetic_tables(models=("a", "b")), 300)
-    assert re.search(r"across models \(Kendall's W, 1 is the same order\): deletion \d\.\d\d, .*insertion \d", text)
-    assert "Agreement" not in report(synthetic_tables(metrics=("deletion",)))
+    text = shown(300)
+    assert re.search(
+        r"across metrics \(Kendall's W, 1 is the same order\): resnet18 \d\.\d\d\.", text
+    )
+    text = shown(300, models=("a", "b"), methods=("center", "gradcam", "saliency"))
+    assert re.search(
+        r"across models \(Kendall's W, 1 is the same order\): deletion \d\.\d\d, .*insertion \d",
+        text,
+    )
+    assert "Agreement" not in shown(metrics=("deletion",))
 
 
 def test_heading_says_what_the_model_is() -> None:
-    shipped = report(synthetic_tables())
-    assert "resnet18 on planted, weights shipped, accuracy 97.5% on 2,000 images, 24 images explained" in shipped
+    shipped = shown()
+    assert (
+        "resnet18 on planted, weights shipped, accuracy 97.5% on 2,000 images, 24 images explained"
+        in shipped
+    )
     assert "RANDOM" not in shipped
-    assert "resnet18 on planted, RANDOM WEIGHTS, accuracy" in report(synthetic_tables(weights="random"))
+    assert "resnet18 on planted, RANDOM WEIGHTS, accuracy" in shown(
+        weights="random", methods=("gradcam",), metrics=("deletion",)
+    )
 
 
 def test_columns_say_which_direction_is_better() -> None:
-    text = report(synthetic_tables(), 200)
+    text = shown(200)
     assert "deletion ↓ lower" in text
     assert "insertion ↑ higher" in text
 
 
 def test_those_that_nobody_beats_are_bold() -> None:
-    tables = synthetic_tables()
-    text = report(tables, 220, color=True)
-    best = leaderboard(tables).query("rank == 1")
+    text = shown(220, color=True)
+    best = board_of().query("rank == 1")
     assert len(best) > len(METRICS)
     bold = re.findall(r"\x1b\[1m(\d[= ] \d\.\d{3})", text)
-    assert sorted(float(score[3:]) for score in bold) == sorted(round(mean, 3) for mean in best["mean"])
+    assert sorted(float(score[3:]) for score in bold) == sorted(
+        round(mean, 3) for mean in best["mean"]
+    )
 
 
 def test_failures_are_counted_in_the_table_and_explained_below() -> None:
-    text = report(synthetic_tables(failed=("sobel",), constant={"center": 3}), 200)
+    text = shown(200, failed=("sobel",), constant={"center": 3})
     assert re.search(r"center .* 3 constant", text)
     assert re.search(r"sobel .* failed: RuntimeError: sobel m…", text)
     assert "sobel: RuntimeError: sobel met a layer that it does not know" in text
@@ -112,20 +139,25 @@ def test_failures_are_counted_in_the_table_and_explained_below() -> None:
 
 def test_each_metric_has_a_line_with_its_protocol() -> None:
     tables = synthetic_tables()
-    metrics = {name: {**info, "summary": "What it is."} for name, info in tables.metrics.items()}
-    text = report(replace(tables, metrics=metrics))
+    metrics = {
+        name: info.model_copy(update={"summary": "What it is."})
+        for name, info in tables.metrics.items()
+    }
+    text = report(replace(tables, metrics=metrics), board=board_of())
     for name, info in metrics.items():
-        assert re.search(rf"{name} . {info['better']} is better, .*protocol {info['protocol']}\. What it is\.", text)
+        assert re.search(
+            rf"{name} . {info.better} is better, .*protocol {info.protocol}\. What it is\.", text
+        )
 
 
 def test_one_image_has_no_interval() -> None:
-    text = report(synthetic_tables(images=1, metrics=("deletion",)))
+    text = shown(images=1, metrics=("deletion",))
     assert not re.search(r"\bnan\b", text)
     assert "[" not in text.split("in [0, 1]")[0]
 
 
 def test_markup_and_control_characters_are_shown_as_text() -> None:
-    text = report(synthetic_tables(methods=("[red]x[/red]", "\x1b[31mred", "[/]")), 200)
+    text = shown(200, methods=("[red]x[/red]", "\x1b[31mred", "[/]"))
     assert "[red]x[/red]" in text
     assert "\x1b" not in text
 

@@ -9,10 +9,16 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from interpbench.results.comparison import FEWEST_BLOCKS, agreement, comparisons, mean_ranks, standings
+from interpbench.results.comparison import (
+    FEWEST_BLOCKS,
+    agreement,
+    comparisons,
+    mean_ranks,
+    standings,
+)
 from interpbench.results.leaderboard import leaderboard
 from interpbench.results.tables import RunTables
-from tests.synthetic_tables import EMPTY_SCORES, synthetic_tables
+from tests.synthetic_tables import EMPTY_SCORES, board_of, synthetic_tables
 
 THREE = ("gradcam", "random", "sobel")
 MODELS = ("a", "b", "c", "d", "e", "f")
@@ -20,7 +26,9 @@ MODELS = ("a", "b", "c", "d", "e", "f")
 
 def values(tables: RunTables, metric: str, method: str) -> np.ndarray:
     scores = tables.scores
-    return scores.loc[(scores["metric"] == metric) & (scores["method"] == method), "value"].to_numpy()
+    return scores.loc[
+        (scores["metric"] == metric) & (scores["method"] == method), "value"
+    ].to_numpy()
 
 
 def with_value(tables: RunTables, metric: str, method: str, value: object) -> RunTables:
@@ -42,7 +50,9 @@ def test_pairs_are_wilcoxons_with_holms_correction_within_a_metric(metric: str, 
         assert sign * row.difference >= 0  # `method` has the better mean
         assert row.p == pytest.approx(stats.wilcoxon(differences).pvalue, rel=1e-9)
         ranks = stats.rankdata(np.abs(differences))
-        assert row.effect == pytest.approx(sign * (np.sign(differences) * ranks).sum() / ranks.sum())
+        assert row.effect == pytest.approx(
+            sign * (np.sign(differences) * ranks).sum() / ranks.sum()
+        )
     np.testing.assert_allclose(pairs["p_holm"], multipletests(pairs["p"], method="holm")[1])
     told_apart = pairs["p_holm"] < 0.05
     assert 0 < told_apart.sum() < len(pairs)
@@ -53,17 +63,30 @@ def test_a_pair_is_compared_on_the_images_that_both_scored() -> None:
     tables = synthetic_tables(methods=THREE, metrics=("deletion",))
     gone = (tables.scores["method"] == "sobel") & (tables.scores["sample_id"] < "image-010")
     scores = tables.scores.copy()
-    scores.loc[(scores["method"] == "random") & (scores["sample_id"] == "image-020"), "value"] = np.nan
+    scores.loc[(scores["method"] == "random") & (scores["sample_id"] == "image-020"), "value"] = (
+        np.nan
+    )
     pairs = comparisons(replace(tables, scores=scores[~gone])).set_index(["method", "other"])
-    assert pairs["n"].to_dict() == {("gradcam", "random"): 23, ("gradcam", "sobel"): 14, ("random", "sobel"): 13}
+    assert pairs["n"].to_dict() == {
+        ("gradcam", "random"): 23,
+        ("gradcam", "sobel"): 14,
+        ("random", "sobel"): 13,
+    }
     both = values(tables, "deletion", "gradcam")[10:] - values(tables, "deletion", "sobel")[10:]
     assert pairs.loc[("gradcam", "sobel"), "difference"] == pytest.approx(both.mean())
 
 
 def test_identical_scores_are_no_difference() -> None:
-    tables = with_value(synthetic_tables(methods=THREE, metrics=("deletion",)), "deletion", "random", 0.5)
+    tables = with_value(
+        synthetic_tables(methods=THREE, metrics=("deletion",)), "deletion", "random", 0.5
+    )
     pairs = comparisons(with_value(tables, "deletion", "sobel", 0.5)).set_index(["method", "other"])
-    assert pairs.loc[("random", "sobel"), ["difference", "effect", "p", "better"]].tolist() == [0, 0, 1, ""]
+    assert pairs.loc[("random", "sobel"), ["difference", "effect", "p", "better"]].tolist() == [
+        0,
+        0,
+        1,
+        "",
+    ]
 
 
 def test_a_method_without_a_score_has_no_pairs() -> None:
@@ -78,7 +101,9 @@ def told_apart(*verdicts: tuple[str, str]) -> pd.DataFrame:
 
 
 def test_methods_that_nobody_beats_share_rank_1() -> None:
-    found = standings(told_apart(("a", "c"), ("b", "c"), ("a", "d"), ("b", "d"), ("c", "d")), list("abcd"))
+    found = standings(
+        told_apart(("a", "c"), ("b", "c"), ("a", "d"), ("b", "d"), ("c", "d")), list("abcd")
+    )
     assert found["rank"].tolist() == [1, 1, 3, 4]
     assert found["letters"].tolist() == ["a", "a", "b", "c"]
 
@@ -112,9 +137,11 @@ def test_more_groups_than_letters_leave_the_letters_out() -> None:
 
 
 def test_mean_ranks_are_of_the_models_means() -> None:
-    board = leaderboard(synthetic_tables(models=MODELS, metrics=("deletion", "insertion")))
+    board = board_of(models=MODELS, metrics=("deletion", "insertion"), ceiling=False)
     found = mean_ranks(board)
-    means = board[board["metric"] == "insertion"].pivot_table(index="model", columns="method", values="mean")
+    means = board[board["metric"] == "insertion"].pivot_table(
+        index="model", columns="method", values="mean"
+    )
     expected = (-means).rank(axis=1).mean().sort_values()
     mine = found[found["metric"] == "insertion"].set_index("method")
     assert mine["mean_rank"].tolist() == expected.tolist()
@@ -122,23 +149,32 @@ def test_mean_ranks_are_of_the_models_means() -> None:
     critical = agreement(board).query("metric == 'insertion'")["critical_difference"].item()
     for first, second in itertools.combinations(mine.index, 2):
         apart = abs(mine.loc[first, "mean_rank"] - mine.loc[second, "mean_rank"]) > critical
-        assert bool(set(mine.loc[first, "letters"]) & set(mine.loc[second, "letters"])) == (not apart)
+        assert bool(set(mine.loc[first, "letters"]) & set(mine.loc[second, "letters"])) == (
+            not apart
+        )
     assert len(set(mine["letters"])) > 1
 
 
 def test_agreement_across_models_is_friedmans_and_kendalls() -> None:
-    board = leaderboard(synthetic_tables(models=MODELS, metrics=("deletion",)))
+    board = board_of(models=MODELS, metrics=("deletion", "insertion"), ceiling=False).query(
+        "metric == 'deletion'"
+    )
     [row] = agreement(board).to_dict("records")
     means = board.pivot_table(index="model", columns="method", values="mean")
     chi2 = stats.friedmanchisquare(*means.to_numpy().T).statistic
-    assert (row["across"], row["metric"], row["judges"], row["methods"]) == ("models", "deletion", 6, 9)
+    assert (row["across"], row["metric"], row["judges"], row["methods"]) == (
+        "models",
+        "deletion",
+        6,
+        9,
+    )
     assert row["w"] == pytest.approx(chi2 / (6 * 8))
     assert row["friedman_p"] < 1e-6
     assert row["note"] == ""
 
 
 def test_few_models_are_ranked_and_not_tested() -> None:
-    board = leaderboard(synthetic_tables(models=MODELS[: FEWEST_BLOCKS - 1], metrics=("deletion",)))
+    board = board_of(models=MODELS[: FEWEST_BLOCKS - 1], metrics=("deletion",), ceiling=False)
     [row] = agreement(board).to_dict("records")
     assert np.isnan([row["friedman_p"], row["critical_difference"]]).all()
     assert 0 < row["w"] <= 1
@@ -147,9 +183,14 @@ def test_few_models_are_ranked_and_not_tested() -> None:
 
 
 def test_agreement_across_metrics_compares_orders_not_directions() -> None:
-    board = leaderboard(synthetic_tables())
+    board = board_of()
     [row] = agreement(board).to_dict("records")
-    assert (row["across"], row["dataset"], row["model"], row["judges"]) == ("metrics", "planted", "resnet18", 4)
+    assert (row["across"], row["dataset"], row["model"], row["judges"]) == (
+        "metrics",
+        "planted",
+        "resnet18",
+        4,
+    )
     assert row["w"] > 0.8  # one quality stands behind all four
     assert np.isnan(row["friedman_p"])
     turned = board["mean"].where(board["metric"].isin(["deletion", "insertion"]), -board["mean"])
@@ -157,7 +198,7 @@ def test_agreement_across_metrics_compares_orders_not_directions() -> None:
 
 
 def test_methods_that_some_model_could_not_score_are_left_out_and_named() -> None:
-    tables = synthetic_tables(models=MODELS, metrics=("deletion",))
+    tables = synthetic_tables(models=MODELS, metrics=("deletion",), ceiling=False)
     gone = (tables.scores["model"] == "c") & (tables.scores["method"] == "rise:masks=500")
     board = leaderboard(replace(tables, scores=tables.scores[~gone]))
     [row] = agreement(board).to_dict("records")
@@ -173,7 +214,7 @@ def test_models_that_rank_by_chance_are_not_told_apart() -> None:
 
 
 def test_one_model_has_no_ranks_across_models() -> None:
-    board = leaderboard(synthetic_tables(metrics=("deletion",)))
+    board = board_of(metrics=("deletion",))
     assert mean_ranks(board).empty
     assert agreement(board).empty
     assert list(agreement(board).columns)

@@ -21,7 +21,11 @@ Interval = Callable[..., tuple[float, float]]
 
 
 def coverage(
-    name: str, count: int, samples: int, interval: Interval = bootstrap_interval, resamples: int = 999
+    name: str,
+    count: int,
+    samples: int,
+    interval: Interval = bootstrap_interval,
+    resamples: int = 999,
 ) -> float:
     """The share of samples of `count` images whose interval covers the mean of the population."""
     population = POPULATIONS[name].to_numpy()
@@ -35,7 +39,9 @@ def coverage(
 
 def bca(values: np.ndarray, *, seed: int, resamples: int) -> tuple[float, float]:
     """What the interval was before: too narrow by a factor of the sample's size, and slow to see skew."""
-    found = stats.bootstrap((values,), np.mean, n_resamples=resamples, rng=np.random.default_rng(seed))
+    found = stats.bootstrap(
+        (values,), np.mean, n_resamples=resamples, rng=np.random.default_rng(seed)
+    )
     return found.confidence_interval.low, found.confidence_interval.high
 
 
@@ -78,13 +84,17 @@ def test_of_50_images_bca_covers_less() -> None:
 @pytest.mark.parametrize("count", [50, 200])
 def test_coverage_of_a_share(count: int) -> None:
     """Of a ratio of means, which a share of the achievable is: here random is the floor, Grad-CAM the ceiling."""
-    score, floor = (POPULATIONS[f"resnet18 deletion {name}"].to_numpy() for name in ("saliency", "random"))
+    score, floor = (
+        POPULATIONS[f"resnet18 deletion {name}"].to_numpy() for name in ("saliency", "random")
+    )
     ceiling = POPULATIONS["resnet18 deletion gradcam"].to_numpy()
     truth = (score - floor).mean() / (ceiling - floor).mean()
     rng = np.random.default_rng(count)
     hits = 0
     for trial in range(2000):
         rows = rng.integers(len(score), size=count)
-        low, high = bootstrap_ratio_interval((score - floor)[rows], (ceiling - floor)[rows], seed=trial, resamples=999)
+        low, high = bootstrap_ratio_interval(
+            (score - floor)[rows], (ceiling - floor)[rows], seed=trial, resamples=999
+        )
         hits += low <= truth <= high
     assert 0.93 <= hits / 2000 <= 0.97

@@ -10,10 +10,11 @@ from interpbench.core.errors import RunFolderError
 from interpbench.core.seeding import derive
 from interpbench.results.comparison import comparisons
 from interpbench.results.leaderboard import COLUMNS, leaderboard
+from interpbench.results.run_info import ModelRecord
 from interpbench.results.shares import BOARD_COLUMNS
 from interpbench.results.statistics import bootstrap_interval
 from interpbench.results.tables import RunTables
-from tests.synthetic_tables import EMPTY_CURVES, EMPTY_SCORES, synthetic_tables
+from tests.synthetic_tables import EMPTY_CURVES, EMPTY_SCORES, board_of, synthetic_tables
 
 THREE = ("gradcam", "random", "sobel")
 
@@ -26,7 +27,7 @@ def rows_of(tables: RunTables, **labels: str) -> pd.DataFrame:
 
 
 def test_one_row_per_model_metric_and_method() -> None:
-    board = leaderboard(synthetic_tables(models=("vgg11", "alexnet"), methods=THREE))
+    board = board_of(models=("vgg11", "alexnet"), methods=THREE)
     assert list(board.columns) == COLUMNS
     assert len(board) == 2 * 4 * 3
     assert not board.duplicated(["dataset", "model", "metric", "method"]).any()
@@ -40,18 +41,25 @@ def test_one_row_per_model_metric_and_method() -> None:
 def test_a_row_summarises_its_images() -> None:
     tables = synthetic_tables(methods=THREE)
     row = rows_of(tables, metric="deletion", method="sobel").iloc[0]
-    scores = tables.scores[(tables.scores["metric"] == "deletion") & (tables.scores["method"] == "sobel")]
+    scores = tables.scores[
+        (tables.scores["metric"] == "deletion") & (tables.scores["method"] == "sobel")
+    ]
     assert row["n"] == 24
     assert row["mean"] == pytest.approx(scores["value"].mean())
     seed = derive(tables.seed, "planted", "resnet18", "deletion")
     assert (row["low"], row["high"]) == bootstrap_interval(scores["value"].to_numpy(), seed=seed)
     assert row["tied"] == 0.25
-    assert (row["accuracy"], row["weights"], row["status"], row["reason"]) == (0.975, "shipped", "ok", "")
+    assert (row["accuracy"], row["weights"], row["status"], row["reason"]) == (
+        0.975,
+        "shipped",
+        "ok",
+        "",
+    )
 
 
 @pytest.mark.parametrize(("metric", "ascending"), [("deletion", True), ("insertion", False)])
 def test_best_comes_first(metric: str, ascending: bool) -> None:
-    means = rows_of(synthetic_tables(), metric=metric)["mean"]
+    means = board_of().query("metric == @metric")["mean"]
     assert means.is_monotonic_increasing if ascending else means.is_monotonic_decreasing
 
 
@@ -64,16 +72,22 @@ def test_equal_means_are_sorted_by_name() -> None:
 def test_intervals_keep_to_the_metrics_range_where_the_scores_do() -> None:
     tables = synthetic_tables(methods=THREE, metrics=("deletion",), images=4)
     values = np.array([0.01, 0.02, 0.4, 0.9])
-    inside = rows_of(replace(tables, scores=tables.scores.assign(value=np.tile(values, 3))), method="sobel").iloc[0]
+    inside = rows_of(
+        replace(tables, scores=tables.scores.assign(value=np.tile(values, 3))), method="sobel"
+    ).iloc[0]
     assert (inside["low"], inside["high"]) == (0, 1)
-    alone = rows_of(synthetic_tables(methods=THREE, metrics=("deletion",), images=1), method="sobel").iloc[0]
+    alone = rows_of(
+        synthetic_tables(methods=THREE, metrics=("deletion",), images=1), method="sobel"
+    ).iloc[0]
     assert np.isnan([alone["low"], alone["high"]]).all()
-    logits = rows_of(replace(tables, scores=tables.scores.assign(value=np.tile(3 * values, 3))), method="sobel").iloc[0]
+    logits = rows_of(
+        replace(tables, scores=tables.scores.assign(value=np.tile(3 * values, 3))), method="sobel"
+    ).iloc[0]
     assert logits["low"] < 0 < 1 < logits["high"]
 
 
 def test_ranks_and_letters_are_those_of_the_pairs() -> None:
-    tables = synthetic_tables(failed=("random",))
+    tables = synthetic_tables(failed=("random",), metrics=("deletion", "insertion"))
     pairs = comparisons(tables)
     board = leaderboard(tables)
     pd.testing.assert_frame_equal(leaderboard(tables, pairs), board)
@@ -83,7 +97,8 @@ def test_ranks_and_letters_are_those_of_the_pairs() -> None:
         assert rows["rank"].isna().tolist() == [False] * 8 + [True]
         for row in rows.iloc[:-1].itertuples():
             mine = pairs[
-                (pairs["metric"] == metric) & ((pairs["method"] == row.method) | (pairs["other"] == row.method))
+                (pairs["metric"] == metric)
+                & ((pairs["method"] == row.method) | (pairs["other"] == row.method))
             ]
             assert row.rank == 1 + ((mine["better"] != "") & (mine["better"] != row.method)).sum()
         assert rows["rank"].iloc[0] == 1
@@ -92,7 +107,9 @@ def test_ranks_and_letters_are_those_of_the_pairs() -> None:
 
 
 def test_failures_and_invalid_maps_keep_their_rows_last() -> None:
-    tables = synthetic_tables(methods=THREE, failed=("gradcam",), constant={"random": 24, "sobel": 3})
+    tables = synthetic_tables(
+        methods=THREE, failed=("gradcam",), constant={"random": 24, "sobel": 3}
+    )
     rows = rows_of(tables, metric="deletion").set_index("method")
     assert list(rows.index) == ["sobel", "gradcam", "random"]
     assert rows["n"].tolist() == [21, 0, 0]
@@ -110,7 +127,9 @@ def test_failures_and_invalid_maps_keep_their_rows_last() -> None:
 def test_a_metric_undefined_on_an_image_leaves_it_out() -> None:
     tables = synthetic_tables(methods=THREE)
     scores = tables.scores.copy()
-    scores.loc[scores["metric"].eq("insertion") & scores["sample_id"].eq("image-000"), "value"] = np.nan
+    scores.loc[scores["metric"].eq("insertion") & scores["sample_id"].eq("image-000"), "value"] = (
+        np.nan
+    )
     board = leaderboard(replace(tables, scores=scores))
     assert board.loc[board["metric"] == "insertion", "n"].tolist() == [23, 23, 23]
     gone = scores[scores["metric"].ne("insertion") | scores["method"].ne("random")]
@@ -135,17 +154,30 @@ def test_an_unfinished_run_without_cells_gives_an_empty_board() -> None:
 def test_but_for_its_rank_and_share_a_row_does_not_depend_on_other_rows_or_on_their_order() -> None:
     tables = synthetic_tables(methods=THREE)
     keep = tables.scores["method"] == "sobel"
-    alone = replace(tables, scores=tables.scores[keep], cells=tables.cells[tables.cells["method"] == "sobel"])
+    alone = replace(
+        tables, scores=tables.scores[keep], cells=tables.cells[tables.cells["method"] == "sobel"]
+    )
     together = leaderboard(tables).query("method == 'sobel'").reset_index(drop=True)
     relative = ["rank", "letters", *BOARD_COLUMNS]
-    pd.testing.assert_frame_equal(leaderboard(alone).drop(columns=relative), together.drop(columns=relative))
+    pd.testing.assert_frame_equal(
+        leaderboard(alone).drop(columns=relative), together.drop(columns=relative)
+    )
     shuffled = replace(tables, cells=tables.cells.iloc[::-1])
     pd.testing.assert_frame_equal(leaderboard(shuffled), leaderboard(tables))
 
 
 def test_unknown_accuracy_is_nan() -> None:
     tables = synthetic_tables(methods=THREE)
-    board = leaderboard(replace(tables, models={("planted", "resnet18"): {"accuracy": None, "weights": "random"}}))
+    board = leaderboard(
+        replace(
+            tables,
+            models={
+                ("planted", "resnet18"): ModelRecord(
+                    dataset="planted", model="resnet18", weights="random"
+                )
+            },
+        )
+    )
     assert board["accuracy"].isna().all()
     assert (board["weights"] == "random").all()
 

@@ -23,7 +23,12 @@ def by_hand(metric: str, ceiling: list[float] | None = None, **values: list[floa
     return replace(tables, scores=scores, ceilings=ceilings)
 
 
-DELETION = {"center": [0.5, 0.7], "random": [0.4, 0.9], "gradcam": [0.2, 0.5], "saliency": [0.6, 0.6]}
+DELETION = {
+    "center": [0.5, 0.7],
+    "random": [0.4, 0.9],
+    "gradcam": [0.2, 0.5],
+    "saliency": [0.6, 0.6],
+}
 
 
 def share_of(tables: RunTables, method: str) -> pd.Series:
@@ -42,13 +47,20 @@ def test_a_share_is_the_way_from_the_best_control_to_the_ceiling() -> None:
 
 def test_higher_is_better_turns_nothing_around_in_the_share() -> None:
     turned = {method: [1 - v for v in values] for method, values in DELETION.items()}
-    deletion, insertion = by_hand("deletion", [0.1, 0.3], **DELETION), by_hand("insertion", [0.9, 0.7], **turned)
-    assert share_of(insertion, "gradcam")["share"] == pytest.approx(share_of(deletion, "gradcam")["share"])
+    deletion, insertion = (
+        by_hand("deletion", [0.1, 0.3], **DELETION),
+        by_hand("insertion", [0.9, 0.7], **turned),
+    )
+    assert share_of(insertion, "gradcam")["share"] == pytest.approx(
+        share_of(deletion, "gradcam")["share"]
+    )
     assert share_of(insertion, "gradcam")["control"] == "center"
     np.testing.assert_allclose(shares(insertion)["share"], shares(deletion)["share"])
 
 
-def test_a_method_that_a_control_beats_has_a_negative_share_and_one_that_beats_the_search_more_than_one() -> None:
+def test_a_method_that_a_control_beats_has_a_negative_share_and_one_that_beats_the_search_more_than_one() -> (
+    None
+):
     tables = by_hand("deletion", [0.3, 0.6], **DELETION)
     assert share_of(tables, "saliency")["share"] == pytest.approx(0)  # by chance as good as center
     worse = by_hand("deletion", [0.3, 0.6], **{**DELETION, "saliency": [0.7, 0.7]})
@@ -62,7 +74,9 @@ def test_where_the_ceiling_is_no_better_than_the_floor_there_is_no_share() -> No
     tables = by_hand("deletion", [0.1, 0.8], **DELETION)
     images = shares(tables).set_index(["method", "sample_id"])["share"]
     assert images["gradcam"].isna().tolist() == [False, True]
-    assert share_of(tables, "gradcam")["share"] == pytest.approx(0.25 / 0.15)  # of the means, 0.6 and 0.45
+    assert share_of(tables, "gradcam")["share"] == pytest.approx(
+        0.25 / 0.15
+    )  # of the means, 0.6 and 0.45
     nowhere = share_of(by_hand("deletion", [0.9, 0.9], **DELETION), "gradcam")
     assert np.isnan([nowhere["share"], nowhere["share_low"], nowhere["share_high"]]).all()
     assert (nowhere["floor"], nowhere["ceiling"]) == pytest.approx((0.6, 0.9))
@@ -101,7 +115,9 @@ def test_metrics_without_a_curve_have_no_share() -> None:
 def test_the_interval_is_of_the_ratio_of_means_over_the_same_images() -> None:
     """Against percentiles over images drawn again, which are close to it where there is much room above the floor."""
     tables = synthetic_tables(methods=FOUR, metrics=("insertion",), images=60)
-    roles = tables.cells["method"].map(lambda method: "control" if method == "saliency" else "method")
+    roles = tables.cells["method"].map(
+        lambda method: "control" if method == "saliency" else "method"
+    )
     tables = replace(tables, cells=tables.cells.assign(role=roles))  # the worst of the four
     found = achieved(tables)["planted", "resnet18", "insertion", "gradcam"]
     wide = tables.scores.pivot_table(index="sample_id", columns="method", values="value")
@@ -111,7 +127,9 @@ def test_the_interval_is_of_the_ratio_of_means_over_the_same_images() -> None:
     drawn = [gain[rows].mean() / way[rows].mean() for rows in rng.integers(60, size=(4000, 60))]
     assert found.share == pytest.approx(gain.mean() / way.mean())
     low, high = np.quantile(drawn, [0.025, 0.975])
-    assert (found.share_low, found.share_high) == pytest.approx((low, high), abs=0.15 * (high - low))
+    assert (found.share_low, found.share_high) == pytest.approx(
+        (low, high), abs=0.15 * (high - low)
+    )
 
 
 def test_conclusions_hold_the_shares_of_each_image() -> None:

@@ -37,14 +37,20 @@ def test_interval_is_that_of_a_slow_loop(count: int) -> None:
     values = np.random.default_rng(count).exponential(size=count)
     expected = studentised(values, 20_000, seed=1)
     width = expected[1] - expected[0]
-    assert bootstrap_interval(values, seed=11, resamples=40_000) == pytest.approx(expected, abs=0.03 * width)
-    assert bootstrap_interval(values, seed=11)[1] - values.mean() > 1.2 * (values.mean() - expected[0])  # it is skewed
+    assert bootstrap_interval(values, seed=11, resamples=40_000) == pytest.approx(
+        expected, abs=0.03 * width
+    )
+    assert bootstrap_interval(values, seed=11)[1] - values.mean() > 1.2 * (
+        values.mean() - expected[0]
+    )  # it is skewed
 
 
 def test_interval_moves_and_grows_with_the_values() -> None:
     values = np.random.default_rng(0).exponential(size=40)
     low, high = bootstrap_interval(values, seed=1)
-    assert bootstrap_interval(1e6 + 3 * values, seed=1) == pytest.approx((1e6 + 3 * low, 1e6 + 3 * high), rel=1e-12)
+    assert bootstrap_interval(1e6 + 3 * values, seed=1) == pytest.approx(
+        (1e6 + 3 * low, 1e6 + 3 * high), rel=1e-12
+    )
 
 
 def test_interval_of_a_ratio_is_that_of_a_slow_loop() -> None:
@@ -55,7 +61,9 @@ def test_interval_of_a_ratio_is_that_of_a_slow_loop() -> None:
 
     def ratio_and_error(rows: np.ndarray) -> tuple[float, float]:
         ratio = above[rows].mean() / below[rows].mean()
-        return ratio, (above[rows] - ratio * below[rows]).std(ddof=1) / below[rows].mean() / np.sqrt(30)
+        return ratio, (above[rows] - ratio * below[rows]).std(ddof=1) / below[
+            rows
+        ].mean() / np.sqrt(30)
 
     ratio, error = ratio_and_error(np.arange(30))
     for _ in range(20_000):
@@ -125,7 +133,11 @@ def test_band_is_the_percentile_interval_at_each_point() -> None:
     low, high = bootstrap_band(curves, seed=0, resamples=20_000)
     for point in range(5):
         expected = stats.bootstrap(
-            (curves[:, point],), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(1)
+            (curves[:, point],),
+            np.mean,
+            method="percentile",
+            n_resamples=20_000,
+            rng=np.random.default_rng(1),
         ).confidence_interval
         assert (low[point], high[point]) == pytest.approx((expected.low, expected.high), abs=0.004)
 
@@ -163,7 +175,9 @@ def test_with_ties_and_zeros_it_equals_all_changes_of_sign(seed: int) -> None:
     assert signed_rank(differences).p == pytest.approx((sums >= observed - 1e-9).mean())
 
 
-def test_beyond_a_hundred_differences_it_is_pratts_approximation_and_close_to_the_exact_one() -> None:
+def test_beyond_a_hundred_differences_it_is_pratts_approximation_and_close_to_the_exact_one() -> (
+    None
+):
     rng = np.random.default_rng(2)
     differences = np.round(rng.normal(0.12, 1, 160), 1)
     differences[rng.random(160) < 0.1] = 0
@@ -195,7 +209,9 @@ def test_identical_scores_are_no_difference_and_no_scores_say_nothing() -> None:
 @pytest.mark.parametrize(
     ("values", "effect"), [([1, 2, 3], 1), ([-1, -2, -3], -1), ([1, 2, -3], 0), ([3, 2, -1], 4 / 6)]
 )
-def test_effect_is_the_difference_of_the_rank_sums_as_a_share(values: list[float], effect: float) -> None:
+def test_effect_is_the_difference_of_the_rank_sums_as_a_share(
+    values: list[float], effect: float
+) -> None:
     assert signed_rank(np.array(values)).effect == pytest.approx(effect)
 
 
@@ -229,16 +245,30 @@ def test_friedman_gives_the_numbers_of_demsars_example() -> None:
     corrected = chi2 / (1 - ties / (14 * (4**3 - 4)))
     assert found.w == pytest.approx(corrected / (14 * 3))
     assert found.p == pytest.approx(stats.f.sf(13 * corrected / (14 * 3 - corrected), 3, 39))
-    assert friedman(-DEMSAR, level=0.10).critical_difference == pytest.approx(2.291 * np.sqrt(20 / 84), abs=0.001)
+    assert friedman(-DEMSAR, level=0.10).critical_difference == pytest.approx(
+        2.291 * np.sqrt(20 / 84), abs=0.001
+    )
 
 
 @pytest.mark.parametrize(
     ("methods", "q"),
-    [(2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (6, 2.850), (7, 2.949), (8, 3.031), (9, 3.102), (10, 3.164)],
+    [
+        (2, 1.960),
+        (3, 2.343),
+        (4, 2.569),
+        (5, 2.728),
+        (6, 2.850),
+        (7, 2.949),
+        (8, 3.031),
+        (9, 3.102),
+        (10, 3.164),
+    ],
 )
 def test_critical_values_are_those_of_demsars_table_5(methods: int, q: float) -> None:
     found = friedman(np.random.default_rng(0).random((6, methods)))
-    assert found.critical_difference == pytest.approx(q * np.sqrt(methods * (methods + 1) / 36), rel=5e-4)
+    assert found.critical_difference == pytest.approx(
+        q * np.sqrt(methods * (methods + 1) / 36), rel=5e-4
+    )
 
 
 def test_w_is_1_for_one_order_0_for_opposite_ones_and_kendalls_formula_between() -> None:

@@ -7,11 +7,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from interpbench.core.devices import Computing
 from interpbench.loading.images import load_images
+from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import discover
-from interpbench.running.cell_in_progress import CellWork
+from interpbench.running.cell_in_progress import CellInProgress
 from interpbench.running.plan import make_plan
-from interpbench.running.prepared_model import ModelRun
+from interpbench.running.prepared_model import PreparedModel
+from interpbench.suite.selection import Selection
 from interpbench.suite.suite import load_suite
 from tests.paths import TINY
 
@@ -23,9 +26,17 @@ class NoQuestions(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        assert name not in ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select"), name
+        assert name not in (
+            "_local_scalar_dense",
+            "nonzero",
+            "is_nonzero",
+            "equal",
+            "masked_select",
+        ), name
         indices = args[1] if name == "index" else ()
-        assert not any(index is not None and index.dtype == torch.bool for index in indices), "index by a mask"
+        assert not any(index is not None and index.dtype == torch.bool for index in indices), (
+            "index by a mask"
+        )
         return func(*args, **(kwargs or {}))
 
 
@@ -48,17 +59,22 @@ def test_the_loop_over_batches_waits_for_nothing(method: str, device: str) -> No
         "dataset": "tiny", "models": ("quadrants",), "methods": (method, "center"),
         "metrics": ("deletion", "insertion"), "images": 8, "ceiling": "none",
     }  # fmt: skip
-    suite = load_suite("quick").changed(changes)
-    plan = make_plan(suite, discover([TINY]), device=torch.device(device), batch_size=4, weights=["random"])
-    run = ModelRun(plan, "quadrants", load_images(plan.dataset, plan.indices, plan.models["quadrants"][1].card))
+    selection = Selection(load_suite("quick").changed(changes))
+    computing = Computing(torch.device(device), batch_size=4)
+    plan = make_plan(selection, discover([TINY]), computing, Sources(weights=("random",)))
+    run = PreparedModel(
+        plan, "quadrants", load_images(plan.dataset, plan.indices, plan.models["quadrants"][1].card)
+    )
     run.measure(plan.cells)
-    work = CellWork(run, plan.cells[0])
+    work = CellInProgress(run, plan.cells[0])
     first, second = run.batches(4)
-    work.batch(first)  # asks once whether the metrics' paths depend on the maps
-    watching: AbstractContextManager[Any] = NoQuestions() if device == "cpu" else cuda_must_not_wait()
+    work.add(first)  # asks once whether the metrics' paths depend on the maps
+    watching: AbstractContextManager[Any] = (
+        NoQuestions() if device == "cpu" else cuda_must_not_wait()
+    )
     with watching:
-        work.batch(second)
+        work.add(second)
     work.finish([])
     result = work.result()
-    assert result.status == "ok"
+    assert result.record.status == "ok"
     assert len(result.scores) == 2 * 8

@@ -8,11 +8,13 @@ import torch
 from PIL import Image
 
 from interpbench import method
+from interpbench.core.devices import Computing
 from interpbench.core.errors import DataError, ParameterError, UnknownNameError, WeightsError
-from interpbench.registry.choosing import configure_dataset
+from interpbench.registry.choosing import Sources, choose_dataset
 from interpbench.registry.discovery import discover
 from interpbench.registry.registry import Registry
 from interpbench.running.plan import Plan, make_plan
+from interpbench.suite.selection import Selection
 from interpbench.suite.suite import Suite
 
 SUITE = Suite(
@@ -40,9 +42,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def plan(registry: Registry, *, weights: Any = ("random",), suite: Suite = SUITE, **changes: Any) -> Plan:
+def plan(
+    registry: Registry, *, weights: Any = ("random",), suite: Suite = SUITE, **changes: Any
+) -> Plan:
     settings = {key: changes.pop(key) for key in list(changes) if key in Suite.model_fields}
-    return make_plan(suite.changed(settings), registry, device=CPU, weights=weights, **changes)
+    data = changes.pop("data", {})
+    named = frozenset(changes.pop("named", ()))
+    computing = Computing(**changes)
+    return make_plan(
+        Selection(suite.changed(settings), named),
+        registry,
+        computing,
+        Sources(weights=weights, **data),
+    )
 
 
 def test_a_plan_holds_everything_that_will_run(registry: Registry) -> None:
@@ -79,10 +91,15 @@ def test_the_batch_size_is_the_users_or_fits_the_input(registry: Registry) -> No
             {"methods": ("occlusion:windw=3",)},
             "Unknown parameter of method 'occlusion': 'windw'. Did you mean 'window'",
         ),
-        ({"dataset": "planted:cout=3"}, "Unknown parameter of dataset 'planted': 'cout'. Did you mean 'count'"),
+        (
+            {"dataset": "planted:cout=3"},
+            "Unknown parameter of dataset 'planted': 'cout'. Did you mean 'count'",
+        ),
     ],
 )
-def test_unknown_names_are_refused_with_near_ones(registry: Registry, changes: dict[str, Any], message: str) -> None:
+def test_unknown_names_are_refused_with_near_ones(
+    registry: Registry, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UnknownNameError) as error:
         plan(registry, **changes)
     assert str(error.value).startswith(message)
@@ -105,7 +122,9 @@ def test_wrong_values_are_refused(registry: Registry, changes: dict[str, Any]) -
 @pytest.mark.parametrize("key", ["models", "methods", "metrics"])
 @pytest.mark.parametrize("nothing", [(), ("",)])
 def test_an_empty_choice_is_refused(registry: Registry, key: str, nothing: tuple[str, ...]) -> None:
-    with pytest.raises(ParameterError, match=f"No {key[:-1]} is chosen. Name one with --{key[:-1]}, or `all`"):
+    with pytest.raises(
+        ParameterError, match=f"No {key[:-1]} is chosen. Name one with --{key[:-1]}, or `all`"
+    ):
         plan(registry, **{key: nothing})
 
 
@@ -131,7 +150,10 @@ def test_all_takes_no_parameters(registry: Registry) -> None:
 
 
 def test_two_configurations_of_one_method_are_two_labels(registry: Registry) -> None:
-    found = plan(registry, methods=("occlusion:window=16,occlusion:window=8", "occlusion", "occlusion:window=none"))
+    found = plan(
+        registry,
+        methods=("occlusion:window=16,occlusion:window=8", "occlusion", "occlusion:window=none"),
+    )
     assert list(found.methods) == ["occlusion:window=16", "occlusion:window=8", "occlusion"]
     assert [c.values["window"] for c in found.methods.values()] == [16, 8, None]
 
@@ -139,31 +161,48 @@ def test_two_configurations_of_one_method_are_two_labels(registry: Registry) -> 
 # --- metrics
 
 
-def test_metrics_that_need_masks_are_refused_when_asked_for(registry: Registry, folder: Path) -> None:
-    with pytest.raises(DataError, match="Metric pointing-game needs ground-truth masks, which 'photos' does not have"):
+def test_metrics_that_need_masks_are_refused_when_asked_for(
+    registry: Registry, folder: Path
+) -> None:
+    with pytest.raises(
+        DataError,
+        match="Metric pointing-game needs ground-truth masks, which 'photos' does not have",
+    ):
         plan(
             registry,
             dataset=f"imagefolder:root={folder},name=photos",
             metrics=("deletion", "pointing-game"),
             images=2,
-            asked_metrics=True,
+            named=("metric",),
         )
 
 
-@pytest.mark.parametrize(("metrics", "asked"), [(("deletion", "pointing-game"), False), (("all",), True)])
+@pytest.mark.parametrize(
+    ("metrics", "asked"), [(("deletion", "pointing-game"), False), (("all",), True)]
+)
 def test_metrics_that_need_masks_are_left_out_with_a_notice_otherwise(
     registry: Registry, folder: Path, metrics: tuple[str, ...], asked: bool
 ) -> None:
     data = f"imagefolder:root={folder},name=photos"
-    found = plan(registry, dataset=data, metrics=metrics, images=2, asked_metrics=asked)
+    found = plan(
+        registry, dataset=data, metrics=metrics, images=2, named=("metric",) if asked else ()
+    )
     assert "deletion" in found.metrics
     assert not any(choice.plugin.needs_mask for choice in found.metrics.values())
-    assert "Left out: pointing-game needs ground-truth masks, which 'photos' does not have." in found.notices
+    assert (
+        "Left out: pointing-game needs ground-truth masks, which 'photos' does not have."
+        in found.notices
+    )
 
 
 def test_if_no_metric_is_left_that_is_an_error(registry: Registry, folder: Path) -> None:
     with pytest.raises(DataError, match="No metric of the suite applies to 'photos'"):
-        plan(registry, dataset=f"imagefolder:root={folder},name=photos", metrics=("pointing-game",), images=2)
+        plan(
+            registry,
+            dataset=f"imagefolder:root={folder},name=photos",
+            metrics=("pointing-game",),
+            images=2,
+        )
 
 
 def test_steps_reach_curve_metrics_only_and_change_their_protocol(registry: Registry) -> None:
@@ -175,14 +214,22 @@ def test_steps_reach_curve_metrics_only_and_change_their_protocol(registry: Regi
         assert found.protocols[label].hash == plain.protocols[label].hash
 
 
-@pytest.mark.parametrize("changes", [{"target": "label"}, {"metrics": ("deletion:baseline=black",)}])
-def test_what_changes_a_score_changes_the_protocol(registry: Registry, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"target": "label"}, {"metrics": ("deletion:baseline=black",)}]
+)
+def test_what_changes_a_score_changes_the_protocol(
+    registry: Registry, changes: dict[str, Any]
+) -> None:
     (before,), (after,) = (plan(registry, **c).protocols.values() for c in ({}, changes))
     assert before.hash != after.hash
 
 
-@pytest.mark.parametrize("changes", [{"seed": 1}, {"images": 3}, {"methods": ("random",)}, {"batch_size": 2}])
-def test_what_does_not_define_a_score_does_not_change_the_protocol(registry: Registry, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"seed": 1}, {"images": 3}, {"methods": ("random",)}, {"batch_size": 2}]
+)
+def test_what_does_not_define_a_score_does_not_change_the_protocol(
+    registry: Registry, changes: dict[str, Any]
+) -> None:
     assert plan(registry, **changes).protocols == plan(registry).protocols
 
 
@@ -219,7 +266,9 @@ def test_random_serves_every_model_or_the_one_named(registry: Registry, tmp_path
     path = save(registry, tmp_path, "vgg11")
     models = ("vgg11:width=2", "alexnet:width=2")
     assert set(weights_of(plan(registry, models=models)).values()) == {"random"}
-    mixed = plan(registry, models=models, weights=(f"vgg11:width=2={path}", "alexnet:width=2=random"))
+    mixed = plan(
+        registry, models=models, weights=(f"vgg11:width=2={path}", "alexnet:width=2=random")
+    )
     assert weights_of(mixed) == {"vgg11:width=2": "vgg11.pt", "alexnet:width=2": "random"}
 
 
@@ -230,7 +279,9 @@ def test_a_path_with_an_equals_sign_is_a_path(registry: Registry, tmp_path: Path
 
 
 def test_one_file_for_several_models_is_refused(registry: Registry) -> None:
-    with pytest.raises(WeightsError, match=r"2 models are chosen: say which the weights are for, MODEL=w\.pt"):
+    with pytest.raises(
+        WeightsError, match=r"2 models are chosen: say which the weights are for, MODEL=w\.pt"
+    ):
         plan(registry, models=("vgg11", "alexnet"), weights=("w.pt",))
 
 
@@ -245,7 +296,10 @@ def test_two_weights_for_one_model_are_refused(registry: Registry) -> None:
 
 
 def test_without_weights_the_model_is_named(registry: Registry) -> None:
-    with pytest.raises(WeightsError, match="There are no weights for model 'resnet18:width=2' on data set 'planted'"):
+    with pytest.raises(
+        WeightsError,
+        match="There are no weights for model 'resnet18:width=2' on data set 'planted'",
+    ):
         plan(registry, weights=())
 
 
@@ -258,28 +312,32 @@ def test_data_root_reaches_the_data_set(registry: Registry, folder: Path) -> Non
 
 
 def test_flags_win_over_what_the_suite_says_of_the_data(registry: Registry) -> None:
-    assert configure_dataset(registry, "cifar10:root=a,split=train", {"root": "b"}).values["root"] == Path("b")
-    assert configure_dataset(registry, "cifar10:root=a", {}).values["root"] == Path("a")
+    assert choose_dataset(registry, "cifar10:root=a,split=train", Sources(root="b")).values[
+        "root"
+    ] == Path("b")
+    assert choose_dataset(registry, "cifar10:root=a").values["root"] == Path("a")
 
 
 @pytest.mark.parametrize(("flag", "name"), [("root", "data-root"), ("download", "download")])
-def test_flags_that_a_data_set_does_not_take_are_refused(registry: Registry, flag: str, name: str) -> None:
+def test_flags_that_a_data_set_does_not_take_are_refused(
+    registry: Registry, flag: str, name: str
+) -> None:
     with pytest.raises(ParameterError, match=f"Data set 'planted' takes no --{name}"):
         plan(registry, data={flag: "x"})
 
 
 def test_a_folder_whose_name_holds_a_comma_is_quoted(registry: Registry) -> None:
-    found = configure_dataset(registry, 'imagefolder:root="a,b",split=test', {})
+    found = choose_dataset(registry, 'imagefolder:root="a,b",split=test')
     assert (found.values["root"], found.values["split"]) == (Path("a,b"), "test")
-    assert configure_dataset(registry, found.label, {}).values == found.values
+    assert choose_dataset(registry, found.label).values == found.values
     with pytest.raises(ParameterError, match=r'quotes: NAME:PARAMETER="a,b"'):
-        configure_dataset(registry, "imagefolder:root=a,b", {})
+        choose_dataset(registry, "imagefolder:root=a,b")
 
 
 @pytest.mark.parametrize(("text", "count"), [("planted,cifar10", 2), ("", 0)])
 def test_a_run_has_one_data_set(registry: Registry, text: str, count: int) -> None:
     with pytest.raises(ParameterError, match=f"A run has one data set, not {count}"):
-        configure_dataset(registry, text, {})
+        choose_dataset(registry, text)
 
 
 def test_more_images_than_there_are_is_an_error(registry: Registry) -> None:

@@ -43,7 +43,12 @@ def test_outside_of_a_profile_nothing_is_kept() -> None:
 
 
 def test_a_run_writes_where_its_time_went_and_a_trace(tmp_path: Path) -> None:
-    settings = {"dataset": "tiny", "model": "quadrants", "method": ["gradient", "random"], "metric": "deletion"}
+    settings = {
+        "dataset": "tiny",
+        "model": "quadrants",
+        "method": ["gradient", "random"],
+        "metric": "deletion",
+    }
     finished = interpbench.run(
         **settings, images=8, batch_size=2, weights="random", plugin=TINY, device="cpu", output=tmp_path / "run",
         plots=False, profile=True, ceiling="none",
@@ -54,8 +59,13 @@ def test_a_run_writes_where_its_time_went_and_a_trace(tmp_path: Path) -> None:
     # Two methods, four batches each; end points once for each batch, and the first time to see whether they are of
     # the images; each curve of two images and 15 inner points in passes of two.
     assert table.loc["ranking", "calls"] == 2 * 4
-    assert table.loc["forwards", "calls"] == table.loc["perturbation", "calls"] == 2 * 4 * 15 + 4 * 2
-    names = {event.get("name") for event in json.loads((finished.folder / "trace.json").read_text())["traceEvents"]}
+    assert (
+        table.loc["forwards", "calls"] == table.loc["perturbation", "calls"] == 2 * 4 * 15 + 4 * 2
+    )
+    names = {
+        event.get("name")
+        for event in json.loads((finished.folder / "trace.json").read_text())["traceEvents"]
+    }
     assert "interpbench: forwards" in names
     again = interpbench.run(
         **settings, images=8, weights="random", plugin=TINY, device="cpu", output=finished.folder, plots=False,

@@ -21,16 +21,22 @@ def test_controls_do_worse_than_gradcam_with_intervals_that_do_not_overlap(tmp_p
     board = finished.leaderboard.set_index(["model", "metric", "method"])
     for model, metric in {(model, metric) for model, metric, _ in board.index}:
         for control in CONTROLS:
-            assert board.loc[(model, metric, "gradcam"), "low"] > board.loc[(model, metric, control), "high"], (
+            assert (
+                board.loc[(model, metric, "gradcam"), "low"]
+                > board.loc[(model, metric, control), "high"]
+            ), (
                 model,
                 metric,
                 control,
             )
 
 
+@pytest.mark.slow
 def test_the_default_run_has_what_the_readme_promises(tmp_path: Path) -> None:
     """Three trained models, nine methods, four metrics; on few images, since only the selection is at stake."""
-    finished = interpbench.run(images=2, steps=4, device="cpu", output=tmp_path / "run", plots=False)
+    finished = interpbench.run(
+        images=2, steps=4, device="cpu", output=tmp_path / "run", plots=False
+    )
     assert len(finished.failed) == 0
     assert finished.leaderboard.groupby("model")["method"].nunique().to_dict() == {
         "alexnet": 9,

@@ -10,7 +10,13 @@ import pandas as pd
 import pytest
 
 import interpbench
-from interpbench.core.errors import DataError, InterpBenchError, PluginError, RunFolderError, UnknownNameError
+from interpbench.core.errors import (
+    DataError,
+    InterpBenchError,
+    PluginError,
+    RunFolderError,
+    UnknownNameError,
+)
 from interpbench.results.run_folder import RunFolder
 from tests.paths import TINY
 
@@ -26,38 +32,52 @@ def run(output: Path, **changes: Any) -> interpbench.Run:
     return interpbench.run(**settings | changes)
 
 
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> interpbench.Run:
+    """A run of these settings; its folder is for reading and copying."""
+    return run(tmp_path_factory.mktemp("sound") / "run")
+
+
+@pytest.fixture
+def copied(sound: interpbench.Run, tmp_path: Path) -> Path:
+    """A copy of that run's folder."""
+    return shutil.copytree(sound.folder, tmp_path / "run")
+
+
 def means(finished: interpbench.Run, metric: str) -> dict[str, float]:
     board = finished.leaderboard
     return board[board["metric"] == metric].set_index("method")["mean"].to_dict()
 
 
-def test_a_known_model_gives_known_scores(tmp_path: Path) -> None:
-    finished = run(tmp_path / "run")
-    assert len(finished.failed) == 0
-    assert finished.tables.models["tiny", "quadrants"]["accuracy"] == 1
-    assert means(finished, "pointing-game")["gradient"] == 1
-    assert means(finished, "deletion")["gradient"] < means(finished, "deletion")["random"]
-    assert means(finished, "insertion")["gradient"] > means(finished, "insertion")["random"]
-    assert len(finished.scores) == 3 * 3 * 8
-    assert len(finished.curves) == 3 * 2 * 8 * 17
+def test_a_known_model_gives_known_scores(sound: interpbench.Run) -> None:
+    assert len(sound.failed) == 0
+    assert sound.tables.models["tiny", "quadrants"]["accuracy"] == 1
+    assert means(sound, "pointing-game")["gradient"] == 1
+    assert means(sound, "deletion")["gradient"] < means(sound, "deletion")["random"]
+    assert means(sound, "insertion")["gradient"] > means(sound, "insertion")["random"]
+    assert len(sound.scores) == 3 * 3 * 8
+    assert len(sound.curves) == 3 * 2 * 8 * 17
 
 
 def test_every_area_is_the_trapezoid_of_its_curve(tmp_path: Path) -> None:
     finished = run(tmp_path / "run", steps=5)
     keys = ["method", "metric", "sample_id"]
     curves = finished.curves.sort_values([*keys, "step"]).groupby(keys)
-    areas = curves["value"].apply(lambda v: np.trapezoid(v.to_numpy(dtype=float), dx=1 / (len(v) - 1)))
+    areas = curves["value"].apply(
+        lambda v: np.trapezoid(v.to_numpy(dtype=float), dx=1 / (len(v) - 1))
+    )
     scores = finished.scores[finished.scores["metric"] != "pointing-game"].set_index(keys)["value"]
-    pd.testing.assert_series_equal(areas.sort_index(), scores.sort_index(), check_names=False, rtol=1e-6)
+    pd.testing.assert_series_equal(
+        areas.sort_index(), scores.sort_index(), check_names=False, rtol=1e-6
+    )
     assert sorted(finished.curves["fraction"].unique()) == pytest.approx(
         [0, 52 / 256, 104 / 256, 156 / 256, 208 / 256, 1]
     )
 
 
-def test_each_mean_of_the_leaderboard_is_the_mean_over_images(tmp_path: Path) -> None:
-    finished = run(tmp_path / "run")
-    expected = finished.scores.groupby(["metric", "method"])["value"].mean()
-    actual = finished.leaderboard.set_index(["metric", "method"])["mean"].sort_index()
+def test_each_mean_of_the_leaderboard_is_the_mean_over_images(sound: interpbench.Run) -> None:
+    expected = sound.scores.groupby(["metric", "method"])["value"].mean()
+    actual = sound.leaderboard.set_index(["metric", "method"])["mean"].sort_index()
     pd.testing.assert_series_equal(actual, expected, check_names=False)
 
 
@@ -72,8 +92,9 @@ BROKEN = {
 }
 
 
-def test_a_method_that_fails_fails_alone_and_the_table_says_why(tmp_path: Path) -> None:
-    sound = run(tmp_path / "sound")
+def test_a_method_that_fails_fails_alone_and_the_table_says_why(
+    sound: interpbench.Run, tmp_path: Path
+) -> None:
     mixed = run(tmp_path / "mixed", method=["gradient", *BROKEN, "random", "center"])
     assert set(mixed.failed["method"]) == set(BROKEN)
     for method, reason in BROKEN.items():
@@ -103,7 +124,9 @@ def test_a_nan_map_leaves_the_other_images_scores(tmp_path: Path) -> None:
 
 def test_a_metric_that_fails_leaves_the_other_metrics(tmp_path: Path) -> None:
     finished = run(tmp_path / "run", metric=["deletion", "half-broken"], method="gradient")
-    assert "metric half-broken: ValueError: no second class please" in finished.failed["reason"].item()
+    assert (
+        "metric half-broken: ValueError: no second class please" in finished.failed["reason"].item()
+    )
     assert set(finished.scores["metric"]) == {"deletion"}
 
 
@@ -115,7 +138,11 @@ def test_a_model_that_fails_fails_its_own_cells(tmp_path: Path) -> None:
 
 
 def test_a_model_that_flattens_with_view_runs_too(tmp_path: Path) -> None:
-    finished = run(tmp_path / "run", model="viewing", method=["gradient", "saliency", "guided-backprop", "random"])
+    finished = run(
+        tmp_path / "run",
+        model="viewing",
+        method=["gradient", "saliency", "guided-backprop", "random"],
+    )
     assert finished.failed["method"].tolist() == ["guided-backprop"]  # which needs ReLUs
     finished = run(tmp_path / "other", model="viewing")
     assert len(finished.failed) == 0
@@ -136,7 +163,9 @@ def test_a_model_that_cannot_be_built_is_named_with_its_line(tmp_path: Path) -> 
         run(tmp_path / "run", model="unbuildable")
 
 
-def test_scores_depend_neither_on_the_order_of_methods_nor_on_what_ran_before(tmp_path: Path) -> None:
+def test_scores_depend_neither_on_the_order_of_methods_nor_on_what_ran_before(
+    tmp_path: Path,
+) -> None:
     one = run(tmp_path / "one", method=["random", "raises", "rise:masks=20", "gradient"])
     two = run(tmp_path / "two", method=["gradient", "rise:masks=20", "random"])
     common = one.scores[one.scores["method"] != "raises"].reset_index(drop=True)
@@ -149,11 +178,10 @@ def test_scores_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
     np.testing.assert_allclose(one.scores["value"], two.scores["value"], atol=1e-6)
 
 
-def test_the_same_run_writes_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        run(tmp_path / name)
+def test_the_same_run_writes_the_same_bytes(sound: interpbench.Run, tmp_path: Path) -> None:
+    run(tmp_path / "again")
     for table in TABLES:
-        assert (tmp_path / "one" / table).read_bytes() == (tmp_path / "two" / table).read_bytes()
+        assert (sound.folder / table).read_bytes() == (tmp_path / "again" / table).read_bytes()
 
 
 def test_another_seed_takes_other_images(tmp_path: Path) -> None:
@@ -189,13 +217,18 @@ def test_all_models_are_all_that_have_weights(tmp_path: Path) -> None:
     )
     assert set(finished.scores["model"]) == {"alexnet", "resnet18", "vgg11_bn"}
     assert any("'vgg16'" in notice for notice in finished.info["notices"])
-    assert finished.info["plugins"]["model resnet18"]["parameters"] == {"width": 10, "norm": "batch"}
+    assert finished.info["plugins"]["model resnet18"]["parameters"] == {
+        "width": 10,
+        "norm": "batch",
+    }
     assert finished.info["suite"]["changed"] is True
     assert len(repr(finished)) < 200
 
 
 def test_equal_maps_have_equal_intervals(tmp_path: Path) -> None:
-    finished = run(tmp_path / "run", method=["slow:seconds=0", "slow:seconds=0.001"], metric="deletion")
+    finished = run(
+        tmp_path / "run", method=["slow:seconds=0", "slow:seconds=0.001"], metric="deletion"
+    )
     rows = finished.leaderboard[["mean", "low", "high"]].drop_duplicates()
     assert len(rows) == 1
 
@@ -224,53 +257,51 @@ def test_run_json_says_what_was_used(tmp_path: Path) -> None:
 class TestFolders:
     """A run folder is never mixed, and never loses finished work."""
 
-    def test_a_folder_that_is_not_empty_is_refused(self, tmp_path: Path) -> None:
-        run(tmp_path / "run")
+    def test_a_folder_that_is_not_empty_is_refused(self, copied: Path) -> None:
         with pytest.raises(RunFolderError, match=r"not empty.*--resume.*--overwrite"):
-            run(tmp_path / "run")
+            run(copied)
 
-    def test_overwrite_replaces_a_run_but_nothing_else(self, tmp_path: Path) -> None:
-        run(tmp_path / "run")
-        assert set(run(tmp_path / "run", method="center", overwrite=True).scores["method"]) == {"center"}
+    def test_overwrite_replaces_a_run_but_nothing_else(self, copied: Path, tmp_path: Path) -> None:
+        assert set(run(copied, method="center", overwrite=True).scores["method"]) == {"center"}
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "thesis.txt").write_text("years of work")
         with pytest.raises(RunFolderError, match="something else than a run"):
             run(tmp_path / "other", overwrite=True)
         assert (tmp_path / "other" / "thesis.txt").exists()
 
-    def test_resume_runs_only_what_is_missing_and_ends_in_the_same_bytes(self, tmp_path: Path) -> None:
-        run(tmp_path / "whole")
-        shutil.copytree(tmp_path / "whole", tmp_path / "part")
-        victim = next((tmp_path / "part" / "cells").glob("*center*"))
+    def test_resume_runs_only_what_is_missing_and_ends_in_the_same_bytes(
+        self, sound: interpbench.Run, copied: Path
+    ) -> None:
+        victim = next((copied / "cells").glob("*center*"))
         kept = {
             p: p.stat().st_mtime_ns
-            for p in (tmp_path / "part" / "cells").glob("*/cell.json")
+            for p in (copied / "cells").glob("*/cell.json")
             if victim not in p.parents
         }
         shutil.rmtree(victim)
-        (tmp_path / "part" / "cells" / ".half-written").mkdir()
+        (copied / "cells" / ".half-written").mkdir()
         for table in TABLES:
-            (tmp_path / "part" / table).unlink()
-        run(tmp_path / "part", resume=True)
+            (copied / table).unlink()
+        run(copied, resume=True)
         assert {p: p.stat().st_mtime_ns for p in kept} == kept
         for table in TABLES:
-            assert (tmp_path / "whole" / table).read_bytes() == (tmp_path / "part" / table).read_bytes()
+            assert (sound.folder / table).read_bytes() == (copied / table).read_bytes()
 
-    def test_resume_needs_no_repetition_of_the_selection(self, tmp_path: Path) -> None:
-        run(tmp_path / "run")
+    def test_resume_needs_no_repetition_of_the_selection(self, copied: Path) -> None:
         again = interpbench.run(
-            output=tmp_path / "run", resume=True, plugin=TINY, weights="random", device="cpu", plots=False
+            output=copied, resume=True, plugin=TINY, weights="random", device="cpu", plots=False
         )
         assert set(again.scores["method"]) == {"gradient", "random", "center"}
 
-    def test_resume_of_another_run_is_refused_with_what_differs(self, tmp_path: Path) -> None:
-        run(tmp_path / "run")
+    def test_resume_of_another_run_is_refused_with_what_differs(self, copied: Path) -> None:
         with pytest.raises(RunFolderError, match="suite differ"):
-            run(tmp_path / "run", images=9, resume=True)
+            run(copied, images=9, resume=True)
         with pytest.raises(RunFolderError, match="batch_size differ"):
-            run(tmp_path / "run", batch_size=2, resume=True)
+            run(copied, batch_size=2, resume=True)
 
-    def test_resume_tries_failed_cells_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_resume_tries_failed_cells_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         assert len(run(tmp_path / "run", method=["raises", "center"]).failed) == 1
         monkeypatch.setenv("TINY_MENDED", "yes")
         assert len(run(tmp_path / "run", method=["raises", "center"], resume=True).failed) == 0
@@ -289,11 +320,10 @@ class TestFolders:
         with pytest.raises(RunFolderError, match="no run"):
             run(tmp_path / "nothing", resume=True)
 
-    def test_a_loaded_run_equals_the_one_returned(self, tmp_path: Path) -> None:
-        finished = run(tmp_path / "run")
-        loaded = interpbench.load_run(tmp_path / "run")
-        pd.testing.assert_frame_equal(loaded.leaderboard, finished.leaderboard)
-        pd.testing.assert_frame_equal(loaded.scores, finished.scores)
+    def test_a_loaded_run_equals_the_one_returned(self, sound: interpbench.Run) -> None:
+        loaded = interpbench.load_run(sound.folder)
+        pd.testing.assert_frame_equal(loaded.leaderboard, sound.leaderboard)
+        pd.testing.assert_frame_equal(loaded.scores, sound.scores)
         assert len(loaded.tables.examples) == 4
         assert set(loaded.tables.examples[0].maps) == {"gradient", "random", "center"}
 
@@ -304,7 +334,9 @@ class TestFolders:
             interpbench.load_run(tmp_path)
 
 
-def test_default_folder_is_named_after_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folder_is_named_after_the_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     first, second = run(None, method="center"), run(None, method="center")  # type: ignore[arg-type]
     assert first.folder.parent == Path("results/runs")
@@ -320,7 +352,11 @@ def test_default_folder_is_named_after_the_suite(tmp_path: Path, monkeypatch: py
         ({"method": "gradiant"}, UnknownNameError, "Did you mean 'gradient'"),
         ({"metric": "deletion:basline=black"}, UnknownNameError, "Did you mean 'baseline'"),
         ({"metric": "deletion:baseline=grey"}, InterpBenchError, r"zero \| black"),
-        ({"weights": None}, InterpBenchError, "no weights for model 'quadrants' on data set 'tiny'"),
+        (
+            {"weights": None},
+            InterpBenchError,
+            "no weights for model 'quadrants' on data set 'tiny'",
+        ),
         ({"dataset": "tiny:count=0"}, DataError, "holds no images"),
     ],
 )

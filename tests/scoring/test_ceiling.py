@@ -53,13 +53,17 @@ def explanation(network: nn.Module, x: Tensor, saliency: Tensor | None = None) -
     return Explanation(wrap(network, side, 3), x, target, target, saliency, ranks, None, ids)
 
 
-def reached(network: nn.Module, x: Tensor, chosen: Configured, grid: int, batch: int = 64) -> list[float]:
+def reached(
+    network: nn.Module, x: Tensor, chosen: Configured, grid: int, batch: int = 64
+) -> list[float]:
     """The areas that the search reaches: its maps scored as those of a method are."""
     found, _ = best_map(chosen, explanation(network, x), BatchSize(batch), grid=grid)
     return scored(chosen, explanation(network, x, found), batch).per_image.tolist()
 
 
-def removed_values(network: nn.Module, x: Tensor, chosen: Configured, grid: int) -> list[dict[removal.Subset, float]]:
+def removed_values(
+    network: nn.Module, x: Tensor, chosen: Configured, grid: int
+) -> list[dict[removal.Subset, float]]:
     """For each image the output for every set of patches that has changed on the way, one after the other."""
     subject = explanation(network, x)
     path = chosen(subject)
@@ -75,7 +79,9 @@ def removed_values(network: nn.Module, x: Tensor, chosen: Configured, grid: int)
 
 
 @torch.no_grad()
-def losses(network: nn.Module, x: Tensor, found: list[float], chosen: Configured, grid: int) -> Tensor:
+def losses(
+    network: nn.Module, x: Tensor, found: list[float], chosen: Configured, grid: int
+) -> Tensor:
     """How much worse than the best order's area each of these is. The metric's steps must be of a patch each."""
     better = BETTER[chosen.name]
     exact = [removal.best_area(table, better) for table in removed_values(network, x, chosen, grid)]
@@ -103,19 +109,27 @@ def test_the_exact_search_over_subsets_finds_what_all_orders_hold(name: str) -> 
 
 @pytest.mark.parametrize("name", CURVES)
 @pytest.mark.parametrize("grid", [2, 3])
-def test_the_search_is_never_better_than_the_best_order_and_little_worse(name: str, grid: int) -> None:
+def test_the_search_is_never_better_than_the_best_order_and_little_worse(
+    name: str, grid: int
+) -> None:
     """Measured over eight networks: it loses at most 0.07 of what a random order does, 0.02 on average."""
     side = grid * grid
     network, x, chosen = sharp(side), noise(12, 3, side, side), metric(name)
     lost = losses(network, x, reached(network, x, chosen, grid), chosen, grid)
     assert lost.min() > -1e-6
     by_chance = scored(chosen, explanation(network, x, noise(12, side, side, seed=1)), 64)
-    assert lost.mean() < 0.15 * losses(network, x, by_chance.per_image.tolist(), chosen, grid).mean()
+    assert (
+        lost.mean() < 0.15 * losses(network, x, by_chance.per_image.tolist(), chosen, grid).mean()
+    )
 
 
 @pytest.mark.parametrize("name", CURVES)
 def test_for_an_additive_model_the_search_finds_the_best_order(name: str) -> None:
-    network, x, chosen = Linear(noise(3, 3, 9, 9, seed=2)), noise(9, 3, 9, 9), metric(name, output="logit")
+    network, x, chosen = (
+        Linear(noise(3, 3, 9, 9, seed=2)),
+        noise(9, 3, 9, 9),
+        metric(name, output="logit"),
+    )
     lost = losses(network, x, reached(network, x, chosen, 3), chosen, 3)
     torch.testing.assert_close(lost, torch.zeros(9), rtol=0, atol=1e-4)
 
@@ -125,7 +139,9 @@ def test_a_patch_that_decides_comes_first_and_is_all_that_the_map_puts_there() -
     weight[:, :, 2:4, 6:8] = torch.tensor([1.0, 2.0, 3.0])[:, None, None, None]
     x = torch.ones(3, 3, 8, 8)
     for name in CURVES:
-        found, _ = best_map(metric(name, output="logit"), explanation(Linear(weight), x), BatchSize(8), grid=4)
+        found, _ = best_map(
+            metric(name, output="logit"), explanation(Linear(weight), x), BatchSize(8), grid=4
+        )
         assert found.dtype == torch.float32
         greatest = found == found.amax((1, 2), keepdim=True)
         assert torch.equal(greatest, (weight[0, 0] > 0).expand_as(greatest))
@@ -154,7 +170,9 @@ def test_forward_passes_are_as_many_as_are_told_and_as_the_documentation_says(na
         seen: list[int] = []
         network = Linear(noise(3, 3, 16, 16))
         network.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))  # noqa: B023
-        _, passes = best_map(metric(name), explanation(network, noise(2, 3, 16, 16)), BatchSize(64), grid=grid)
+        _, passes = best_map(
+            metric(name), explanation(network, noise(2, 3, 16, 16)), BatchSize(64), grid=grid
+        )
         assert sum(seen) == 2 * passes
         assert max(seen) <= 64
         told.append(passes)
@@ -192,8 +210,19 @@ def test_patches_are_rectangles_in_reading_order_that_differ_by_a_row_or_column(
 def deep(side: int) -> nn.Module:
     """A network of which a patch changes a small part."""
     torch.manual_seed(1)
-    body = [nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(4)]
-    head = [nn.Conv2d(32, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(16 * (side // 4) ** 2, 3)]
+    body = [
+        nn.Conv2d(3, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(4),
+    ]
+    head = [
+        nn.Conv2d(32, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * (side // 4) ** 2, 3),
+    ]
     network = nn.Sequential(*body, *head)
     network[-1].weight.data *= 30
     return network.eval()
@@ -219,14 +248,21 @@ def test_where_boxes_do_not_pay_or_precision_is_low_whole_images_are_passed() ->
     with listening() as choices:
         best_map(metric("deletion"), explanation(sharp(9), noise(2, 3, 9, 9)), BatchSize(8), grid=3)
         best_map(
-            metric("deletion"), replace(subject, model=prepare(subject.model, subject.x, "bf16")), BatchSize(4), grid=2
+            metric("deletion"),
+            replace(subject, model=prepare(subject.model, subject.x, "bf16")),
+            BatchSize(4),
+            grid=2,
         )
-    assert [choice.plain for choice in choices] == ["boxes cost no less than whole images, or little less"]
+    assert [choice.plain for choice in choices] == [
+        "boxes cost no less than whole images, or little less"
+    ]
 
 
 @pytest.mark.parametrize("name", CURVES)
 @pytest.mark.parametrize("batch", [1, 3, 10, 1000])
-def test_images_do_not_influence_one_another_and_batches_change_no_order(name: str, batch: int) -> None:
+def test_images_do_not_influence_one_another_and_batches_change_no_order(
+    name: str, batch: int
+) -> None:
     network, x, chosen = sharp(9), noise(6, 3, 9, 9), metric(name)
     together, _ = best_map(chosen, explanation(network, x), BatchSize(64), grid=3)
     again, _ = best_map(chosen, explanation(network, x), BatchSize(batch), grid=3)
@@ -271,9 +307,13 @@ def test_a_run_has_a_ceiling_for_each_curve_metric_that_is_no_method(tmp_path: P
 
 
 @pytest.mark.parametrize("changes", [{"ceiling": "none"}, {"method": "gradient"}])
-def test_without_a_ceiling_or_a_control_there_is_no_share(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_without_a_ceiling_or_a_control_there_is_no_share(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
     finished = run(tmp_path / "run", **changes)
-    assert not any("ceiling" in record["method"] for record in RunFolder(finished.folder).cell_records())
+    assert not any(
+        "ceiling" in record["method"] for record in RunFolder(finished.folder).cell_records()
+    )
     assert finished.tables.ceilings.empty
     assert finished.leaderboard["share"].isna().all()
 
@@ -283,14 +323,18 @@ def test_a_run_with_ceilings_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "whole", tmp_path / "part")
     [victim] = (tmp_path / "part" / "cells").glob("*ceiling*insertion*")
     shutil.rmtree(victim)
-    tables = [path.name for path in (tmp_path / "whole").iterdir() if path.suffix in {".csv", ".parquet"}]
+    tables = [
+        path.name for path in (tmp_path / "whole").iterdir() if path.suffix in {".csv", ".parquet"}
+    ]
     tables.remove("timings.csv")
     assert {"scores.csv", "leaderboard.csv"} <= set(tables)
     for table in tables:
         (tmp_path / "part" / table).unlink()
     run(tmp_path / "part", resume=True)
     for table in tables:
-        assert (tmp_path / "whole" / table).read_bytes() == (tmp_path / "part" / table).read_bytes(), table
+        assert (tmp_path / "whole" / table).read_bytes() == (
+            tmp_path / "part" / table
+        ).read_bytes(), table
 
 
 def test_a_model_that_fails_fails_its_ceilings_too(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The perturbation engine against a slow obvious twin, closed forms and properties."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from interpbench.core.types import Perturbation
 from interpbench.scoring.curves import area, curves, thresholds
 from interpbench.scoring.ranking import rank, tie_breakers
 from tests.reference import rise
-from tests.tiny_models import Constant, Linear, convolutional
+from tests.tiny_models import Constant, Linear, convolutional, wrap
 
 SIDE = 8
 
@@ -24,9 +26,9 @@ def images(count: int, seed: int = 0, side: int = SIDE) -> Tensor:
 def maps(count: int, seed: int = 1, side: int = SIDE) -> Tensor:
     """Maps without ties."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.stack([torch.randperm(side * side, generator=generator).float() for _ in range(count)]).view(
-        count, side, side
-    )
+    return torch.stack(
+        [torch.randperm(side * side, generator=generator).float() for _ in range(count)]
+    ).view(count, side, side)
 
 
 def ranks_of(saliency: Tensor, seed: int = 0) -> Tensor:
@@ -34,8 +36,18 @@ def ranks_of(saliency: Tensor, seed: int = 0) -> Tensor:
     return rank(saliency, tie_breakers(ids, saliency[0].numel(), seed))[0]
 
 
-def scores(model: nn.Module, path: Perturbation, saliency: Tensor, target: Tensor, batch: int = 32) -> Tensor:
-    return curves(model.eval(), [path], ranks_of(saliency), target, BatchSize(batch))[0]
+def scores(
+    model: nn.Module, path: Perturbation, saliency: Tensor, target: Tensor, batch: int = 32
+) -> Tensor:
+    return curves(wrap(model, SIDE), [path], ranks_of(saliency), target, BatchSize(batch))[0]
+
+
+class Network(nn.Module):
+    """A function as a network."""
+
+    def __init__(self, logits: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.forward = logits
 
 
 def probability_in_numpy(network: nn.Sequential) -> rise.Callable[[np.ndarray], np.ndarray]:
@@ -59,10 +71,14 @@ def test_equals_the_slow_twin_on_200_random_image_map_pairs() -> None:
     predict = probability_in_numpy(convolutional(SIDE))
     for i in range(200):
         image, order = x[i].double().numpy(), rise.salient_order(saliency[i].numpy())
-        expected = rise.causal_curve(predict, image, np.zeros_like(image), order, int(target[i]), SIDE)
+        expected = rise.causal_curve(
+            predict, image, np.zeros_like(image), order, int(target[i]), SIDE
+        )
         np.testing.assert_allclose(deletion[i], expected, rtol=0, atol=1e-6)
         assert float(area(deletion[i])) == pytest.approx(rise.area(expected), abs=1e-6)
-        expected = rise.causal_curve(predict, blurred[i].numpy(), image, order, int(target[i]), SIDE)
+        expected = rise.causal_curve(
+            predict, blurred[i].numpy(), image, order, int(target[i]), SIDE
+        )
         np.testing.assert_allclose(insertion[i], expected, rtol=0, atol=1e-6)
         assert float(area(insertion[i])) == pytest.approx(rise.area(expected), abs=1e-6)
 
@@ -70,12 +86,16 @@ def test_equals_the_slow_twin_on_200_random_image_map_pairs() -> None:
 @pytest.mark.parametrize("steps", [1, 3, 7, 10, 63, 64])
 def test_any_number_of_steps_equals_the_twin(steps: int) -> None:
     x, saliency, target = images(3), maps(3), torch.tensor([0, 1, 2])
-    values = scores(convolutional(SIDE), Perturbation(x, torch.zeros_like(x), steps=steps), saliency, target)
+    values = scores(
+        convolutional(SIDE), Perturbation(x, torch.zeros_like(x), steps=steps), saliency, target
+    )
     predict = probability_in_numpy(convolutional(SIDE))
     stride = int(np.ceil(64 / min(steps, 64)))
     for i in range(3):
         image, order = x[i].double().numpy(), rise.salient_order(saliency[i].numpy())
-        expected = rise.causal_curve(predict, image, np.zeros_like(image), order, int(target[i]), stride)
+        expected = rise.causal_curve(
+            predict, image, np.zeros_like(image), order, int(target[i]), stride
+        )
         np.testing.assert_allclose(values[i], expected, rtol=0, atol=1e-6)
 
 
@@ -90,7 +110,9 @@ def test_insertion_is_the_reversed_deletion_of_the_negated_map() -> None:
 def test_a_model_that_ignores_its_input_has_its_constant_as_area() -> None:
     x = images(4)
     model = Constant([1.0, 2.0, 0.5])
-    values = scores(model, Perturbation(x, torch.zeros_like(x)), maps(4), torch.tensor([0, 1, 2, 1]))
+    values = scores(
+        model, Perturbation(x, torch.zeros_like(x)), maps(4), torch.tensor([0, 1, 2, 1])
+    )
     expected = torch.tensor([1.0, 2.0, 0.5]).softmax(0)[[0, 1, 2, 1]].double()
     torch.testing.assert_close(area(values), expected, rtol=0, atol=1e-7)
 
@@ -99,12 +121,17 @@ def test_a_linear_models_deletion_curve_has_a_closed_form() -> None:
     x, saliency = images(4), maps(4)
     weight = images(2, seed=5)
     values = scores(
-        Linear(weight), Perturbation(x, torch.zeros_like(x), output="logit"), saliency, torch.tensor([0, 1, 0, 1])
+        Linear(weight),
+        Perturbation(x, torch.zeros_like(x), output="logit"),
+        saliency,
+        torch.tensor([0, 1, 0, 1]),
     )
     for i in range(4):
         contribution = (x[i] * weight[i % 2]).sum(0).flatten().double()
         order = saliency[i].flatten().argsort(descending=True)
-        kept = torch.cat([contribution[order].sum()[None], contribution.sum() - contribution[order].cumsum(0)])[::SIDE]
+        kept = torch.cat(
+            [contribution[order].sum()[None], contribution.sum() - contribution[order].cumsum(0)]
+        )[::SIDE]
         torch.testing.assert_close(values[i].double(), kept, rtol=0, atol=1e-4)
 
 
@@ -113,7 +140,9 @@ def test_scores_do_not_depend_on_the_batch_size(batch: int) -> None:
     x, saliency, target = images(5), maps(5), torch.arange(5)
     path = Perturbation(x, torch.zeros_like(x))
     reference = scores(convolutional(SIDE), path, saliency, target, batch=64)
-    torch.testing.assert_close(scores(convolutional(SIDE), path, saliency, target, batch), reference, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        scores(convolutional(SIDE), path, saliency, target, batch), reference, rtol=0, atol=1e-6
+    )
 
 
 def test_forward_passes_are_full_and_no_more_than_needed() -> None:
@@ -121,7 +150,13 @@ def test_forward_passes_are_full_and_no_more_than_needed() -> None:
     network = convolutional(SIDE)
     network.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
     x = images(6)
-    scores(network, Perturbation(x, torch.zeros_like(x)), maps(6), torch.zeros(6, dtype=torch.int64), batch=4)
+    scores(
+        network,
+        Perturbation(x, torch.zeros_like(x)),
+        maps(6),
+        torch.zeros(6, dtype=torch.int64),
+        batch=4,
+    )
     assert sum(sizes) == 6 * (SIDE + 1)
     assert sizes == [4] * 13 + [2]
 
@@ -138,7 +173,8 @@ def test_a_strictly_increasing_transform_changes_no_rank(transform: str, seed: i
 
 
 @given(
-    values=st.lists(st.sampled_from([-1.5, -0.0, 0.0, 0.25, 3.0]), min_size=16, max_size=16), seed=st.integers(0, 2**40)
+    values=st.lists(st.sampled_from([-1.5, -0.0, 0.0, 0.25, 3.0]), min_size=16, max_size=16),
+    seed=st.integers(0, 2**40),
 )
 @settings(max_examples=60, deadline=None)
 def test_ranks_are_a_permutation_that_sorts_the_map(values: list[float], seed: int) -> None:
@@ -163,7 +199,20 @@ def test_ties_are_broken_by_chance_the_same_for_every_method_and_batch() -> None
 
 def test_the_tie_order_is_pinned_across_machines_and_versions() -> None:
     """Recorded once: a change would silently change every score of a map with ties."""
-    assert tie_breakers(["planted-test-000007"], 12, seed=3)[0].tolist() == [8, 1, 3, 2, 5, 11, 10, 4, 9, 7, 0, 6]
+    assert tie_breakers(["planted-test-000007"], 12, seed=3)[0].tolist() == [
+        8,
+        1,
+        3,
+        2,
+        5,
+        11,
+        10,
+        4,
+        9,
+        7,
+        0,
+        6,
+    ]
 
 
 def test_thresholds_count_both_ends_and_a_smaller_last_step() -> None:
@@ -186,9 +235,13 @@ def test_batches_keep_the_images_memory_format_and_the_scores(ends: str) -> None
     network = convolutional(SIDE)
     expected = scores(network, Perturbation(x, zero), maps(5), target)
     network.register_forward_pre_hook(
-        lambda module, inputs: formats.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+        lambda module, inputs: formats.append(
+            inputs[0].is_contiguous(memory_format=torch.channels_last)
+        )
     )
-    path = Perturbation(x if ends == "end" else last, zero if ends == "start" else torch.zeros_like(last))
+    path = Perturbation(
+        x if ends == "end" else last, zero if ends == "start" else torch.zeros_like(last)
+    )
     torch.testing.assert_close(scores(network, path, maps(5), target), expected, rtol=0, atol=1e-6)
     assert all(formats)
 
@@ -203,7 +256,7 @@ def test_running_out_of_memory_halves_the_batch_and_changes_nothing() -> None:
 
     x, saliency, target = images(9), maps(9), torch.arange(9) % 5
     path, batch = Perturbation(x, torch.zeros_like(x)), BatchSize(32)
-    [values] = curves(small_memory, [path], ranks_of(saliency), target, batch)
+    [values] = curves(wrap(Network(small_memory)), [path], ranks_of(saliency), target, batch)
     assert (batch.images, batch.halved) == (4, 3)
     torch.testing.assert_close(values, scores(network, path, saliency, target), rtol=0, atol=1e-6)
 
@@ -214,7 +267,13 @@ def test_an_image_that_does_not_fit_alone_is_an_error() -> None:
 
     x = images(2)
     with pytest.raises(torch.OutOfMemoryError):
-        curves(no_memory, [Perturbation(x, x)], ranks_of(maps(2)), torch.zeros(2, dtype=torch.int64), BatchSize(8))
+        curves(
+            wrap(Network(no_memory)),
+            [Perturbation(x, x)],
+            ranks_of(maps(2)),
+            torch.zeros(2, dtype=torch.int64),
+            BatchSize(8),
+        )
 
 
 def test_other_errors_of_the_model_are_not_taken_for_memory() -> None:
@@ -223,11 +282,19 @@ def test_other_errors_of_the_model_are_not_taken_for_memory() -> None:
 
     x = images(1)
     with pytest.raises(RuntimeError, match="shape mismatch"):
-        curves(broken, [Perturbation(x, x)], ranks_of(maps(1)), torch.zeros(1, dtype=torch.int64), BatchSize(8))
+        curves(
+            wrap(Network(broken)),
+            [Perturbation(x, x)],
+            ranks_of(maps(1)),
+            torch.zeros(1, dtype=torch.int64),
+            BatchSize(8),
+        )
 
 
 def test_the_curve_asks_for_no_gradient() -> None:
     x = images(2)
-    values = scores(convolutional(SIDE), Perturbation(x, x), maps(2), torch.zeros(2, dtype=torch.int64))
+    values = scores(
+        convolutional(SIDE), Perturbation(x, x), maps(2), torch.zeros(2, dtype=torch.int64)
+    )
     assert not values.requires_grad
     assert values.is_inference()

@@ -1,9 +1,6 @@
 """`explain`: its numbers against closed forms, its pictures, its files, and what it refuses."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +9,26 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from interpbench.attribution.model_and_methods import load_subject
+from interpbench.attribution.model_and_methods import load_model_and_methods
 from interpbench.core.seeding import derive
 from interpbench.files.output_folder import distinct, fresh_folder
+from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import bundled_folder, discover
-from interpbench.studies.pictures import predictions as explaining
-from interpbench.studies.pictures.jobs import _top
+from interpbench.studies.pictures.explain import _top
+from interpbench.studies.pictures.images import batches
 from tests.command_line import call, refused
-from tests.paths import ROOT, TINY
-from tests.picture_commands import CLASSES, CPU, GAIN, MEAN, STD, content, photo, record, save_quadrants
+from tests.paths import TINY
+from tests.picture_commands import (
+    CLASSES,
+    GAIN,
+    MEAN,
+    STD,
+    content,
+    draw_coarsely,
+    photo,
+    record,
+    save_quadrants,
+)
 
 
 @pytest.fixture
@@ -29,7 +37,8 @@ def weights(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def base(weights: Path) -> list[object]:
+def base(weights: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    draw_coarsely(monkeypatch)
     return ["--model", "quadrants", "--weights", weights, "--plugin", TINY, "--device", "cpu"]
 
 
@@ -37,16 +46,22 @@ def closed_form(pixels: np.ndarray, target: int) -> tuple[np.ndarray, np.ndarray
     """Of `quadrants`: the probabilities [4], and x · d logit_target / dx summed over the channels [16,16]."""
     total = ((pixels / 255 - MEAN) / STD).sum(2)
     rectified = np.maximum(GAIN * total, 0)
-    logits = np.array([rectified[8 * r : 8 * r + 8, 8 * c : 8 * c + 8].mean() for r in (0, 1) for c in (0, 1)])
+    logits = np.array(
+        [rectified[8 * r : 8 * r + 8, 8 * c : 8 * c + 8].mean() for r in (0, 1) for c in (0, 1)]
+    )
     row, column = divmod(target, 2)
     inside = np.zeros((16, 16), dtype=bool)
     inside[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = True
     return np.exp(logits) / np.exp(logits).sum(), np.where(inside, rectified / 64, 0)
 
 
-def test_maps_and_probabilities_are_those_of_the_closed_form(tmp_path: Path, base: list[object]) -> None:
+def test_maps_and_probabilities_are_those_of_the_closed_form(
+    tmp_path: Path, base: list[object]
+) -> None:
     pixels = [photo(tmp_path / "in" / f"{i}.png", i) for i in range(5)]
-    code, out, _ = call("explain", tmp_path / "in", *base, "--method", "gradient", "--output", tmp_path / "out")
+    code, out, _ = call(
+        "explain", tmp_path / "in", *base, "--method", "gradient", "--output", tmp_path / "out"
+    )
     assert code == 0
     images = record(tmp_path / "out")["images"]
     assert len(images) == 5
@@ -69,14 +84,21 @@ def test_maps_and_probabilities_are_those_of_the_closed_form(tmp_path: Path, bas
 
 
 @pytest.mark.parametrize("target", ["sw", "2"])
-def test_a_target_by_name_or_index_is_what_the_maps_explain(tmp_path: Path, base: list[object], target: str) -> None:
+def test_a_target_by_name_or_index_is_what_the_maps_explain(
+    tmp_path: Path, base: list[object], target: str
+) -> None:
     pixels = photo(tmp_path / "a.png", 0)
     arguments = [*base, "--method", "gradient", "--target", target, "--output", tmp_path / "out"]
     assert call("explain", tmp_path / "a.png", *arguments)[0] == 0
     shown = record(tmp_path / "out")
-    np.testing.assert_allclose(np.load(tmp_path / "out/maps/a/gradient.npy"), closed_form(pixels, 2)[1], atol=1e-5)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "out/maps/a/gradient.npy"), closed_form(pixels, 2)[1], atol=1e-5
+    )
     assert shown["target"] == target
-    assert (shown["images"][0]["target"]["class"], shown["images"][0]["target"]["index"]) == ("sw", 2)
+    assert (shown["images"][0]["target"]["class"], shown["images"][0]["target"]["index"]) == (
+        "sw",
+        2,
+    )
 
 
 def test_shipped_weights_give_the_gradient_that_torch_gives(tmp_path: Path) -> None:
@@ -84,30 +106,58 @@ def test_shipped_weights_give_the_gradient_that_torch_gives(tmp_path: Path) -> N
     registry = discover()
     sample = registry.configure("dataset", "planted")()[7]
     Image.fromarray(sample.image).save(tmp_path / "a.png")
-    arguments = ["--model", "resnet18", "--dataset", "planted", "--method", "saliency", "--output", tmp_path / "out"]
+    arguments = [
+        "--model",
+        "resnet18",
+        "--dataset",
+        "planted",
+        "--method",
+        "saliency",
+        "--output",
+        tmp_path / "out",
+    ]
     assert call("explain", tmp_path / "a.png", *arguments, "--device", "cpu")[0] == 0
     shown = record(tmp_path / "out")
     network = registry.configure("model", "resnet18", shown["model"]["parameters"])(10, 64)
     tensors = load_file(bundled_folder() / "models" / "weights" / "planted-resnet18.safetensors")
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     mean, std = (torch.tensor(shown["model"][key])[:, None, None] for key in ("mean", "std"))
-    x = ((torch.from_numpy(sample.image).permute(2, 0, 1) / 255 - mean) / std)[None].requires_grad_()
+    x = ((torch.from_numpy(sample.image).permute(2, 0, 1) / 255 - mean) / std)[
+        None
+    ].requires_grad_()
     logits = network.eval()(x)
     logits[0].max().backward()
     best = shown["images"][0]["predictions"][0]
     assert best["probability"] == pytest.approx(float(logits.detach().softmax(1).max()), rel=1e-4)
     expected = x.grad[0].abs().amax(0).numpy()
-    np.testing.assert_allclose(np.load(tmp_path / "out/maps/a/saliency.npy"), expected, atol=1e-3 * expected.max())
+    np.testing.assert_allclose(
+        np.load(tmp_path / "out/maps/a/saliency.npy"), expected, atol=1e-3 * expected.max()
+    )
 
 
-def test_chance_comes_from_the_seed_and_the_pixels_alone(tmp_path: Path, base: list[object]) -> None:
+def test_chance_comes_from_the_seed_and_the_pixels_alone(
+    tmp_path: Path, base: list[object]
+) -> None:
     photo(tmp_path / "a.png", 0)
     (tmp_path / "copy.png").write_bytes((tmp_path / "a.png").read_bytes())
     photo(tmp_path / "other.png", 1)
     files = [tmp_path / name for name in ("other.png", "copy.png", "a.png")]
     for seed in (0, 1):
-        call("explain", *files, *base, "--method", "random", "--seed", seed, "--output", tmp_path / str(seed))
-    maps = {s: {n: np.load(tmp_path / s / f"maps/{n}/random.npy") for n in ("a", "copy", "other")} for s in "01"}
+        call(
+            "explain",
+            *files,
+            *base,
+            "--method",
+            "random",
+            "--seed",
+            seed,
+            "--output",
+            tmp_path / str(seed),
+        )
+    maps = {
+        s: {n: np.load(tmp_path / s / f"maps/{n}/random.npy") for n in ("a", "copy", "other")}
+        for s in "01"
+    }
     pixels = {Path(i["file"]).stem: i["pixels_sha256"] for i in record(tmp_path / "0")["images"]}
     generator = torch.Generator().manual_seed(derive(0, "method", "random", pixels["a"]))
     np.testing.assert_array_equal(maps["0"]["a"], torch.rand(16, 16, generator=generator).numpy())
@@ -116,22 +166,43 @@ def test_chance_comes_from_the_seed_and_the_pixels_alone(tmp_path: Path, base: l
     assert (maps["0"]["a"] != maps["1"]["a"]).any()
 
 
-def test_as_a_user_runs_it_twice_with_the_same_bytes(tmp_path: Path, weights: Path) -> None:
+def test_twice_gives_the_same_bytes(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     photo(tmp_path / "in" / "a.png", 0)
     photo(tmp_path / "in" / "b c.png", 1)
-    arguments = ["in", "--model", "quadrants", "--weights", str(weights), "--plugin", str(TINY), "--device", "cpu"]
-    arguments += ["--methods", "gradient,random", "--method", "center:sigma=0.1", "--output", "out", "--overwrite"]
+    arguments = [
+        "in",
+        "--model",
+        "quadrants",
+        "--weights",
+        str(weights),
+        "--plugin",
+        str(TINY),
+        "--device",
+        "cpu",
+    ]
+    arguments += [
+        "--methods",
+        "gradient,random",
+        "--method",
+        "center:sigma=0.1",
+        "--output",
+        "out",
+        "--overwrite",
+    ]
     found = []
     for _ in range(2):
-        command = [sys.executable, "-m", "interpbench", "explain", *arguments]
-        environment = os.environ | {"COLUMNS": "200", "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
-        assert done.returncode == 0, done.stderr
+        code, _, error = call("explain", *arguments)
+        assert code == 0, error
         found.append(content(tmp_path / "out"))
     assert found[0] == found[1]
     files = {"a.png", "b-c.png", "explain.json"}
     methods = ("gradient", "random", "center-sigma=0.1")
-    assert set(found[0]) == files | {f"maps/{name}/{method}.npy" for name in ("a", "b-c") for method in methods}
+    assert set(found[0]) == files | {
+        f"maps/{name}/{method}.npy" for name in ("a", "b-c") for method in methods
+    }
     shown = record(tmp_path / "out")
     assert shown["status"] == "finished"
     assert shown["methods"]["center:sigma=0.1"]["parameters"] == {"sigma": 0.1}
@@ -143,15 +214,24 @@ def test_as_a_user_runs_it_twice_with_the_same_bytes(tmp_path: Path, weights: Pa
 def test_images_of_the_same_name_get_files_of_their_own(tmp_path: Path, base: list[object]) -> None:
     for i, name in enumerate(("x/cat.png", "y/cat.png", "y/CAT.bmp", "cat-2.png")):
         photo(tmp_path / "in" / name, i)
-    assert call("explain", tmp_path / "in", *base, "--method", "gradient", "--output", tmp_path / "out")[0] == 0
+    assert (
+        call(
+            "explain", tmp_path / "in", *base, "--method", "gradient", "--output", tmp_path / "out"
+        )[0]
+        == 0
+    )
     images = record(tmp_path / "out")["images"]
     assert len({image["panel"].lower() for image in images}) == 4
     for image in images:
         expected = closed_form(np.asarray(Image.open(image["file"])), image["target"]["index"])[1]
-        np.testing.assert_allclose(np.load(tmp_path / "out" / image["maps"]["gradient"]), expected, atol=1e-5)
+        np.testing.assert_allclose(
+            np.load(tmp_path / "out" / image["maps"]["gradient"]), expected, atol=1e-5
+        )
 
 
-def test_an_unreadable_image_is_named_and_the_others_are_explained(tmp_path: Path, base: list[object]) -> None:
+def test_an_unreadable_image_is_named_and_the_others_are_explained(
+    tmp_path: Path, base: list[object]
+) -> None:
     (tmp_path / "broken.jpg").write_text("no picture")
     photo(tmp_path / "good.png", 0)
     arguments = [*base, "--method", "gradient", "--output", tmp_path / "out"]
@@ -161,7 +241,18 @@ def test_an_unreadable_image_is_named_and_the_others_are_explained(tmp_path: Pat
     assert "broken.jpg" in out
     assert (tmp_path / "out" / "good.png").exists()
     assert list(record(tmp_path / "out")["skipped"]) == [str(tmp_path / "broken.jpg")]
-    assert call("explain", tmp_path / "broken.jpg", *base, "--method", "gradient", "--output", tmp_path / "no")[0] == 1
+    assert (
+        call(
+            "explain",
+            tmp_path / "broken.jpg",
+            *base,
+            "--method",
+            "gradient",
+            "--output",
+            tmp_path / "no",
+        )[0]
+        == 1
+    )
 
 
 def test_a_method_that_fails_fails_alone(tmp_path: Path, base: list[object]) -> None:
@@ -178,8 +269,12 @@ def test_a_method_that_fails_fails_alone(tmp_path: Path, base: list[object]) -> 
     assert "this method is [red]broken[/]" in out
     for i, image in enumerate(shown["images"]):
         assert image["maps"].keys() == {"nan", "constant", "gradient"}
-        _, expected = closed_form(np.asarray(Image.open(tmp_path / "in" / f"{i}.png")), image["target"]["index"])
-        np.testing.assert_allclose(np.load(tmp_path / "out" / image["maps"]["gradient"]), expected, atol=1e-5)
+        _, expected = closed_form(
+            np.asarray(Image.open(tmp_path / "in" / f"{i}.png")), image["target"]["index"]
+        )
+        np.testing.assert_allclose(
+            np.load(tmp_path / "out" / image["maps"]["gradient"]), expected, atol=1e-5
+        )
 
 
 def test_only_its_own_files_are_replaced(tmp_path: Path, base: list[object]) -> None:
@@ -197,10 +292,17 @@ def test_only_its_own_files_are_replaced(tmp_path: Path, base: list[object]) -> 
     (tmp_path / "out" / "notes.txt").write_text("mine")
     assert "--overwrite" in refused("explain", tmp_path / "b.png", *output, tmp_path / "out")
     assert call("explain", tmp_path / "b.png", *output, tmp_path / "out", "--overwrite")[0] == 0
-    assert set(content(tmp_path / "out")) == {"b.png", "maps/b/gradient.npy", "explain.json", "notes.txt"}
+    assert set(content(tmp_path / "out")) == {
+        "b.png",
+        "maps/b/gradient.npy",
+        "explain.json",
+        "notes.txt",
+    }
 
 
-def test_a_record_cannot_have_files_outside_of_its_folder_removed(tmp_path: Path, base: list[object]) -> None:
+def test_a_record_cannot_have_files_outside_of_its_folder_removed(
+    tmp_path: Path, base: list[object]
+) -> None:
     photo(tmp_path / "a.png", 0)
     (tmp_path / "out").mkdir()
     files = ["../a.png", str(tmp_path / "a.png")]
@@ -223,11 +325,19 @@ def test_wrong_input_is_one_message(tmp_path: Path, base: list[object], weights:
     assert "--alpha" in refused(*good, "--method", "gradient", "--alpha", "1.5")
     assert "--method" in refused(*good)
     assert "no image" in refused("explain", tmp_path / "absent.png", *base, "--method", "gradient")
-    assert "holds no images" in refused("explain", tmp_path / "empty", *base, "--method", "gradient")
-    assert "cuda:N" in refused("explain", tmp_path / "a.png", *base, "--method", "gradient", "--device", "gpu")
+    assert "holds no images" in refused(
+        "explain", tmp_path / "empty", *base, "--method", "gradient"
+    )
+    assert "cuda:N" in refused(
+        "explain", tmp_path / "a.png", *base, "--method", "gradient", "--device", "gpu"
+    )
     rest = ["--weights", weights, "--plugin", TINY, "--method", "gradient"]
-    assert "one model at a time" in refused("explain", tmp_path / "a.png", "--model", "quadrants,viewing", *rest)
-    assert "holds weights of 'quadrants'" in refused("explain", tmp_path / "a.png", "--model", "viewing", *rest)
+    assert "one model at a time" in refused(
+        "explain", tmp_path / "a.png", "--model", "quadrants,viewing", *rest
+    )
+    assert "holds weights of 'quadrants'" in refused(
+        "explain", tmp_path / "a.png", "--model", "viewing", *rest
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -254,12 +364,17 @@ def test_the_default_folder_is_a_fresh_one(tmp_path: Path, monkeypatch: pytest.M
 def test_batches_are_the_images_in_order_whatever_their_size(base: list[object]) -> None:
     registry = discover([TINY])
     dataset = registry.configure("dataset", "tiny", {"broken": "2"})()
-    card = load_subject(registry, "quadrants", ["sobel"], dataset.card, weights="random", device=CPU).model.card
+    sources = Sources(weights=("random",))
+    card = load_model_and_methods(
+        registry, "quadrants", ["sobel"], dataset.card, sources
+    ).model.card
     for count in (1, 3, 100):
-        skipped: dict[str, str] = {}
-        found = list(explaining.batches(dataset, [0, 7, 1, 5, 30], card, count, skipped))
+        found = list(batches(dataset, [0, 7, 1, 5, 30], card, count))
+        skipped = {name: why for batch in found for name, why in batch.skipped.items()}
         assert [i for batch in found for i in batch.ids] == ["tiny-007", "tiny-005", "tiny-030"]
         assert list(skipped) == ["tiny-000", "tiny-001"]
         images = torch.cat([batch.images for batch in found]).numpy()
         np.testing.assert_array_equal(images, [dataset[i].image for i in (7, 5, 30)])
-        np.testing.assert_array_equal(torch.cat([b.masks for b in found]), [dataset[i].mask for i in (7, 5, 30)])
+        np.testing.assert_array_equal(
+            torch.cat([b.masks for b in found]), [dataset[i].mask for i in (7, 5, 30)]
+        )

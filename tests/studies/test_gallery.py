@@ -13,13 +13,16 @@ from PIL import Image
 
 from interpbench import api
 from interpbench.attribution.explainer import Explainer
-from interpbench.attribution.model_and_methods import Subject, load_subject
+from interpbench.attribution.model_and_methods import ModelAndMethods, load_model_and_methods
 from interpbench.core.types import Dataset
 from interpbench.drawing.overlay import Look
 from interpbench.drawing.style import style
-from interpbench.files.output_folder import PictureFolder
+from interpbench.files.output_folder import OutputFolder
+from interpbench.files.records import Record
+from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import discover
-from interpbench.studies.pictures import jobs as pictures
+from interpbench.studies.pictures import gallery as pictures
+from interpbench.studies.pictures import panels
 from interpbench.studies.pictures.confusion_plot import (
     OTHER,
     _confusion,
@@ -27,12 +30,13 @@ from interpbench.studies.pictures.confusion_plot import (
     draw_confusion,
     row_percentages,
 )
-from interpbench.studies.pictures.jobs import Job, _rows
+from interpbench.studies.pictures.gallery import _rows
+from interpbench.studies.pictures.job import PictureJob
 from interpbench.studies.pictures.panels import DPI, Row, _page, draw_page
 from interpbench.studies.pictures.predictions import Predictions, confusion, predict, select
 from tests.command_line import call, refused
 from tests.paths import TINY
-from tests.picture_commands import CPU, content, overlapping, record
+from tests.picture_commands import CPU, content, draw_coarsely, overlapping, record
 from tests.tiny_models import card
 
 PLUGIN = """
@@ -68,26 +72,33 @@ def plugin(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def base(plugin: Path) -> list[object]:
+def base(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    draw_coarsely(monkeypatch)
     data = ["--dataset", "tiny", "--model", "half-right", "--weights", "random", "--device", "cpu"]
     return ["gallery", *data, "--plugin", TINY, "--plugin", plugin, "--method", "tells-target"]
 
 
-def opened(plugin: Path, **parameters: str) -> tuple[Dataset, Subject]:
+def opened(plugin: Path, **parameters: str) -> tuple[Dataset, ModelAndMethods]:
     registry = discover([TINY, plugin])
     data = registry.configure("dataset", "tiny", parameters)()
-    subject = load_subject(registry, "half-right", ["tells-target"], data.card, weights="random", device=CPU)
-    return data, subject
+    methods = ["tells-target"]
+    return data, load_model_and_methods(
+        registry, "half-right", methods, data.card, Sources(weights=("random",))
+    )
 
 
-def slowly(data: Dataset, subject: Subject) -> list[tuple[str, int, int, list[float]]]:
+def slowly(data: Dataset, explained: ModelAndMethods) -> list[tuple[str, int, int, list[float]]]:
     """Id, label, prediction and probabilities of each sample, one after the other, by numpy and the network alone."""
     rows = []
     for index in range(len(data.ids)):
         sample = data[index]
         x = (sample.image.astype(np.float32) / 255 - 0.5) / 0.25
         with torch.no_grad():
-            logits = subject.model.network(torch.from_numpy(x).permute(2, 0, 1)[None])[0].double().numpy()
+            logits = (
+                explained.model.network(torch.from_numpy(x).permute(2, 0, 1)[None])[0]
+                .double()
+                .numpy()
+            )
         probabilities = np.exp(logits) / np.exp(logits).sum()
         rows.append((sample.id, sample.label, int(probabilities.argmax()), probabilities.tolist()))
     return rows
@@ -99,19 +110,21 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def test_predictions_and_confusions_are_those_of_a_slow_loop(plugin: Path) -> None:
-    data, subject = opened(plugin)
-    found = predict(Explainer(subject, CPU, 0), data, range(40), {})
-    expected = slowly(data, subject)
+    data, explained = opened(plugin)
+    found = predict(Explainer(explained, CPU, 0), data, range(40))
+    expected = slowly(data, explained)
     assert found.ids == tuple(row[0] for row in expected)
     assert found.labels.tolist() == [row[1] for row in expected]
     assert found.predicted.tolist() == [row[2] for row in expected]
     np.testing.assert_allclose(found.probability, [max(row[3]) for row in expected], rtol=1e-5)
-    np.testing.assert_allclose(found.true_probability, [row[3][row[1]] for row in expected], rtol=1e-5)
+    np.testing.assert_allclose(
+        found.true_probability, [row[3][row[1]] for row in expected], rtol=1e-5
+    )
     assert 0.2 < found.accuracy < 0.8  # the model is of use to these tests
     counts = [[0] * 4 for _ in range(4)]
     for _, label, predicted, _ in expected:
         counts[label][predicted] += 1
-    assert confusion(found.labels, found.predicted, subject.model.card).tolist() == counts
+    assert confusion(found.labels, found.predicted, explained.model.card).tolist() == counts
 
 
 def test_predictions_of_other_classes_have_a_column_of_their_own() -> None:
@@ -139,7 +152,11 @@ def test_as_a_user_runs_it(tmp_path: Path, base: list[object], plugin: Path) -> 
         assert float(row["probability_of_true"]) == pytest.approx(probabilities[label], rel=1e-5)
     most_certain = sorted(wrong, key=lambda row: -max(row[3]))[:12]
     assert [row["id"] for row in rows] == [row[0] for row in most_certain]
-    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"gallery-01.png", "gallery-02.png", "confusion.png"}
+    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {
+        "gallery-01.png",
+        "gallery-02.png",
+        "confusion.png",
+    }
     shown = record(tmp_path / "out", "gallery")
     assert (shown["classified"], shown["misclassified"], shown["drawn"]) == (40, len(wrong), 12)
     accuracy = 1 - len(wrong) / 40
@@ -154,7 +171,9 @@ def test_as_a_user_runs_it(tmp_path: Path, base: list[object], plugin: Path) -> 
     }
 
 
-def test_the_confusion_table_has_counts_and_percentages(tmp_path: Path, base: list[object], plugin: Path) -> None:
+def test_the_confusion_table_has_counts_and_percentages(
+    tmp_path: Path, base: list[object], plugin: Path
+) -> None:
     assert call(*base, "--count", "1", "--output", tmp_path / "out")[0] == 0
     expected = Counter((row[1], row[2]) for row in slowly(*opened(plugin)))
     names = ["nw", "ne", "sw", "se"]
@@ -167,7 +186,9 @@ def test_the_confusion_table_has_counts_and_percentages(tmp_path: Path, base: li
             assert float(row[f"percent: {name}"]) == 10 * expected[label, predicted]
 
 
-def test_correct_and_all_are_balanced_and_depend_on_the_seed(tmp_path: Path, base: list[object], plugin: Path) -> None:
+def test_correct_and_all_are_balanced_and_depend_on_the_seed(
+    tmp_path: Path, base: list[object], plugin: Path
+) -> None:
     expected = {row[0]: row for row in slowly(*opened(plugin))}
     seen = {}
     for only in ("correct", "all"):
@@ -211,7 +232,9 @@ class Labelled:
         self.card = card(8, 3)
 
 
-def test_where_nothing_is_misclassified_the_confusion_matrix_is_drawn_all_the_same(tmp_path: Path) -> None:
+def test_where_nothing_is_misclassified_the_confusion_matrix_is_drawn_all_the_same(
+    tmp_path: Path,
+) -> None:
     arguments = [
         "--dataset",
         "tiny",
@@ -232,7 +255,9 @@ def test_where_nothing_is_misclassified_the_confusion_matrix_is_drawn_all_the_sa
     files = {"confusion.png", "confusion.csv", "gallery.csv", "gallery.json"}
     assert set(content(tmp_path / "out")) == files
     assert table(tmp_path / "out" / "gallery.csv") == []
-    assert (tmp_path / "out" / "gallery.csv").read_text() == "id,true,predicted,probability,probability_of_true\n"
+    assert (
+        tmp_path / "out" / "gallery.csv"
+    ).read_text() == "id,true,predicted,probability,probability_of_true\n"
 
 
 def test_how_many_images_are_classified_is_said(tmp_path: Path, base: list[object]) -> None:
@@ -255,11 +280,16 @@ def test_unreadable_images_are_named_and_left_out(tmp_path: Path, base: list[obj
 
 
 def test_maps_are_for_the_predicted_and_for_the_true_class(plugin: Path, tmp_path: Path) -> None:
-    data, subject = opened(plugin)
-    explainer = Explainer(subject, CPU, 0)
-    found = predict(explainer, data, range(40), {})
+    data, explained = opened(plugin)
+    explainer = Explainer(explained, CPU, 0)
+    found = predict(explainer, data, range(40))
     chosen = select(found, data, "all", 12, 0)
-    rows = _rows(Job(explainer, PictureFolder(tmp_path, "gallery", {}), Look()), data, found, chosen)
+    rows = _rows(
+        PictureJob(explainer, OutputFolder(tmp_path, "gallery", Record()), Look()),
+        data,
+        found,
+        chosen,
+    )
     assert {row.correct for row in rows} == {True, False}
     names = ["nw", "ne", "sw", "se"]
     for i, row in zip(chosen, rows, strict=True):
@@ -281,15 +311,15 @@ def test_maps_are_those_of_a_run(plugin: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     registry = discover([TINY, plugin])
     data = registry.configure("dataset", "tiny")()
-    subject = load_subject(
-        registry, "half-right", ["saliency,random"], data.card, weights="random", device=CPU, seed=3
+    explained = load_model_and_methods(
+        registry, "half-right", ["saliency,random"], data.card, Sources(weights=("random",)), seed=3
     )  # fmt: skip
-    explainer = Explainer(subject, CPU, 3)
+    explainer = Explainer(explained, CPU, 3)
     assert len(finished.tables.examples) == 4
     for example in finished.tables.examples:
         image = torch.from_numpy(example.image)[None]
         target = explainer.probabilities(image).argmax(1)
-        assert subject.classes[target] == example.predicted_class
+        assert explained.classes[target] == example.predicted_class
         for method in ("saliency", "random"):
             [found] = explainer.maps(method, image, target, [example.sample_id])
             np.testing.assert_allclose(found, example.maps[method], rtol=1e-5, atol=1e-7)
@@ -310,7 +340,10 @@ def test_wrong_input_is_one_message(base: list[object], tmp_path: Path) -> None:
 
 def rows(count: int, *, correct: bool = False, name: str = "cat", methods: int = 1) -> list[Row]:
     rng = np.random.default_rng(0)
-    maps = {f"method-{i}": (rng.normal(size=(8, 8)), None if correct else rng.random((8, 8))) for i in range(methods)}
+    maps = {
+        f"method-{i}": (rng.normal(size=(8, 8)), None if correct else rng.random((8, 8)))
+        for i in range(methods)
+    }
     image = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     true, predicted = (f"{name}-1", 0.1), (f"{name}-{1 if correct else 2}", 0.8)
     mask = np.eye(8, dtype=bool)
@@ -320,7 +353,10 @@ def rows(count: int, *, correct: bool = False, name: str = "cat", methods: int =
 @pytest.mark.parametrize("name", ["cat", "a class with a very long name indeed", "x" * 100])
 @pytest.mark.parametrize("methods", [1, 3])
 def test_nothing_overlaps_on_a_page(name: str, methods: int) -> None:
-    titles = (f"resnet18 on {name}: accuracy 83.3% on 1,000 images", "misclassified samples, 1 to 10 of 20 drawn")
+    titles = (
+        f"resnet18 on {name}: accuracy 83.3% on 1,000 images",
+        "misclassified samples, 1 to 10 of 20 drawn",
+    )
     for correct in (False, True):
         with style():
             figure = _page(
@@ -334,7 +370,13 @@ def test_nothing_overlaps_on_a_page(name: str, methods: int) -> None:
 
 def test_a_page_of_ten_samples_and_three_methods_is_printable(tmp_path: Path) -> None:
     methods = [f"method-{i}" for i in range(3)]
-    draw_page(rows(10, name="automobile", methods=3), methods, ("title", "line"), Look(), tmp_path / "a.png")
+    draw_page(
+        rows(10, name="automobile", methods=3),
+        methods,
+        ("title", "line"),
+        Look(),
+        tmp_path / "a.png",
+    )
     width, height = (side / DPI for side in Image.open(tmp_path / "a.png").size)
     assert 6 < width < 8.3  # inches: A4 is 8.3 x 11.7
     assert 9 < height < 11
@@ -347,11 +389,13 @@ def test_twelve_methods_take_several_pages_of_the_same_samples(
     twelve = ",".join(f"center:sigma=0.{i}" for i in range(31, 43))
     assert call(*base[:-1], twelve, "--count", "3", "--output", tmp_path / "out")[0] == 0
     pages = {p.name: Image.open(p).size for p in (tmp_path / "out").glob("gallery-*.png")}
-    assert set(pages) == {f"gallery-{page:02d}-methods-{part}.png" for page in (1, 2) for part in (1, 2, 3, 4)}
+    assert set(pages) == {
+        f"gallery-{page:02d}-methods-{part}.png" for page in (1, 2) for part in (1, 2, 3, 4)
+    }
     assert len({size for name, size in pages.items() if name.startswith("gallery-01")}) == 1
-    assert pages["gallery-01-methods-1.png"][1] - pages["gallery-02-methods-1.png"][1] == pytest.approx(
-        0.85 * DPI, abs=1
-    )
+    assert pages["gallery-01-methods-1.png"][1] - pages["gallery-02-methods-1.png"][
+        1
+    ] == pytest.approx(0.85 * panels.DPI, abs=1)
 
 
 def test_row_percentages() -> None:
@@ -364,11 +408,17 @@ def test_row_percentages() -> None:
     assert frame[f"percent: {OTHER}"].tolist()[0] == 50
 
 
-@pytest.mark.parametrize(("classes", "annotated"), [(2, True), (20, True), (21, False), (150, False)])
-def test_small_confusion_matrices_have_numbers_and_large_ones_colours(classes: int, annotated: bool) -> None:
+@pytest.mark.parametrize(
+    ("classes", "annotated"), [(2, True), (20, True), (21, False), (150, False)]
+)
+def test_small_confusion_matrices_have_numbers_and_large_ones_colours(
+    classes: int, annotated: bool
+) -> None:
     counts = np.ones((classes, classes), dtype=np.int64) + 99 * np.eye(classes, dtype=np.int64)
     with style():
-        figure = _confusion(counts, [f"a long class name {i}" for i in range(classes)], "model on data: accuracy")
+        figure = _confusion(
+            counts, [f"a long class name {i}" for i in range(classes)], "model on data: accuracy"
+        )
         texts = [text.get_text() for text in figure.axes[0].texts]
         assert texts.count("100") == (classes if annotated else 0)
         assert texts.count("1") == (classes * (classes - 1) if annotated else 0)

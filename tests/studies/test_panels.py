@@ -28,11 +28,15 @@ IMAGE = RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)
 GREY = IMAGE @ np.array([0.299, 0.587, 0.114]) / 255
 
 
-@pytest.mark.parametrize("values", [RNG.normal(size=(16, 16)), RNG.random((16, 16))], ids=["signed", "positive"])
+@pytest.mark.parametrize(
+    "values", [RNG.normal(size=(16, 16)), RNG.random((16, 16))], ids=["signed", "positive"]
+)
 def test_the_stronger_a_map_the_more_opaque_are_its_colours(values: np.ndarray) -> None:
     level = Look().levels(values)
     signed = values.min() < 0
-    colours = colormaps["RdBu_r" if signed else "inferno"](level / 2 + 0.5 if signed else level)[..., :3]
+    colours = colormaps["RdBu_r" if signed else "inferno"](level / 2 + 0.5 if signed else level)[
+        ..., :3
+    ]
     opacity = (0.2 + 0.6 * np.abs(level))[..., None]
     expected = (1 - opacity) * GREY[..., None] + opacity * colours
     np.testing.assert_allclose(Look().overlay(IMAGE, values, 16), expected, atol=1e-6)
@@ -41,22 +45,32 @@ def test_the_stronger_a_map_the_more_opaque_are_its_colours(values: np.ndarray) 
 def test_signed_maps_are_centred_at_zero_and_absolute_ones_fold() -> None:
     values = np.linspace(-1, 3, 256).reshape(16, 16)
     levels = Look(signed=True).levels(values)
-    assert levels[np.abs(values).argmin() // 16, np.abs(values).argmin() % 16] == pytest.approx(0, abs=0.01)
+    assert levels[np.abs(values).argmin() // 16, np.abs(values).argmin() % 16] == pytest.approx(
+        0, abs=0.01
+    )
     np.testing.assert_array_equal(np.sign(levels), np.sign(values))
     np.testing.assert_allclose(levels, np.clip(values / np.percentile(np.abs(values), 99), -1, 1))
     positive = Look(signed=True).levels(np.abs(values))
     assert positive.min() >= 0
     np.testing.assert_array_equal(Look(signed=False).levels(values), Look().levels(np.abs(values)))
     assert Look(signed=False).levels(values)[0, 0] > Look(signed=False).levels(values)[3, 15]
-    assert [Look(signed=s).diverges(np.abs(values)) for s in (True, False, None)] == [True, False, False]
+    assert [Look(signed=s).diverges(np.abs(values)) for s in (True, False, None)] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_alpha_is_the_intensity_and_cmap_the_colours() -> None:
     values = RNG.random((16, 16))
-    np.testing.assert_allclose(Look(alpha=0).overlay(IMAGE, values, 16), np.repeat(GREY[..., None], 3, 2), atol=1e-9)
+    np.testing.assert_allclose(
+        Look(alpha=0).overlay(IMAGE, values, 16), np.repeat(GREY[..., None], 3, 2), atol=1e-9
+    )
     strongest = np.unravel_index(values.argmax(), values.shape)
     full = Look(alpha=1, cmap="viridis").overlay(IMAGE, values, 16)
-    np.testing.assert_allclose(full[strongest], [0.993248, 0.906157, 0.143936], atol=1e-5)  # viridis ends so
+    np.testing.assert_allclose(
+        full[strongest], [0.993248, 0.906157, 0.143936], atol=1e-5
+    )  # viridis ends so
     assert Look(cmap="viridis").colours(True) == Look().colours(True)
     assert Look(cmap="PuOr", signed=True).colours(True) == "PuOr"
 
@@ -73,7 +87,8 @@ def test_images_keep_their_pixels_and_maps_are_smooth() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["short", "occlusion:fill=blur,stride=8,window=16", "x" * 200, "a b  c\nd", "", "网络" * 40]
+    "text",
+    ["short", "occlusion:fill=blur,stride=8,window=16", "x" * 200, "a b  c\nd", "", "网络" * 40],
 )
 def test_text_fits(text: str) -> None:
     font = Font()
@@ -101,7 +116,11 @@ def panel(methods: int, name: str = "cat.jpg", label: str = "method") -> Panel:
 )
 def test_nothing_overlaps_on_a_panel(methods: int, name: str, label: str) -> None:
     with style():
-        figure = _panel(panel(methods, name, label), f"resnet18 trained on {name}; explained: {name}, 50%", Look())
+        figure = _panel(
+            panel(methods, name, label),
+            f"resnet18 trained on {name}; explained: {name}, 50%",
+            Look(),
+        )
         assert overlapping(figure) == []
 
 
@@ -113,8 +132,12 @@ def test_text_that_overlaps_is_seen() -> None:
     assert overlapping(figure) == [("outside of it", "outside"), ("much text", "much text")]
 
 
-@pytest.mark.parametrize(("methods", "columns", "rows"), [(1, 3, 1), (3, 5, 1), (4, 3, 2), (12, 5, 3)])
-def test_a_panel_is_as_large_as_its_grid(tmp_path: Path, methods: int, columns: int, rows: int) -> None:
+@pytest.mark.parametrize(
+    ("methods", "columns", "rows"), [(1, 3, 1), (3, 5, 1), (4, 3, 2), (12, 5, 3)]
+)
+def test_a_panel_is_as_large_as_its_grid(
+    tmp_path: Path, methods: int, columns: int, rows: int
+) -> None:
     draw_panel(panel(methods), "line", Look(), tmp_path / "a.png")
     width, height = Image.open(tmp_path / "a.png").size
     assert width == pytest.approx(DPI * max(4.7, columns * 1.4 + 0.1), abs=1)
@@ -122,13 +145,24 @@ def test_a_panel_is_as_large_as_its_grid(tmp_path: Path, methods: int, columns: 
 
 
 def test_an_invalid_map_leaves_a_note() -> None:
-    maps = {"a": None, "b": np.full((16, 16), np.nan), "c": np.zeros((16, 16)), "d": RNG.random((16, 16))}
+    maps = {
+        "a": None,
+        "b": np.full((16, 16), np.nan),
+        "c": np.zeros((16, 16)),
+        "d": RNG.random((16, 16)),
+    }
     with style():
         figure = _panel(Panel("x", IMAGE, [("cat", 1.0)], "cat", maps), "", Look())
     notes = {axes.get_title(): [t.get_text() for t in axes.texts] for axes in figure.axes}
-    assert [notes[name] for name in "abcd"] == [["failed"], ["NaN or infinite"], ["constant map"], []]
+    assert [notes[name] for name in "abcd"] == [
+        ["failed"],
+        ["NaN or infinite"],
+        ["constant map"],
+        [],
+    ]
 
 
 def test_drawing_needs_no_torch() -> None:
-    code = "import sys, interpbench.plot_panels, interpbench.plot_confusion; sys.exit('torch' in sys.modules)"
+    modules = "interpbench.studies.pictures.panels, interpbench.studies.pictures.confusion_plot"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

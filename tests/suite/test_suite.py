@@ -42,7 +42,12 @@ def test_bundled_suites_load_and_name_plugins_that_exist(name: str) -> None:
     assert suite.name == name
     assert suite.description
     registry = discover()
-    chosen = {"dataset": [suite.dataset], "model": suite.models, "method": suite.methods, "metric": suite.metrics}
+    chosen = {
+        "dataset": [suite.dataset],
+        "model": suite.models,
+        "method": suite.methods,
+        "metric": suite.metrics,
+    }
     for kind in KINDS:
         for plugin, values in parse_specs(chosen[kind]):
             if plugin != "all":
@@ -53,7 +58,13 @@ def test_a_file_gives_what_it_says_and_defaults_for_the_rest(tmp_path: Path) -> 
     suite = load_suite(write(tmp_path / "mine.toml", MINIMAL))
     assert (suite.name, suite.dataset, suite.models) == ("mine", "planted", ("resnet18",))
     assert suite.methods == ("saliency", "occlusion:window=16")
-    assert (suite.version, suite.images, suite.steps, suite.target, suite.seed) == (1, None, None, "predicted", 0)
+    assert (suite.version, suite.images, suite.steps, suite.target, suite.seed) == (
+        1,
+        None,
+        None,
+        "predicted",
+        0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +80,10 @@ def test_a_file_gives_what_it_says_and_defaults_for_the_rest(tmp_path: Path) -> 
         ("images = true", "key 'images': "),
         ("steps = -1", "key 'steps': Input should be greater than 0 (got -1)"),
         ("seed = -1", "key 'seed': Input should be greater than or equal to 0 (got -1)"),
-        ("ceiling = true", "key 'ceiling': Value error, a whole number from 2 to 16, or `none`, is expected"),
+        (
+            "ceiling = true",
+            "key 'ceiling': Value error, a whole number from 2 to 16, or `none`, is expected",
+        ),
         ("ceiling = '6'", "key 'ceiling': "),
         ("ceiling = 6.0", "key 'ceiling': "),
         ("ceiling = 1", "key 'ceiling': "),
@@ -78,7 +92,9 @@ def test_a_file_gives_what_it_says_and_defaults_for_the_rest(tmp_path: Path) -> 
         ("version = 'x'", "key 'version': "),
     ],
 )
-def test_a_wrong_key_or_type_is_named_with_its_file(tmp_path: Path, line: str, message: str) -> None:
+def test_a_wrong_key_or_type_is_named_with_its_file(
+    tmp_path: Path, line: str, message: str
+) -> None:
     file = write(tmp_path / "wrong.toml", f"{MINIMAL}\n{line}\n")
     with pytest.raises(SuiteError) as error:
         load_suite(file)
@@ -97,14 +113,20 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
 def test_a_list_of_the_wrong_type_is_named(tmp_path: Path, wrong: str) -> None:
     text = MINIMAL.replace('["resnet18"]', wrong)
     with pytest.raises(
-        SuiteError, match=r"key 'models(\.0)?': .*(a list is expected|Input should be a valid (tuple|string))"
+        SuiteError,
+        match=r"key 'models(\.0)?': .*(a list is expected|Input should be a valid (tuple|string))",
     ):
         load_suite(write(tmp_path / "wrong.toml", text))
 
 
 def test_bad_toml_gives_the_line(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"broken\.toml' is no valid TOML: .*line 3"):
-        load_suite(write(tmp_path / "broken.toml", 'name = "x"\nversion = 1\nmodels = [\n= 3\n'.replace("[\n=", "=")))
+        load_suite(
+            write(
+                tmp_path / "broken.toml",
+                'name = "x"\nversion = 1\nmodels = [\n= 3\n'.replace("[\n=", "="),
+            )
+        )
 
 
 def test_a_file_that_is_no_text_is_no_toml(tmp_path: Path) -> None:
@@ -135,7 +157,9 @@ def test_no_flags_change_nothing() -> None:
     assert suite.changed({}) == suite.changed(dict.fromkeys(Suite.model_fields)) == suite
 
 
-@pytest.mark.parametrize(("key", "value"), [("images", 0), ("steps", -3), ("target", "best"), ("seed", -1)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("images", 0), ("steps", -3), ("target", "best"), ("seed", -1)]
+)
 def test_a_wrong_flag_is_named(key: str, value: object) -> None:
     with pytest.raises(SuiteError, match=f"key '{key}'"):
         load_suite(DEFAULT).changed({key: value})

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+import interpbench
 from interpbench.registry.discovery import bundled_folder
-from interpbench.testing import CONTRACTS
+from interpbench.testing import CONTRACTS, check
 from tests.command_line import call, refused
 from tests.paths import ROOT
 
@@ -57,7 +58,9 @@ def test_what_is_broken_is_said_with_the_way_to_mend_it(mine: Path) -> None:
     explained = faulty[faulty.index("\nbatch FAILED") :].splitlines()
     assert explained[2].startswith("  plain: The map of an image differs by")
     assert explained[3].startswith("  residual: The map of an image differs by")
-    assert explained[4].startswith("  To mend it: take no mean, maximum or deviation over the images")
+    assert explained[4].startswith(
+        "  To mend it: take no mean, maximum or deviation over the images"
+    )
     assert "Not applicable (tokens): tokens are not for it." in faulty
     assert out.endswith("Contracts are broken by 1 of 2: faulty.\n")
 
@@ -75,6 +78,19 @@ def test_a_bundled_method_is_checked_by_its_name(what: str) -> None:
     assert f"method {what} (" in out
 
 
+def test_one_call_returns_how_each_methods_contracts_came_out(mine: Path) -> None:
+    faulty, sound = interpbench.check(mine)
+    assert (sound.label, sound.origin, sound.broken) == ("sound", f"{mine}:5", ())
+    assert {outcome.contract for outcome in sound.outcomes} == {
+        contract.name for contract in CONTRACTS
+    }
+    assert "batch" in {outcome.contract for outcome in faulty.broken}
+    assert all(outcome.failed and outcome.remedy for outcome in faulty.broken)
+    [scaled] = check(str(mine), method="faulty:factor=2")
+    assert (scaled.label, scaled.broken) == ("faulty:factor=2", ())
+    assert check("sound", plugin=mine) == [sound]
+
+
 def test_a_folder_is_checked_and_its_tests_are_left_aside(mine: Path) -> None:
     (mine.parent / "test_mine.py").write_text("raise ValueError\n")
     assert "method sound" in call("check", mine.parent, "--method", "sound")[1]
@@ -90,15 +106,22 @@ def test_the_readmes_method_keeps_its_contracts(tmp_path: Path) -> None:
 
 
 def test_wrong_usage_is_refused(mine: Path) -> None:
-    assert "There is no nowhere.py. Give a plugin file, a folder of them, or the name" in refused("check", "nowhere.py")
+    assert "There is no nowhere.py. Give a plugin file, a folder of them, or the name" in refused(
+        "check", "nowhere.py"
+    )
     assert "There is nothing to check" in refused("check", " , ")
+    assert "No method is chosen" in refused("check", mine, "--method", "")
     assert "Unknown method 'salience'. Did you mean 'saliency'?" in refused("check", "salience")
     assert "Unknown method 'soun'. Did you mean 'sound'? Known: faulty, sound." in refused(
         "check", mine, "--method", "soun"
     )
     assert "'sobel' is a name: leave it away" in refused("check", "sobel", "--method", "sobel")
-    assert "registers no method, only metric" in refused("check", bundled_folder() / "metrics" / "perturbation.py")
+    assert "registers no method, only metric" in refused(
+        "check", bundled_folder() / "metrics" / "perturbation.py"
+    )
     mine.write_text(FILE.replace('"sound"', '"saliency"'))
     assert "Two methods are called 'saliency'" in refused("check", mine)
     mine.write_text(FILE.replace("*, factor: int = 1", "*, factor: int"))
-    assert "'faulty' needs the parameter 'factor' (int): write faulty:factor=VALUE" in refused("check", mine)
+    assert "'faulty' needs the parameter 'factor' (int): write faulty:factor=VALUE" in refused(
+        "check", mine
+    )

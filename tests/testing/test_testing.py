@@ -21,7 +21,9 @@ from tests.faulty_methods import BREAKS, FAULTY, SOUND
 @pytest.mark.parametrize("name", FAULTY.names("method"))
 def test_a_fault_breaks_the_contracts_that_it_should_and_no_other(name: str) -> None:
     failed = [outcome for outcome in check_method(FAULTY.get("method", name)) if outcome.failed]
-    assert {outcome.contract for outcome in failed} == set(BREAKS[name]), [str(outcome) for outcome in failed]
+    assert {outcome.contract for outcome in failed} == set(BREAKS[name]), [
+        str(outcome) for outcome in failed
+    ]
     for outcome in failed:
         assert BREAKS[name][outcome.contract] in outcome.what
         assert outcome.remedy.endswith(".")
@@ -36,7 +38,9 @@ def test_nothing_is_wrong_with_a_sound_method(name: str) -> None:
 
 
 def test_every_contract_is_broken_by_some_planted_fault() -> None:
-    assert {contract for broken in BREAKS.values() for contract in broken} == {c.name for c in CONTRACTS} - {"device"}
+    assert {contract for broken in BREAKS.values() for contract in broken} == {
+        c.name for c in CONTRACTS
+    } - {"device"}
 
 
 def test_every_contract_says_what_is_promised_in_a_sentence() -> None:
@@ -48,7 +52,9 @@ def test_every_contract_says_what_is_promised_in_a_sentence() -> None:
 def test_there_is_an_outcome_for_each_contract_and_model() -> None:
     outcomes = check_method(SOUND.get("method", "choosy"))
     assert [(o.contract, o.model) for o in outcomes] == [
-        (contract.name, model) for contract in CONTRACTS for model in ([""] if contract.together else MODELS)
+        (contract.name, model)
+        for contract in CONTRACTS
+        for model in ([""] if contract.together else MODELS)
     ]
     refused = [o for o in outcomes if o.model in ("plain", "tokens")]
     assert {(o.state, o.what) for o in refused if o.contract != "black box"} == {
@@ -59,9 +65,9 @@ def test_there_is_an_outcome_for_each_contract_and_model() -> None:
 def test_contracts_can_be_tried_one_by_one() -> None:
     method = FAULTY.get("method", "predicted")
     chosen = [contract for contract in CONTRACTS if contract.name in ("shape", "target")]
-    assert [(o.contract, o.failed) for o in check_method(method, chosen)] == [("shape", False)] * 3 + [
-        ("target", True)
-    ] * 3
+    assert [(o.contract, o.failed) for o in check_method(method, chosen)] == [
+        ("shape", False)
+    ] * 3 + [("target", True)] * 3
 
 
 def test_other_models_can_be_brought() -> None:
@@ -71,7 +77,9 @@ def test_other_models_can_be_brought() -> None:
     outcomes = check_method(SOUND.get("method", "plain"), models={"mine": build})
     assert {o.model for o in outcomes} == {"", "mine"}
     assert [o for o in outcomes if o.failed] == []
-    assert any(o.failed for o in check_method(FAULTY.get("method", "predicted"), models={"mine": build}))
+    assert any(
+        o.failed for o in check_method(FAULTY.get("method", "predicted"), models={"mine": build})
+    )
 
 
 def test_a_map_that_is_not_where_the_images_are_is_found() -> None:
@@ -84,7 +92,9 @@ def test_a_map_that_is_not_where_the_images_are_is_found() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_a_method_that_forgets_the_device_is_found() -> None:
-    assert all(outcome.failed for outcome in check_method(SOUND.get("method", "single-alone"), [DEVICE]))
+    assert all(
+        outcome.failed for outcome in check_method(SOUND.get("method", "single-alone"), [DEVICE])
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -114,7 +124,10 @@ def test_the_images_of_each_forward_pass_are_counted() -> None:
 
 def test_a_linear_models_maps_have_a_closed_form() -> None:
     generator = torch.Generator().manual_seed(0)
-    weight, x = torch.randn(5, 3, 8, 8, generator=generator), torch.randn(2, 3, 8, 8, generator=generator)
+    weight, x = (
+        torch.randn(5, 3, 8, 8, generator=generator),
+        torch.randn(2, 3, 8, 8, generator=generator),
+    )
     target = torch.tensor([4, 0])
     found = maps_of(load_method("gradient-x-input"), linear_model(weight), x, target)
     torch.testing.assert_close(found.saliency, (weight[target] * x).sum(1))
@@ -123,7 +136,12 @@ def test_a_linear_models_maps_have_a_closed_form() -> None:
 def test_maps_of_a_method_that_leaves_something_behind_are_refused() -> None:
     def call() -> Tensor:
         weight = torch.randn(5, 3, 8, 8)
-        return maps_of(FAULTY.configure("method", "hook"), linear_model(weight), weight[:2], torch.tensor([0, 1])).valid
+        return maps_of(
+            FAULTY.configure("method", "hook"),
+            linear_model(weight),
+            weight[:2],
+            torch.tensor([0, 1]),
+        ).valid
 
     with pytest.raises(AssertionError, match="hook left on the model: network: hook left behind"):
         call()
@@ -131,7 +149,7 @@ def test_maps_of_a_method_that_leaves_something_behind_are_refused() -> None:
 
 def test_a_method_is_loaded_by_what_one_types() -> None:
     assert load_method("occlusion:window=4").label == "occlusion:window=4"
-    with pytest.raises(ParameterError, match="Expected one method"):
+    with pytest.raises(ParameterError, match="Load one method at a time"):
         load_method("occlusion,saliency")
     with pytest.raises(InterpBenchError, match="Did you mean 'saliency'"):
         load_method("salience")

@@ -1,18 +1,30 @@
 """A data set that is learned in seconds."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from interpbench.core.errors import UnreadableImageError
 from interpbench.core.types import DatasetCard, Sample
+from interpbench.registry.discovery import discover
+from interpbench.training.recipe import Recipe
+from interpbench.training.splits import Splits
+from interpbench.training.train import train
 
 
 class Stripes:
     """Two classes, bright or dark, 16x16."""
 
     def __init__(
-        self, count: int = 64, unreadable: tuple[int, ...] = (), shape: tuple[int, int, int] = (16, 16, 3)
+        self,
+        count: int = 64,
+        unreadable: tuple[int, ...] = (),
+        shape: tuple[int, int, int] = (16, 16, 3),
     ) -> None:
-        self.card = DatasetCard("stripes", ("dark", "bright"), "stripes-1", licence="none", reference="made here")
+        self.card = DatasetCard(
+            "stripes", ("dark", "bright"), "stripes-1", licence="none", reference="made here"
+        )
         self.ids = [str(i) for i in range(count)]
         self.labels = [i % 2 for i in range(count)]
         self.unreadable, self.shape = unreadable, shape
@@ -21,4 +33,18 @@ class Stripes:
         if index in self.unreadable:
             raise UnreadableImageError("no image")
         noise = np.random.default_rng(index).integers(0, 120, self.shape)
-        return Sample(self.ids[index], (noise + 100 * self.labels[index]).astype(np.uint8), self.labels[index])
+        return Sample(
+            self.ids[index], (noise + 100 * self.labels[index]).astype(np.uint8), self.labels[index]
+        )
+
+
+def train_stripes(out: Path, **choices: Any) -> None:
+    """Four short epochs."""
+    model = discover().configure("model", "resnet18", {"width": 2})
+    train(
+        model,
+        Splits(Stripes(), Stripes(20)),
+        recipe=Recipe(epochs=4, batch_size=16),
+        output=out,
+        **choices,
+    )

@@ -16,7 +16,9 @@ CARD = DatasetCard("any", ("a", "b", "c"), "1", mean=(0.2, 0.4, 0.6))
 NOTHING = {"flip": False, "crop": 0}
 SIZE = 16
 RAMP = torch.arange(SIZE, dtype=torch.uint8).repeat(3, SIZE, 1)
-NOISE = torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+NOISE = torch.randint(
+    0, 256, (3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 
 
 def draws(image: torch.Tensor, count: int = 200, **settings: object) -> list[torch.Tensor]:
@@ -43,7 +45,9 @@ def test_erasing_paints_a_rectangle_in_the_mean_colour() -> None:
         changed = (image != NOISE).any(0)
         rows, columns = changed.any(1).nonzero()[:, 0], changed.any(0).nonzero()[:, 0]
         box = image[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-        assert torch.equal(box, torch.tensor([51, 102, 153], dtype=torch.uint8)[:, None, None].expand_as(box))
+        assert torch.equal(
+            box, torch.tensor([51, 102, 153], dtype=torch.uint8)[:, None, None].expand_as(box)
+        )
 
 
 def test_rotation_stays_within_its_angle() -> None:
@@ -82,13 +86,20 @@ def test_randaugment_keeps_shape_and_type_and_varies(setting: dict) -> None:
 def mixed(**settings: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Images that say their label in every pixel; what they become, and their targets."""
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    x = torch.nn.functional.one_hot(labels, 3).float()[:, :, None, None].expand(-1, -1, 8, 8).clone()
+    x = (
+        torch.nn.functional.one_hot(labels, 3)
+        .float()[:, :, None, None]
+        .expand(-1, -1, 8, 8)
+        .clone()
+    )
     torch.manual_seed(3)
     out, target = Mixing(Augmentation(**settings), 3)(x, labels)
     return x, out, target
 
 
-@pytest.mark.parametrize("settings", [{"mixup": 1.0}, {"cutmix": 1.0}, {"mixup": 1.0, "cutmix": 1.0}])
+@pytest.mark.parametrize(
+    "settings", [{"mixup": 1.0}, {"cutmix": 1.0}, {"mixup": 1.0, "cutmix": 1.0}]
+)
 def test_labels_are_mixed_as_the_pixels_are(settings: dict) -> None:
     x, out, target = mixed(**settings)
     assert not torch.equal(x, out)

@@ -32,11 +32,15 @@ def test_rates_rise_evenly_until_the_loss_diverges(tiny) -> None:
 
 
 def test_a_loss_that_is_no_number_ends_the_search(tiny) -> None:
-    recipe = Recipe().changed({"batch_size": 16, "optimiser": {"name": "sgd", "lr": 1.0}, "loss": {"gamma": 2.0}})
+    recipe = Recipe().changed(
+        {"batch_size": 16, "optimiser": {"name": "sgd", "lr": 1.0}, "loss": {"gamma": 2.0}}
+    )
     table, _ = find_lr(tiny, Stripes(), recipe=recipe, steps=60)
     assert table["loss"].notna().all()
 
 
 def test_the_same_search_twice(tiny) -> None:
-    first, second = (find_lr(tiny, Stripes(), recipe=Recipe(batch_size=16), steps=40)[0] for _ in range(2))
+    first, second = (
+        find_lr(tiny, Stripes(), recipe=Recipe(batch_size=16), steps=40)[0] for _ in range(2)
+    )
     pd.testing.assert_frame_equal(first, second)

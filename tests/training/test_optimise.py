@@ -47,7 +47,9 @@ def test_norms_biases_and_positions_do_not_decay() -> None:
         assert (decays["weight_decay"], keeps["weight_decay"]) == (0.1, 0.0)
         kinds = nn.Conv2d | nn.Linear
         expected = {id(m.weight) for m in network.modules() if isinstance(m, kinds)}
-        expected |= {id(m.in_proj_weight) for m in network.modules() if isinstance(m, nn.MultiheadAttention)}
+        expected |= {
+            id(m.in_proj_weight) for m in network.modules() if isinstance(m, nn.MultiheadAttention)
+        }
         assert {id(p) for p in decays["params"]} == expected
         assert len(decays["params"]) + len(keeps["params"]) == len(list(network.parameters()))
 
@@ -71,17 +73,27 @@ def test_each_optimiser_follows_its_rule() -> None:
 
     assert steps("sgd") == pytest.approx([0.9, 0.8])
     assert steps("momentum") == pytest.approx([0.9, 0.9 - 0.1 * 1.5])
-    assert steps("nesterov") == pytest.approx([1 - 0.1 * 1.5, 1 - 0.1 * 1.5 - 0.1 * (1 + 0.5 * 1.5)])
+    assert steps("nesterov") == pytest.approx(
+        [1 - 0.1 * 1.5, 1 - 0.1 * 1.5 - 0.1 * (1 + 0.5 * 1.5)]
+    )
     assert steps("adagrad") == pytest.approx([0.9, 0.9 - 0.1 / math.sqrt(2)])
     first = 1 / math.sqrt(0.01)  # the running mean of squares begins at 0 and keeps 0.99
     second = 0.5 * first + 1 / math.sqrt(0.0199)
-    assert steps("rmsprop") == pytest.approx([1 - 0.1 * first, 1 - 0.1 * (first + second)], abs=1e-6)
+    assert steps("rmsprop") == pytest.approx(
+        [1 - 0.1 * first, 1 - 0.1 * (first + second)], abs=1e-6
+    )
     assert steps("adam") == pytest.approx([0.9, 0.8])  # equal gradients: bias-corrected steps of lr
-    assert steps("adamw", decay=0.5) == pytest.approx([0.95 - 0.1, 0.85 * 0.95 - 0.1])  # decay is decoupled
-    assert steps("sgd", decay=0.5) == pytest.approx([1 - 0.15, 0.85 - 0.1 * (1 + 0.5 * 0.85)])  # decay is a gradient
+    assert steps("adamw", decay=0.5) == pytest.approx(
+        [0.95 - 0.1, 0.85 * 0.95 - 0.1]
+    )  # decay is decoupled
+    assert steps("sgd", decay=0.5) == pytest.approx(
+        [1 - 0.15, 0.85 - 0.1 * (1 + 0.5 * 0.85)]
+    )  # decay is a gradient
 
 
-def rates(schedule: dict, epochs: int = 4, steps: int = 5, losses: list[float] | None = None) -> list[float]:
+def rates(
+    schedule: dict, epochs: int = 4, steps: int = 5, losses: list[float] | None = None
+) -> list[float]:
     """The learning rate of every step of a training whose highest rate is 1."""
     recipe = Recipe(epochs=epochs, optimiser=Optimiser(name="sgd", lr=1.0), schedule=schedule)
     optimiser = make_optimiser(nn.Linear(1, 1), recipe.optimiser)
@@ -113,14 +125,18 @@ def test_one_cycle_rises_and_falls_batch_by_batch() -> None:
 @pytest.mark.parametrize(("warmup", "steps"), [(0.2, 5), (0.5, 2), (1 / 3, 3)])
 def test_one_cycle_with_a_warm_up_of_one_step_begins_at_the_top(warmup: float, steps: int) -> None:
     down = [cosine(1, 1 / 25 / 1e4, i / (steps - 1)) for i in range(steps)]
-    assert rates({"name": "one-cycle", "warmup": warmup}, epochs=1, steps=steps) == pytest.approx(down)
+    assert rates({"name": "one-cycle", "warmup": warmup}, epochs=1, steps=steps) == pytest.approx(
+        down
+    )
 
 
 def test_cosine_warms_up_linearly_and_falls_to_nothing() -> None:
     up = [0.01 + 0.99 * i / 5 for i in range(5)]
     down = [cosine(1, 0, i / 15) for i in range(15)]
     assert rates({"name": "cosine", "warmup": 0.25}) == pytest.approx(up + down)
-    assert rates({"name": "cosine", "warmup": 0.0}) == pytest.approx([cosine(1, 0, i / 20) for i in range(20)])
+    assert rates({"name": "cosine", "warmup": 0.0}) == pytest.approx(
+        [cosine(1, 0, i / 20) for i in range(20)]
+    )
 
 
 @given(
@@ -134,7 +150,9 @@ def test_no_schedule_is_too_short(name: str, warmup: float, steps: int) -> None:
 
 
 def test_step_drops_between_epochs() -> None:
-    assert rates({"name": "step", "every": 2, "factor": 0.1}) == pytest.approx([1.0] * 10 + [0.1] * 10)
+    assert rates({"name": "step", "every": 2, "factor": 0.1}) == pytest.approx(
+        [1.0] * 10 + [0.1] * 10
+    )
 
 
 def test_plateau_drops_when_the_validation_loss_no_longer_falls() -> None:

@@ -23,7 +23,9 @@ def test_bundled_recipes_are_valid_and_described(name: str) -> None:
 
 
 def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
-    recipe = load_recipe(write(tmp_path, "epochs = 3\n[optimiser]\nname = 'sgd'\n[augmentation]\nmixup = 0.2\n"))
+    recipe = load_recipe(
+        write(tmp_path, "epochs = 3\n[optimiser]\nname = 'sgd'\n[augmentation]\nmixup = 0.2\n")
+    )
     assert (recipe.epochs, recipe.optimiser.name, recipe.augmentation.mixup) == (3, "sgd", 0.2)
     assert recipe.optimiser.lr == Recipe().optimiser.lr
     assert recipe.augmentation.flip == Recipe().augmentation.flip
@@ -63,7 +65,9 @@ def test_flags_win_where_they_are_given() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((bundled_folder() / "models" / "weights").glob("*.safetensors")), ids=lambda path: path.stem
+    "path",
+    sorted((bundled_folder() / "models" / "weights").glob("*.safetensors")),
+    ids=lambda path: path.stem,
 )
 def test_the_recipes_of_shipped_weights_can_be_repeated(path: Path) -> None:
     card = read_weights(path)[1]

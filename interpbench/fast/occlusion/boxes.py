@@ -1,10 +1,10 @@
 """Where boxes lie on the maps, and how what a layer reads is put together from them.
 
-All of it is worked out on the host, from shapes; what a device needs of it is brought there once, before the first
-image.
+All of it is worked out on the host, from shapes; what a device needs of it is brought there once,
+before the first image.
 
-A map of the untouched image is kept as rows, [H·W+2,C]: one for each position, and two for what lies outside of the
-map, of zeros and of minus infinity.
+A map of the untouched image is kept as rows, [H·W+2,C]: one for each position, and two for what
+lies outside of the map, of zeros and of minus infinity.
 """
 
 import math
@@ -41,19 +41,26 @@ class Place:
 
     def read(self, reach: tuple[Reach, Reach]) -> "Place":
         """What a layer reads to make this place of its output."""
-        (top, height), (left, width) = reach[0].read(self.top, self.height), reach[1].read(self.left, self.width)
+        top, height = reach[0].read(self.top, self.height)
+        left, width = reach[1].read(self.left, self.width)
         return Place(top, left, height, width)
 
     def same(self, other: "Place") -> bool:
         """Whether it is the other one."""
-        size = (self.height, self.width) == (other.height, other.width)
-        return size and np.array_equal(self.top, other.top) and np.array_equal(self.left, other.left)
+        if (self.height, self.width) != (other.height, other.width):
+            return False
+        return np.array_equal(self.top, other.top) and np.array_equal(self.left, other.left)
 
     def around(self, other: "Place") -> "Place":
         """The smallest that holds both, at the same distance from this one for every window."""
         above, below = _overhang(self.top, self.height, other.top, other.height)
         before, behind = _overhang(self.left, self.width, other.left, other.width)
-        return Place(self.top - above, self.left - before, self.height + above + below, self.width + before + behind)
+        return Place(
+            self.top - above,
+            self.left - before,
+            self.height + above + below,
+            self.width + before + behind,
+        )
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
         """The rows [n,height,1] and the columns [n,1,width] that it covers."""
@@ -77,7 +84,10 @@ class Index:
 
     @classmethod
     def stored(cls, place: Place, size: Size, fill: float, device: torch.device) -> "Index":
-        """Where a place lies among the rows of a map; what is outside is filled with zero or minus infinity."""
+        """Where a place lies among the rows of a map.
+
+        What is outside of the map is filled with zero or minus infinity.
+        """
         height, width = size
         outside = height * width + 1
         rows, columns = place.grid()
@@ -114,9 +124,10 @@ class Patch:
     """What is read of a map: its values in the box, what is stored around it.
 
     Attributes:
-        stored: where the surroundings are among the map's rows; None where the box is all that is read.
-        box: where the box lies in them; None if nowhere.
-        part: rows and columns of what is read, in these.
+        stored: where the box and its surroundings are among the map's rows; None where the box is
+            all that is read.
+        box: where the box lies in these surroundings; None if nowhere.
+        part: rows and columns of what is read, in the surroundings.
     """
 
     stored: Index | None
@@ -124,8 +135,10 @@ class Patch:
     part: tuple[slice, slice]
 
     @classmethod
-    def of(cls, read: Place, box: Place | None, size: Size, fill: float, device: torch.device) -> "Patch":
-        """For a place that is read of a map of some size, on which a box is known; or none."""
+    def of(
+        cls, read: Place, box: Place | None, size: Size, fill: float, device: torch.device
+    ) -> "Patch":
+        """For a place that is read of a map of that size, of which a box is new; or nothing."""
         outer = read if box is None else read.around(box)
         above, before = int(read.top[0] - outer.top[0]), int(read.left[0] - outer.left[0])
         part = (slice(above, above + read.height), slice(before, before + read.width))
@@ -135,7 +148,12 @@ class Patch:
         return cls(Index.stored(outer, size, fill, device), within, part)
 
     def __call__(self, rows: Tensor, values: Tensor | None = None) -> Tensor:
-        """[n,C,height,width] in channels_last order, from the map's rows and the box's values [n,C,h,w]."""
+        """What is read, [n,C,height,width] in channels_last order.
+
+        Parameters:
+            rows: of the map of the untouched image.
+            values: of the box, [n,C,h,w].
+        """
         if self.stored is None:
             assert values is not None
             return values
@@ -153,16 +171,23 @@ def as_rows(maps: Tensor) -> Tensor:
 
 
 def inside(boxes: np.ndarray, place: Place) -> np.ndarray:
-    """Which positions of a place lie in boxes [n,4] of top, left, bottom, right: bool [n,height,width]."""
+    """Which positions of a place lie in its window's box, bool [n,height,width].
+
+    Parameters:
+        boxes: int64 [n,4] of top, left, bottom, right.
+        place: one rectangle for each of the n windows.
+    """
     top, left, bottom, right = boxes.T[:, :, None, None]
     rows, columns = place.grid()
     return (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
 
 
-def _overhang(inner: np.ndarray, length: int, other: np.ndarray, other_length: int) -> tuple[int, int]:
-    """How far others reach beyond an interval at most, before and behind it."""
-    before = int((inner - other).max())
-    behind = int((other - inner).max()) + other_length - length
+def _overhang(
+    start: np.ndarray, length: int, other_start: np.ndarray, other_length: int
+) -> tuple[int, int]:
+    """How far the other intervals reach beyond these at most, before and behind them."""
+    before = int((start - other_start).max())
+    behind = int((other_start - start).max()) + other_length - length
     return max(0, before), max(0, behind)
 
 

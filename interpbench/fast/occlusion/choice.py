@@ -1,11 +1,10 @@
-"""How windows were computed, and why: told to whoever listens."""
+"""How windows were computed, and why, noted for whoever listens."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class Choice:
         plain: why whole images went through the model; empty where boxes did.
         cut: the last map of which boxes were computed.
         gain: how many times as long plain passes take, by the model of costs.
-        difference: of some windows' outputs to the plain model's, of the greatest logit.
+        difference: of a few windows' outputs to the plain model's, of the greatest logit.
     """
 
     plain: str = ""
@@ -25,38 +24,39 @@ class Choice:
     difference: float | None = None
 
 
-_heard: ContextVar[list[Choice] | None] = ContextVar("heard", default=None)
+_noted: ContextVar[list[Choice] | None] = ContextVar("noted choices", default=None)
 
 
 @contextmanager
 def listening() -> Iterator[list[Choice]]:
     """Collects what each call of `occluded_outputs` chooses inside of the context."""
-    heard: list[Choice] = []
-    token = _heard.set(heard)
+    choices: list[Choice] = []
+    token = _noted.set(choices)
     try:
-        yield heard
+        yield choices
     finally:
-        _heard.reset(token)
+        _noted.reset(token)
 
 
-def summarised(choices: Iterable[Choice]) -> list[dict[str, Any]]:
-    """The different choices, in the order of their first call: how many calls each, and the greatest difference."""
-    found: dict[tuple[str, str | None, float | None], list[Choice]] = {}
+def counted(choices: Iterable[Choice]) -> list[tuple[Choice, int]]:
+    """The different choices in the order of their first call, and how often each was made.
+
+    Each with the greatest difference of those that are alike.
+    """
+    groups: dict[tuple[str, str | None, float | None], list[Choice]] = {}
     for choice in choices:
-        reason = re.sub(r"\d[\d.e+-]*", "#", choice.plain)  # a reason that holds a number is the same reason
-        found.setdefault((reason, choice.cut, choice.gain), []).append(choice)
-    return [
-        {
-            **asdict(same[0]),
-            "difference": max((choice.difference for choice in same if choice.difference is not None), default=None),
-            "calls": len(same),
-        }
-        for same in found.values()
-    ]
+        reason = re.sub(r"\d[\d.e+-]*", "#", choice.plain)  # with another number, the same reason
+        groups.setdefault((reason, choice.cut, choice.gain), []).append(choice)
+    return [(_with_greatest_difference(alike), len(alike)) for alike in groups.values()]
+
+
+def _with_greatest_difference(choices: Sequence[Choice]) -> Choice:
+    differences = [choice.difference for choice in choices if choice.difference is not None]
+    return replace(choices[0], difference=max(differences, default=None))
 
 
 def tell(choice: Choice) -> None:
     """Notes a choice, if anyone listens."""
-    heard = _heard.get()
-    if heard is not None:
-        heard.append(choice)
+    choices = _noted.get()
+    if choices is not None:
+        choices.append(choice)

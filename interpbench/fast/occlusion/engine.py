@@ -11,14 +11,21 @@ import torch
 from torch import Tensor, fx
 
 from interpbench.fast.occlusion.boxes import Index, Patch, Place, as_rows, inside
-from interpbench.fast.occlusion.network import Program, Step, bottlenecks, largest, linear_weights, split
-from interpbench.fast.occlusion.plan import Plan
+from interpbench.fast.occlusion.network import (
+    NetworkStep,
+    Program,
+    bottlenecks,
+    largest,
+    linear_weights,
+    split,
+)
+from interpbench.fast.occlusion.plan import BoxPlan
 
-Part = tuple[Tensor, Tensor]  # numbers of windows, int64 [n]; and what is known of each, [n,...]
+Part = tuple[Tensor, Tensor]  # numbers of windows, int64 [n]; and the map of each, [n,...]
 
 
 @dataclass(frozen=True)
-class Batch:
+class WindowsBatch:
     """Windows that run at once.
 
     Attributes:
@@ -39,36 +46,45 @@ class Batch:
 class Engine:
     """The windows of a set of images that share their size.
 
-    Args:
+    Parameters:
         program: the network.
         plan: for these windows.
         boxes: int64 [N,4], top, left, bottom, right of each window, inside of the image.
-        batch: images that a plain pass holds; boxes and stages hold as many windows as have so many numbers, or as
-            the linear layers of a stage have weights, for these are then read once.
+        batch: images that a plain pass holds; boxes and stages hold as many windows as have so many
+            numbers, or as the linear layers of a stage have weights, for these are then read once.
     """
 
-    def __init__(self, program: Program, plan: Plan, boxes: np.ndarray, batch: int) -> None:
+    def __init__(self, program: Program, plan: BoxPlan, boxes: np.ndarray, batch: int) -> None:
         self._program = program
         self.plan = plan
         self._steps = program.until(plan.cut)
         self._last_use = {name: step.name for step in self._steps for name in step.inputs}
-        self._untouched = {step.name: self._patches(step, Place.whole(step.shape[1:], 1)) for step in self._steps}
+        self._untouched = {
+            step.name: self._patches(step, Place.whole(step.shape[1:], 1)) for step in self._steps
+        }
         self._boxes = boxes
         self._batches = [self._batch(windows) for windows in plan.batches]
         cuts = [plan.cut, *_first_vector(program.graph.graph, plan.cut)]
         stages = split(program.graph, cuts)
-        self._stages = [(part, max(batch * program.largest, linear_weights(part)) // largest(part)) for part in stages]
+        self._stages = [
+            (part, max(batch * program.largest, linear_weights(part)) // largest(part))
+            for part in stages
+        ]
 
     def logits(
         self, x: Tensor, baseline: Tensor, only: Sequence[int] | None = None
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The logits [n,classes] for some windows at a time; with the numbers of images and windows, int64 [n].
+        """The logits [n,classes] of n windows at a time, for all images.
 
-        Args:
+        With the numbers of images and windows, int64 [n], before them.
+
+        Parameters:
             x, baseline: [B,C,H,W].
-            only: numbers of windows; none for all.
+            only: numbers of windows; None for all.
         """
-        batches = self._batches if only is None else [self._batch(windows) for windows in self._among(only)]
+        batches = self._batches
+        if only is not None:
+            batches = [self._batch(windows) for windows in self._among(only)]
         for number, (image, cover) in enumerate(zip(x.split(1), baseline.split(1), strict=True)):
             parts: Iterable[Part] = self._whole_maps(batches, self._stored(image), as_rows(cover))
             for stage, size in self._stages:
@@ -84,16 +100,19 @@ class Engine:
             rows[step.name] = as_rows(step(*(patch(rows[name]) for patch, name in inputs)))
         return rows
 
-    def _whole_maps(self, batches: Sequence[Batch], rows: dict[str, Tensor], baseline: Tensor) -> Iterator[Part]:
+    def _whole_maps(
+        self, batches: Sequence[WindowsBatch], rows: dict[str, Tensor], baseline: Tensor
+    ) -> Iterator[Part]:
         """The map at the cut [n,C,H,W]."""
         for batch in batches:
             yield batch.windows, batch.whole(rows[self.plan.cut], self._box(batch, rows, baseline))
 
-    def _box(self, batch: Batch, rows: dict[str, Tensor], baseline: Tensor) -> Tensor:
+    def _box(self, batch: WindowsBatch, rows: dict[str, Tensor], baseline: Tensor) -> Tensor:
         """The values [n,C,h,w] of the box on the map at the cut."""
         image = self._program.image
-        covered = torch.where(batch.covered, batch.image.gather(baseline), batch.image.gather(rows[image]))
-        boxes = {image: covered.permute(0, 3, 1, 2)}
+        cover, untouched = batch.image.gather(baseline), batch.image.gather(rows[image])
+        occluded = torch.where(batch.covered, cover, untouched)
+        boxes = {image: occluded.permute(0, 3, 1, 2)}
         for step in self._steps:
             inputs = zip(batch.patches[step.name], step.inputs, strict=True)
             boxes[step.name] = step(*(patch(rows[name], boxes[name]) for patch, name in inputs))
@@ -103,32 +122,38 @@ class Engine:
         return boxes[self.plan.cut]
 
     def _among(self, only: Sequence[int]) -> Iterator[np.ndarray]:
-        """The windows of each batch that are wanted."""
+        """The wanted windows of each batch, where it has any."""
         for windows in self.plan.batches:
             wanted = windows[np.isin(windows, only)]
             if len(wanted):
                 yield wanted
 
-    def _batch(self, windows: np.ndarray) -> Batch:
-        """What is known of some windows before there are images."""
+    def _batch(self, windows: np.ndarray) -> WindowsBatch:
+        """What these windows need that follows from shapes alone."""
         device, cut = self._program.device, self.plan.cut
         place = self._place(self._program.image, windows)
         covered = inside(self._boxes[windows], place)[..., None]
         whole = Place.whole(self._size(cut), len(windows))
-        return Batch(
+        return WindowsBatch(
             windows=torch.from_numpy(windows).to(device),
             image=Index.stored(place, self._size(self._program.image), 0.0, device),
             covered=torch.from_numpy(covered).to(device),
-            patches={s.name: self._patches(s, self._place(s.name, windows), windows) for s in self._steps},
+            patches={
+                step.name: self._patches(step, self._place(step.name, windows), windows)
+                for step in self._steps
+            },
             whole=Patch.of(whole, self._place(cut, windows), self._size(cut), 0.0, device),
         )
 
-    def _patches(self, step: Step, place: Place, windows: np.ndarray | None = None) -> list[Patch]:
+    def _patches(
+        self, step: NetworkStep, place: Place, windows: np.ndarray | None = None
+    ) -> list[Patch]:
         """What a step reads to make a place, of each input; without windows there are no boxes."""
         read, fill, device = place.read(step.layer.reach), step.layer.fill, self._program.device
         boxes = [None if windows is None else self._place(name, windows) for name in step.inputs]
         return [
-            Patch.of(read, box, self._size(name), fill, device) for name, box in zip(step.inputs, boxes, strict=True)
+            Patch.of(read, box, self._size(name), fill, device)
+            for name, box in zip(step.inputs, boxes, strict=True)
         ]
 
     def _place(self, name: str, windows: np.ndarray) -> Place:
@@ -168,7 +193,10 @@ def _through(stage: fx.GraphModule, parts: Iterable[Part]) -> Iterator[Part]:
 
 
 def _first_vector(graph: fx.Graph, cut: str) -> list[str]:
-    """The first node behind a cut through which alone the image reaches the logits as a vector, unless it is these."""
+    """The first node behind a cut at which all that the logits depend on is a vector.
+
+    In a list; empty if that is the logits themselves.
+    """
     nodes = list(bottlenecks(graph))
     behind = nodes[[node.name for node in nodes].index(cut) + 1 : -1]
     return [node.name for node in behind if len(node.meta.get("shape", ())) == 2][:1]

@@ -1,7 +1,9 @@
-"""Which part of each map can differ once a window of the image has changed: intervals along one axis at a time.
+"""Which part of each map can differ once a window of the image has changed.
 
-Windows are grouped so that those of a group share the size of their boxes on every map, and run as one batch. A box may
-be larger than what changed: what it computes there equals what is stored.
+As intervals along one axis at a time.
+
+Windows are grouped so that those of a group share the size of their boxes on every map, and run as
+one batch. A box may be larger than what changed: what it computes there equals what is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,10 @@ Spans = np.ndarray  # int64 [U,2]: first position, and the one after the last
 
 @dataclass(frozen=True)
 class Reach:
-    """What a layer reads along one axis: output i reads inputs i·stride - padding + j·dilation for j < kernel."""
+    """What a layer reads along one axis.
+
+    Output i reads the inputs i·stride - padding + j·dilation for j < kernel.
+    """
 
     kernel: int = 1
     stride: int = 1
@@ -27,14 +32,20 @@ class Reach:
         return (self.kernel - 1) * self.dilation + 1
 
     def touched(self, spans: Spans, size: int) -> Spans:
-        """The outputs, of `size`, that read any position of the spans; at least one, for one can always be computed."""
+        """The outputs, of `size`, that read any position of the spans.
+
+        At least one, since one can always be computed.
+        """
         start = -((self.extent - 1 - self.padding - spans[:, 0]) // self.stride)
         stop = (spans[:, 1] - 1 + self.padding) // self.stride + 1
         start = start.clip(0, size - 1)
         return np.stack([start, stop.clip(start + 1, size)], axis=1)
 
     def read(self, start: np.ndarray, length: int) -> tuple[np.ndarray, int]:
-        """Start and length of what `length` outputs from `start` on read; it may lie outside of the map."""
+        """Start and length of what `length` outputs from `start` on read.
+
+        It may lie outside of the map.
+        """
         return start * self.stride - self.padding, (length - 1) * self.stride + self.extent
 
 
@@ -63,17 +74,25 @@ class Axis:
 
     @classmethod
     def of(cls, spans: Mapping[str, Spans], sizes: Mapping[str, int], kind: np.ndarray) -> "Axis":
-        """Boxes as long as the longest span of their class, moved into the map where they would reach beyond it."""
+        """Boxes as long as the longest span of their class.
+
+        They are moved into the map where they would reach beyond it.
+
+        Parameters:
+            spans: map -> the spans on it.
+            sizes: map -> how many positions it has.
+            kind: int64 [U], the class of each span.
+        """
         lengths, starts = {}, {}
-        for name, found in spans.items():
+        for name, on_map in spans.items():
             longest = np.zeros(kind.max() + 1, dtype=np.int64)
-            np.maximum.at(longest, kind, found[:, 1] - found[:, 0])
+            np.maximum.at(longest, kind, on_map[:, 1] - on_map[:, 0])
             lengths[name] = longest
-            starts[name] = np.minimum(found[:, 0], sizes[name] - longest[kind])
+            starts[name] = np.minimum(on_map[:, 0], sizes[name] - longest[kind])
         return cls(kind, starts, lengths)
 
     def box(self, name: str, number: np.ndarray) -> tuple[np.ndarray, int]:
-        """Start and length of the boxes of some spans of one class on a map."""
+        """Start and length on a map of the boxes of these spans, which are of one class."""
         return self.starts[name][number], int(self.lengths[name][self.kind[number[0]]])
 
 
@@ -83,12 +102,15 @@ def alike(lengths: np.ndarray) -> np.ndarray:
     return kind.reshape(-1)
 
 
-def merged(lengths: np.ndarray, counts: np.ndarray, weight: np.ndarray, overhead: float) -> np.ndarray:
+def merged(
+    lengths: np.ndarray, counts: np.ndarray, weight: np.ndarray, overhead: float
+) -> np.ndarray:
     """Classes of spans that are worth running together: greedily, from those that are alike.
 
-    Two classes become one where the positions that are computed in vain cost less than a batch of its own.
+    Two classes become one where the positions that are computed in vain cost less than a batch of
+    its own.
 
-    Args:
+    Parameters:
         lengths: int64 [maps,U].
         counts: int64 [U], windows that have the span.
         weight: float [maps], cost of one position of length, for a window.
@@ -98,17 +120,18 @@ def merged(lengths: np.ndarray, counts: np.ndarray, weight: np.ndarray, overhead
         int64 [U].
     """
     kind = alike(lengths)
-    while (number := kind.max() + 1) > 1:
-        members = [kind == k for k in range(number)]
-        longest = np.stack([lengths[:, m].max(1) for m in members])
-        windows = np.array([counts[m].sum() for m in members])
+    while (classes := kind.max() + 1) > 1:
+        members = [kind == number for number in range(classes)]
+        longest = np.stack([lengths[:, spans].max(1) for spans in members])
+        windows = np.array([counts[spans].sum() for spans in members])
         both = np.maximum(longest[:, None], longest[None])
-        vain = (
-            (both - longest[:, None]) * windows[:, None, None] + (both - longest[None]) * windows[None, :, None]
+        in_vain = (
+            (both - longest[:, None]) * windows[:, None, None]
+            + (both - longest[None]) * windows[None, :, None]
         ) @ weight
-        vain[np.tril_indices(number)] = np.inf
-        first, second = np.unravel_index(vain.argmin(), vain.shape)
-        if vain[first, second] >= overhead:
+        in_vain[np.tril_indices(classes)] = np.inf
+        first, second = np.unravel_index(in_vain.argmin(), in_vain.shape)
+        if in_vain[first, second] >= overhead:
             break
         kind = np.where(kind == second, first, kind)
         kind = np.unique(kind, return_inverse=True)[1].reshape(-1)
@@ -117,5 +140,5 @@ def merged(lengths: np.ndarray, counts: np.ndarray, weight: np.ndarray, overhead
 
 def distinct(spans: Spans) -> tuple[Spans, np.ndarray]:
     """Each span once, int64 [U,2]; and for every given one its number, int64 [N]."""
-    found, number = np.unique(spans, axis=0, return_inverse=True)
-    return found, number.reshape(-1)
+    different, number = np.unique(spans, axis=0, return_inverse=True)
+    return different, number.reshape(-1)

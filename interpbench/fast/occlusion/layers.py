@@ -1,4 +1,7 @@
-"""The layers of which a part can be computed: what they read, and how they make it into a position of their output."""
+"""The layers of which a part can be computed.
+
+What each reads for a position of its output, and how it makes that position.
+"""
 
 import math
 import operator
@@ -15,9 +18,18 @@ from interpbench.core.activations import ACTIVATIONS, is_in_place
 from interpbench.fast.occlusion.intervals import ITSELF, Reach
 from interpbench.fast.tiled_convolutions import Convolution
 
-ADDITIONS = {operator.add: False, operator.iadd: True, torch.add: False, "add": False, "add_": True}  # in place?
+# Addition -> whether it overwrites its first input.
+ADDITIONS = {
+    operator.add: False,
+    operator.iadd: True,
+    torch.add: False,
+    "add": False,
+    "add_": True,
+}
 CONCATENATIONS = (torch.cat, torch.concat, torch.concatenate)
-AVERAGE_POOLING = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+AVERAGE_POOLING = (
+    "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override",
+)  # fmt: skip
 FUNCTIONS = ACTIVATIONS | {"avg_pool2d": (nn.AvgPool2d, AVERAGE_POOLING)}
 
 
@@ -29,7 +41,8 @@ class Layer:
         call: gives the output for inputs that hold the padding already.
         reach: what it reads along rows and columns.
         fill: the value of the padding.
-        weights: how many numbers it holds; a position of its output takes as many multiply-adds, unless
+        weights: how many numbers it holds; a position of its output takes as many multiply-adds,
+            unless
         tiles: says what its parts take.
         in_place: whether it overwrites its input.
         fresh: whether it gives a new tensor, unless it works in place.
@@ -54,7 +67,10 @@ class Layer:
 
 
 def layer(graph: fx.GraphModule, node: fx.Node) -> Layer | None:
-    """What a node does, if it is of a kind that is known here; dropout and batch norm are taken to be in eval mode."""
+    """What a node does; None if it is of no kind that stands here.
+
+    Dropout and batch norm are taken to be in eval mode.
+    """
     if node.op == "call_module":
         plain = len(node.args) == 1 and not node.kwargs
         return _of_module(graph.get_submodule(str(node.target))) if plain else None
@@ -70,23 +86,30 @@ def layer(graph: fx.GraphModule, node: fx.Node) -> Layer | None:
 def _addition(node: fx.Node) -> Layer | None:
     """Of two maps of one shape."""
     maps = node.all_input_nodes
-    if node.kwargs or node.args != tuple(maps) or len(maps) != 2 or maps[0].meta["shape"] != maps[1].meta["shape"]:
+    if node.kwargs or node.args != tuple(maps) or len(maps) != 2:
+        return None
+    if maps[0].meta["shape"] != maps[1].meta["shape"]:
         return None
     return Layer(torch.add, in_place=ADDITIONS[node.target])
 
 
 def _concatenation(node: fx.Node) -> Layer | None:
     """Of channels."""
-    parts, axis = node.args[0], node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
-    if axis not in (1, -3) or not isinstance(parts, list | tuple) or list(parts) != node.all_input_nodes:
+    maps, axis = node.args[0], node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+    if axis not in (1, -3) or not isinstance(maps, list | tuple):
+        return None
+    if list(maps) != node.all_input_nodes:
         return None
     return Layer(lambda *maps: torch.cat(maps, dim=1))
 
 
 def _of_function(node: fx.Node) -> Layer | None:
     """A function that a module stands for."""
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    home = "torch" if isinstance(node.target, str) else getattr(node.target, "__module__", None) or "torch"
+    if isinstance(node.target, str):  # a method of a tensor
+        name, home = node.target, "torch"
+    else:
+        name = getattr(node.target, "__name__", "")
+        home = getattr(node.target, "__module__", None) or "torch"
     if not home.startswith("torch") or name.rstrip("_") not in FUNCTIONS:
         return None
     kind, arguments = FUNCTIONS[name.rstrip("_")]
@@ -94,9 +117,9 @@ def _of_function(node: fx.Node) -> Layer | None:
     values |= {key: value for key, value in node.kwargs.items() if key in arguments}
     if len(node.all_input_nodes) != 1 or node.kwargs.get("return_indices"):
         return None
-    found = _of_module(kind(**values))
     in_place = name in ACTIVATIONS and is_in_place(name, node.args, node.kwargs)
-    return found and replace(found, in_place=in_place)
+    of_module = _of_module(kind(**values))
+    return of_module and replace(of_module, in_place=in_place)
 
 
 def _of_module(module: nn.Module) -> Layer | None:
@@ -112,8 +135,9 @@ def _of_module(module: nn.Module) -> Layer | None:
 def _convolution(module: nn.Conv2d) -> Layer | None:
     if module.padding_mode != "zeros":
         return None
-    extents = [(k - 1) * d for k, d in zip(module.kernel_size, module.dilation, strict=True)]
-    named = {"valid": (0, 0), "same": tuple(extent // 2 for extent in extents)}
+    sides = zip(module.kernel_size, module.dilation, strict=True)
+    half = tuple((kernel - 1) * dilation // 2 for kernel, dilation in sides)
+    named = {"valid": (0, 0), "same": half}
     padding = named[module.padding] if isinstance(module.padding, str) else module.padding
     tiles = Convolution.of(module)
     call = tiles or partial(
@@ -131,12 +155,16 @@ def _convolution(module: nn.Conv2d) -> Layer | None:
 def _max_pool(module: nn.MaxPool2d) -> Layer | None:
     if module.return_indices:
         return None
-    call = partial(F.max_pool2d, kernel_size=module.kernel_size, stride=module.stride, dilation=module.dilation)
-    return Layer(call, _reaches(module.kernel_size, module.stride, module.padding, module.dilation), -math.inf)
+    call = partial(
+        F.max_pool2d, kernel_size=module.kernel_size, stride=module.stride, dilation=module.dilation
+    )
+    reach = _reaches(module.kernel_size, module.stride, module.padding, module.dilation)
+    return Layer(call, reach, fill=-math.inf)
 
 
 def _average_pool(module: nn.AvgPool2d) -> Layer | None:
-    one_divisor = not module.ceil_mode and (module.count_include_pad or module.padding in (0, (0, 0)))
+    counts_padding = module.count_include_pad or module.padding in (0, (0, 0))
+    one_divisor = counts_padding and not module.ceil_mode
     if module.divisor_override is None and not one_divisor:
         return None  # at the borders it divides by other numbers
     call = partial(

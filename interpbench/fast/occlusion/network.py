@@ -1,8 +1,9 @@
-"""A network as layers of which a part can be computed: traced by torch.fx, batch norms folded into convolutions.
+"""A network as layers of which a part can be computed.
 
-A `Step` makes one map from others. It reads a known neighbourhood of each position, so that a box of its output needs
-but a box of its inputs with a margin. Steps reach from the image as far as every layer is of a kind that is known here;
-what comes behind stays a graph of torch.fx and runs on whole maps.
+It is traced by torch.fx, and batch norms are folded into convolutions. A `NetworkStep` makes one
+map from others. It reads a known neighbourhood of each position, so that a box of its output needs
+but a box of its inputs with a margin. Steps reach from the image as far as every layer is of a kind
+that is known here; what comes behind stays a graph of torch.fx and runs on whole maps.
 """
 
 import copy
@@ -20,7 +21,7 @@ from interpbench.fast.occlusion.layers import Layer, layer
 
 
 @dataclass(frozen=True)
-class Step:
+class NetworkStep:
     """One map: a layer, and what is done to each position of its output.
 
     Attributes:
@@ -39,10 +40,10 @@ class Step:
 
     def __call__(self, *patches: Tensor) -> Tensor:
         """The map, or a part of it, from the parts [n,C,h,w] that it reads."""
-        made = self.layer.call(*patches)
+        values = self.layer.call(*patches)
         for function in self.then:
-            made = function(made)
-        return made
+            values = function(values)
+        return values
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Program:
     """A network, traced.
 
     Attributes:
-        graph: the whole of it; each node has the shape of its output for one image in `meta["shape"]`.
+        graph: the whole of it; each node has the shape of its output for one image in
+            `meta["shape"]`.
         image: the name of its input.
         steps: map -> how it is made, in order.
         cuts: maps through which alone the image reaches the logits, in order.
@@ -60,17 +62,17 @@ class Program:
 
     graph: fx.GraphModule
     image: str
-    steps: dict[str, Step]
+    steps: dict[str, NetworkStep]
     cuts: tuple[str, ...]
     shapes: dict[str, tuple[int, int, int]]
     device: torch.device
 
     @property
     def largest(self) -> int:
-        """The most numbers that a plain pass keeps of an image at a time: those of the largest map."""
+        """The most numbers that a plain pass keeps of an image: those of the largest map."""
         return largest(self.graph)
 
-    def until(self, cut: str) -> list[Step]:
+    def until(self, cut: str) -> list[NetworkStep]:
         """The steps from the image to a map, that map's included."""
         names = list(self.steps)
         return [self.steps[name] for name in names[: names.index(cut) + 1]]
@@ -79,7 +81,7 @@ class Program:
 def trace(model: nn.Module, x: Tensor) -> Program:
     """The program of a model in eval mode, which is left as it is.
 
-    Args:
+    Parameters:
         model: gives logits [B,classes].
         x: [1,C,H,W], an image.
 
@@ -94,7 +96,9 @@ def trace(model: nn.Module, x: Tensor) -> Program:
     image = next(node.name for node in graph.graph.nodes if node.op == "placeholder")
     steps = _steps(graph, image)
     cuts = tuple(node.name for node in bottlenecks(graph.graph) if node.name in steps)
-    shapes = {image: (x.shape[1], x.shape[2], x.shape[3])} | {name: step.shape for name, step in steps.items()}
+    shapes = {image: (x.shape[1], x.shape[2], x.shape[3])} | {
+        name: step.shape for name, step in steps.items()
+    }
     return Program(graph, image, steps, cuts, shapes, x.device)
 
 
@@ -109,17 +113,24 @@ def linear_weights(graph: fx.GraphModule) -> int:
 
 
 def split(graph: fx.GraphModule, cuts: Sequence[str]) -> list[fx.GraphModule]:
-    """The parts of a graph behind each of the cuts, up to the next; each takes one tensor and gives one."""
-    part, now = {}, 0
+    """The parts of a graph behind each of the cuts, up to the next.
+
+    Each takes one tensor and gives one.
+    """
+    part, number = {}, 0
     for node in graph.graph.nodes:
-        part[node] = now
-        now += node.name in cuts
+        part[node] = number
+        number += node.name in cuts
     whole = split_module(graph, None, lambda node: part[node])  # type: ignore[arg-type]
-    return [whole.get_submodule(f"submod_{number}") for number in range(1, len(cuts) + 1)]  # type: ignore[misc]
+    names = [f"submod_{number}" for number in range(1, len(cuts) + 1)]
+    return [cast(fx.GraphModule, whole.get_submodule(name)) for name in names]
 
 
 def bottlenecks(graph: fx.Graph) -> Iterator[fx.Node]:
-    """The nodes through which alone the input reaches the output, in order; what is no function of it aside."""
+    """The nodes through which alone the input reaches the output, in order.
+
+    What is no function of the input counts for nothing.
+    """
     nodes = [node for node in graph.nodes if node.op not in ("get_attr", "output")]
     position = {node: i for i, node in enumerate(graph.nodes)}
     furthest = -1
@@ -137,30 +148,33 @@ def _give_own_convolutions(graph: fx.GraphModule) -> None:
     for node in graph.graph.nodes:
         module = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(module, nn.Conv2d):
+            own = copy.deepcopy(module).to(memory_format=torch.channels_last)
             node.target = f"own_{node.name}"
-            graph.add_submodule(node.target, copy.deepcopy(module).to(memory_format=torch.channels_last))
+            graph.add_submodule(node.target, own)
 
 
-def _steps(graph: fx.GraphModule, image: str) -> dict[str, Step]:
-    """Map -> the step that makes it, for as far as all layers are known."""
-    steps: dict[str, Step] = {}
+def _steps(graph: fx.GraphModule, image: str) -> dict[str, NetworkStep]:
+    """Map -> the step that makes it, as far as `layer` knows every layer on the way."""
+    steps: dict[str, NetworkStep] = {}
     for node in graph.graph.nodes:
         sources = node.all_input_nodes
+        inputs = tuple(source.name for source in sources)
         shape = node.meta.get("shape", ())
-        maps = len(shape) == 4 and shape[0] == 1
-        if not maps or not sources or any(source.name not in (*steps, image) for source in sources):
+        is_map = len(shape) == 4 and shape[0] == 1
+        if not is_map or not inputs or any(name not in (*steps, image) for name in inputs):
             continue
-        found = layer(graph, node)
-        if found is None:
+        own = layer(graph, node)
+        if own is None:
             continue
-        before = steps.get(sources[0].name) if len(sources[0].users) == 1 else None
-        if found.in_place and not (before and before.layer.fresh):
+        before = steps.get(inputs[0]) if len(sources[0].users) == 1 else None
+        if own.in_place and not (before and before.layer.fresh):
             continue  # what it overwrites may be read elsewhere
-        if before and found.pointwise and len(sources) == 1:
+        if before and own.pointwise and len(inputs) == 1:
             del steps[before.name]
-            steps[node.name] = replace(before, name=node.name, shape=shape[1:], then=(*before.then, found.call))
+            then = (*before.then, own.call)
+            steps[node.name] = replace(before, name=node.name, shape=shape[1:], then=then)
         else:
-            steps[node.name] = Step(node.name, tuple(s.name for s in sources), shape[1:], found)
+            steps[node.name] = NetworkStep(node.name, inputs, shape[1:], own)
     return steps
 
 
@@ -168,7 +182,7 @@ class _Shapes(fx.Interpreter):
     """Notes the shape of what each node gives."""
 
     def run_node(self, n: fx.Node) -> object:
-        made = super().run_node(n)
-        if isinstance(made, Tensor):
-            n.meta["shape"] = tuple(made.shape)
-        return made
+        output = super().run_node(n)
+        if isinstance(output, Tensor):
+            n.meta["shape"] = tuple(output.shape)
+        return output

@@ -1,6 +1,7 @@
-"""What is computed in boxes, what on whole maps, and which windows run together: the cheapest way by a model of costs.
+"""What is computed in boxes, what on whole maps, and which windows run together.
 
-Costs are in multiply-adds. The model knows shapes alone, so that the same command takes the same way on every machine;
+It is the cheapest way by a model of costs. Costs are in multiply-adds. The model knows shapes
+alone, so that the same command takes the same way on every machine;
 `tests/bench/test_bench_occlusion.py` holds it against the clock.
 """
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from interpbench.fast.occlusion.intervals import Axis, Spans, alike, distinct, hull, merged
-from interpbench.fast.occlusion.network import Program, Step
+from interpbench.fast.occlusion.network import NetworkStep, Program
 from interpbench.fast.tiled_convolutions import TILE
 
 
@@ -38,9 +39,11 @@ class Costs:
     box: float
 
 
-CPU = Costs(10, 20, 400, 30, 2e6, 10e6)  # measured on a core that does 70 billion multiply-adds a second
-# Not measured: 10^13 multiply-adds and 2·10^12 bytes a second, 5 µs a kernel, all rounded to the disadvantage of boxes.
-GPU = Costs(80, 200, 400, 40, 50e6, 600e6)
+# Measured on a core that does 70 billion multiply-adds a second.
+CPU = Costs(number=10, moved=20, position=400, weight=30, call=2e6, box=10e6)
+# Not measured: 10^13 multiply-adds and 2·10^12 bytes a second, 5 µs a kernel, all rounded to the
+# disadvantage of boxes.
+GPU = Costs(number=80, moved=200, position=400, weight=40, call=50e6, box=600e6)
 
 
 def costs_of(device: torch.device) -> Costs:
@@ -49,7 +52,7 @@ def costs_of(device: torch.device) -> Costs:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BoxPlan:
     """Boxes up to the map `cut`, whole maps behind it.
 
     Attributes:
@@ -69,18 +72,19 @@ class Plan:
     gain: float = 0.0
 
     def groups(self) -> list[np.ndarray]:
-        """The numbers of the windows that have boxes of the same size on every map, for each such set."""
-        kinds = np.stack([axis.kind[number] for axis, number in zip(self.axes, self.number, strict=True)])
+        """The windows in groups that have boxes of the same size on every map: their numbers."""
+        sides = zip(self.axes, self.number, strict=True)
+        kinds = np.stack([axis.kind[number] for axis, number in sides])
         _, group = np.unique(kinds, axis=1, return_inverse=True)
         group = group.reshape(-1)
         order = np.argsort(group, kind="stable")
         return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
 
 
-def cheapest(program: Program, boxes: np.ndarray, batch: int) -> Plan | None:
+def cheapest(program: Program, boxes: np.ndarray, batch: int) -> BoxPlan | None:
     """The plan of least cost; None if there is no map of which a part can be computed.
 
-    Args:
+    Parameters:
         program: the network.
         boxes: int64 [N,4], top, left, bottom and right of each window, inside of the image.
         batch: images that a forward pass holds.
@@ -97,10 +101,10 @@ def cheapest(program: Program, boxes: np.ndarray, batch: int) -> Plan | None:
     return best
 
 
-def plans(program: Program, boxes: np.ndarray, batch: int) -> Iterator[Plan]:
+def plans(program: Program, boxes: np.ndarray, batch: int) -> Iterator[BoxPlan]:
     """For every possible cut the plan."""
     sides = [distinct(boxes[:, [axis, axis + 2]]) for axis in (0, 1)]
-    spans = [_spans(program, axis, found) for axis, (found, _) in enumerate(sides)]
+    spans = [_spans(program, axis, windows) for axis, (windows, _) in enumerate(sides)]
     number = np.stack([number for _, number in sides])
     for cut in program.cuts:
         yield _plan(program, cut, spans, number, batch)
@@ -131,11 +135,13 @@ def _spans(program: Program, axis: int, windows: Spans) -> dict[str, Spans]:
     return spans
 
 
-def _plan(program: Program, cut: str, spans: Sequence[dict[str, Spans]], number: np.ndarray, batch: int) -> Plan:
+def _plan(
+    program: Program, cut: str, spans: Sequence[dict[str, Spans]], number: np.ndarray, batch: int
+) -> BoxPlan:
     """The plan for one cut; its cost counts the steps before it alone."""
     steps, per = program.until(cut), costs_of(program.device)
     per_batch = sum(per.box + per.weight * step.layer.weights for step in steps)
-    plan = Plan(cut, _axes(program, steps, spans, number, per_batch), number)
+    plan = BoxPlan(cut, _axes(program, steps, spans, number, per_batch), number)
     numbers, room = math.prod(program.shapes[cut]), batch * program.largest
     batches: list[np.ndarray] = []
     cost = number.shape[1] * per.moved * numbers
@@ -149,12 +155,18 @@ def _plan(program: Program, cut: str, spans: Sequence[dict[str, Spans]], number:
 
 
 def _axes(
-    program: Program, steps: Sequence[Step], spans: Sequence[dict[str, Spans]], number: np.ndarray, per_batch: float
+    program: Program,
+    steps: Sequence[NetworkStep],
+    spans: Sequence[dict[str, Spans]],
+    number: np.ndarray,
+    per_batch: float,
 ) -> tuple[Axis, Axis]:
     """The boxes along rows and columns, with as many classes as are worth a batch of their own."""
     names = [program.image, *(step.name for step in steps)]
     moved = costs_of(program.device).moved
-    per_position = np.array([step.layer.work(TILE, TILE) / TILE**2 + moved * step.shape[0] for step in steps])
+    per_position = np.array(
+        [step.layer.work(TILE, TILE) / TILE**2 + moved * step.shape[0] for step in steps]
+    )
     lengths = [np.stack([np.ptp(side[step.name], axis=1) for step in steps]) for side in spans]
     classes = alike(lengths[1]).max() + 1
     axes = []
@@ -175,15 +187,17 @@ class _Box:
     numbers: int
 
     @classmethod
-    def of(cls, program: Program, plan: Plan, step: Step, group: np.ndarray) -> "_Box":
+    def of(cls, program: Program, plan: BoxPlan, step: NetworkStep, group: np.ndarray) -> "_Box":
         per = costs_of(program.device)
-        made, read = [], []
+        sides, sides_read = [], []
         for axis, reach, number in zip(plan.axes, step.layer.reach, plan.number, strict=True):
             start, length = axis.box(step.name, number[group[:1]])
-            made.append(length)
-            read.append(reach.read(start, length)[1])
-        positions, around = math.prod(made), math.prod(read)
-        wide, channels = step.shape[0], sum(program.shapes[name][0] for name in step.inputs)
-        work = step.layer.work(made[0], made[1]) + per.number * positions * wide
-        moved = around * (per.position + per.moved * channels)
-        return cls(work + moved, max(positions * wide, around * channels) * (4 if step.layer.tiles else 1))
+            sides.append(length)
+            sides_read.append(reach.read(start, length)[1])
+        positions, read = math.prod(sides), math.prod(sides_read)
+        channels = step.shape[0]
+        channels_read = sum(program.shapes[name][0] for name in step.inputs)
+        work = step.layer.work(sides[0], sides[1]) + per.number * positions * channels
+        moved = read * (per.position + per.moved * channels_read)
+        numbers = max(positions * channels, read * channels_read) * (4 if step.layer.tiles else 1)
+        return cls(work + moved, numbers)

@@ -14,6 +14,8 @@ import pandas as pd
 from interpbench.core.seeding import derive
 from interpbench.report.page.evidence import Evidence
 from interpbench.report.page.words import number
+from interpbench.results.comparison import judges_text
+from interpbench.results.leaderboard import rank_texts
 from interpbench.results.mean_curve import MeanCurve, mean_curve
 
 WIDTH, HEIGHT = 460, 280  # of a chart, in units of its SVG
@@ -48,13 +50,15 @@ class Scale:
 
 def scales(board: pd.DataFrame) -> dict[str, Scale]:
     """For each metric the scale that holds all of its means, intervals, floors and ceilings."""
-    found = {}
+    scale_of = {}
     for metric, rows in board.groupby("metric", sort=False):
         values = rows[["mean", "low", "high", "floor", "ceiling"]].to_numpy(dtype=float)
         if np.isfinite(values).any():
             margin = 0.03 * (np.nanmax(values) - np.nanmin(values))
-            found[str(metric)] = Scale(float(np.nanmin(values) - margin), float(np.nanmax(values) + margin))
-    return found
+            scale_of[str(metric)] = Scale(
+                float(np.nanmin(values) - margin), float(np.nanmax(values) + margin)
+            )
+    return scale_of
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -69,7 +73,10 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 @dataclass(frozen=True)
 class Curve:
-    """A method's mean curve: `line` and `band` are SVG paths, `means` the values at the chart's fractions."""
+    """A method's mean curve.
+
+    `line` and `band` are SVG paths, `means` the values at the chart's fractions.
+    """
 
     method: str
     line: str
@@ -106,8 +113,8 @@ def charts(evidence: Evidence) -> list[Chart]:
         return []
     order = {metric: i for i, metric in enumerate(evidence.metrics)}
     groups = evidence.tables.curves.groupby(["dataset", "model", "metric"])
-    found = [_chart(evidence, tuple(map(str, key)), curves) for key, curves in groups]
-    shown = [chart for chart in found if chart.curves]
+    all_charts = [_chart(evidence, tuple(map(str, key)), curves) for key, curves in groups]
+    shown = [chart for chart in all_charts if chart.curves]
     return sorted(shown, key=lambda chart: (chart.dataset, chart.model, order[chart.metric]))
 
 
@@ -115,24 +122,33 @@ def _chart(evidence: Evidence, key: tuple[str, ...], curves: pd.DataFrame) -> Ch
     dataset, model, metric = key
     assert evidence.tables is not None
     board = evidence.scored
-    rows = board[(board["dataset"] == dataset) & (board["model"] == model) & (board["metric"] == metric)]
+    rows = board[
+        (board["dataset"] == dataset) & (board["model"] == model) & (board["metric"] == metric)
+    ]
     rows = rows.sort_values("mean", ascending=(rows["better"] != "lower").all(), kind="stable")
-    mine = dict(iter(curves.groupby("method")))
+    curves_of = dict(iter(curves.groupby("method")))
     means = {
-        method: mean_curve(mine[method], derive(evidence.tables.seed, dataset, model, metric, method))
+        method: mean_curve(
+            curves_of[method], derive(evidence.tables.seed, dataset, model, metric, method)
+        )
         for method in rows["method"]
-        if method in mine
+        if method in curves_of
     }
     low, high = _range(list(means.values()))
-    drawn = [_curve(row, rows, means[row.method], low, high) for row in rows.itertuples() if row.method in means]
+    rows = rows.assign(rank_text=rank_texts(rows))
+    drawn = [
+        _curve(row, means[row.method], low, high)
+        for row in rows.itertuples()
+        if row.method in means
+    ]
     fractions = next(iter(means.values())).fraction if means else np.zeros(0)
     return Chart(
         dataset,
         model,
         metric,
-        str(evidence.metrics[metric].get("unit", "")),
-        tuple(Tick(_x(value), f"{value:.0%}") for value in (0, 0.25, 0.5, 0.75, 1)),
-        tuple(Tick(_y(value, low, high), f"{value:g}") for value in ticks(low, high)),
+        evidence.metrics[metric].unit,
+        tuple(Tick(_svg_x(value), f"{value:.0%}") for value in (0, 0.25, 0.5, 0.75, 1)),
+        tuple(Tick(_svg_y(value, low, high), f"{value:g}") for value in ticks(low, high)),
         round(low, 6),
         round(high, 6),
         tuple(round(float(value), 4) for value in fractions[_chosen(len(fractions))]),
@@ -147,17 +163,22 @@ def _range(curves: Sequence[MeanCurve]) -> tuple[float, float]:
     return (0.0, max(high, 1e-9)) if 0 <= low < 0.5 * high else (low, high)
 
 
-def _curve(row: Any, rows: pd.DataFrame, curve: MeanCurve, low: float, high: float) -> Curve:
-    """The curve of a row of the leaderboard; `rows` are all those of its chart."""
+def _curve(row: Any, curve: MeanCurve, low: float, high: float) -> Curve:
+    """The curve of a row of the leaderboard."""
     chosen = _chosen(len(curve.fraction))
 
     def points(values: np.ndarray) -> list[str]:
         pairs = zip(curve.fraction[chosen], values[chosen], strict=True)
-        return [f"{_x(float(fraction)):.1f},{_y(float(value), low, high):.1f}" for fraction, value in pairs]
+        return [
+            f"{_svg_x(float(fraction)):.1f},{_svg_y(float(value), low, high):.1f}"
+            for fraction, value in pairs
+        ]
 
     outline = [*points(curve.high), *reversed(points(curve.low))]
-    shared = "=" if (rows["rank"] == row.rank).sum() > 1 else ""
-    score = f"mean {number(row.mean)}, 95 % [{number(row.low)}, {number(row.high)}], rank {row.rank}{shared}"
+    score = (
+        f"mean {number(row.mean)}, 95 % [{number(row.low)}, {number(row.high)}], rank "
+        f"{row.rank_text}"
+    )
     return Curve(
         method=row.method,
         line=f"M{' '.join(points(curve.mean))}",
@@ -172,17 +193,20 @@ def _chosen(points: int) -> np.ndarray:
     return np.unique(np.linspace(0, points - 1, min(points, _POINTS)).round().astype(int))
 
 
-def _x(fraction: float) -> float:
+def _svg_x(fraction: float) -> float:
     return round(_LEFT + fraction * (WIDTH - _LEFT - _RIGHT), 2)
 
 
-def _y(value: float, low: float, high: float) -> float:
+def _svg_y(value: float, low: float, high: float) -> float:
     return round(_TOP + (high - value) / ((high - low) or 1.0) * (HEIGHT - _TOP - _BOTTOM), 2)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A method in a diagram of ranks: its dot at (x, axis), an elbow down to its label at y on one side."""
+    """A method in a diagram of ranks.
+
+    Its dot is at (x, axis); an elbow leads down to its label at y on one side.
+    """
 
     method: str
     text: str
@@ -203,10 +227,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class RankDiagram:
-    """The mean ranks of a metric's methods across models, joined where they cannot be told apart (Demšar, JMLR 2006).
+    """The mean ranks of a metric's methods across models (Demšar, JMLR 2006).
+
+    Methods that cannot be told apart are joined.
 
     Attributes:
-        bars: one for each group of methods that Nemenyi's test does not tell apart; none where nothing was tested.
+        bars: one for each group of methods that Nemenyi's test does not tell apart; none where
+            nothing was tested.
         critical: the critical difference, drawn above the axis, or None.
         verdict: how many models, how far they agree, and the test's p or why there was none.
     """
@@ -246,7 +273,9 @@ def _ranks(metric: str, ranks: pd.DataFrame, test: pd.Series) -> RankDiagram:
 
     axis = 62.0 if pd.notna(test["critical_difference"]) else 34.0
     groups = list(_groups(ranks))
-    bars = tuple(Bar(at(low) - 3, at(high) + 3, axis + 13 + 8 * i) for i, (low, high) in enumerate(groups))
+    bars = tuple(
+        Bar(at(low) - 3, at(high) + 3, axis + 13 + 8 * i) for i, (low, high) in enumerate(groups)
+    )
     start = axis + 30 + 8 * len(bars)
     half = -(-count // 2)
     marks = []
@@ -260,18 +289,13 @@ def _ranks(metric: str, ranks: pd.DataFrame, test: pd.Series) -> RankDiagram:
         tuple(marks), bars,
         Bar(at(1), at(1 + critical), 16) if pd.notna(critical) else None,
         f"critical difference {critical:.2f}" if pd.notna(critical) else "",
-        _verdict(test),
+        f"{judges_text(test)}.",
     )  # fmt: skip
 
 
 def _groups(ranks: pd.DataFrame) -> Iterator[tuple[float, float]]:
     """Least and greatest mean rank of each group of several methods that share a letter."""
     for letter in sorted(set("".join(ranks["letters"]))):
-        mine = ranks.loc[ranks["letters"].str.contains(letter, regex=False), "mean_rank"]
-        if len(mine) > 1:
-            yield float(mine.min()), float(mine.max())
-
-
-def _verdict(test: pd.Series) -> str:
-    agreed = f"{test['judges']} models" + (f", Kendall's W {test['w']:.2f}" if pd.notna(test["w"]) else "")
-    return f"{agreed}; {test['note']}." if test["note"] else f"{agreed}, Friedman p = {test['friedman_p']:.2g}."
+        mean_ranks = ranks.loc[ranks["letters"].str.contains(letter, regex=False), "mean_rank"]
+        if len(mean_ranks) > 1:
+            yield float(mean_ranks.min()), float(mean_ranks.max())

@@ -1,36 +1,85 @@
 """What a page is made from: a run's tables and record, or no more than a leaderboard's CSV."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
 from interpbench.core.errors import RunFolderError
 from interpbench.files.csv_files import restored
 from interpbench.results.comparison import agreement, mean_ranks
+from interpbench.results.finished_run import Run
+from interpbench.results.run_info import (
+    CardRecord,
+    DataInfo,
+    Identity,
+    MeasuredModel,
+    MetricInfo,
+    PluginInfo,
+    RunInfo,
+    SuiteInfo,
+)
 from interpbench.results.tables import RunTables
 from interpbench.suite.suite import Suite, load_suite, suite_names
 
 _NEEDED = ["dataset", "model", "metric", "better", "method", "n", "mean", "rank"]
 _TEXTS = [
-    "by", "submission",
-    "dataset", "model", "weights", "metric", "better", "protocol", "method", "parameters", "role", "letters",
-    "control", "status", "reason",
-]  # fmt: skip
-_SUITE = {"suite": "name", "suite_version": "version", "suite_hash": "hash"}  # columns of a published leaderboard
+    "by",
+    "submission",
+    "dataset",
+    "model",
+    "weights",
+    "metric",
+    "better",
+    "protocol",
+    "method",
+    "parameters",
+    "role",
+    "letters",
+    "control",
+    "status",
+    "reason",
+]
+# Columns of a published leaderboard.
+_SUITE = {"suite": "name", "suite_version": "version", "suite_hash": "hash"}
 _SUBMISSION = ["submission", "by", "date", "device", "precision", "versions"]
 _SOURCES = ["data_revision", "weights_sha256", "method_sha256"]
 _NUMBERS = [
-    "accuracy", "n", "mean", "low", "high", "rank", "floor", "ceiling", "share", "share_low", "share_high", "tied",
-    "constant", "nonfinite", "unscored",
-]  # fmt: skip
+    "accuracy",
+    "n",
+    "mean",
+    "low",
+    "high",
+    "rank",
+    "floor",
+    "ceiling",
+    "share",
+    "share_low",
+    "share_high",
+    "tied",
+    "constant",
+    "nonfinite",
+    "unscored",
+]
 _COUNTS = ["n", "constant", "nonfinite", "unscored"]
 
 
 Change = Literal["", "selection", "settings"]
+
+
+@dataclass(frozen=True)
+class SubmissionSaid:
+    """What a published leaderboard says of a submission."""
+
+    submission: str
+    by: str
+    date: str
+    device: str
+    precision: str
+    versions: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,38 +90,45 @@ class Evidence:
         name: what the page is about: the suite's name, or the CSV's.
         board: the leaderboard, see `leaderboard.leaderboard`.
         ranks, agreement: see `comparison`.
-        metrics: metric -> better, and where it is known protocol, protocol_text, summary, unit, range.
+        metrics: metric -> what is known of it.
         tables: of the run; None if there is only a CSV.
-        info: run.json; of a CSV, what its columns tell: suite, data revision, submissions.
+        info: run.json; of a CSV, what its columns tell of the suite, the data, weights and methods.
+        submissions: that a published leaderboard was made of.
     """
 
     name: str
     board: pd.DataFrame
     ranks: pd.DataFrame
     agreement: pd.DataFrame
-    metrics: Mapping[str, Mapping[str, Any]]
+    metrics: Mapping[str, MetricInfo]
     tables: RunTables | None = None
-    info: Mapping[str, Any] = field(default_factory=dict)
+    info: RunInfo = RunInfo()
+    submissions: tuple[SubmissionSaid, ...] = ()
 
     @property
     def title(self) -> str:
         """The name, with the suite's version where it is known."""
-        version = self.info.get("suite", {}).get("version")
+        version = self.info.suite.version
         return self.name if version is None else f"{self.name} version {version}"
+
+    @property
+    def description(self) -> str:
+        """What the suite says of itself."""
+        return str(getattr(self.info.settings, "description", ""))
 
     @cached_property
     def change(self) -> Change:
-        """How the run's settings differ from those of its suite: "selection" where they can still be compared."""
-        suite = self.info.get("suite", {})
-        if not suite.get("changed"):
+        """How the run's settings differ from those of its suite.
+
+        "selection" where they can still be compared.
+        """
+        suite, settings = self.info.suite, self.info.settings
+        if not suite.changed:
             return ""
-        if suite["name"] not in suite_names():
+        own = suite.name not in suite_names()
+        if own or not isinstance(settings, Suite):  # settings of another version, perhaps
             return "settings"
-        try:
-            ran = Suite.model_validate(self.info["settings"])
-        except ValueError:  # pydantic's; run.json is of another version, whose settings mean something else
-            return "settings"
-        return "selection" if ran.frame == load_suite(suite["name"]).frame else "settings"
+        return "selection" if settings.frame == load_suite(suite.name).frame else "settings"
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
@@ -86,7 +142,10 @@ class Evidence:
 
     @cached_property
     def controls(self) -> frozenset[str]:
-        """The methods that know nothing of the model; of a leaderboard without roles, those that are a floor."""
+        """The methods that know nothing of the model.
+
+        Of a leaderboard without roles, those that are a floor.
+        """
         if (self.board["role"] != "").any():
             return frozenset(self.board.loc[self.board["role"] == "control", "method"])
         return frozenset(self.board["control"]) - {""}
@@ -98,20 +157,22 @@ class Evidence:
 
     def by_metric(self) -> list[tuple[str, pd.DataFrame]]:
         """The metrics that occur, each with its scored rows."""
-        found = [(metric, self.scored[self.scored["metric"] == metric]) for metric in self.metrics]
-        return [(metric, rows) for metric, rows in found if not rows.empty]
+        by_metric = [
+            (metric, self.scored[self.scored["metric"] == metric]) for metric in self.metrics
+        ]
+        return [(metric, rows) for metric, rows in by_metric if not rows.empty]
 
 
-def of_run(info: Mapping[str, Any], tables: RunTables, conclusions: Mapping[str, pd.DataFrame]) -> Evidence:
-    """The evidence of a run: run.json, its tables, and what follows from them (`leaderboard.conclude`)."""
+def of_run(run: Run) -> Evidence:
+    """The evidence of a run: run.json, its tables, and what follows from them."""
     return Evidence(
-        name=str(info.get("suite", {}).get("name", "run")),
-        board=conclusions["leaderboard"],
-        ranks=conclusions["ranks"],
-        agreement=conclusions["agreement"],
-        metrics=tables.metrics,
-        tables=tables,
-        info=info,
+        name=run.info.suite.name or "run",
+        board=run.leaderboard,
+        ranks=run.conclusions["ranks"],
+        agreement=run.conclusions["agreement"],
+        metrics=run.tables.metrics,
+        tables=run.tables,
+        info=run.info,
     )
 
 
@@ -121,47 +182,70 @@ def of_csv(path: Path) -> Evidence:
     Columns that are not known do not matter.
 
     Raises:
-        RunFolderError: if the file cannot be read, lacks columns, is empty, scores one method twice, or lacks ranks.
+        RunFolderError: if the file cannot be read, lacks columns, is empty, scores one method
+            twice, or lacks ranks.
     """
     raw = _read(path)
     board = _board(raw, path)
     info = _published(raw)
     metrics = {
-        metric: {"better": rows["better"].iloc[0], "protocol": rows["protocol"].iloc[0]}
+        str(metric): MetricInfo(better=rows["better"].iloc[0], protocol=rows["protocol"].iloc[0])
         for metric, rows in board.groupby("metric", sort=False)
     }
-    name = info.get("suite", {}).get("name") or path.stem
-    return Evidence(name, board, mean_ranks(board), agreement(board), metrics, info=info)
+    name = info.suite.name or path.stem
+    return Evidence(
+        name,
+        board,
+        mean_ranks(board),
+        agreement(board),
+        metrics,
+        info=info,
+        submissions=_submissions(raw),
+    )
 
 
-def _published(raw: pd.DataFrame) -> dict[str, Any]:
-    """What a published leaderboard says of itself, in the form of run.json."""
+def _published(raw: pd.DataFrame) -> RunInfo:
+    """What a published leaderboard says of itself, as far as run.json would say it too."""
     if not {*_SUITE, *_SUBMISSION, *_SOURCES} <= set(raw.columns):
-        return {}
+        return RunInfo()
     first = raw.iloc[0]
-    return {
-        "suite": {key: first[column] for column, key in _SUITE.items()},
-        "identity": {"data": {"revision": first["data_revision"]}},
-        "submissions": raw[_SUBMISSION].drop_duplicates().sort_values(["date", "submission"]).to_dict("records"),
-        "models": {
-            f"{row.dataset} {row.model}": {"card": {"weights_sha256": row.weights_sha256}} for row in raw.itertuples()
+    rows = list(raw.itertuples())
+    return RunInfo(
+        suite=SuiteInfo(**{key: first[column] for column, key in _SUITE.items()}),
+        identity=Identity(data=DataInfo(revision=first["data_revision"])),
+        models={
+            f"{row.dataset} {row.model}": MeasuredModel(
+                card=CardRecord(weights_sha256=row.weights_sha256)
+            )
+            for row in rows
         },
-        "plugins": {f"method {row.method}": {"source_hash": row.method_sha256} for row in raw.itertuples()},
-    }
+        plugins={f"method {row.method}": PluginInfo(source_hash=row.method_sha256) for row in rows},
+    )
+
+
+def _submissions(raw: pd.DataFrame) -> tuple[SubmissionSaid, ...]:
+    """Those that a published leaderboard was made of, by date."""
+    if not {*_SUITE, *_SUBMISSION, *_SOURCES} <= set(raw.columns):
+        return ()
+    submissions = raw[_SUBMISSION].drop_duplicates().sort_values(["date", "submission"])
+    return tuple(SubmissionSaid(*row) for row in submissions.itertuples(index=False))
 
 
 def _read(path: Path) -> pd.DataFrame:
     """A leaderboard's CSV, all of it as text."""
     try:
         raw = pd.read_csv(path, dtype=str, keep_default_na=False).map(restored)
-    except (OSError, ValueError) as error:  # pandas' own errors, and that it is no UTF-8, are ValueErrors
+    except (OSError, ValueError) as error:
+        # pandas' own errors, and that it is no UTF-8, are ValueErrors.
         raise RunFolderError(
             f"{path} cannot be read as CSV: {str(error).strip()}. Give a run's leaderboard.csv."
         ) from error
     missing = [column for column in _NEEDED if column not in raw.columns]
     if missing or raw.empty:
         wrong = f"it lacks the columns {', '.join(missing)}" if missing else "it has no rows"
-        raise RunFolderError(f"{path} is no leaderboard: {wrong}. Give a run's leaderboard.csv, or a run folder.")
+        raise RunFolderError(
+            f"{path} is no leaderboard: {wrong}. Give a run's leaderboard.csv, or a run folder."
+        )
     return raw
 
 
@@ -183,7 +267,9 @@ def _numbers(raw: pd.DataFrame, column: str, path: Path) -> pd.Series:
     numbers = pd.to_numeric(texts, errors="coerce")
     wrong = texts[numbers.isna() & texts.notna()]
     if not wrong.empty:
-        raise RunFolderError(f"{path}: {column} is {wrong.iloc[0]!r} in row {wrong.index[0] + 1}; expected a number.")
+        raise RunFolderError(
+            f"{path}: {column} is {wrong.iloc[0]!r} in row {wrong.index[0] + 1}; expected a number."
+        )
     return numbers.astype(float)
 
 
@@ -192,18 +278,18 @@ def _refuse_what_cannot_be_compared(board: pd.DataFrame, path: Path) -> None:
         several = board.groupby("metric")[column].agg(lambda kinds: len(set(kinds))) > 1
         if several.any():
             raise RunFolderError(
-                f"{path}: {several.idxmax()} has rows of more than one kind in column {column}, which cannot be "
-                "compared. Give a leaderboard of one suite."
+                f"{path}: {several.idxmax()} has rows of more than one kind in column {column}, "
+                "which cannot be compared. Give a leaderboard of one suite."
             )
     repeated = board.duplicated(["dataset", "model", "metric", "method"])
     if repeated.any():
         row = board[repeated].iloc[0]
         raise RunFolderError(
-            f"{path} has {row['method']} more than once by {row['metric']} on {row['model']}, {row['dataset']}. "
-            "Give a leaderboard in which each method stands once."
+            f"{path} has {row['method']} more than once by {row['metric']} on {row['model']}, "
+            f"{row['dataset']}. Give a leaderboard in which each method stands once."
         )
     if board.loc[board["n"] > 0, "rank"].isna().any():
         raise RunFolderError(
-            f"{path} has scores without ranks, so nothing says which differ significantly. Give a run's "
-            "leaderboard.csv, or a published one."
+            f"{path} has scores without ranks, so nothing says which differ significantly. Give a "
+            "run's leaderboard.csv, or a published one."
         )

@@ -1,4 +1,7 @@
-"""The example images with their maps, in data URIs; image, map and outline are layers of their own."""
+"""The example images with their maps, in data URIs.
+
+Image, map and outline are layers of their own.
+"""
 
 import io
 from base64 import b64encode
@@ -40,7 +43,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Tile:
-    """A method's map of an image: a data URI, "" where it has no valid map, and its score by each metric."""
+    """A method's map of an image: a data URI, and its score by each metric.
+
+    The URI is "" where there is no valid map.
+    """
 
     method: str
     uri: str
@@ -50,7 +56,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Shown:
-    """An image that a model was asked about; `picture` is its place among the gallery's pictures."""
+    """An image that a model was asked about; `picture` is its index in the gallery."""
 
     dataset: str
     model: str
@@ -66,8 +72,11 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """Pictures, and who was shown which; `masks` says whether any has its true evidence outlined."""
+class ExamplePictures:
+    """Pictures, and who was shown which.
+
+    `masks` says whether any has its true evidence outlined.
+    """
 
     pictures: tuple[Picture, ...]
     shown: tuple[Shown, ...]
@@ -81,10 +90,10 @@ class Gallery:
         return any(tile.signed for shown in self.shown for tile in shown.tiles)
 
 
-def gallery(evidence: Evidence) -> Gallery:
+def gallery(evidence: Evidence) -> ExamplePictures:
     """The examples that a run kept; nothing where there is only a CSV."""
     if evidence.tables is None:
-        return Gallery((), ())
+        return ExamplePictures((), ())
     pictures: dict[tuple[object, ...], Picture] = {}
     scores = _scores(evidence)
     shown = []
@@ -95,34 +104,44 @@ def gallery(evidence: Evidence) -> Gallery:
         place = list(pictures).index(key)
         shown.append(
             Shown(
-                example.dataset, example.model, example.sample_id, place, example.true_class, example.predicted_class,
+                example.dataset,
+                example.model,
+                example.sample_id,
+                place,
+                example.true_class,
+                example.predicted_class,
                 tiles,
             )
-        )  # fmt: skip
-    return Gallery(tuple(pictures.values()), tuple(shown))
+        )
+    return ExamplePictures(tuple(pictures.values()), tuple(shown))
 
 
 def _scores(evidence: Evidence) -> dict[tuple[str, str, str, str], dict[str, float]]:
     """(dataset, model, sample, method) -> metric -> score, of the examples."""
     assert evidence.tables is not None
     scores = evidence.tables.scores.dropna(subset=["value"])
-    scores = scores[scores["sample_id"].isin({example.sample_id for example in evidence.tables.examples})]
-    found: dict[tuple[str, str, str, str], dict[str, float]] = {}
+    scores = scores[
+        scores["sample_id"].isin({example.sample_id for example in evidence.tables.examples})
+    ]
+    by_map: dict[tuple[str, str, str, str], dict[str, float]] = {}
     columns = ["dataset", "model", "sample_id", "method", "metric", "value"]
     for *key, metric, value in scores[columns].itertuples(index=False):
-        found.setdefault((key[0], key[1], key[2], key[3]), {})[metric] = round(float(value), 6)
-    return found
+        by_map.setdefault((key[0], key[1], key[2], key[3]), {})[metric] = round(float(value), 6)
+    return by_map
 
 
 def _tile(
-    evidence: Evidence, example: Example, method: str, scores: dict[tuple[str, str, str, str], dict[str, float]]
+    evidence: Evidence,
+    example: Example,
+    method: str,
+    scores: dict[tuple[str, str, str, str], dict[str, float]],
 ) -> Tile:
     values = example.maps.get(method)
-    mine = scores.get((example.dataset, example.model, example.sample_id, method), {})
+    by_metric = scores.get((example.dataset, example.model, example.sample_id, method), {})
     if values is None or not np.isfinite(values).all() or values.min() == values.max():
-        return Tile(method, "", False, mine)
-    drawn = Look().levels(values)
-    return Tile(method, _map_uri(drawn), bool(drawn.min() < 0), mine)
+        return Tile(method, "", False, by_metric)
+    levels = Look().levels(values)
+    return Tile(method, _map_uri(levels), bool(levels.min() < 0), by_metric)
 
 
 def _picture(example: Example) -> Picture:
@@ -157,7 +176,7 @@ def _uri(image: Image.Image, format: str, **options: Any) -> str:
 
 
 def outline_path(mask: np.ndarray) -> str:
-    """The border between true and false pixels of a mask [H,W], edges of pixels, as SVG path in pixels."""
+    """The border between true and false pixels of a mask [H,W], as SVG path in pixels."""
     inside = np.pad(mask.astype(bool), 1)
     across = [f"M{c - 1} {r}h1" for r, c in np.argwhere(inside[:-1] != inside[1:]).tolist()]
     down = [f"M{c} {r - 1}v1" for r, c in np.argwhere(inside[:, :-1] != inside[:, 1:]).tolist()]

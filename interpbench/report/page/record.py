@@ -1,4 +1,4 @@
-"""Protocol and provenance: all that run.json holds, in an order for reading, and how to repeat the run."""
+"""Protocol and provenance: all that run.json holds, and how to repeat the run."""
 
 import json
 import shlex
@@ -6,20 +6,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from interpbench.report.page.evidence import Evidence
+from pydantic import BaseModel
+
+from interpbench.files.records import contents_of
+from interpbench.report.page.evidence import Evidence, SubmissionSaid
 from interpbench.report.page.words import percent
+from interpbench.results.run_info import (
+    FindingRecord,
+    MeasuredModel,
+    MetricInfo,
+    PluginInfo,
+    RunInfo,
+)
 
 Facts = tuple[tuple[str, str], ...]
 _PROGRAM = "python -m interpbench"
-_PLACE = {"--output": 1, "--resume": 0, "--overwrite": 0}  # where the tables went, and how many words follow
+# Where the tables went, and how many words follow.
+_PLACE = {"--output": 1, "--resume": 0, "--overwrite": 0}
 _SETTINGS = {
-    "dataset": "--dataset", "models": "--model", "methods": "--method", "metrics": "--metric", "images": "--images",
-    "steps": "--steps", "target": "--target", "ceiling": "--ceiling", "seed": "--seed",
-}  # fmt: skip
+    "dataset": "--dataset",
+    "models": "--model",
+    "methods": "--method",
+    "metrics": "--metric",
+    "images": "--images",
+    "steps": "--steps",
+    "target": "--target",
+    "ceiling": "--ceiling",
+    "seed": "--seed",
+}
 
 
 @dataclass(frozen=True)
-class Protocol:
+class MetricProtocol:
     """What makes a metric's scores comparable."""
 
     metric: str
@@ -29,7 +47,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Entry:
+class NamedFacts:
     """A model, a plugin or another thing with a name, and what is known of it."""
 
     name: str
@@ -37,141 +55,154 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Record:
-    """Everything that somebody else needs to check a result; parts are empty where there is only a CSV."""
+class PageRecord:
+    """All that somebody else needs to check a result; partly empty for a mere CSV."""
 
     repeat: str
     facts: Facts
-    protocols: tuple[Protocol, ...]
-    submissions: tuple[Mapping[str, str], ...]
-    models: tuple[Entry, ...]
-    plugins: tuple[Entry, ...]
+    protocols: tuple[MetricProtocol, ...]
+    submissions: tuple[SubmissionSaid, ...]
+    models: tuple[NamedFacts, ...]
+    plugins: tuple[NamedFacts, ...]
     samples: tuple[str, ...]
     incidents: Facts
 
 
-def record(evidence: Evidence) -> Record:
+def record(evidence: Evidence) -> PageRecord:
     """The record of a run."""
     info = evidence.info
-    return Record(
-        repeat=repeat(info) if "command" in info else "",
-        facts=_facts(evidence) if info else (),
+    return PageRecord(
+        repeat=repeat(info) if info.command else "",
+        facts=_facts(evidence) if info.given else (),
         protocols=tuple(_protocol(metric, about) for metric, about in evidence.metrics.items()),
-        submissions=tuple(info.get("submissions", ())),
-        models=tuple(_model(name, about, info) for name, about in info.get("models", {}).items()),
-        plugins=tuple(_entry(name, plugin) for name, plugin in info.get("plugins", {}).items()),
-        samples=tuple(map(str, info.get("identity", {}).get("data", {}).get("samples", ()))),
-        incidents=tuple(_incidents(info)),
+        submissions=evidence.submissions,
+        models=tuple(_model(name, about, info.notices) for name, about in info.models.items()),
+        plugins=tuple(_plugin(name, about) for name, about in info.plugins.items()),
+        samples=info.identity.data.samples,
+        incidents=_incidents(info),
     )
 
 
-def repeat(info: Mapping[str, Any]) -> str:
+def repeat(info: RunInfo) -> str:
     """A command line that does the run again, into a folder of its own.
 
-    The recorded one, less where it wrote to; of a run that Python started, one made from its settings.
+    The recorded one, less where it wrote to; of a run that Python started, one made from its
+    settings.
     """
-    words = [str(word) for word in info.get("command", ())]
-    if words[1:2] != ["run"]:
-        return shlex.join([*_PROGRAM.split(), "run", *_flags(info.get("settings", {}))])
-    kept, skip = [], 0
-    for word in words[1:]:
+    if info.command[1:2] != ("run",):
+        return shlex.join([*_PROGRAM.split(), "run", *_flags(info.settings)])
+    words_kept, skip = [], 0
+    for word in info.command[1:]:
         if skip:
             skip -= 1
         elif word.partition("=")[0] not in _PLACE:
-            kept.append(word)
+            words_kept.append(word)
         elif "=" not in word:
             skip = _PLACE[word]
-    return shlex.join([*_PROGRAM.split(), *kept])
+    return shlex.join([*_PROGRAM.split(), *words_kept])
 
 
-def _flags(settings: Mapping[str, Any]) -> list[str]:
+def _flags(settings: BaseModel) -> list[str]:
     flags = []
     for key, flag in _SETTINGS.items():
-        value = settings.get(key)
-        for item in value if isinstance(value, list) else [] if value is None else [value]:
+        value = getattr(settings, key, None)
+        for item in value if isinstance(value, list | tuple) else [] if value is None else [value]:
             flags += [flag, str(item)]
     return flags
 
 
 def _facts(evidence: Evidence) -> Facts:
     info = evidence.info
-    suite, git, data = info.get("suite", {}), info.get("git", {}), info.get("identity", {}).get("data", {})
-    changed = {"": "", "selection": ", of an own selection", "settings": ", with settings changed"}[evidence.change]
-    commit = str(git.get("commit", "")) + (", with uncommitted changes" if git.get("changed") else "")
-    found = {
-        "suite": f"{suite.get('name', '')} version {suite.get('version', '')}, hash {suite.get('hash', '')}{changed}",
-        "data revision": data.get("revision", ""),
-        "seed": info.get("seed", ""),
-        "command": shlex.join(map(str, info.get("command", ()))),
-        "started": info.get("started", ""),
-        "finished": info.get("finished", ""),
-        "device": info.get("device", ""),
-        "precision": info.get("precision", ""),
-        "git commit": commit,
-        "versions": ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items()),
-        "settings": _json(info["settings"]) if "settings" in info else "",
-        "forward passes of the search for ceilings": info.get("forward_passes_of_ceilings", ""),
-        "schema version": info.get("schema_version", ""),
-    }
-    return _known(found)
-
-
-def _protocol(metric: str, about: Mapping[str, Any]) -> Protocol:
-    low, high = about.get("range", ("", ""))
+    suite, given = info.suite, info.given
+    changed = {"": "", "selection": ", of an own selection", "settings": ", with settings changed"}[
+        evidence.change
+    ]
     facts = {
-        "better": about["better"],
-        "range": f"{low} to {high}" if low != "" else "",
-        "unit": about.get("unit", ""),
-        "what it is": about.get("summary", ""),
+        "suite": f"{suite.name} version {suite.version}, hash {suite.hash}{changed}",
+        "data revision": info.identity.data.revision,
+        "seed": info.seed if "seed" in given else "",
+        "command": shlex.join(info.command),
+        "started": info.started,
+        "finished": info.finished,
+        "device": info.device,
+        "precision": info.precision,
+        "git commit": info.git.commit + (", with uncommitted changes" if info.git.changed else ""),
+        "versions": ", ".join(f"{name} {version}" for name, version in info.versions.items()),
+        "settings": _json(contents_of(info.settings)) if "settings" in given else "",
+        "forward passes of the search for ceilings": info.forward_passes_of_ceilings,
+        "schema version": info.schema_version if "schema_version" in given else "",
     }
-    return Protocol(metric, str(about.get("protocol", "")), str(about.get("protocol_text", "")).strip(), _known(facts))
+    return _facts_given(facts)
 
 
-def _model(name: str, model: Mapping[str, Any], info: Mapping[str, Any]) -> Entry:
-    card = dict(model.get("card", {}))
-    images = model.get("accuracy_images")
-    found = {
+def _protocol(metric: str, about: MetricInfo) -> MetricProtocol:
+    facts = {
+        "better": about.better,
+        "range": "{} to {}".format(*about.range) if "range" in about.given else "",
+        "unit": about.unit,
+        "what it is": about.summary,
+    }
+    return MetricProtocol(metric, about.protocol, about.protocol_text.strip(), _facts_given(facts))
+
+
+def _model(name: str, model: MeasuredModel, notices: Sequence[str]) -> NamedFacts:
+    card, images = model.card.contents(), model.accuracy_images
+    facts = {
         "weights": card.pop("weights", ""),
         "weights' sha256": card.pop("weights_sha256", ""),
-        "accuracy in this run": f"{percent(model.get('accuracy'))} of {images} images" if images else "",
-        "pixels' sha256": model.get("pixels_sha256", ""),
+        "accuracy in this run": f"{percent(model.accuracy)} of {images} images" if images else "",
+        "pixels' sha256": model.pixels_sha256,
         **{key: _text(value) for key, value in sorted(card.items())},
     }
-    for finding in model.get("findings", []):
-        places = ", ".join(finding["where"]) or "the model as a whole"
-        repaired = ", repaired" if finding["repaired"] else ""
-        state = _consequence(name, finding, info.get("notices", ()))
-        found[f"doctor: {finding['kind']}{repaired}"] = f"{finding['what']}: {places}. {state}"
-    for i, mended in enumerate(model.get("repairs", []), 1):
-        found[f"repair {i}"] = _text(mended)
-    return Entry(name, _known(found))
+    for finding in model.findings:
+        places = ", ".join(finding.where) or "the model as a whole"
+        repaired = ", repaired" if finding.repaired else ""
+        state = _consequence(name, finding, notices)
+        facts[f"doctor: {finding.kind}{repaired}"] = f"{finding.what}: {places}. {state}"
+    for i, mended in enumerate(model.repairs, 1):
+        facts[f"repair {i}"] = _json(mended.contents())
+    return NamedFacts(name, _facts_given(facts))
 
 
-def _consequence(name: str, finding: Mapping[str, Any], notices: Sequence[str]) -> str:
-    """What a finding means for the run's scores: a notice of the run names the methods that it rules out."""
-    if finding["repaired"]:
+def _consequence(name: str, finding: FindingRecord, notices: Sequence[str]) -> str:
+    """What a finding means for the run's scores.
+
+    A notice of the run names the methods that it rules out.
+    """
+    if finding.repaired:
         return "The scores are those of a copy that is free of it."
-    if not finding["rules_out"]:
+    if not finding.rules_out:
         return "Recorded; it rules out no method."
-    said = [notice.partition(": ") for notice in notices]
-    if any(name.endswith(f" {model}") and what.startswith(finding["what"]) for model, _, what in said):
+    parts = [notice.partition(": ") for notice in notices]
+    if any(
+        name.endswith(f" {model}") and what.startswith(finding.what) for model, _, what in parts
+    ):
         return "It concerns methods of this run: see the notice."
-    return f"Recorded, since it matters to {finding['rules_out']}; no method of this run is known to be affected."
+    return (
+        f"Recorded, since it matters to {finding.rules_out}; no method "
+        "of this run is known to be affected."
+    )
 
 
-def _entry(name: str, plugin: Mapping[str, Any]) -> Entry:
-    return Entry(name, _known({key.replace("_", " "): _text(value) for key, value in plugin.items()}))
+def _plugin(name: str, plugin: PluginInfo) -> NamedFacts:
+    contents = plugin.contents()
+    return NamedFacts(
+        name, _facts_given({key.replace("_", " "): _text(value) for key, value in contents.items()})
+    )
 
 
-def _incidents(info: Mapping[str, Any]) -> Facts:
-    failures = [(f"failed: {f['method']} on {f['model']}", str(f["reason"])) for f in info.get("failures", [])]
-    left = [(f"left behind: {x['method']} on {x['model']}", ", ".join(x["what"])) for x in info.get("left_behind", [])]
-    skipped = [(f"skipped: {sample}", str(why)) for sample, why in info.get("skipped", {}).items()]
-    return (*failures, *left, *skipped)
+def _incidents(info: RunInfo) -> Facts:
+    failures = [(f"failed: {cell.method} on {cell.model}", cell.reason) for cell in info.failures]
+    leftovers = [
+        (f"left behind: {left.method} on {left.model}", ", ".join(left.what))
+        for left in info.left_behind
+    ]
+    skipped = [(f"skipped: {sample}", why) for sample, why in info.skipped.items()]
+    return (*failures, *leftovers, *skipped)
 
 
-def _known(found: Mapping[str, Any]) -> Facts:
-    return tuple((key, str(value)) for key, value in found.items() if value not in ("", None))
+def _facts_given(facts: Mapping[str, Any]) -> Facts:
+    return tuple((key, str(value)) for key, value in facts.items() if value not in ("", None))
 
 
 def _text(value: Any) -> str:

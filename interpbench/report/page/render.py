@@ -1,4 +1,7 @@
-"""One HTML file of everything: the templates filled in, style and script inlined and named by their hash."""
+"""One HTML file of everything: the templates filled in, style and script inlined.
+
+Both are named by their hash.
+"""
 
 import hashlib
 import re
@@ -15,25 +18,31 @@ from markupsafe import Markup
 
 from interpbench.core.errors import RunFolderError
 from interpbench.drawing.method_colours import DASHES, PALETTE
+from interpbench.files.atomic import write_text_atomically
 from interpbench.files.versions import __version__
 from interpbench.report.page import words
 from interpbench.report.page.answer import answer, interval
 from interpbench.report.page.charts import Chart, Scale, charts, rank_diagrams, scales
 from interpbench.report.page.evidence import Evidence
-from interpbench.report.page.example_pictures import Gallery, gallery
+from interpbench.report.page.example_pictures import ExamplePictures, gallery
 from interpbench.report.page.record import record
 from interpbench.report.page.trust import trust
+from interpbench.results.leaderboard import rank_texts
+from interpbench.results.run_info import CardRecord
 from interpbench.results.tables import ARROWS
 
-_PROMINENT = 10  # of more methods than these, only the best and the controls keep their colour at rest
+_PROMINENT = (
+    10  # of more methods than these, only the best and the controls keep their colour at rest
+)
 _BEST = 6
 
 
 @dataclass(frozen=True)
-class Place:
+class _BoardPlace:
     """A data set and model of the leaderboard, and what is known of the model.
 
-    `tested` is its accuracy as its weights' file states it, measured after training; `accuracy` that of the run.
+    `tested` is its accuracy as its weights' file states it, measured after training; `accuracy`
+    that of the run.
     """
 
     name: str
@@ -49,12 +58,24 @@ class Place:
 def page(evidence: Evidence) -> str:
     """The page, as HTML. The same evidence gives the same text."""
     environment = Environment(
-        loader=PackageLoader("interpbench.report.page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("interpbench.report.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"number": words.number, "percent": words.percent, "breakable": _breakable}
-    environment.globals |= {"interval": interval, "listing": words.listing, "count": words.count, "arrows": ARROWS}
-    content = _content(evidence)
+    )
+    environment.filters |= {
+        "number": words.number,
+        "percent": words.percent,
+        "breakable": _breakable,
+    }
+    environment.globals |= {
+        "interval": interval,
+        "listing": words.listing,
+        "count": words.count,
+        "arrows": ARROWS,
+    }
+    content = _template_variables(evidence)
     source = environment.loader.get_source  # type: ignore[union-attr]
     script = source(environment, "page.js")[0]
     style = source(environment, "page.css")[0] + _colours(evidence, content["answer"].glance)
@@ -83,16 +104,16 @@ def write_page(evidence: Evidence, path: Path) -> Path:
     """
     text = page(evidence)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        write_text_atomically(path, text)
     except OSError as error:
         raise RunFolderError(
-            f"Cannot write {path}: {error.strerror or error}. Give another --output, or free some space."
+            f"Cannot write {path}: {error.strerror or error}. Give another "
+            "--output, or free some space."
         ) from error
     return path
 
 
-def _content(evidence: Evidence) -> dict[str, Any]:
+def _template_variables(evidence: Evidence) -> dict[str, Any]:
     drawn, shown = charts(evidence), gallery(evidence)
     places = _places(evidence)
     metrics = [metric for metric in evidence.metrics if metric in set(evidence.board["metric"])]
@@ -107,7 +128,9 @@ def _content(evidence: Evidence) -> dict[str, Any]:
         "charts": _by_place(drawn),
         "diagrams": rank_diagrams(evidence),
         "gallery": shown,
-        "kept": sorted({method for chart in drawn for method in (curve.method for curve in chart.curves)}),
+        "kept": sorted(
+            {method for chart in drawn for method in (curve.method for curve in chart.curves)}
+        ),
         "data": _data(evidence, drawn, shown),
     }
 
@@ -122,7 +145,10 @@ def _hashed(text: str) -> str:
 
 
 def _colours(evidence: Evidence, glance: Any) -> str:
-    """CSS: each method's colour and dashes; of very many methods only the best keep theirs until pointed at."""
+    """CSS: each method's colour and dashes.
+
+    Of very many methods only the best keep theirs until pointed at.
+    """
     best = {line.method for line in glance[:_BEST]} | evidence.controls
     lines = []
     for i, method in enumerate(evidence.methods):
@@ -135,24 +161,36 @@ def _colours(evidence: Evidence, glance: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _places(evidence: Evidence) -> list[Place]:
+def _places(evidence: Evidence) -> list[_BoardPlace]:
     several = len(set(evidence.board["dataset"])) > 1
-    found = []
+    places = []
     for (dataset, model), rows in evidence.board.groupby(["dataset", "model"], sort=False):
-        info = evidence.tables.models.get((dataset, model), {}) if evidence.tables else {}
+        measured = evidence.tables.models.get((dataset, model)) if evidence.tables else None
         name = f"{model} on {dataset}" if several else model
         images = int((rows["n"] + rows["unscored"]).max())
-        card = info.get("card", {})
-        classes, tested = str(card.get("classes", "")), _tested(card.get("notes", {}))
+        card = measured.card if measured else CardRecord()
+        classes, tested = "" if card.classes is None else str(card.classes), _tested(card.notes)
         row = rows.iloc[0]
-        found.append(Place(name, dataset, model, str(row["weights"]), float(row["accuracy"]), images, classes, tested))
-    return found
+        places.append(
+            _BoardPlace(
+                name,
+                dataset,
+                model,
+                str(row["weights"]),
+                float(row["accuracy"]),
+                images,
+                classes,
+                tested,
+            )
+        )
+    return places
 
 
 def _tested(notes: Mapping[str, str]) -> str:
-    """The accuracy that a weights' file states, such as `(98.75 % on 2000 images)`; empty if it does not.
+    """The accuracy that a weights' file states, such as `(98.75 % on 2000 images)`.
 
-    The file may be anybody's, so that an accuracy that is no number is left as it stands.
+    Empty if it states none. The file may be anybody's, so that an accuracy that is no number is
+    left as it stands.
     """
     if not {"accuracy", "tested_on"} <= notes.keys():
         return ""
@@ -163,46 +201,48 @@ def _tested(notes: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of the leaderboard: its record, its places in the lists, and where its interval is drawn, 0..100.
+class _BoardRow:
+    """A row of the leaderboard: its record, its places in the lists, and its interval.
 
-    `by` is who submitted it, where there are several submissions.
+    The interval is drawn between 0 and 100. `by` is who submitted it, where there are several
+    submissions.
     """
 
     cells: dict[str, Any]
     place: int
     metric: int
-    shared: bool
+    rank: str
     at: dict[str, float | None]
     troubles: str
     by: str
 
 
-def _rows(evidence: Evidence, metrics: list[str], places: list[Place]) -> list[Row]:
+def _rows(evidence: Evidence, metrics: list[str], places: list[_BoardPlace]) -> list[_BoardRow]:
     """The leaderboard's rows: by metric in the order of the run, by model, best first."""
     board = evidence.board
     scale = scales(board)
     index = {(place.dataset, place.model): i for i, place in enumerate(places)}
-    ties = board[board["n"] > 0].groupby(["dataset", "model", "metric", "rank"]).size().to_dict()
-    several = len(evidence.info.get("submissions", ())) > 1
+    texts = rank_texts(board)
+    several = len(evidence.submissions) > 1
     rows = []
-    for cells in board.to_dict("records"):
-        key = (cells["dataset"], cells["model"], cells["metric"], cells["rank"])
-        where = _where(cells, scale.get(cells["metric"]))
-        scored = cells["n"] > 0
-        shared = scored and ties.get(key, 0) > 1
+    for cells, rank in zip(board.to_dict("records"), texts, strict=True):
+        where = _positions(cells, scale.get(cells["metric"]))
         by = cells["by"] if several else ""
         place = index[cells["dataset"], cells["model"]]
-        rows.append(Row(cells, place, metrics.index(cells["metric"]), shared, where, _troubles(cells), by))
+        rows.append(
+            _BoardRow(
+                cells, place, metrics.index(cells["metric"]), rank, where, _troubles(cells), by
+            )
+        )
 
-    def order(row: Row) -> tuple[int, int, float]:
+    def order(row: _BoardRow) -> tuple[int, int, float]:
         mean = row.cells["mean"] if row.cells["better"] == "lower" else -row.cells["mean"]
         return row.metric, row.place, float("inf") if pd.isna(mean) else mean
 
     return sorted(rows, key=order)
 
 
-def _where(cells: dict[str, Any], scale: Scale | None) -> dict[str, float | None]:
+def _positions(cells: dict[str, Any], scale: Scale | None) -> dict[str, float | None]:
     names = ("mean", "low", "high", "floor", "ceiling")
     return {name: scale.at(cells[name]) if scale else None for name in names}
 
@@ -211,19 +251,26 @@ def _troubles(cells: dict[str, Any]) -> str:
     """What went wrong in a row, in a few words; the reason in full where nothing was scored."""
     if cells["n"] == 0:
         return f"no score: {cells['reason'] or cells['status']}"
-    counts = {"constant": cells["constant"], "not finite": cells["nonfinite"], "unscored": cells["unscored"]}
+    counts = {
+        "constant": cells["constant"],
+        "not finite": cells["nonfinite"],
+        "unscored": cells["unscored"],
+    }
     return ", ".join(f"{amount} {what}" for what, amount in counts.items() if amount)
 
 
 def _by_place(drawn: list[Chart]) -> dict[tuple[str, str], list[Chart]]:
-    found: dict[tuple[str, str], list[Chart]] = {}
+    by_place: dict[tuple[str, str], list[Chart]] = {}
     for chart in drawn:
-        found.setdefault((chart.dataset, chart.model), []).append(chart)
-    return found
+        by_place.setdefault((chart.dataset, chart.model), []).append(chart)
+    return by_place
 
 
-def _data(evidence: Evidence, drawn: list[Chart], shown: Gallery) -> dict[str, Any]:
-    """What the script looks up: the curves' values, and each image's scores by metric and method."""
+def _data(evidence: Evidence, drawn: list[Chart], shown: ExamplePictures) -> dict[str, Any]:
+    """What the script looks up: the curves' values, and each image's scores.
+
+    The scores stand by metric and method.
+    """
     number = evidence.number
     return {
         "methods": list(evidence.methods),
@@ -233,11 +280,15 @@ def _data(evidence: Evidence, drawn: list[Chart], shown: Gallery) -> dict[str, A
                 "low": chart.low,
                 "high": chart.high,
                 "curves": {
-                    number[curve.method]: {"label": curve.label, "values": curve.means} for curve in chart.curves
+                    number[curve.method]: {"label": curve.label, "values": curve.means}
+                    for curve in chart.curves
                 },
             }
             for chart in drawn
         ],
-        "images": [{number[tile.method]: tile.scores for tile in image.tiles if tile.scores} for image in shown.shown],
-        "better": {metric: about["better"] for metric, about in evidence.metrics.items()},
+        "images": [
+            {number[tile.method]: tile.scores for tile in image.tiles if tile.scores}
+            for image in shown.shown
+        ],
+        "better": {metric: about.better for metric, about in evidence.metrics.items()},
     }

@@ -8,6 +8,7 @@ import pandas as pd
 
 from interpbench.report.page.evidence import Evidence
 from interpbench.report.page.words import count, listing, number, percent
+from interpbench.results.comparison import agreement_texts
 
 Level = Literal["serious", "caution", "note", "good"]
 _LEVELS: tuple[Level, ...] = ("serious", "caution", "note", "good")
@@ -19,7 +20,10 @@ _MOSTLY_TIED = 0.5
 
 @dataclass(frozen=True)
 class Remark:
-    """One reason to trust a result less, or more; `title` is a few words, `text` a sentence or two."""
+    """One reason to trust a result less, or more.
+
+    `title` is a few words, `text` a sentence or two.
+    """
 
     level: Level
     title: str
@@ -37,8 +41,8 @@ class Trust:
 
 def trust(evidence: Evidence) -> Trust:
     """Can the answer be trusted?"""
-    found = [remark for check in _CHECKS for remark in check(evidence)]
-    remarks = tuple(sorted(found, key=lambda remark: _LEVELS.index(remark.level)))
+    unsorted = [remark for check in _CHECKS for remark in check(evidence)]
+    remarks = tuple(sorted(unsorted, key=lambda remark: _LEVELS.index(remark.level)))
     level = remarks[0].level if remarks else "good"
     cautions = sum(remark.level == "caution" for remark in remarks)
     verdict = {
@@ -51,34 +55,49 @@ def trust(evidence: Evidence) -> Trust:
 
 
 def _completeness(evidence: Evidence) -> Iterator[Remark]:
-    status = evidence.info.get("status", "finished")
+    status = evidence.info.status
     if status != "finished":
-        yield Remark("serious", "Unfinished", f"The run's status is “{status}”: some cells are missing.")
+        yield Remark(
+            "serious", "Unfinished", f"The run's status is “{status}”: some cells are missing."
+        )
     rows = evidence.board.drop_duplicates(["dataset", "model", "method"])
     failed = rows[rows["status"] == "failed"]
     if not failed.empty:
         names = _grouped([(row.method, f"on {row.model}") for row in failed.itertuples()])
-        text = f"{count(len(failed), 'cell')} of {len(rows)} failed: {listing(names)}. Those have no score."
+        text = (
+            f"{count(len(failed), 'cell')} of {len(rows)} failed: {listing(names)}. "
+            "Those have no score."
+        )
         yield Remark("caution", "Failures", text)
     invalid = rows[(rows["constant"] > 0) | (rows["nonfinite"] > 0)]
     if not invalid.empty:
-        places = [(row.method, f"on {row.model} ({row.constant + row.nonfinite})") for row in invalid.itertuples()]
+        places = [
+            (row.method, f"on {row.model} ({row.constant + row.nonfinite})")
+            for row in invalid.itertuples()
+        ]
         names = _grouped(places)
-        text = f"Constant, NaN or infinite maps are left out of the means, which may flatter: {listing(names)}."
+        text = (
+            "Constant, NaN or infinite maps are left out of the means, which may flatter: "
+            f"{listing(names)}."
+        )
         yield Remark("caution", "Maps that say nothing", text)
-    skipped = evidence.info.get("skipped", {})
+    skipped = evidence.info.skipped
     if skipped:
-        yield Remark("caution", "Skipped images", f"{count(len(skipped), 'image')} could not be read.")
+        yield Remark(
+            "caution", "Skipped images", f"{count(len(skipped), 'image')} could not be read."
+        )
 
 
 def _grouped(places: Sequence[tuple[str, str]]) -> list[str]:
     """Methods and where: `x on a`, or `x (6 times)` where that is shorter."""
-    found: dict[str, list[str]] = {}
+    places_of: dict[str, list[str]] = {}
     for method, where in places:
-        found.setdefault(method, []).append(where)
+        places_of.setdefault(method, []).append(where)
     return [
-        f"{method} {' and '.join(wheres)}" if len(wheres) <= 2 else f"{method} ({len(wheres)} times)"
-        for method, wheres in found.items()
+        f"{method} {' and '.join(wheres)}"
+        if len(wheres) <= 2
+        else f"{method} ({len(wheres)} times)"
+        for method, wheres in places_of.items()
     ]
 
 
@@ -86,7 +105,10 @@ def _models(evidence: Evidence) -> Iterator[Remark]:
     rows = evidence.board.drop_duplicates(["dataset", "model"])
     untrained = rows.loc[rows["weights"] == "random", "model"]
     if len(untrained):
-        text = f"{listing(list(untrained))}: there is nothing that a map of an untrained model could be right about."
+        text = (
+            f"{listing(list(untrained))}: there is nothing that a map of an untrained model could "
+            "be right about."
+        )
         yield Remark("serious", "Untrained weights", text)
     poor = rows[(rows["accuracy"] < _LOW_ACCURACY) & (rows["weights"] != "random")]
     if not poor.empty:
@@ -115,19 +137,32 @@ def _controls(evidence: Evidence) -> Iterator[Remark]:
     for (metric, model), rows in evidence.scored.groupby(["metric", "model"], sort=False):
         best = rows[rows["rank"] == 1]
         ignorant = rows[rows["method"].isin(evidence.controls)]
-        near = best[~best["method"].isin(evidence.controls) & best["letters"].map(_shares(ignorant["letters"]))]
+        near = best[
+            ~best["method"].isin(evidence.controls)
+            & best["letters"].map(_shares(ignorant["letters"]))
+        ]
         where = f"by {metric} on {model}"
         beaten += [(method, where) for method in best["method"] if method in evidence.controls]
         unsure += [(method, where) for method in near["method"]]
     if beaten:
-        text = f"Nothing is better than a control, a map that ignores the model: {listing(_grouped(beaten))}."
+        text = (
+            "Nothing is better than a control, a map that ignores the model: "
+            f"{listing(_grouped(beaten))}."
+        )
         yield Remark("serious", "Controls unbeaten", text)
     if unsure:
         names = listing(_grouped(unsure))
-        text = f"At rank 1, yet not to be told apart from a control, since its scores vary much: {names}."
+        text = (
+            "At rank 1, yet not to be told apart from a control, since "
+            f"its scores vary much: {names}."
+        )
         yield Remark("caution", "Rank 1 for want of evidence", text)
     if evidence.controls and not beaten and not unsure and not evidence.scored.empty:
-        yield Remark("good", "Controls", f"Every method at rank 1 is better than {listing(sorted(evidence.controls))}.")
+        yield Remark(
+            "good",
+            "Controls",
+            f"Every method at rank 1 is better than {listing(sorted(evidence.controls))}.",
+        )
 
 
 def _shares(letters: pd.Series) -> Callable[[str], bool]:
@@ -137,45 +172,64 @@ def _shares(letters: pd.Series) -> Callable[[str], bool]:
 
 def _agreement(evidence: Evidence) -> Iterator[Remark]:
     """Kendall's W of rankings across models (a metric's) and across metrics (a model's)."""
+    texts = agreement_texts(evidence.agreement)
     for across, rows in evidence.agreement.dropna(subset=["w"]).groupby("across", sort=False):
-        labels = rows["metric"].where(rows["across"] == "models", rows["model"])
-        pieces = [f"{label} {w:.2f}" for label, w in zip(labels, rows["w"], strict=True)]
         disagree = (rows["w"] < _AGREEING).any()
         title = f"{str(across).capitalize()} {'disagree' if disagree else 'agree'}"
-        text = f"Kendall's W of the rankings across {across} (1 is the same order): {listing(pieces)}."
+        text = (
+            f"Kendall's W of the rankings across {across} (1 is the same order): "
+            f"{listing(texts[across])}."
+        )
         yield Remark("caution" if disagree else "good", title, text)
     if evidence.agreement["note"].str.contains("too few").any():
-        text = "Too few for a test across models: what is significant is so on each model for itself."
+        text = (
+            "Too few for a test across models: what is significant is so on each model for itself."
+        )
         yield Remark("note", "Few models", text)
 
 
 def _ties(evidence: Evidence) -> Iterator[Remark]:
     tied = evidence.scored.groupby("method")["tied"].max()
-    names = [str(name) for name in tied.index[tied >= _MOSTLY_TIED] if name not in evidence.controls]
+    names = [
+        str(name) for name in tied.index[tied >= _MOSTLY_TIED] if name not in evidence.controls
+    ]
     if names:
-        text = f"At least half of the positions of {listing(names)} share their value; their order is drawn by lot."
+        text = (
+            f"At least half of the positions of {listing(names)} share their value; their order is "
+            "drawn by lot."
+        )
         yield Remark("note", "Coarse maps", text)
 
 
 def _circumstances(evidence: Evidence) -> Iterator[Remark]:
     if evidence.tables is None:
-        made = ". How it was made stands at the end" if evidence.info.get("submissions") else ", nor how it was made"
-        text = f"The CSV holds no scores of single images{made}."
+        origin = (
+            ". How it was made stands at the end"
+            if evidence.submissions
+            else ", nor how it was made"
+        )
+        text = f"The CSV holds no scores of single images{origin}."
         yield Remark("note", "Only a leaderboard", text)
-    suite = evidence.info.get("suite", {}).get("name")
+    suite = evidence.info.suite.name
     if evidence.change == "settings":
-        text = f"Settings of the suite {suite} were changed: do not compare with results of the suite as it is."
+        text = (
+            f"Settings of the suite {suite} were changed: do not compare "
+            "with results of the suite as it is."
+        )
         yield Remark("caution", "Changed suite", text)
     if evidence.change == "selection":
-        text = f"Methods, models or metrics were chosen; what the suite {suite} has too can be compared with it."
+        text = (
+            f"Methods, models or metrics were chosen; what the suite {suite} has too can be "
+            "compared with it."
+        )
         yield Remark("note", "Own selection", text)
-    if evidence.info.get("git", {}).get("changed"):
+    if evidence.info.git.changed:
         yield Remark("note", "Uncommitted changes", "The code that ran differs from its commit.")
-    for left in evidence.info.get("left_behind", []):
-        text = f"{left['method']} left something behind on {left['model']}, which was undone."
+    for left in evidence.info.left_behind:
+        text = f"{left.method} left something behind on {left.model}, which was undone."
         yield Remark("note", "Left behind", text)
-    for notice in evidence.info.get("notices", []):
-        yield Remark("note", "Notice", str(notice))
+    for notice in evidence.info.notices:
+        yield Remark("note", "Notice", notice)
 
 
 _CHECKS = (_completeness, _models, _images, _controls, _agreement, _ties, _circumstances)

@@ -6,7 +6,10 @@ MINUS = "−"
 
 
 def number(value: float | None) -> str:
-    """A score: three decimals, or as many significant digits where it is large; a dash if there is none."""
+    """A score: three decimals, or as many significant digits where it is large.
+
+    A dash if there is none.
+    """
     if value is None or value != value:
         return "–"
     text = f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
@@ -15,7 +18,11 @@ def number(value: float | None) -> str:
 
 def percent(value: float | None) -> str:
     """A share as whole percent; a dash if there is none."""
-    return "–" if value is None or value != value else f"{value:.0%}".replace("-", MINUS).replace("%", "\u202f%")
+    return (
+        "–"
+        if value is None or value != value
+        else f"{value:.0%}".replace("-", MINUS).replace("%", "\u202f%")
+    )
 
 
 def count(amount: int, one: str, many: str = "") -> str:
@@ -25,5 +32,15 @@ def count(amount: int, one: str, many: str = "") -> str:
 
 def listing(names: Sequence[str], limit: int = 6) -> str:
     """`a, b and c`; of more than `limit` names, the first ones and how many there are besides."""
-    shown = list(names) if len(names) <= limit else [*names[: limit - 1], f"{len(names) - limit + 1} more"]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}" if shown else "none"
+    shown = (
+        list(names)
+        if len(names) <= limit
+        else [*names[: limit - 1], f"{len(names) - limit + 1} more"]
+    )
+    return (
+        shown[0]
+        if len(shown) == 1
+        else f"{', '.join(shown[:-1])} and {shown[-1]}"
+        if shown
+        else "none"
+    )

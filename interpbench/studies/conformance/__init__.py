@@ -1,1 +1,4 @@
-"""Whether methods equal the implementations that people use: the same model, images, targets, parameters and chance."""
+"""Whether methods equal the implementations that people use.
+
+For the same model, images, targets, parameters and chance.
+"""

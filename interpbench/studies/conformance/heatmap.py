@@ -25,11 +25,12 @@ COLOURS = "mako_r"
 
 
 def draw_heatmap(deviations: pd.DataFrame, path: Path) -> None:
-    """Writes a PNG: a row a method, a column a library's model, colour the deviation on a logarithmic scale.
+    """Writes a PNG: a row a method, a column a library's model, the deviation as colour.
 
-    The last column of each library is the tolerance. Cells beyond it have a frame; what cannot be compared is hatched.
+    The colours' scale is logarithmic. The last column of each library is the tolerance. Cells
+    beyond it have a frame; what cannot be compared is hatched.
 
-    Args:
+    Parameters:
         deviations: of `compare`, one row or more.
         path: the file.
     """
@@ -41,12 +42,16 @@ def draw_heatmap(deviations: pd.DataFrame, path: Path) -> None:
 def _figure(deviations: pd.DataFrame) -> Figure:
     methods = sorted(deviations["method"].unique())
     models = list(deviations["model"].unique())
-    columns = [(lib, m) for lib in sorted(deviations["library"].unique()) for m in [*models, TOLERANCE]]
+    columns = [
+        (lib, m) for lib in sorted(deviations["library"].unique()) for m in [*models, TOLERANCE]
+    ]
     values, texts = _cells(deviations, methods, columns)
     across, up = COLUMN * len(columns), ROW * len(methods)
     names = short_names(models).values()
     left = GAP + max(Font(SMALL + 0.5).width(method) for method in methods)
-    foot = GAP + math.sin(math.radians(SLANT)) * max(Font(SMALL).width(name) for name in [*names, TOLERANCE])
+    foot = GAP + math.sin(math.radians(SLANT)) * max(
+        Font(SMALL).width(name) for name in [*names, TOLERANCE]
+    )
     width, height = max(left + across + RIGHT, WIDTH), HEAD + up + foot
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
@@ -65,10 +70,12 @@ def _figure(deviations: pd.DataFrame) -> Figure:
 
 def _title(deviations: pd.DataFrame) -> str:
     counts = deviations["status"].value_counts()
-    said = ", ".join(f"{counts.get(status, 0)} {status}" for status in (OK, DIFFERS, NOT_COMPARABLE))
+    counted = ", ".join(
+        f"{counts.get(status, 0)} {status}" for status in (OK, DIFFERS, NOT_COMPARABLE)
+    )
     return (
         "Greatest difference to the reference, as a share of its greatest value, in powers of ten\n"
-        f"{said}; = is no difference at all, hatched: not comparable"
+        f"{counted}; = is no difference at all, hatched: not comparable"
     )
 
 
@@ -77,23 +84,33 @@ def _cells(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Powers of ten, NaN where there is nothing, and what is written into each cell."""
     index = pd.MultiIndex.from_tuples(columns)
-    compared = deviations.assign(deviation=deviations["deviation"].where(deviations["status"] != NOT_COMPARABLE))
-    found = compared.pivot_table(index="method", columns=["library", "model"], values="deviation", dropna=False)
+    compared = deviations.assign(
+        deviation=deviations["deviation"].where(deviations["status"] != NOT_COMPARABLE)
+    )
+    shown = compared.pivot_table(
+        index="method", columns=["library", "model"], values="deviation", dropna=False
+    )
     tolerances = deviations.pivot_table(index="method", columns="library", values="tolerance")
     for library in tolerances:
-        found[library, TOLERANCE] = tolerances[library]
-    found = found.reindex(index=methods, columns=index).astype(float)
-    powers = np.log10(found.clip(lower=10.0**LEAST))
-    texts = powers.map(lambda power: "" if np.isnan(power) else "=" if power <= LEAST else f"{math.floor(power)}")
+        shown[library, TOLERANCE] = tolerances[library]
+    shown = shown.reindex(index=methods, columns=index).astype(float)
+    powers = np.log10(shown.clip(lower=10.0**LEAST))
+    texts = powers.map(
+        lambda power: "" if np.isnan(power) else "=" if power <= LEAST else f"{math.floor(power)}"
+    )
     return powers, texts
 
 
 def _name(panel: Axes, bar: Axes, columns: list[tuple[str, str]], methods: list[str]) -> None:
     names = short_names(model for _, model in columns)
     labels = [names[model] for _, model in columns]
-    panel.set_xticks(np.arange(len(columns)) + 0.5, labels, rotation=SLANT, ha="right", fontsize=SMALL)
+    panel.set_xticks(
+        np.arange(len(columns)) + 0.5, labels, rotation=SLANT, ha="right", fontsize=SMALL
+    )
     for tick in panel.get_xticklabels():
-        tick.set(rotation_mode="anchor", style="italic" if tick.get_text() == TOLERANCE else "normal")
+        tick.set(
+            rotation_mode="anchor", style="italic" if tick.get_text() == TOLERANCE else "normal"
+        )
     panel.set_yticks(np.arange(len(methods)) + 0.5, methods, fontsize=SMALL + 0.5, rotation=0)
     panel.set(xlabel="", ylabel="")
     panel.tick_params(length=0)
@@ -101,20 +118,41 @@ def _name(panel: Axes, bar: Axes, columns: list[tuple[str, str]], methods: list[
     libraries = [library for library, _ in columns]
     for library in dict.fromkeys(libraries):
         first, count = libraries.index(library), libraries.count(library)
-        panel.text(first + count / 2, -0.25, library, ha="center", va="bottom", fontweight="bold", fontsize=SMALL + 1)
+        panel.text(
+            first + count / 2,
+            -0.25,
+            library,
+            ha="center",
+            va="bottom",
+            fontweight="bold",
+            fontsize=SMALL + 1,
+        )
         panel.axvline(first, color="0.3", linewidth=1)
     powers = [LEAST, *range(-15, 1, 3 if len(methods) > 5 else 5)]
-    bar.set_yticks(powers, ["none", *(f"1e{power}" if power else "1" for power in powers[1:])], fontsize=SMALL)
+    bar.set_yticks(
+        powers, ["none", *(f"1e{power}" if power else "1" for power in powers[1:])], fontsize=SMALL
+    )
 
 
-def _mark(panel: Axes, deviations: pd.DataFrame, methods: list[str], columns: list[tuple[str, str]]) -> None:
-    """Frames around what is beyond the tolerance and around the tolerances, hatching where nothing is compared."""
+def _mark(
+    panel: Axes, deviations: pd.DataFrame, methods: list[str], columns: list[tuple[str, str]]
+) -> None:
+    """Frames around the tolerances and what is beyond them.
+
+    Hatching where nothing is compared.
+    """
     for row in deviations.itertuples():
         across, down = columns.index((row.library, row.model)), methods.index(row.method)
         if row.status == NOT_COMPARABLE:
-            panel.add_patch(Rectangle((across, down), 1, 1, facecolor="0.93", edgecolor="0.7", hatch="////", lw=0))
+            panel.add_patch(
+                Rectangle(
+                    (across, down), 1, 1, facecolor="0.93", edgecolor="0.7", hatch="////", lw=0
+                )
+            )
         elif row.status == DIFFERS:
-            panel.add_patch(Rectangle((across, down), 1, 1, fill=False, edgecolor=WRONG, lw=2, zorder=3))
+            panel.add_patch(
+                Rectangle((across, down), 1, 1, fill=False, edgecolor=WRONG, lw=2, zorder=3)
+            )
         if row.tolerance == row.tolerance:
             place = columns.index((row.library, TOLERANCE)), down
             panel.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor="0.15", lw=0.8, zorder=2))

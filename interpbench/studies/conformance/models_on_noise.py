@@ -1,4 +1,7 @@
-"""What is explained: an untrained model in general position, smooth noise, and a different target for each image."""
+"""What is explained: an untrained model and smooth noise.
+
+The model is in general position, and each image has another target.
+"""
 
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -24,8 +27,8 @@ CALIBRATION = 32  # images
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model with what is explained of it.
+class ModelOnNoise:
+    """A model with what is explained of it: images of noise, and a class for each.
 
     Attributes:
         label: of the model.
@@ -50,7 +53,10 @@ def default_models() -> list[str]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums in the same order on every machine; networks this small gain nothing from more threads."""
+    """Sums in the same order on every machine.
+
+    Networks this small gain nothing from more threads.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -60,10 +66,10 @@ def one_thread() -> Iterator[None]:
 
 
 @one_thread()
-def build_subject(choice: Configured, images: int = 3, seed: int = 0) -> Subject:
+def build_model_on_noise(choice: Configured, images: int = 3, seed: int = 0) -> ModelOnNoise:
     """A small model with random weights and so many images of smooth noise.
 
-    Args:
+    Parameters:
         choice: the architecture, at 32 pixels and 10 classes.
         images: how many, 1 to 10.
         seed: of weights, images and all chance.
@@ -74,18 +80,19 @@ def build_subject(choice: Configured, images: int = 3, seed: int = 0) -> Subject
     offer = offered(choice)
     if not choice.plugin.gradients or (offer is not None and offer.load is None):
         raise ParameterError(
-            f"Methods are compared on untrained networks of {SIZE} pixels, which {choice.label!r} is not: it is a "
-            "black box, or brings weights of its own. Choose an architecture: see `list models`."
+            f"Methods are compared on untrained networks of {SIZE} pixels, which {choice.label!r} "
+            "is not: it is a black box, or brings weights of its own. Choose an architecture: see "
+            "`list models`."
         )
     card = DatasetCard("noise", tuple(map(str, range(CLASSES))), revision="", size=SIZE)
     model = load_model(choice, card, weights=RANDOM, batch_size=lambda size: 16, seed=seed)
     generator = torch.Generator().manual_seed(derive(seed, "conformance", choice.label))
-    _settle(model.network, _noise(CALIBRATION, generator), generator)
+    _prepare_norms(model.network, _noise(CALIBRATION, generator), generator)
     model.double()
     x = _noise(images, generator).double()
     with torch.no_grad():
         target = model(x).mean(0).argsort(descending=True)[:images]
-    return Subject(choice.label, model, x, target, seed)
+    return ModelOnNoise(choice.label, model, x, target, seed)
 
 
 def _noise(count: int, generator: torch.Generator) -> Tensor:
@@ -97,12 +104,15 @@ def _noise(count: int, generator: torch.Generator) -> Tensor:
     return torch.stack(layers).sum(0)
 
 
-def _settle(network: nn.Module, x: Tensor, generator: torch.Generator) -> None:
+def _prepare_norms(network: nn.Module, x: Tensor, generator: torch.Generator) -> None:
     """Gives norms parameters other than 0 and 1, and batch norms the statistics of images.
 
-    Otherwise a deep untrained network answers almost nothing, and what a method does with a bias would not show.
+    Otherwise a deep untrained network answers almost nothing, and what a method does with a bias
+    would not show.
     """
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm)]
+    norms = [
+        m for m in network.modules() if isinstance(m, nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm)
+    ]
     for norm in norms:
         if norm.weight is not None and norm.bias is not None:
             nn.init.uniform_(norm.weight, 0.5, 1.5, generator=generator)

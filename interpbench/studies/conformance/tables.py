@@ -1,6 +1,6 @@
 """The deviations in the terminal: a table of all, or a line for each method."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -19,7 +19,9 @@ def as_table(deviations: pd.DataFrame) -> Table:
         cells = {row.model: _cell(row) for row in rows.itertuples()}
         tolerance = rows["tolerance"].iloc[0]
         numbers = [cells[model] for model in names]
-        table.add_row(Text(method), Text(library), *numbers, "" if pd.isna(tolerance) else f"{tolerance:.0e}")
+        table.add_row(
+            Text(method), Text(library), *numbers, "" if pd.isna(tolerance) else f"{tolerance:.0e}"
+        )
     return table
 
 
@@ -37,16 +39,20 @@ def _number(deviation: float) -> str:
 def as_lines(deviations: pd.DataFrame) -> Iterator[str]:
     """For each method its greatest deviation over all models, from each library.
 
-    In brackets where the two are known to be different methods; `-` where no model could be compared.
+    In brackets where the two are known to be different methods; `-` where no model could be
+    compared.
     """
     for method, rows in deviations.groupby("method"):
         parts = []
-        for library, mine in rows.groupby("library"):
-            compared = mine[mine["status"] != NOT_COMPARABLE]
-            greatest = (compared if len(compared) else mine)["deviation"].max()
+        for library, of_library in rows.groupby("library"):
+            compared = of_library[of_library["status"] != NOT_COMPARABLE]
+            greatest = (compared if len(compared) else of_library)["deviation"].max()
             number = _number(greatest)
             number = number if len(compared) or number == "-" else f"({number})"
-            parts.append(f"{library} {number}" + (" differs" if (mine["status"] == DIFFERS).any() else ""))
+            parts.append(
+                f"{library} {number}"
+                + (" differs" if (of_library["status"] == DIFFERS).any() else "")
+            )
         yield f"{method}: {', '.join(parts)}"
 
 
@@ -56,18 +62,21 @@ def reasons(deviations: pd.DataFrame) -> Iterator[str]:
     for row in deviations[deviations["status"] == DIFFERS].itertuples():
         much = f"{_number(row.deviation)} is more than {row.tolerance:.0e}"
         yield f"differs: {row.method} from {row.library} on {row.model}: {much}. {row.why}".strip()
-    apart = deviations[deviations["status"] == NOT_COMPARABLE]
-    for why, rows in apart.groupby("why", sort=False):
-        pairs = ", ".join(dict.fromkeys(f"{row.method} ({row.library})" for row in rows.itertuples()))
+    not_compared = deviations[deviations["status"] == NOT_COMPARABLE]
+    for why, rows in not_compared.groupby("why", sort=False):
+        pairs = ", ".join(
+            dict.fromkeys(f"{row.method} ({row.library})" for row in rows.itertuples())
+        )
         models = ", ".join(names[model] for model in dict.fromkeys(rows["model"]))
         yield f"not comparable on {models}: {pairs}: {why}"
 
 
-def absent(libraries: list[Library]) -> Iterator[str]:
+def absent(libraries: Iterable[Library]) -> Iterator[str]:
     """The libraries that are not installed, and how to get them."""
     for library in libraries:
         if library.version is None:
             yield (
-                f"Not installed: {library.name}, with which {', '.join(library.methods)} would be compared. "
-                f"Get it with `pip install {library.name}`, or all of them with `pip install 'interpbench[test]'`."
+                f"Not installed: {library.name}, with which {', '.join(library.methods)} would be "
+                f"compared. Get it with `pip install {library.name}`, or all of them with `pip "
+                "install 'interpbench[test]'`."
             )

@@ -31,14 +31,20 @@ def row_percentages(counts: np.ndarray) -> np.ndarray:
 
 
 def confusion_table(counts: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
-    """A row a true class: how many images it has, how many are predicted as each class, and their percentages.
+    """A row a true class: its images, how many are predicted as each class, percentages.
 
-    Args:
-        counts: int [K,K], or [K,K+1] where the last column holds predictions that are none of the classes.
+    Parameters:
+        counts: int [K,K], or [K,K+1] where the last column holds predictions that are none of the
+            classes.
         classes: K names.
     """
     names = [*classes, OTHER][: counts.shape[1]]
-    columns = ["true", "images", *(f"predicted: {n}" for n in names), *(f"percent: {n}" for n in names)]
+    columns = [
+        "true",
+        "images",
+        *(f"predicted: {n}" for n in names),
+        *(f"percent: {n}" for n in names),
+    ]
     percentages = row_percentages(counts)
     rows = [
         [name, int(line.sum()), *line.tolist(), *shares.tolist()]
@@ -48,11 +54,12 @@ def confusion_table(counts: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
-    """Writes a PNG: rows the true class, columns the predicted one, colour the percentage of the row.
+    """Writes a PNG: rows the true class, columns the predicted one.
 
-    Up to 20 classes each cell says its count and percentage; above, it has its colour only.
+    The colour is the percentage of the row. Up to 20 classes each cell says its count and
+    percentage; above, it has its colour only.
 
-    Args:
+    Parameters:
         counts: as for `confusion_table`.
         classes: K names.
         title: the heading.
@@ -73,7 +80,11 @@ def _confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
     angle = 60 if annotated else 90  # of the names below
     left, foot, head = name + 0.45, name * math.sin(math.radians(angle)) + 0.45, 0.12
     across, up = columns * cell, rows * cell
-    note = "colour: share of the row" if not annotated else "number of images, and share of the row: also as colour"
+    note = (
+        "colour: share of the row"
+        if not annotated
+        else "number of images, and share of the row: also as colour"
+    )
     figure, top = titled_figure(left + across + 0.75, up + head, foot, (title, note))
     top -= head
     panel = place_axes(figure, left, top - up, across, up)
@@ -91,11 +102,17 @@ def _confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
 
 
 def _name_axes(panel: Axes, labels: Sequence[str], rows: int, angle: float) -> None:
-    every = -(-len(labels) // _TICKS)
-    panel.set_xticks(range(0, len(labels), every), labels[::every], fontsize=SMALL, rotation=angle, ha="right")
+    spacing = -(-len(labels) // _TICKS)
+    panel.set_xticks(
+        range(0, len(labels), spacing),
+        labels[::spacing],
+        fontsize=SMALL,
+        rotation=angle,
+        ha="right",
+    )
     for tick in panel.get_xticklabels():
         tick.set(rotation_mode="anchor", va="center" if angle == 90 else "baseline")
-    panel.set_yticks(range(0, rows, every), labels[:rows:every], fontsize=SMALL)
+    panel.set_yticks(range(0, rows, spacing), labels[:rows:spacing], fontsize=SMALL)
     panel.tick_params(length=0, pad=3)
     panel.grid(visible=False)
     panel.set_xlabel("predicted class", fontsize=SMALL + 1)
@@ -108,6 +125,10 @@ def _annotate(panel: Axes, counts: np.ndarray, percentages: np.ndarray, size: fl
         if count:
             share = percentages[row, column]
             color = "white" if np.mean(colormaps[_COLOURS](_NORM(share))[:3]) < 0.55 else "0.15"
-            panel.text(column, row - 0.02, f"{count}", ha="center", va="bottom", fontsize=size, color=color)
+            panel.text(
+                column, row - 0.02, f"{count}", ha="center", va="bottom", fontsize=size, color=color
+            )
             text = "<1%" if share < 0.5 else f"{share:.0f}%"
-            panel.text(column, row + 0.04, text, ha="center", va="top", fontsize=size - 1.5, color=color)
+            panel.text(
+                column, row + 0.04, text, ha="center", va="top", fontsize=size - 1.5, color=color
+            )

@@ -8,10 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interpbench.core.errors import (
-    DataError,
-    UnreadableImageError,
-)
+from interpbench.core.errors import DataError, UnreadableImageError
 from interpbench.core.types import Dataset, DatasetCard, ModelCard, Sample
 from interpbench.loading.images import ImageSet, fit, fit_mask, read_image
 
@@ -33,7 +30,9 @@ class Files:
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
-    """The image files that are named, and those below folders, sorted by their names within each folder; each once.
+    """The image files that are named, and those below folders; each once.
+
+    They are sorted by their names within each folder.
 
     Raises:
         DataError: if a path does not exist, or a folder holds no images.
@@ -41,42 +40,54 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not found:
+            in_folder = sorted(
+                p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()
+            )
+            if not in_folder:
                 raise DataError(f"Folder {str(path)!r} holds no images ({', '.join(SUFFIXES)}).")
-            files += found
+            files += in_folder
         elif path.exists():
             files.append(path)
         else:
-            raise DataError(f"There is no image {str(path)!r}. Expected image files, or folders of them.")
+            raise DataError(
+                f"There is no image {str(path)!r}. Expected image files, or folders of them."
+            )
     return list(dict.fromkeys(files))
 
 
 def batches(
-    dataset: Dataset, indices: Sequence[int], card: ModelCard, count: int, skipped: dict[str, str]
+    dataset: Dataset, indices: Sequence[int], card: ModelCard, count: int
 ) -> Iterator[ImageSet]:
     """The samples at the model's input size, up to `count` of those at `indices` at a time.
 
-    One that cannot be read is left out, and `skipped` says why.
+    One that cannot be read is left out, and its batch says why; a batch of such samples alone has
+    no images.
     """
     for first in range(0, len(indices), count):
         samples: list[Sample] = []
+        skipped: dict[str, str] = {}
         for index in indices[first : first + count]:
             try:
                 samples.append(dataset[index])
             except UnreadableImageError as error:
                 skipped[dataset.ids[index]] = str(error)
-        if samples:
-            masks = [fit_mask(s, card) for s in samples] if dataset.card.has_masks else None
-            yield ImageSet(
-                ids=tuple(s.id for s in samples),
-                images=torch.from_numpy(np.stack([fit(s.image, card) for s in samples])),
-                labels=torch.tensor([s.label for s in samples]),
-                masks=None if masks is None else torch.from_numpy(np.stack(masks)),
-                skipped={},
-            )
+        size = card.size
+        images = [fit(s.image, card) for s in samples]
+        masks = [fit_mask(s, card) for s in samples] if dataset.card.has_masks else None
+        yield ImageSet(
+            ids=tuple(s.id for s in samples),
+            images=torch.from_numpy(np.array(images, dtype=np.uint8).reshape(-1, size, size, 3)),
+            labels=torch.tensor([s.label for s in samples], dtype=torch.int64),
+            masks=None
+            if masks is None
+            else torch.from_numpy(np.array(masks, dtype=bool).reshape(-1, size, size)),
+            skipped=skipped,
+        )
 
 
 def pixels_id(image: Tensor) -> str:
-    """The hash of an image's pixels, uint8 [H,W,3]: what chance is seeded with where images have no lasting ids."""
+    """The hash of an image's pixels, uint8 [H,W,3].
+
+    Chance is seeded with it where images have no lasting ids.
+    """
     return hashlib.sha256(image.numpy().tobytes()).hexdigest()

@@ -1,7 +1,7 @@
-"""Panels of explained images, and pages of a gallery: what `explain` and `gallery` draw. Needs no torch.
+"""Panels of explained images, and pages of a gallery. Needs no torch.
 
-Every map lies over the grey image that it explains, and is scaled for itself as in the pictures of a run. Images are
-drawn in their own pixels, maps smoothly.
+Every map lies over the grey image that it explains, and is scaled for itself as in the pictures of
+a run. Images are drawn in their own pixels, maps smoothly.
 """
 
 import itertools
@@ -60,8 +60,8 @@ class Row:
         image: uint8 [H,W,3].
         mask: bool [H,W], the true evidence, or None.
         true, predicted: class and the probability that the model gives it.
-        maps: method label -> its maps for the predicted and for the true class; the second is None, and not drawn,
-            where they are the same class.
+        maps: method label -> its maps for the predicted and for the true class; the second is None,
+            and not drawn, where they are the same class.
     """
 
     sample_id: str
@@ -84,10 +84,14 @@ def draw_panel(panel: Panel, subtitle: str, look: Look, path: Path) -> None:
         figure.savefig(path, dpi=DPI, metadata={"Software": None}, format="png")
 
 
-def draw_page(rows: Sequence[Row], methods: Sequence[str], titles: tuple[str, str], look: Look, path: Path) -> None:
-    """Writes a PNG of a gallery: samples by rows, each method's maps for the predicted and the true class by columns.
+def draw_page(
+    rows: Sequence[Row], methods: Sequence[str], titles: tuple[str, str], look: Look, path: Path
+) -> None:
+    """Writes a PNG of a gallery: samples by rows, maps by columns.
 
-    Args:
+    Each method has a map for the predicted and one for the true class.
+
+    Parameters:
         rows: the samples.
         methods: labels of the methods to draw.
         titles: a heading, and a line below it.
@@ -99,8 +103,13 @@ def draw_page(rows: Sequence[Row], methods: Sequence[str], titles: tuple[str, st
         figure.savefig(path, dpi=DPI, metadata={"Software": None}, format="png")
 
 
-def titled_figure(width: float, height: float, foot: float, titles: tuple[str, str]) -> tuple[Figure, float]:
-    """A figure for content of that size above a foot, all in inches, with a heading and a line; the content's top."""
+def titled_figure(
+    width: float, height: float, foot: float, titles: tuple[str, str]
+) -> tuple[Figure, float]:
+    """A figure for content of that size, with a heading and a line; the content's top.
+
+    The content stands above a foot. All is in inches.
+    """
     width = max(width, 4.5)
     lines = [_TITLE.fold(titles[0], width, 2), _PLAIN.fold(titles[1], width)]
     heights = [0.165 * (lines[0].count("\n") + 1), LINE * (lines[1].count("\n") + 1)]
@@ -110,7 +119,9 @@ def titled_figure(width: float, height: float, foot: float, titles: tuple[str, s
     across, up = figure.get_size_inches()
     y = up - _MARGIN
     for text, size, color, used in zip(lines, (10, SMALL), ("black", _FAINT), heights, strict=True):
-        figure.text(_MARGIN / across, y / up, text, va="top", fontsize=size, color=color, linespacing=1.15)
+        figure.text(
+            _MARGIN / across, y / up, text, va="top", fontsize=size, color=color, linespacing=1.15
+        )
         y -= used + 0.04
     return figure, up - above
 
@@ -121,8 +132,14 @@ def _panel(panel: Panel, subtitle: str, look: Look) -> Figure:
     columns = -(-len(heads) // rows)
     step = _PANEL_CELL + _PANEL_GAP
     # Where each row of cells begins, below its heads.
-    tops = list(itertools.accumulate(_head(heads[i : i + columns]) + step for i in range(0, len(heads), columns)))
-    figure, top = titled_figure(columns * step - _PANEL_GAP, tops[-1], _FOOT, (panel.name, subtitle))
+    tops = list(
+        itertools.accumulate(
+            _head(heads[i : i + columns]) + step for i in range(0, len(heads), columns)
+        )
+    )
+    figure, top = titled_figure(
+        columns * step - _PANEL_GAP, tops[-1], _FOOT, (panel.name, subtitle)
+    )
     for i, text in enumerate(heads):
         row, column = divmod(i, columns)
         cell = place_picture(figure, _MARGIN + column * step, top - tops[row] + step, _PANEL_CELL)
@@ -142,7 +159,9 @@ def _head(texts: Sequence[str]) -> float:
     return 0.05 + LINE * (1 + max(text.count("\n") for text in texts))
 
 
-def _page(rows: Sequence[Row], methods: Sequence[str], titles: tuple[str, str], look: Look) -> Figure:
+def _page(
+    rows: Sequence[Row], methods: Sequence[str], titles: tuple[str, str], look: Look
+) -> Figure:
     pairs = any(not row.correct for row in rows)
     step = _PAGE_CELL + _PAGE_GAP
     span = 2 * step - _PAGE_GAP if pairs else _PAGE_CELL  # of a method
@@ -164,7 +183,10 @@ def _page(rows: Sequence[Row], methods: Sequence[str], titles: tuple[str, str], 
         outline(cell, row.mask)
         _write_caption(cell, caption)
         for left, method in zip(lefts, methods, strict=True):
-            cells = [place_picture(figure, left + k * step, line, _PAGE_CELL) for k in range(2 if pairs else 1)]
+            cells = [
+                place_picture(figure, left + k * step, line, _PAGE_CELL)
+                for k in range(2 if pairs else 1)
+            ]
             _row_maps(cells, row, method, look, headed=i == 0)
     drawn = [values for row in rows for method in methods for values in row.maps[method]]
     evidence = "\noutline: true evidence" if any(row.mask is not None for row in rows) else ""
@@ -185,9 +207,14 @@ def _row_maps(cells: Sequence[Axes], row: Row, method: str, look: Look, headed: 
 
 
 def _caption(row: Row) -> list[tuple[str, Font, str]]:
-    """Lines, each with its font and colour: the true and the predicted class, the probabilities, the sample's id."""
+    """Lines of text, each with its font and colour.
 
-    def named(what: str, name: str, probability: float, font: Font, color: str) -> list[tuple[str, Font, str]]:
+    The true and the predicted class, the probabilities, the sample's id.
+    """
+
+    def named(
+        what: str, name: str, probability: float, font: Font, color: str
+    ) -> list[tuple[str, Font, str]]:
         chance = f"({percent(probability)})"
         name = f"{font.shorten(name, _PAGE_NAME - font.width(f' {chance}'))} {chance}"
         lines = [f"{what} {name}"] if font.width(f"{what} {name}") <= _PAGE_NAME else [what, name]
@@ -196,7 +223,9 @@ def _caption(row: Row) -> list[tuple[str, Font, str]]:
     if row.correct:
         lines = named("✓", *row.true, _PLAIN, RIGHT)
     else:
-        lines = named("true:", *row.true, _PLAIN, "0.15") + named("✗ predicted:", *row.predicted, _BOLD, WRONG)
+        lines = named("true:", *row.true, _PLAIN, "0.15") + named(
+            "✗ predicted:", *row.predicted, _BOLD, WRONG
+        )
     return [*lines, (_ID.shorten(row.sample_id, _PAGE_NAME, "end"), _ID, _FAINT)]
 
 
@@ -212,10 +241,16 @@ def _picture(cell: Axes, image: np.ndarray, colours: np.ndarray) -> None:
     """Draws `colours` in the coordinates of the pixels of `image`."""
     height, width = image.shape[:2]
     factor = max(1, math.ceil(_pixels(cell) / colours.shape[1]))
-    cell.imshow(enlarged(colours, factor), extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="antialiased")
+    cell.imshow(
+        enlarged(colours, factor),
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+        interpolation="antialiased",
+    )
 
 
-def _map(cell: Axes, image: np.ndarray, values: Map, look: Look, mask: np.ndarray | None = None) -> None:
+def _map(
+    cell: Axes, image: np.ndarray, values: Map, look: Look, mask: np.ndarray | None = None
+) -> None:
     if values is None:
         _note(cell, "failed")
     elif not np.isfinite(values).all():
@@ -259,7 +294,12 @@ def _predictions(cell: Axes, panel: Panel) -> None:
         cell.text(0, i + 0.5, font.shorten(name, _PANEL_CELL), va="bottom", **look)
         cell.barh(i + 0.72, 0.7, height=0.26, left=0, color="0.93", linewidth=0)
         cell.barh(
-            i + 0.72, 0.7 * probability, height=0.26, left=0, color=_BAR_OF_TARGET if is_target else _BAR, linewidth=0
+            i + 0.72,
+            0.7 * probability,
+            height=0.26,
+            left=0,
+            color=_BAR_OF_TARGET if is_target else _BAR,
+            linewidth=0,
         )
         cell.text(1, i + 0.72, percent(probability), va="center", ha="right", **look)
 
@@ -275,13 +315,17 @@ def percent(probability: float) -> str:
 
 def _legend(figure: Figure, left: float, maps: Sequence[Map], look: Look, note: str) -> None:
     """At the foot: a colour bar for each kind of map that occurs, and a note."""
-    kinds = {look.diverges(values) for values in maps if values is not None and np.isfinite(values).all()}
+    kinds = {
+        look.diverges(values) for values in maps if values is not None and np.isfinite(values).all()
+    }
     width = 1.1
     for diverging in sorted(kinds):
         ticks = ["−", "0", "+"] if diverging else ["low", "high"]
         bar = place_axes(figure, left + 0.1, 0.3, width, 0.08)
         mappable = ScalarMappable(cmap=look.colours(diverging))
-        figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=np.linspace(0, 1, len(ticks)))
+        figure.colorbar(
+            mappable, cax=bar, orientation="horizontal", ticks=np.linspace(0, 1, len(ticks))
+        )
         bar.set_xticklabels(ticks, fontsize=SMALL)
         bar.tick_params(length=2, pad=2)
         left += width + 0.4

@@ -1,16 +1,17 @@
-"""What `explain` and `gallery` find out before they draw: probabilities, maps, confusions, and what to show."""
+"""What a model says of a data set's images, and which of them to show.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+And how often it takes a class for another.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from interpbench.attribution.explainer import Explainer
-from interpbench.core.errors import (
-    DataError,
-    unknown_name,
-)
+from interpbench.core.errors import DataError, unknown_name
+from interpbench.core.progress import SILENT, Progress
 from interpbench.core.types import Dataset, ModelCard, Sample
 from interpbench.loading.images import choose
 from interpbench.studies.pictures.images import batches
@@ -28,6 +29,7 @@ class Predictions:
         labels: int64 [N], their classes in the data set.
         true, predicted: int64 [N], the logit of the true class, and the greatest logit.
         true_probability, probability: float32 [N], what the model gives those two.
+        skipped: id -> why, of the samples that could not be read.
     """
 
     indices: np.ndarray
@@ -37,6 +39,7 @@ class Predictions:
     predicted: np.ndarray
     true_probability: np.ndarray
     probability: np.ndarray
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def correct(self) -> np.ndarray:
@@ -50,27 +53,21 @@ class Predictions:
 
 
 def predict(
-    explainer: Explainer,
-    dataset: Dataset,
-    indices: Sequence[int],
-    skipped: dict[str, str],
-    advance: Callable[[int], object] = lambda images: None,
+    explainer: Explainer, dataset: Dataset, indices: Sequence[int], progress: Progress = SILENT
 ) -> Predictions:
     """Classifies the samples at `indices`, which are never all in memory.
-
-    Args:
-        explainer: the model.
-        dataset: the data set.
-        indices: of its samples.
-        skipped: gets id -> why for each that cannot be read.
-        advance: told how many images more are classified.
 
     Raises:
         DataError: if none can be read.
     """
     card = explainer.model.card
     labels, predicted, probability, true_probability = [], [], [], []
-    for batch in batches(dataset, indices, card, explainer.model.batch_size, skipped):
+    skipped: dict[str, str] = {}
+    progress.begin(len(indices))
+    for batch in batches(dataset, indices, card, explainer.model.batch_size):
+        skipped |= batch.skipped
+        if not batch.ids:
+            continue
         probabilities = explainer.probabilities(batch.images)
         true = torch.tensor(card.logit_of_label)[batch.labels]
         best = probabilities.max(1)
@@ -78,10 +75,12 @@ def predict(
         predicted.append(best.indices)
         probability.append(best.values)
         true_probability.append(probabilities.gather(1, true[:, None])[:, 0])
-        advance(len(batch.ids))
+        progress.advance("classifying", len(batch.ids))
     if not labels:
         reasons = "; ".join(list(skipped.values())[:3])
-        raise DataError(f"None of the {len(indices)} images of {dataset.card.name!r} can be read: {reasons}.")
+        raise DataError(
+            f"None of the {len(indices)} images of {dataset.card.name!r} can be read: {reasons}."
+        )
     read = [i for i in indices if dataset.ids[i] not in skipped]
     return Predictions(
         indices=np.array(read),
@@ -91,15 +90,17 @@ def predict(
         predicted=torch.cat(predicted).numpy(),
         true_probability=torch.cat(true_probability).numpy(),
         probability=torch.cat(probability).numpy(),
+        skipped=skipped,
     )
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, card: ModelCard) -> np.ndarray:
-    """How often each class is taken for which: int64 [K,K], rows the true class, columns the predicted one.
+    """How often each class is taken for which: int64 [K,K].
 
-    A last column is added, [K,K+1], if the model predicts a logit that is none of the data set's classes.
+    Rows are the true class, columns the predicted one. A last column is added, [K,K+1], if the
+    model predicts a logit that is none of the data set's classes.
 
-    Args:
+    Parameters:
         labels: int64 [N], of the data set's K classes.
         predicted: int64 [N], logits.
         card: says which logit is which class.
@@ -132,22 +133,26 @@ def check_only(only: str) -> None:
         raise unknown_name("selection in --only:", only, ONLY)
 
 
-def select(found: Predictions, dataset: Dataset, only: str, count: int, seed: int) -> list[int]:
+def select(
+    predictions: Predictions, dataset: Dataset, only: str, count: int, seed: int
+) -> list[int]:
     """Which of the predictions a gallery shows, up to `count` of them.
 
-    Misclassified samples: those of which the model is most certain, in that order. Correct ones, or all: a seeded,
-    class-balanced sample, one class after the other.
+    Misclassified samples: those of which the model is most certain, in that order. Correct ones, or
+    all: a seeded, class-balanced sample, one class after the other.
 
     Raises:
         UnknownNameError: if `only` is none of `ONLY`.
     """
     check_only(only)
     if only == "misclassified":
-        wrong = np.flatnonzero(~found.correct).tolist()
-        return sorted(wrong, key=lambda i: (-found.probability[i], found.ids[i]))[:count]
-    rows = np.flatnonzero(found.correct | (only == "all"))
+        wrong = np.flatnonzero(~predictions.correct).tolist()
+        return sorted(wrong, key=lambda i: (-predictions.probability[i], predictions.ids[i]))[
+            :count
+        ]
+    rows = np.flatnonzero(predictions.correct | (only == "all"))
     if not len(rows):
         return []
-    part = _Part(dataset, found.indices[rows].tolist())
+    part = _Part(dataset, predictions.indices[rows].tolist())
     chosen = rows[choose(part, min(count, len(rows)), seed)].tolist()
-    return sorted(chosen, key=lambda i: (found.labels[i], found.ids[i]))
+    return sorted(chosen, key=lambda i: (predictions.labels[i], predictions.ids[i]))

@@ -1,4 +1,7 @@
-"""Maps of two models, or of two classes, compared image by image, and what becomes a row of the table."""
+"""Maps of two models, or of two classes, compared image by image.
+
+And what becomes a row of the table.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,17 +14,34 @@ from interpbench.results.statistics import bootstrap_interval
 from interpbench.studies.sanity.similarity import entropy, spearman, ssim
 
 COLUMNS = [
-    "dataset", "model", "method", "test", "layer", "layer_index", "map", "measure", "images", "left_out", "mean", "sd",
-    "low", "high", "status", "reason", "logits",
-]  # fmt: skip
+    "dataset",
+    "model",
+    "method",
+    "test",
+    "layer",
+    "layer_index",
+    "map",
+    "measure",
+    "images",
+    "left_out",
+    "mean",
+    "sd",
+    "low",
+    "high",
+    "status",
+    "reason",
+    "logits",
+]
 ABSOLUTE, SIGNED = "absolute", "signed"
 SPEARMAN, SSIM, RISE = "spearman", "ssim", "entropy-rise"
-Compared = Mapping[tuple[str, str], np.ndarray]  # (kind of map, measure) -> float64 [N], NaN where there is none
-Compare = Callable[[np.ndarray, np.ndarray], Compared]
+# (kind of map, measure) -> float64 [N], NaN where there is none.
+Measured = Mapping[tuple[str, str], np.ndarray]
+Compare = Callable[[np.ndarray, np.ndarray], Measured]
+TableRow = dict[str, Any]  # with COLUMNS
 
 
 @dataclass(frozen=True)
-class Place:
+class Comparison:
     """What a row is about: a method, a test, and the layers of the copy that it was asked of.
 
     Attributes:
@@ -45,75 +65,100 @@ def comparable(maps: np.ndarray) -> np.ndarray:
     return np.asarray(np.isfinite(flat).all(axis=1) & (flat.min(axis=1) < flat.max(axis=1)))
 
 
-def similarities(first: np.ndarray, second: np.ndarray) -> Compared:
-    """Rank correlation and SSIM of maps float32 [N,H,W]: of magnitudes, and as they are if the first are signed."""
-    both = comparable(first) & comparable(second)
-    kinds = {ABSOLUTE: (np.abs(first[both]), np.abs(second[both]))}
+def similarities(first: np.ndarray, second: np.ndarray) -> Measured:
+    """Rank correlation and SSIM of maps float32 [N,H,W].
+
+    Of magnitudes, and as they are if the first are signed.
+    """
+    comparable_images = comparable(first) & comparable(second)
+    kinds = {ABSOLUTE: (np.abs(first[comparable_images]), np.abs(second[comparable_images]))}
     if (first < 0).any():
-        kinds[SIGNED] = (first[both], second[both])
+        kinds[SIGNED] = (first[comparable_images], second[comparable_images])
     return {
-        (kind, name): _spread_out(measure(*pair), both)
+        (kind, name): _spread_out(measure(*pair), comparable_images)
         for kind, pair in kinds.items()
         for name, measure in ((SPEARMAN, spearman), (SSIM, ssim))
     }
 
 
-def complexities(first: np.ndarray, second: np.ndarray) -> Compared:
-    """Entropies of the maps float32 [N,H,W] as they are, and the rise from the first to the second as a share of it."""
-    both = comparable(first) & comparable(second)
-    before, after = entropy(first[both]), entropy(second[both])
-    found = {"entropy-trained": before, "entropy-randomised": after, RISE: (after - before) / before}
-    return {("as given", name): _spread_out(values, both) for name, values in found.items()}
+def complexities(first: np.ndarray, second: np.ndarray) -> Measured:
+    """Entropies of the maps float32 [N,H,W], and how much they rise.
+
+    The maps are taken as they are; the rise is a share of the first entropy.
+    """
+    comparable_images = comparable(first) & comparable(second)
+    before, after = entropy(first[comparable_images]), entropy(second[comparable_images])
+    entropies = {
+        "entropy-trained": before,
+        "entropy-randomised": after,
+        RISE: (after - before) / before,
+    }
+    return {
+        ("as given", name): _spread_out(values, comparable_images)
+        for name, values in entropies.items()
+    }
 
 
 def _spread_out(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-    every = np.full(len(where), np.nan)
-    every[where] = values
-    return every
+    spread = np.full(len(where), np.nan)
+    spread[where] = values
+    return spread
 
 
-def rows(place: Place, compared: Compared, names: Mapping[str, str], seed: int) -> Iterator[dict[str, Any]]:
+def rows(
+    place: Comparison, measured: Measured, names: Mapping[str, str], seed: int
+) -> Iterator[TableRow]:
     """A row for each kind of map and measure, with COLUMNS.
 
-    Args:
+    Parameters:
         place: what they are about.
-        compared: the numbers.
+        measured: the numbers.
         names: `dataset` and `model`.
         seed: of the run; that of each interval comes from it.
     """
-    for (kind, measure), values in compared.items():
-        known = values[np.isfinite(values)]
+    for (kind, measure), values in measured.items():
+        comparable_values = values[np.isfinite(values)]
         labels = {**names, **_columns(place), "map": kind, "measure": measure}
-        low, high = _interval(known, derive(seed, *labels.values()), bounded=measure in (SPEARMAN, SSIM))
+        low, high = _interval(
+            comparable_values, derive(seed, *labels.values()), bounded=measure in (SPEARMAN, SSIM)
+        )
         yield {
             **labels,
-            "images": known.size,
-            "left_out": values.size - known.size,
-            "mean": known.mean() if known.size else np.nan,
-            "sd": known.std(ddof=1) if known.size > 1 else np.nan,
+            "images": comparable_values.size,
+            "left_out": values.size - comparable_values.size,
+            "mean": comparable_values.mean() if comparable_values.size else np.nan,
+            "sd": comparable_values.std(ddof=1) if comparable_values.size > 1 else np.nan,
             "low": low,
             "high": high,
-            "status": "ok" if known.size else "undefined",
-            "reason": "" if known.size else "no image has a map of both that is finite and not constant",
+            "status": "ok" if comparable_values.size else "undefined",
+            "reason": ""
+            if comparable_values.size
+            else "no image has a map of both that is finite and not constant",
         }
 
 
-def failed_row(place: Place, reason: str, names: Mapping[str, str]) -> dict[str, Any]:
+def failed_row(place: Comparison, reason: str, names: Mapping[str, str]) -> TableRow:
     """The row of a method that broke down."""
     nothing = dict.fromkeys(("mean", "sd", "low", "high"), np.nan)
     labels = {**names, **_columns(place), "map": "", "measure": ""}
     return {**labels, "images": 0, "left_out": 0, **nothing, "status": "failed", "reason": reason}
 
 
-def _columns(place: Place) -> dict[str, Any]:
+def _columns(place: Comparison) -> dict[str, Any]:
     return {
-        "method": place.method, "test": place.test, "layer": place.layer, "layer_index": place.index,
+        "method": place.method,
+        "test": place.test,
+        "layer": place.layer,
+        "layer_index": place.index,
         "logits": place.logits,
-    }  # fmt: skip
+    }
 
 
 def _interval(values: np.ndarray, seed: int, bounded: bool) -> tuple[float, float]:
-    """The 95 % interval of the mean; of what lies in -1..1, such as similarities, its ends do too."""
+    """The 95 % interval of the mean.
+
+    Of what lies in -1..1, such as similarities, its ends do too.
+    """
     if values.size > 1 and (values == values[0]).all():  # ones are similarities here, not hits
         return float(values[0]), float(values[0])
     low, high = bootstrap_interval(values, seed=seed)

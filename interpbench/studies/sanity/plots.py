@@ -1,4 +1,7 @@
-"""The pictures of the sanity checks: similarity over layers, and bars for the tests that give one number a method."""
+"""The pictures of the sanity checks.
+
+Similarity over layers, and bars for the tests that give one number a method.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +30,8 @@ _BARS = {
 _RISE = "efficient: rise in complexity, all layers new (more is better)"
 _RULED = "threshold of the verdict"  # on the rank correlation of absolute maps
 _TICKS = 45  # layers that are named below a panel, at most
-_CHARACTER, _LAYER = 0.068, 0.115  # inches that a character of a label takes, and a layer's name across
+_CHARACTER = 0.068  # inches that a character of a label takes
+_LAYER = 0.115  # inches that a layer's name takes across
 _FAINT: dict[str, Any] = {"color": "0.35", "linewidth": 1, "linestyle": "--", "zorder": 1}
 
 
@@ -36,7 +40,7 @@ def draw_layers(table: pd.DataFrame, kind: str, title: str, path: Path) -> None:
 
     Columns of panels are the tests `cascading` and `independent`, rows the measures.
 
-    Args:
+    Parameters:
         table: of the checks.
         kind: of the maps, `absolute` or `signed`.
         title: the heading.
@@ -46,14 +50,17 @@ def draw_layers(table: pd.DataFrame, kind: str, title: str, path: Path) -> None:
 
 
 def draw_bars(table: pd.DataFrame, test: str, title: str, path: Path) -> None:
-    """Writes a PNG with a bar a method: `random-logit` or `smooth` by both similarities, `efficient` by its rise."""
+    """Writes a PNG with a bar a method.
+
+    `random-logit` and `smooth` show both similarities, `efficient` its rise.
+    """
     _save(_bars(table, test, title), path)
 
 
 def layer_kinds(table: pd.DataFrame) -> list[str]:
     """The kinds of map for which there is something to draw over layers."""
-    found = set(_scored(table, list(_OVER_LAYERS))["map"])
-    return [kind for kind in (ABSOLUTE, SIGNED) if kind in found]
+    kinds = set(_scored(table, list(_OVER_LAYERS))["map"])
+    return [kind for kind in (ABSOLUTE, SIGNED) if kind in kinds]
 
 
 def bar_tests(table: pd.DataFrame) -> list[str]:
@@ -72,11 +79,13 @@ def _layers(table: pd.DataFrame, kind: str, title: str) -> Figure:
     with style():
         figure = Figure(figsize=(width, 6.4), layout="constrained")
         FigureCanvasAgg(figure)
-        panels = figure.subplots(len(_MEASURES), len(tests), sharex=True, sharey="row", squeeze=False)
+        panels = figure.subplots(
+            len(_MEASURES), len(tests), sharex=True, sharey="row", squeeze=False
+        )
         for line, measure in zip(panels, _MEASURES, strict=True):
             for panel, test in zip(line, tests, strict=True):
-                mine = rows[(rows["test"] == test) & (rows["measure"] == measure)]
-                _lines(panel, mine, looks)
+                plotted = rows[(rows["test"] == test) & (rows["measure"] == measure)]
+                _lines(panel, plotted, looks)
                 if test == "cascading" and measure == SPEARMAN and kind == ABSOLUTE:
                     _mark_rule(panel, len(names))
             line[0].set_ylabel(_MEASURES[measure])
@@ -84,21 +93,42 @@ def _layers(table: pd.DataFrame, kind: str, title: str) -> Figure:
             panel.set_title(_OVER_LAYERS[test], fontsize="medium")
         for panel in panels[-1]:
             _name_layers(panel, names)
-        labelled = [pair for panel in panels.flat for pair in zip(*panel.get_legend_handles_labels(), strict=True)]
+        labelled = [
+            pair
+            for panel in panels.flat
+            for pair in zip(*panel.get_legend_handles_labels(), strict=True)
+        ]
         handles = {text: handle for handle, text in labelled}
-        figure.legend(handles.values(), handles, loc="outside right center", frameon=False, handlelength=3.2)
+        figure.legend(
+            handles.values(), handles, loc="outside right center", frameon=False, handlelength=3.2
+        )
         figure.suptitle(f"{title}\n{kind} maps, mean and 95 % interval over images")
     return figure
 
 
 def _lines(panel: Axes, rows: pd.DataFrame, looks: Mapping[str, MethodLook]) -> None:
-    for method, mine in rows.groupby("method", sort=True):
-        mine, look = mine.sort_values("layer_index"), looks[str(method)]
-        panel.fill_between(mine["layer_index"], mine["low"], mine["high"], color=look.color, alpha=0.15, linewidth=0)
+    for method, of_method in rows.groupby("method", sort=True):
+        of_method, look = of_method.sort_values("layer_index"), looks[str(method)]
+        panel.fill_between(
+            of_method["layer_index"],
+            of_method["low"],
+            of_method["high"],
+            color=look.color,
+            alpha=0.15,
+            linewidth=0,
+        )
         panel.plot(
-            mine["layer_index"], mine["mean"], color=look.color, linestyle=look.dashes, marker=look.marker,
-            markersize=4, markeredgecolor="white", markeredgewidth=0.4, linewidth=1.3, label=method,
-        )  # fmt: skip
+            of_method["layer_index"],
+            of_method["mean"],
+            color=look.color,
+            linestyle=look.dashes,
+            marker=look.marker,
+            markersize=4,
+            markeredgecolor="white",
+            markeredgewidth=0.4,
+            linewidth=1.3,
+            label=method,
+        )
     panel.grid(visible=False, axis="x")
     low = min(-0.05, float(rows["mean"].min()) - 0.1)  # wide intervals may leave the panel
     panel.set_yticks(np.arange(np.ceil(5 * low), 6) / 5)
@@ -133,7 +163,9 @@ def _bars(table: pd.DataFrame, test: str, title: str) -> Figure:
     methods = sorted(rows["method"].unique())
     with style():
         width = 6 + _CHARACTER * max(map(len, methods))
-        figure = Figure(figsize=(width, 1.5 + 0.16 * len(methods) * max(2, len(names))), layout="constrained")
+        figure = Figure(
+            figsize=(width, 1.5 + 0.16 * len(methods) * max(2, len(names))), layout="constrained"
+        )
         FigureCanvasAgg(figure)
         panel = figure.subplots()
         _draw_bars(panel, rows, methods, names)
@@ -146,16 +178,28 @@ def _bars(table: pd.DataFrame, test: str, title: str) -> Figure:
     return figure
 
 
-def _draw_bars(panel: Axes, rows: pd.DataFrame, methods: Sequence[str], names: Mapping[tuple[str, str], str]) -> None:
+def _draw_bars(
+    panel: Axes, rows: pd.DataFrame, methods: Sequence[str], names: Mapping[tuple[str, str], str]
+) -> None:
     """A lane a method, in it a bar for each kind of map and measure."""
     height = 0.8 / len(names)
     looks = list(method_looks(list(names.values())).values())
     for i, (kind, measure) in enumerate(names):
-        mine = rows[(rows["map"] == kind) & (rows["measure"] == measure)]
-        lanes = mine["method"].map(methods.index) + height * (i - (len(names) - 1) / 2)
-        spread = [(mine["mean"] - mine["low"]).fillna(0), (mine["high"] - mine["mean"]).fillna(0)]
-        panel.barh(lanes, mine["mean"], height, color=looks[i].color, alpha=0.8, label=names[kind, measure])
-        panel.errorbar(mine["mean"], lanes, xerr=spread, linestyle="", color="0.2", elinewidth=1)
+        plotted = rows[(rows["map"] == kind) & (rows["measure"] == measure)]
+        lanes = plotted["method"].map(methods.index) + height * (i - (len(names) - 1) / 2)
+        spread = [
+            (plotted["mean"] - plotted["low"]).fillna(0),
+            (plotted["high"] - plotted["mean"]).fillna(0),
+        ]
+        panel.barh(
+            lanes,
+            plotted["mean"],
+            height,
+            color=looks[i].color,
+            alpha=0.8,
+            label=names[kind, measure],
+        )
+        panel.errorbar(plotted["mean"], lanes, xerr=spread, linestyle="", color="0.2", elinewidth=1)
     panel.axvline(0, color="0.2", linewidth=0.8)
     low, high = panel.get_xlim()
     panel.set_xticks([tick for tick in panel.get_xticks() if low <= tick <= high])

@@ -1,16 +1,18 @@
-"""Copies of a model in which layers are initialised again, one layer alone or all down from the top.
+"""Copies of a model in which layers are initialised again.
 
-A layer is a module with parameters of its own; its `reset_parameters` draws new ones from a seed made of the run's and
-the layer's name. So a layer gets the same weights in every copy, and copies do not depend on each other.
+One layer alone, or all down from the top. A layer is a module with parameters of its own; its
+`reset_parameters` draws new ones from a seed made of the run's and the layer's name. So a layer
+gets the same weights in every copy, and copies do not depend on each other.
 
-Batch norms. Their scale and shift are parameters like others, and start again at 1 and 0, which alone changes little.
-Their running mean and variance are no parameters but measurements of the data, and those of the trained model are wrong
-for whatever comes out of a layer that has new weights. Kept, or reset to 0 and 1, they let the signal die away from
-layer to layer: with all layers new, the logits of the shipped `planted` VGG-11 vary over images by 0.2 to 0.5 % and
-0.01 to 0.02 % of what the trained model's do (five seeds), instead of by 6 to 8 %, and what is tested is the death of a
-signal rather than the loss of what was learnt. So they are measured again, as training would: in all batch norms that
-stand behind the lowest layer with new weights, on the images that are explained. Those below it, which still see what
-they always saw, keep theirs.
+Batch norms. Their scale and shift are parameters like others, and start again at 1 and 0, which
+alone changes little. Their running mean and variance are no parameters but measurements of the
+data, and those of the trained model are wrong for whatever comes out of a layer that has new
+weights. Kept, or reset to 0 and 1, they let the signal die away from layer to layer: with all
+layers new, the logits of the shipped `planted` VGG-11 vary over images by 0.2 to 0.5 % and 0.01 to
+0.02 % of what the trained model's do (five seeds), instead of by 6 to 8 %, and what is tested is
+the death of a signal rather than the loss of what was learnt. So they are measured again, as
+training would: in all batch norms that stand behind the lowest layer with new weights, on the
+images that are explained. Those below it, which still see what they always saw, keep theirs.
 """
 
 import copy
@@ -35,9 +37,11 @@ class Randomised:
 
     Attributes:
         model: the copy, on the device of the original.
-        layer: the lowest layer that has new weights; `model` is the network itself, where it has parameters of its own.
+        layer: the lowest layer that has new weights; `model` is the network itself, where it has
+            parameters of its own.
         index: its place, 1 for the layer at the top.
-        note: what is wrong with its logits: not finite, dead (they do not depend on the image), or unchanged.
+        note: what is wrong with its logits: not finite, dead (they do not depend on the image), or
+            unchanged.
         spread: how much its logits vary over the images, as a share of what the original's do.
         same: for what share of the images it predicts the same class.
     """
@@ -54,14 +58,15 @@ class Randomiser:
     """Makes randomised copies of a model, which itself is left as it is.
 
     Attributes:
-        layers: the names of the layers that can be initialised again, the one at the top (nearest to the logits) first.
+        layers: the names of the layers that can be initialised again, the one at the top (nearest
+            to the logits) first.
         left_out: layers with parameters that do not know how to initialise themselves.
     """
 
     def __init__(self, model: Model, x: Tensor, seed: int) -> None:
         """Finds the layers in the order in which the network calls them.
 
-        Args:
+        Parameters:
             model: in eval mode.
             x: float32 [N,C,H,W], the images that are explained, normalised, on the model's device.
             seed: of the run.
@@ -71,15 +76,22 @@ class Randomiser:
         """
         self._model, self._x, self._seed = model, x, seed
         order = _from_top(model, x[:1])
-        own = [name for name in order if any(True for _ in _module(model, name).parameters(recurse=False))]
+        own = [
+            name
+            for name in order
+            if any(True for _ in _module(model, name).parameters(recurse=False))
+        ]
         self.layers = [name for name in own if _reset(_module(model, name)) is not None]
         self.left_out = [name or "model" for name in own if name not in self.layers]
         if not self.layers:
             raise ParameterError(
-                f"Model {model.card.name!r} has no layer that can be initialised again: no module has parameters and "
-                "`reset_parameters`. Choose another model, or only the test random-logit."
+                f"Model {model.card.name!r} has no layer that can be initialised again: no module "
+                "has parameters and `reset_parameters`. Choose another model, or only the test "
+                "random-logit."
             )
-        self._norms = {name: order.index(name) for name in order if _has_statistics(_module(model, name))}
+        self._norms = {
+            name: order.index(name) for name in order if _has_statistics(_module(model, name))
+        }
         self._order = order
         self._logits = _logits(model, x)
 
@@ -100,21 +112,26 @@ class Randomiser:
     def _randomised(self, layers: Sequence[str]) -> Randomised:
         """A copy with new weights in these layers, the lowest of which comes last."""
         with torch.random.fork_rng(devices=[]):
-            made = copy.deepcopy(self._model).to("cpu")  # so that weights are the same whatever the device
+            # On the CPU, so that weights are the same whatever the device.
+            copied = copy.deepcopy(self._model).to("cpu")
             for name in layers:
                 torch.manual_seed(derive(self._seed, "sanity", name))
-                reset = _reset(_module(made, name))
+                reset = _reset(_module(copied, name))
                 assert reset is not None
                 reset()
-        made.to(self._x.device)
+        copied.to(self._x.device)
         lowest = self._order.index(layers[-1])
-        measure_statistics(made, [name for name, place in self._norms.items() if place <= lowest], self._x)
-        logits = _logits(made, self._x)
-        note, spread = self._judge(logits)
+        measure_statistics(
+            copied, [name for name, place in self._norms.items() if place <= lowest], self._x
+        )
+        logits = _logits(copied, self._x)
+        note, spread = self._state_of_logits(logits)
         same = float((logits.argmax(1) == self._logits.argmax(1)).double().mean())
-        return Randomised(made, layers[-1] or "model", self.layers.index(layers[-1]) + 1, note, spread, same)
+        return Randomised(
+            copied, layers[-1] or "model", self.layers.index(layers[-1]) + 1, note, spread, same
+        )
 
-    def _judge(self, logits: Tensor) -> tuple[str, float]:
+    def _state_of_logits(self, logits: Tensor) -> tuple[str, float]:
         if not bool(logits.isfinite().all()):
             return "logits not finite", float("nan")
         spread = _spread(logits)
@@ -128,9 +145,11 @@ class Randomiser:
 
 
 def measure_statistics(model: Model, norms: Collection[str], x: Tensor) -> None:
-    """Gives these batch norms the mean and variance of what they see of the images, in one pass over all of them.
+    """Gives these batch norms the statistics of the images, in one pass over all.
 
-    Args:
+    That is the mean and variance of what each norm sees of them.
+
+    Parameters:
         model: gets the statistics; its mode stays.
         norms: their names in `model.network`.
         x: float32 [N,C,H,W], normalised.
@@ -152,7 +171,8 @@ def measure_statistics(model: Model, norms: Collection[str], x: Tensor) -> None:
 def _from_top(model: Model, x: Tensor) -> list[str]:
     """The names of the network's modules, the last to finish first.
 
-    One that is never called, since its parent reads its weights, stands with the nearest module around it that is.
+    One that is never called, since its parent reads its weights, stands with the nearest module
+    around it that is.
     """
     ended: dict[str, int] = {}
 

@@ -1,4 +1,7 @@
-"""How similar two maps are, and how complex one is. Maps come as float [N,H,W], numbers go as float64 [N]."""
+"""How similar two maps are, and how complex one is.
+
+Maps come as float [N,H,W], numbers go as float64 [N].
+"""
 
 import numpy as np
 
@@ -7,9 +10,9 @@ _SIGMA, _WINDOW = 1.5, 11  # of SSIM's Gaussian window
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of each pair of maps, over their positions: in -1..1, equal values share a rank.
+    """Spearman's rank correlation of each pair of maps, over their positions.
 
-    NaN where a map is constant.
+    It lies in -1..1; equal values share a rank. NaN where a map is constant.
     """
     from scipy.stats import rankdata
 
@@ -22,13 +25,19 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def ssim(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Structural similarity of each pair of maps (Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 2004): in -1..1.
+    """Structural similarity of each pair of maps, in -1..1.
 
-    With that paper's constants and Gaussian window (sigma 1.5, 11 pixels, less on smaller maps). Each map is divided by
-    its greatest magnitude before, for maps have no unit; zero stays zero. The range of values is then 1, or 2 where a
-    map of the pair is negative somewhere. NaN where a map is zero everywhere.
+    Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 2004. With that paper's constants and Gaussian window
+    (sigma 1.5, 11 pixels, less on smaller maps). Each map is divided by its greatest magnitude
+    before, for maps have no unit; zero stays zero. The range of values is then 1, or 2 where a map
+    of the pair is negative somewhere. NaN where a map is zero everywhere.
     """
-    return np.array([_ssim(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(first, second, strict=True)])
+    return np.array(
+        [
+            _ssim(a.astype(np.float64), b.astype(np.float64))
+            for a, b in zip(first, second, strict=True)
+        ]
+    )
 
 
 def _ssim(first: np.ndarray, second: np.ndarray) -> float:
@@ -40,16 +49,22 @@ def _ssim(first: np.ndarray, second: np.ndarray) -> float:
     side = min(a.shape)
     return float(
         structural_similarity(
-            a, b, win_size=min(_WINDOW, side - 1 + side % 2), data_range=2.0 if min(a.min(), b.min()) < 0 else 1.0,
-            gaussian_weights=True, sigma=_SIGMA, use_sample_covariance=False,
+            a,
+            b,
+            win_size=min(_WINDOW, side - 1 + side % 2),
+            data_range=2.0 if min(a.min(), b.min()) < 0 else 1.0,
+            gaussian_weights=True,
+            sigma=_SIGMA,
+            use_sample_covariance=False,
         )
-    )  # fmt: skip
+    )
 
 
 def entropy(maps: np.ndarray) -> np.ndarray:
-    """Entropy in nats of the histogram of each map's values: equal bins from its least to its greatest value.
+    """Entropy in nats of the histogram of each map's values.
 
-    From 0, where all values fall into one bin, to log(BINS). NaN where a map is constant.
+    The bins are equal, from its least to its greatest value. From 0, where all values fall into one
+    bin, to log(BINS). NaN where a map is constant.
     """
     from scipy import stats
 

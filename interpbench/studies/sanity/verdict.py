@@ -9,27 +9,31 @@ from interpbench.studies.sanity.comparing import ABSOLUTE, RISE, SIGNED, SPEARMA
 THRESHOLD = math.sqrt(0.5)  # above, the ranks share more than half of their variance
 SENSITIVE, INSENSITIVE, UNDECIDED, UNKNOWN = "sensitive", "INSENSITIVE", "undecided", "unknown"
 RULE = (
-    f"Rule: Spearman's rank correlation of absolute maps is compared with {THRESHOLD:.2f}, above which the ranks share "
-    "more than half of their variance. To the model: its mean over the upper half of the cascade, that is with new "
-    "weights in the uppermost layer, the two uppermost, and so on to half of the layers. To the class: that of the map "
-    f"for the target with the map for another class. A method is {INSENSITIVE} if the 95 % interval (its ends averaged "
-    f"likewise) lies above, {SENSITIVE} if it lies below, {UNDECIDED} if it does neither."
+    f"Rule: Spearman's rank correlation of absolute maps is compared with {THRESHOLD:.2f}, above "
+    "which the ranks share more than half of their variance. To the model: its mean over the "
+    "upper half of the cascade, that is with new weights in the uppermost layer, the two "
+    "uppermost, and so on to half of the layers. To the class: that of the map for the target "
+    f"with the map for another class. A method is {INSENSITIVE} if the 95 % interval (its ends "
+    f"averaged likewise) lies above, {SENSITIVE} if it lies below, {UNDECIDED} if it does neither."
 )
 
 
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     """A row a method, sorted: what each test says in one number, and the verdicts of `RULE`.
 
-    Args:
+    Parameters:
         table: of `checks.Checks.run`.
 
     Returns:
-        Columns method; signed, whether its maps were compared with their signs too; the mean rank correlations of
-        absolute maps `upper_half` and `all_layers` (the end) of the cascade, `independent` (mean over layers), `smooth`
-        and `random_logit`; `entropy_rise` as a share; `model` and `class`, the verdicts; `problem`, the first reason
-        why something failed or could not be compared.
+        Columns method; signed, whether its maps were compared with their signs too; the mean rank
+        correlations of absolute maps `upper_half` and `all_layers` (the end) of the cascade,
+        `independent` (mean over layers), `smooth` and `random_logit`; `entropy_rise` as a share;
+        `model` and `class`, the verdicts; `problem`, the first reason why something failed or could
+        not be compared.
     """
-    return pd.DataFrame([_verdict(method, rows) for method, rows in table.groupby("method", sort=True)])
+    return pd.DataFrame(
+        [_verdict(method, rows) for method, rows in table.groupby("method", sort=True)]
+    )
 
 
 def _verdict(method: str, rows: pd.DataFrame) -> dict[str, object]:
@@ -48,13 +52,13 @@ def _verdict(method: str, rows: pd.DataFrame) -> dict[str, object]:
         "smooth": ranks.loc[ranks["test"] == "smooth", "mean"].mean(),
         "entropy_rise": rise["mean"].mean(),
         "random_logit": other_class["mean"],
-        "model": _judge(upper),
-        "class": _judge(other_class),
+        "model": _verdict_on(upper),
+        "class": _verdict_on(other_class),
         "problem": problems.iloc[0] if len(problems) else "",
     }
 
 
-def _judge(similarity: pd.Series) -> str:
+def _verdict_on(similarity: pd.Series) -> str:
     """What an interval [low, high] of the similarity says."""
     if math.isnan(similarity["mean"]):
         return UNKNOWN

@@ -1,14 +1,16 @@
 """Evidence for pages, from synthetic tables."""
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from interpbench.report.page.evidence import Evidence, of_run
 from interpbench.results.comparison import agreement, mean_ranks
-from interpbench.results.leaderboard import COLUMNS, conclude
-from interpbench.results.tables import RunTables
-from tests.synthetic_tables import synthetic_tables
+from interpbench.results.finished_run import Run
+from interpbench.results.leaderboard import COLUMNS
+from interpbench.results.run_info import MetricInfo, RunInfo
+from tests.synthetic_tables import concluded
 
 HOSTILE = (
     "<script>window.broken = 1</script>",
@@ -21,7 +23,12 @@ HOSTILE = (
 INFO: dict[str, Any] = {
     "schema_version": 1,
     "suite": {"name": "quick", "version": 2, "hash": "f0f1ad08dfed", "changed": False},
-    "settings": {"dataset": "planted", "models": ["resnet18"], "methods": ["gradcam", "rise:masks=500"], "images": 24},
+    "settings": {
+        "dataset": "planted",
+        "models": ["resnet18"],
+        "methods": ["gradcam", "rise:masks=500"],
+        "images": 24,
+    },
     "command": ["/usr/bin/interpbench", "run", "--images", "24", "--output", "here"],
     "started": "2026-01-01T12:00:00+00:00",
     "finished": "2026-01-01T12:01:00+00:00",
@@ -30,31 +37,55 @@ INFO: dict[str, Any] = {
     "precision": "fp32",
     "versions": {"python": "3.12.1", "torch": "2.15.0"},
     "git": {"commit": "d58f1566a5eafc401ac96ff016797bf990f67470", "changed": False},
-    "plugins": {"method gradcam": {"origin": "plugins/methods/cam.py:11", "source_hash": "23fa977d", "parameters": {}}},
+    "plugins": {
+        "method gradcam": {
+            "origin": "plugins/methods/cam.py:11",
+            "source_hash": "23fa977d",
+            "parameters": {},
+        }
+    },
     "identity": {"data": {"revision": "planted-1", "samples": ["image-000", "image-001"]}},
-    "models": {"planted resnet18": {"card": {"weights": "r.safetensors", "weights_sha256": "171d67bf"}}},
+    "models": {
+        "planted resnet18": {"card": {"weights": "r.safetensors", "weights_sha256": "171d67bf"}}
+    },
     "status": "finished",
 }
 
 
 def run_evidence(info: dict[str, Any] | None = None, **choices: Any) -> Evidence:
-    """Of a synthetic run; `choices` are those of `synthetic_tables`."""
-    return evidence_of(synthetic_tables(**choices), info)
-
-
-def evidence_of(tables: RunTables, info: dict[str, Any] | None = None) -> Evidence:
-    return of_run(INFO | (info or {}), tables, conclude(tables))
+    """Of a synthetic run; `choices` are those of `synthetic_tables`. Its tables are other tests' too."""
+    said = RunInfo.model_validate(INFO | (info or {}))
+    return of_run(Run(Path("run"), said, *concluded(**choices)))
 
 
 def board_evidence(*rows: tuple[str, str, str, float, int, str], **columns: Any) -> Evidence:
     """Of a leaderboard: rows of model, metric, method, mean, rank, letters; the same `columns` for all."""
     board = pd.DataFrame(rows, columns=["model", "metric", "method", "mean", "rank", "letters"])
     better = board["metric"].map(lambda metric: "lower" if metric == "deletion" else "higher")
-    common = {"dataset": "planted", "weights": "shipped", "accuracy": 0.9, "n": 100, "status": "ok", "reason": ""}
-    common |= {"low": board["mean"] - 0.01, "high": board["mean"] + 0.01, "control": "", "protocol": "0123456789ab"}
-    common |= {"role": (board["method"] == columns.get("control")).map({True: "control", False: "method"})}
+    common = {
+        "dataset": "planted",
+        "weights": "shipped",
+        "accuracy": 0.9,
+        "n": 100,
+        "status": "ok",
+        "reason": "",
+    }
+    common |= {
+        "low": board["mean"] - 0.01,
+        "high": board["mean"] + 0.01,
+        "control": "",
+        "protocol": "0123456789ab",
+    }
+    common |= {
+        "role": (board["method"] == columns.get("control")).map({True: "control", False: "method"})
+    }
     common |= {"parameters": "{}", "tied": 0.0, "constant": 0, "nonfinite": 0, "unscored": 0}
     nothing = dict.fromkeys(["floor", "ceiling", "share", "share_low", "share_high"], float("nan"))
-    board = board.assign(better=better, **(nothing | common | columns))[COLUMNS].astype({"rank": "Int64"})
-    metrics = {metric: {"better": found["better"].iloc[0]} for metric, found in board.groupby("metric", sort=False)}
+    board = board.assign(better=better, **(nothing | common | columns))[COLUMNS].astype(
+        {"rank": "Int64"}
+    )
+    metrics = {
+        metric: MetricInfo(better=found["better"].iloc[0])
+        for metric, found in board.groupby("metric", sort=False)
+    }
     return Evidence("made", board, mean_ranks(board), agreement(board), metrics)

@@ -14,7 +14,9 @@ from interpbench.report.page.render import write_page
 from tests.report.page.pages import HOSTILE, board_evidence, run_evidence
 
 playwright = pytest.importorskip("playwright.sync_api")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
 LARGEST = 5_000_000  # bytes of the page of a run like `quick`
 
@@ -31,7 +33,9 @@ def browser() -> Iterator["playwright.Browser"]:
 @pytest.fixture(scope="module")
 def evidence() -> Evidence:
     """As large as `quick`, with pictures of its size."""
-    return run_evidence(models=("alexnet", "resnet18", "vgg11"), images=30, steps=64, side=64, examples=4)
+    return run_evidence(
+        models=("alexnet", "resnet18", "vgg11"), images=30, steps=64, side=64, examples=4
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,9 @@ def file(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Watched:
     """A page whose errors and requests are noted."""
 
-    def __init__(self, browser: "playwright.Browser", file: Path, width: int = 1400, **options: object) -> None:
+    def __init__(
+        self, browser: "playwright.Browser", file: Path, width: int = 1400, **options: object
+    ) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         self.page = self.context.new_page()
         self.errors: list[str] = []
@@ -75,7 +81,9 @@ def test_the_page_of_a_run_like_quick_is_small(file: Path) -> None:
     assert file.stat().st_size < LARGEST
 
 
-def test_the_leaderboard_is_filtered_by_metric_model_and_text(page: "playwright.Page", evidence: Evidence) -> None:
+def test_the_leaderboard_is_filtered_by_metric_model_and_text(
+    page: "playwright.Page", evidence: Evidence
+) -> None:
     assert len(rows(page)) == 27
     page.select_option("#filter [name=place]", label="resnet18")
     assert len(rows(page)) == 9
@@ -113,14 +121,19 @@ def test_the_first_click_shows_the_best_first(page: "playwright.Page", evidence:
 def test_the_legend_draws_the_marks_as_the_plot_does(page: "playwright.Page") -> None:
     dashes = "one => getComputedStyle(one).strokeDasharray"
     legend, plot = (
-        {mark: page.locator(f"{where} path.{mark}").first.evaluate(dashes) for mark in ("floor", "ceiling")}
+        {
+            mark: page.locator(f"{where} path.{mark}").first.evaluate(dashes)
+            for mark in ("floor", "ceiling")
+        }
         for where in ("svg.key", "#board .plot")
     )
     assert legend == plot
     assert legend["floor"] != legend["ceiling"]
 
 
-def test_the_leaderboard_is_sorted_by_mouse_and_keyboard(page: "playwright.Page", evidence: Evidence) -> None:
+def test_the_leaderboard_is_sorted_by_mouse_and_keyboard(
+    page: "playwright.Page", evidence: Evidence
+) -> None:
     board = evidence.board[evidence.board["metric"] == "deletion"]
     expected = [f"{mean:.3f}" for mean in sorted(board["mean"])]
 
@@ -140,15 +153,21 @@ def test_the_leaderboard_is_sorted_by_mouse_and_keyboard(page: "playwright.Page"
     assert names == sorted(names)
 
 
-def test_a_method_lights_up_everywhere_and_shows_its_values(page: "playwright.Page", evidence: Evidence) -> None:
+def test_a_method_lights_up_everywhere_and_shows_its_values(
+    page: "playwright.Page", evidence: Evidence
+) -> None:
     number = evidence.number["gradcam"]
-    mean = evidence.board.query("metric == 'deletion' and model == 'alexnet' and method == 'gradcam'")["mean"].iloc[0]
+    mean = evidence.board.query(
+        "metric == 'deletion' and model == 'alexnet' and method == 'gradcam'"
+    )["mean"].iloc[0]
     readout = page.locator(".readout").first
     page.locator(f".chip[data-m='{number}']").focus()
     assert f"gradcam: mean {mean:.3f}" in readout.inner_text()
     lit = page.locator(".lit")
     assert {element.get_attribute("data-m") for element in lit.all()} == {str(number)}
-    assert {"tr", "g", "figure", "button"} <= set(lit.evaluate_all("all => all.map(one => one.localName)"))
+    assert {"tr", "g", "figure", "button"} <= set(
+        lit.evaluate_all("all => all.map(one => one.localName)")
+    )
     page.keyboard.press("Enter")
     page.locator("h1").hover()
     assert page.locator(f".chip[data-m='{number}']").get_attribute("aria-pressed") == "true"
@@ -158,7 +177,9 @@ def test_a_method_lights_up_everywhere_and_shows_its_values(page: "playwright.Pa
     assert page.locator(".lit").count() == 0
 
 
-def test_pointing_into_a_chart_shows_the_value_there(page: "playwright.Page", evidence: Evidence) -> None:
+def test_pointing_into_a_chart_shows_the_value_there(
+    page: "playwright.Page", evidence: Evidence
+) -> None:
     chart = charts(evidence)[0]
     worst = chart.curves[0]
     index = len(chart.fractions) // 2
@@ -199,9 +220,15 @@ def test_the_gallery_is_filtered_and_ordered(page: "playwright.Page", evidence: 
     page.select_option("#choose [name=place]", label="alexnet")
     assert examples.count() == 4
     assert evidence.tables is not None
-    scores = evidence.tables.scores.query("model == 'alexnet' and method == 'gradcam' and metric == 'insertion'")
+    scores = evidence.tables.scores.query(
+        "model == 'alexnet' and method == 'gradcam' and metric == 'insertion'"
+    )
     shown = {example.sample_id for example in evidence.tables.examples}
-    best = scores[scores["sample_id"].isin(shown)].sort_values("value", ascending=False)["sample_id"].tolist()
+    best = (
+        scores[scores["sample_id"].isin(shown)]
+        .sort_values("value", ascending=False)["sample_id"]
+        .tolist()
+    )
     page.select_option("#choose [name=method]", label="gradcam")
     page.select_option("#choose [name=metric]", "insertion")
     for order, expected in (("best", best[:3]), ("worst", best[::-1][:3])):
@@ -211,7 +238,9 @@ def test_the_gallery_is_filtered_and_ordered(page: "playwright.Page", evidence: 
     assert examples.count() == 1
 
 
-def test_the_theme_follows_the_system_and_the_button(browser: "playwright.Browser", file: Path) -> None:
+def test_the_theme_follows_the_system_and_the_button(
+    browser: "playwright.Browser", file: Path
+) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     watched = Watched(browser, file, color_scheme="dark")
     dark = watched.page.evaluate(ground)
@@ -219,7 +248,10 @@ def test_the_theme_follows_the_system_and_the_button(browser: "playwright.Browse
     watched.page.locator("#theme").press("Enter")
     light = watched.page.evaluate(ground)
     assert watched.page.locator("#theme").get_attribute("aria-pressed") == "false"
-    assert [sum(map(int, re.findall(r"\d+", color))) for color in (dark, light)] == [17 + 20 + 24, 246 + 247 + 249]
+    assert [sum(map(int, re.findall(r"\d+", color))) for color in (dark, light)] == [
+        17 + 20 + 24,
+        246 + 247 + 249,
+    ]
     watched.check(file)
 
 
@@ -261,7 +293,9 @@ def contrast(first: str, second: str) -> float:
 
     def luminance(color: str) -> float:
         parts = [int(part) / 255 for part in re.findall(r"\d+", color)[:3]]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        linear = [
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        ]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     low, high = sorted((luminance(first), luminance(second)))
@@ -284,7 +318,9 @@ def test_without_a_script_everything_is_there(browser: "playwright.Browser", fil
     watched.check(file)
 
 
-def test_print_is_light_whole_and_no_wider_than_the_paper(browser: "playwright.Browser", file: Path) -> None:
+def test_print_is_light_whole_and_no_wider_than_the_paper(
+    browser: "playwright.Browser", file: Path
+) -> None:
     watched = Watched(browser, file, width=720, color_scheme="dark")
     watched.page.emulate_media(media="print")
     assert watched.page.evaluate("getComputedStyle(document.body).color") == "rgb(21, 24, 29)"
@@ -307,7 +343,9 @@ def test_hostile_names_do_nothing(browser: "playwright.Browser", tmp_path: Path)
 
 
 def test_a_leaderboard_alone_works(browser: "playwright.Browser", tmp_path: Path) -> None:
-    evidence = board_evidence(("a", "deletion", "x", 0.1, 1, "a"), ("a", "deletion", "y", 0.2, 2, "b"))
+    evidence = board_evidence(
+        ("a", "deletion", "x", 0.1, 1, "a"), ("a", "deletion", "y", 0.2, 2, "b")
+    )
     file = write_page(evidence, tmp_path / "board.html")
     watched = Watched(browser, file)
     watched.page.fill("#filter [name=text]", "y")

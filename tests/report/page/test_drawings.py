@@ -20,7 +20,9 @@ def values(chart: Chart, path: str) -> np.ndarray:
     """Fraction and value [P,2] at the points of a path."""
     found = points(path)
     fraction = (found[:, 0] - chart.left) / (chart.right - chart.left)
-    value = chart.low + (chart.bottom - found[:, 1]) / (chart.bottom - chart.top) * (chart.high - chart.low)
+    value = chart.low + (chart.bottom - found[:, 1]) / (chart.bottom - chart.top) * (
+        chart.high - chart.low
+    )
     return np.stack([fraction, value], axis=1)
 
 
@@ -36,7 +38,9 @@ def test_curves_are_means_over_images_and_bands_hold_them() -> None:
             mine = curves[(curves["metric"] == chart.metric) & (curves["method"] == curve.method)]
             expected = mine.groupby("fraction")["value"].mean()
             drawn = values(chart, curve.line)
-            resolution = (chart.high - chart.low) / (chart.bottom - chart.top)  # of a tenth of a unit, and rounding
+            resolution = (chart.high - chart.low) / (
+                chart.bottom - chart.top
+            )  # of a tenth of a unit, and rounding
             np.testing.assert_allclose(drawn[:, 0], expected.index, atol=1e-3)
             np.testing.assert_allclose(drawn[:, 1], expected, atol=0.1 * resolution)
             np.testing.assert_allclose(curve.means, expected, atol=1e-4)
@@ -58,7 +62,9 @@ def test_the_best_curve_is_on_top_and_long_ones_are_thinned() -> None:
 
 def test_an_interval_lies_on_the_scale_of_its_metric() -> None:
     evidence = board_evidence(
-        ("a", "deletion", "x", 0.1, 1, "a"), ("b", "deletion", "x", 0.5, 1, "a"), ("a", "insertion", "x", 7.0, 1, "a")
+        ("a", "deletion", "x", 0.1, 1, "a"),
+        ("b", "deletion", "x", 0.5, 1, "a"),
+        ("a", "insertion", "x", 7.0, 1, "a"),
     )
     scale = scales(evidence.board)["deletion"]
     assert scale.at(0.3) == pytest.approx(50)
@@ -91,13 +97,20 @@ def test_without_tables_or_models_there_is_nothing_to_draw() -> None:
 
 
 def test_bars_join_exactly_the_methods_that_share_a_letter() -> None:
-    evidence = run_evidence(models=tuple("abcdef"), images=10)
-    for diagram in rank_diagrams(evidence):
+    evidence = run_evidence(
+        models=tuple("abcdef"), metrics=("deletion", "insertion"), images=10, ceiling=False
+    )
+    found = rank_diagrams(evidence)
+    assert len(found) == 2
+    for diagram in found:
         ranks = evidence.ranks[evidence.ranks["metric"] == diagram.metric]
         at = {mark.method: mark.x for mark in diagram.marks}
         assert list(at) == ranks["method"].tolist()
         assert sorted(at.values()) == list(at.values())
-        joined = {frozenset(method for method, x in at.items() if bar.x0 <= x <= bar.x1) for bar in diagram.bars}
+        joined = {
+            frozenset(method for method, x in at.items() if bar.x0 <= x <= bar.x1)
+            for bar in diagram.bars
+        }
         letters = dict(zip(ranks["method"], ranks["letters"], strict=True))
         groups = {
             frozenset(method for method, mine in letters.items() if letter in mine)
@@ -108,7 +121,9 @@ def test_bars_join_exactly_the_methods_that_share_a_letter() -> None:
         assert diagram.critical is not None
         unit = (diagram.right - diagram.left) / (len(ranks) - 1)
         test = evidence.agreement.set_index("metric").loc[diagram.metric]
-        assert diagram.critical.x1 - diagram.critical.x0 == pytest.approx(test["critical_difference"] * unit, abs=0.02)
+        assert diagram.critical.x1 - diagram.critical.x0 == pytest.approx(
+            test["critical_difference"] * unit, abs=0.02
+        )
 
 
 def test_few_models_are_ranked_but_not_joined() -> None:

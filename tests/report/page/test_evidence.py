@@ -26,7 +26,9 @@ def test_a_leaderboard_says_what_its_run_says(tmp_path: Path) -> None:
     run = run_evidence(models=("a", "b"), images=12, failed=("sobel",), constant={"center": 2})
     write_csv(run.board, tmp_path / "leaderboard.csv")
     read = of_csv(tmp_path / "leaderboard.csv")
-    pd.testing.assert_frame_equal(read.board[run.board.columns], run.board, check_dtype=False, rtol=1e-8)
+    pd.testing.assert_frame_equal(
+        read.board[run.board.columns], run.board, check_dtype=False, rtol=1e-8
+    )
     pd.testing.assert_frame_equal(read.agreement, run.agreement, check_dtype=False, rtol=1e-6)
     assert read.methods == run.methods
     assert {v.metric: (v.leader, v.sentence) for v in answer(read).verdicts} == {
@@ -36,7 +38,9 @@ def test_a_leaderboard_says_what_its_run_says(tmp_path: Path) -> None:
 
 def test_names_come_back_as_they_were(tmp_path: Path) -> None:
     names = ["=1+1", "-x", "@y", "'quoted", "a,b", *HOSTILE]
-    evidence = board_evidence(*[("a", "deletion", name, 0.1 * i, 1, "a") for i, name in enumerate(names)])
+    evidence = board_evidence(
+        *[("a", "deletion", name, 0.1 * i, 1, "a") for i, name in enumerate(names)]
+    )
     write_csv(evidence.board, tmp_path / "board.csv")
     assert of_csv(tmp_path / "board.csv").board["method"].tolist() == names
 
@@ -47,19 +51,30 @@ def test_a_published_leaderboard_names_its_suite_and_submissions(tmp_path: Path)
     write_csv(board, tmp_path / "any.csv")
     found = of_csv(tmp_path / "any.csv")
     assert found.title == "cifar10 version 3"
-    assert [entry["by"] for entry in found.info["submissions"]] == ["A. Nonymous"]
+    assert [submission.by for submission in found.submissions] == ["A. Nonymous"]
 
 
-def test_a_published_leaderboard_says_how_it_was_made_and_who_submitted_what(tmp_path: Path) -> None:
+def test_a_published_leaderboard_says_how_it_was_made_and_who_submitted_what(
+    tmp_path: Path,
+) -> None:
     board = board_evidence(*ROWS).board.assign(**PUBLISHED)
-    board.loc[board["method"] == "y", ["submission", "by", "date"]] = ["theirs", "Ada Lovelace", "2025-12-31"]
+    board.loc[board["method"] == "y", ["submission", "by", "date"]] = [
+        "theirs",
+        "Ada Lovelace",
+        "2025-12-31",
+    ]
     write_csv(board, tmp_path / "any.csv")
     found = record(of_csv(tmp_path / "any.csv"))
-    assert [(entry["by"], entry["date"]) for entry in found.submissions] == [
+    assert [(entry.by, entry.date) for entry in found.submissions] == [
         ("Ada Lovelace", "2025-12-31"), ("A. Nonymous", "2026-01-01"),
     ]  # fmt: skip
-    assert dict(found.facts) == {"suite": "cifar10 version 3, hash feed", "data revision": "files-1"}
-    assert [(entry.name, entry.facts) for entry in found.models] == [("planted a", (("weights' sha256", "fade"),))]
+    assert dict(found.facts) == {
+        "suite": "cifar10 version 3, hash feed",
+        "data revision": "files-1",
+    }
+    assert [(entry.name, entry.facts) for entry in found.models] == [
+        ("planted a", (("weights' sha256", "fade"),))
+    ]
     assert [(entry.name, entry.facts) for entry in found.plugins] == [
         (f"method {method}", (("source hash", "cafe"),)) for method in "xy"
     ]
@@ -77,7 +92,9 @@ def test_of_one_submission_the_rows_need_no_name(tmp_path: Path) -> None:
 
 
 def test_few_columns_suffice(tmp_path: Path) -> None:
-    board = board_evidence(*ROWS).board[["dataset", "model", "metric", "better", "method", "n", "mean", "rank"]]
+    board = board_evidence(*ROWS).board[
+        ["dataset", "model", "metric", "better", "method", "n", "mean", "rank"]
+    ]
     write_csv(board, tmp_path / "small.csv")
     assert answer(of_csv(tmp_path / "small.csv")).headline == "x is significantly best throughout"
 
@@ -100,7 +117,9 @@ def test_roles_tell_the_controls_and_without_them_the_floors_do(tmp_path: Path) 
         ({"rank": pd.NA}, "scores without ranks"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(tmp_path: Path, changes: dict[str, object], says: str) -> None:
+def test_what_cannot_be_compared_is_refused(
+    tmp_path: Path, changes: dict[str, object], says: str
+) -> None:
     write_csv(board_evidence(*ROWS).board.assign(**changes), tmp_path / "board.csv")
     with pytest.raises(RunFolderError, match=says):
         of_csv(tmp_path / "board.csv")

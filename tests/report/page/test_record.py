@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from interpbench.report.page.record import record, repeat
+from interpbench.results.run_info import RunInfo
 from tests.report.page.pages import INFO, run_evidence
 
 
@@ -20,7 +21,10 @@ from tests.report.page.pages import INFO, run_evidence
     ],
 )  # fmt: skip
 def test_the_command_is_repeated_into_a_folder_of_its_own(words: list[str], expected: str) -> None:
-    assert repeat({"command": ["/somewhere/interpbench", *words]}) == f"python -m interpbench {expected}"
+    assert (
+        repeat(RunInfo(command=("/somewhere/interpbench", *words)))
+        == f"python -m interpbench {expected}"
+    )
 
 
 def test_a_run_that_python_started_is_repeated_from_its_settings() -> None:
@@ -31,7 +35,7 @@ def test_a_run_that_python_started_is_repeated_from_its_settings() -> None:
         "steps": None,
         "seed": 0,
     }
-    assert repeat({"command": ["script.py"], "settings": settings}) == (
+    assert repeat(RunInfo.model_validate({"command": ["script.py"], "settings": settings})) == (
         "python -m interpbench run --dataset planted --model a --model b --method rise:masks=8,cells=4 --seed 0"
     )
 
@@ -47,7 +51,12 @@ def test_what_is_recorded_is_told() -> None:
     assert found.samples == ("image-000", "image-001")
     assert dict(found.models[0].facts)["weights' sha256"] == "171d67bf"
     assert dict(found.plugins[0].facts)["source hash"] == "23fa977d"
-    assert [p.metric for p in found.protocols] == ["deletion", "insertion", "energy-inside", "pointing-game"]
+    assert [p.metric for p in found.protocols] == [
+        "deletion",
+        "insertion",
+        "energy-inside",
+        "pointing-game",
+    ]
     for protocol in found.protocols:
         assert protocol.text.startswith(f"{protocol.metric}\nbaseline = mean colour")
 
@@ -56,13 +65,23 @@ def test_what_is_recorded_is_told() -> None:
     ("changes", "notices", "says"),
     [
         ({}, [], "no method of this run is known to be affected"),
-        ({}, ["resnet50: no gradient (relu), which rules out gradcam."], "no method of this run is known to be"),
-        ({}, ["resnet18: no gradient (relu), which rules out gradcam."], "concerns methods of this run"),
+        (
+            {},
+            ["resnet50: no gradient (relu), which rules out gradcam."],
+            "no method of this run is known to be",
+        ),
+        (
+            {},
+            ["resnet18: no gradient (relu), which rules out gradcam."],
+            "concerns methods of this run",
+        ),
         ({"repaired": True}, [], "a copy that is free of it"),
         ({"rules_out": ""}, [], "rules out no method"),
     ],
 )
-def test_a_finding_says_whether_it_concerns_the_run(changes: dict[str, object], notices: list[str], says: str) -> None:
+def test_a_finding_says_whether_it_concerns_the_run(
+    changes: dict[str, object], notices: list[str], says: str
+) -> None:
     finding = {"kind": "no gradient", "where": ["relu"], "what": "no gradient", "rules_out": "gradient methods",
                "repaired": False} | changes  # fmt: skip
     models = {"planted resnet18": {"card": {}, "findings": [finding]}}
@@ -76,7 +95,15 @@ def test_changes_and_incidents_are_told() -> None:
     info = {
         "suite": INFO["suite"] | {"changed": True},
         "git": {"commit": "d58f", "changed": True},
-        "failures": [{"method": "x", "model": "m", "reason": "ValueError: no ReLU"}],
+        "failures": [
+            {
+                "dataset": "d",
+                "model": "m",
+                "method": "x",
+                "status": "failed",
+                "reason": "ValueError: no ReLU",
+            }
+        ],
         "left_behind": [{"method": "y", "model": "m", "what": ["a hook", "train mode"]}],
         "skipped": {"image-9": "truncated"},
     }
@@ -91,7 +118,7 @@ def test_changes_and_incidents_are_told() -> None:
 
 
 def test_a_csv_has_no_more_than_its_protocols() -> None:
-    evidence = replace(run_evidence(images=12), tables=None, info={})
+    evidence = replace(run_evidence(images=12), tables=None, info=RunInfo())
     found = record(evidence)
     assert (found.repeat, found.facts, found.models, found.samples) == ("", (), (), ())
     assert len(found.protocols) == 4

@@ -7,6 +7,7 @@ import pytest
 
 from interpbench.report.page.evidence import Evidence
 from interpbench.report.page.trust import Remark, trust
+from interpbench.results.run_info import RunInfo
 from interpbench.suite.suite import load_suite
 from tests.report.page.pages import board_evidence, run_evidence
 
@@ -19,7 +20,10 @@ QUICK = load_suite("quick").model_dump(mode="json")
 
 
 def evidence(info: dict[str, Any] | None = None, rows: Any = FAIR, **columns: Any) -> Evidence:
-    return replace(board_evidence(*rows, **({"control": "flat"} | columns)), info=INFO | (info or {}))
+    return replace(
+        board_evidence(*rows, **({"control": "flat"} | columns)),
+        info=RunInfo.model_validate(INFO | (info or {})),
+    )
 
 
 def remark(found: Evidence, title: str) -> Remark | None:
@@ -54,7 +58,9 @@ def test_a_fair_run_has_nothing_worse_than_notes() -> None:
         ("Left behind", "note", "x left", {"info": {"left_behind": [{"method": "x", "model": "a", "what": ["hook"]}]}}),
     ],
 )  # fmt: skip
-def test_each_reason_for_doubt_is_named(title: str, level: str, says: str, changes: dict[str, Any]) -> None:
+def test_each_reason_for_doubt_is_named(
+    title: str, level: str, says: str, changes: dict[str, Any]
+) -> None:
     assert remark(evidence(), title) is None
     found = remark(evidence(**changes), title)
     assert found is not None
@@ -63,7 +69,9 @@ def test_each_reason_for_doubt_is_named(title: str, level: str, says: str, chang
 
 
 def test_a_selection_of_the_suite_is_no_changed_suite() -> None:
-    found = evidence(info=CHANGED | {"settings": QUICK | {"models": ["alexnet"], "metrics": ["deletion"]}})
+    found = evidence(
+        info=CHANGED | {"settings": QUICK | {"models": ["alexnet"], "metrics": ["deletion"]}}
+    )
     assert remark(found, "Changed suite") is None
     assert trust(found).verdict == "Nothing serious speaks against it"
 
@@ -104,7 +112,10 @@ def test_rankings_that_disagree_are_a_caution() -> None:
 
 
 def test_remarks_are_worst_first() -> None:
-    levels = [one.level for one in trust(evidence(info={"status": "running", "notices": ["n"]}, n=30)).remarks]
+    levels = [
+        one.level
+        for one in trust(evidence(info={"status": "running", "notices": ["n"]}, n=30)).remarks
+    ]
     assert levels == sorted(levels, key=["serious", "caution", "note", "good"].index)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import torch
 from scipy.stats import spearmanr
 
 from interpbench.attribution.explainer import Explainer
-from interpbench.attribution.model_and_methods import load_subject
+from interpbench.attribution.model_and_methods import load_model_and_methods
 from interpbench.core.errors import ParameterError
 from interpbench.core.seeding import derive
 from interpbench.core.types import normalise
 from interpbench.loading.images import ImageSet, choose, load_images
+from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import discover
 from interpbench.registry.registry import Registry
 from interpbench.results.statistics import bootstrap_interval
@@ -41,13 +43,21 @@ def registry() -> Registry:
     return discover([TINY, PLUGIN])
 
 
-def opened(registry: Registry, *methods: str, model: str = "small", count: int = 6) -> tuple[Explainer, ImageSet]:
+def opened(
+    registry: Registry, *methods: str, model: str = "small", count: int = 6
+) -> tuple[Explainer, ImageSet]:
     data = registry.configure("dataset", "tiny", {})()
-    subject = load_subject(registry, model, methods, data.card, weights="random", device=CPU)
-    return Explainer(subject, CPU, 0), load_images(data, choose(data, count, 0), subject.model.card)
+    explained = load_model_and_methods(
+        registry, model, methods, data.card, Sources(weights=("random",))
+    )
+    return Explainer(explained, CPU, 0), load_images(
+        data, choose(data, count, 0), explained.model.card
+    )
 
 
-def run(registry: Registry, *methods: str, tests: tuple[str, ...] = TESTS, model: str = "small") -> pd.DataFrame:
+def run(
+    registry: Registry, *methods: str, tests: tuple[str, ...] = TESTS, model: str = "small"
+) -> pd.DataFrame:
     explainer, images = opened(registry, *methods, model=model)
     return Checks(explainer, images, "tiny", tests, samples=3).run()
 
@@ -66,7 +76,9 @@ def test_a_method_that_ignores_the_model_gives_exactly_equal_maps(registry: Regi
 
 def test_a_method_that_ignores_the_class_gives_the_same_map_for_another(registry: Registry) -> None:
     table = run(registry, "every-class", "slope", "ramp", tests=("random-logit",))
-    found = table[table["map"] == "absolute"].pivot_table(index="method", columns="measure", values="mean")
+    found = table[table["map"] == "absolute"].pivot_table(
+        index="method", columns="measure", values="mean"
+    )
     assert found.loc["every-class"].tolist() == [1, 1]
     assert found.loc["slope", "spearman"] < 0.9
     odd = verdicts(table).set_index("method")
@@ -97,7 +109,9 @@ def test_another_class_is_any_but_the_target() -> None:
     assert not (other == target).any()
     counts = torch.zeros(5, 5).index_put((target, other), torch.ones(3000), accumulate=True)
     assert ((counts > 100) | torch.eye(5).bool()).all()  # 150 each
-    assert torch.equal(other[7:9], other_classes(target[7:9], ids[7:9], 5, 0))  # whatever the others are
+    assert torch.equal(
+        other[7:9], other_classes(target[7:9], ids[7:9], 5, 0)
+    )  # whatever the others are
     assert not torch.equal(other, other_classes(target, ids, 5, 1))
 
 
@@ -109,7 +123,10 @@ def test_maps_of_a_linear_model_are_compared_as_scipy_does(registry: Registry) -
     layer = torch.nn.Linear(768, 4)
     torch.manual_seed(derive(0, "sanity", "1"))
     layer.reset_parameters()
-    weights = [w.detach().unflatten(1, (3, 256)).sum(1) for w in (explainer.model.network[1].weight, layer.weight)]
+    weights = [
+        w.detach().unflatten(1, (3, 256)).sum(1)
+        for w in (explainer.model.network[1].weight, layer.weight)
+    ]
     for kind, change in (("absolute", torch.abs), ("signed", lambda w: w)):
         before, after = (change(w) for w in weights)
         expected = [spearmanr(before[k], after[k]).statistic for k in target.tolist()]
@@ -124,14 +141,20 @@ def test_the_first_step_of_the_cascade_is_the_first_layer_alone(registry: Regist
     table = run(registry, "slope", tests=("cascading", "independent"))
     first = table[table["layer_index"] == 1].groupby("test")["mean"].apply(list)
     assert first["cascading"] == first["independent"]
-    assert table[table["test"] == "cascading"]["layer"].unique().tolist() == ["8", "7", "3", "1", "0"]
+    assert table[table["test"] == "cascading"]["layer"].unique().tolist() == [
+        "8",
+        "7",
+        "3",
+        "1",
+        "0",
+    ]
 
 
 def test_the_smooth_test_compares_means_over_noise(registry: Registry) -> None:
     explainer, images = opened(registry, "slope")
     x = normalise(images.images, explainer.model.card)
     target = explainer.probabilities(images.images).argmax(1)
-    method = smoothed(explainer.subject.methods["slope"], 4)
+    method = smoothed(explainer.explained.methods["slope"], 4)
     generators = [torch.Generator().manual_seed(i) for i in range(6)]
     found = method(explainer.model, x.clone(), target, generators=generators)
     for i in range(6):
@@ -153,7 +176,11 @@ def test_the_efficient_test_compares_the_fully_randomised_model(registry: Regist
     [complete] = Randomiser(explainer.model, x, 0).complete()
     entropies = []
     for model in (explainer.model, complete.model):
-        maps = explainer.subject.methods["slope"](model, x.clone(), target).numpy().astype(np.float64)
+        maps = (
+            explainer.explained.methods["slope"](model, x.clone(), target)
+            .numpy()
+            .astype(np.float64)
+        )
         shares = [np.histogram(m, 100)[0] / m.size for m in maps]
         entropies.append(np.array([-sum(p * math.log(p) for p in share if p) for share in shares]))
     assert table.loc["entropy-trained", "mean"] == pytest.approx(entropies[0].mean(), rel=1e-6)
@@ -165,13 +192,14 @@ def test_the_efficient_test_compares_the_fully_randomised_model(registry: Regist
 
 
 def test_a_method_that_fails_is_a_row_with_its_reason_and_others_go_on(registry: Registry) -> None:
-    table = run(registry, "raises", "edges", "constant", "knows-one", tests=("cascading", "random-logit"))
+    table = run(
+        registry, "raises", "edges", "constant", "knows-one", tests=("cascading", "random-logit")
+    )
     assert list(table.columns) == COLUMNS
     [row] = table[table["method"] == "raises"].to_dict("records")
-    assert (row["test"], row["status"], row["reason"]) == (
-        "trained",
-        "failed",
-        "RuntimeError: this method is [red]broken[/]",
+    assert (row["test"], row["status"]) == ("trained", "failed")
+    assert re.fullmatch(
+        r"RuntimeError: this method is \[red\]broken\[/\] \(tiny\.py:\d+\)", row["reason"]
     )
     [row] = table[table["method"] == "constant"].to_dict("records")
     assert (row["status"], row["reason"]) == (
@@ -181,7 +209,9 @@ def test_a_method_that_fails_is_a_row_with_its_reason_and_others_go_on(registry:
     late = table[table["method"] == "knows-one"]
     assert (late[late["test"] == "random-logit"]["status"] == "ok").all()
     failed = late[late["test"] == "cascading"]
-    assert failed["reason"].tolist() == ["RuntimeError: never saw this model"] * 5
+    assert (
+        failed["reason"].str.startswith("RuntimeError: never saw this model").tolist() == [True] * 5
+    )
     assert failed["layer_index"].tolist() == [1, 2, 3, 4, 5]
     assert (table[table["method"] == "edges"]["status"] == "ok").all()
 
@@ -203,7 +233,14 @@ def board(width: float = 0.0, **tests: list[float]) -> pd.DataFrame:
     """A table with these rank correlations, and intervals of that width to both sides."""
     kinds = [("absolute", "spearman"), ("absolute", "ssim"), ("signed", "spearman")]
     rows = [
-        {"method": "m", "test": test.replace("_", "-"), "layer_index": i, "map": kind, "measure": measure, "mean": mean}
+        {
+            "method": "m",
+            "test": test.replace("_", "-"),
+            "layer_index": i,
+            "map": kind,
+            "measure": measure,
+            "mean": mean,
+        }
         for test, means in tests.items()
         for i, value in enumerate(means)
         for (kind, measure), mean in zip(kinds, (value, 0.0, 0.0), strict=True)
@@ -214,7 +251,9 @@ def board(width: float = 0.0, **tests: list[float]) -> pd.DataFrame:
 
 def test_the_verdict_is_about_the_upper_half_of_the_cascade() -> None:
     above, below = THRESHOLD + 0.01, THRESHOLD - 0.01
-    [row] = verdicts(board(cascading=[above, above, 0, 0], independent=[0], random_logit=[below])).to_dict("records")
+    [row] = verdicts(
+        board(cascading=[above, above, 0, 0], independent=[0], random_logit=[below])
+    ).to_dict("records")
     assert (row["model"], row["class"], row["signed"]) == ("INSENSITIVE", "sensitive", True)
     assert (row["upper_half"], row["all_layers"]) == (pytest.approx(above), 0)
     [row] = verdicts(board(cascading=[below, below, 1, 1], independent=[1])).to_dict("records")
@@ -225,7 +264,10 @@ def test_the_verdict_is_about_the_upper_half_of_the_cascade() -> None:
 
 def test_a_verdict_needs_an_interval_on_one_side_of_the_threshold() -> None:
     above, below = [THRESHOLD + 0.01], [THRESHOLD - 0.01]
-    for width, expected in ((0.009, ["INSENSITIVE", "sensitive"]), (0.011, ["undecided", "undecided"])):
+    for width, expected in (
+        (0.009, ["INSENSITIVE", "sensitive"]),
+        (0.011, ["undecided", "undecided"]),
+    ):
         [row] = verdicts(board(width, cascading=above, random_logit=below)).to_dict("records")
         assert [row["model"], row["class"]] == expected
 
@@ -256,18 +298,27 @@ def test_as_a_user_runs_it(tmp_path: Path) -> None:
     assert len(shown["copies"]) == 5 + 5 + 1 + 1
     assert {"torch", "scipy", "scikit-image"} <= set(shown["versions"])
     assert len(shown["sample_ids"]) == 6
-    pictures = {"layers-absolute.png", "layers-signed.png", "random-logit.png", "efficient.png", "smooth.png"}
+    pictures = {
+        "layers-absolute.png",
+        "layers-signed.png",
+        "random-logit.png",
+        "efficient.png",
+        "smooth.png",
+    }
     assert set(shown["files"]) == {"sanity.csv", "verdicts.csv", *pictures}
-    assert call(*asked, "--output", tmp_path / "two")[0] == 0
-    first, second = (content(tmp_path / name) for name in ("one", "two"))
+    first, written = content(tmp_path / "one"), (tmp_path / "one" / "sanity.csv").stat().st_mtime_ns
+    assert call(*asked, "--output", tmp_path / "one", "--overwrite")[0] == 0
+    second = content(tmp_path / "one")
     assert {n: b for n, b in first.items() if n != "sanity.json"} == {
         n: b for n, b in second.items() if n != "sanity.json"
     }
-    assert call(*asked, "--output", tmp_path / "one", "--overwrite")[0] == 0
+    assert (tmp_path / "one" / "sanity.csv").stat().st_mtime_ns > written
 
 
 def test_a_failing_method_makes_exit_code_1(tmp_path: Path) -> None:
-    code, out, _ = call(*BASE, "--method", "raises", "--test", "cascading", "--output", tmp_path / "out")
+    code, out, _ = call(
+        *BASE, "--method", "raises", "--test", "cascading", "--output", tmp_path / "out"
+    )
     assert code == 1
     assert "raises: RuntimeError: this method is [red]broken[/]" in out
     assert set(content(tmp_path / "out")) == {"sanity.csv", "verdicts.csv", "sanity.json"}
@@ -280,14 +331,19 @@ def test_wrong_input_is_refused(tmp_path: Path) -> None:
     assert "2" in refused(*ask, "--method", "edges", "--images", "1")
     assert "lower --images" in refused(*ask, "--method", "edges", "--images", "99")
     assert "one model at a time" in refused(*ask, "--method", "edges", "--model", "small,rigid")
-    assert "no layer that can be initialised" in refused(*ask, "--method", "edges", "--model", "rigid")
+    assert "no layer that can be initialised" in refused(
+        *ask, "--method", "edges", "--model", "rigid"
+    )
     assert call(*ask, "--method", "edges", "--model", "rigid", "--test", "random-logit")[0] == 0
     assert "--overwrite" in refused(*ask, "--method", "edges", "--test", "random-logit")
 
 
 def test_texts_of_pictures_do_not_cover_each_other(registry: Registry) -> None:
     table = run(registry, "slope", "edges")
-    for figure in (_layers(table, "absolute", "small on tiny"), _layers(table, "signed", "small on tiny")):
+    for figure in (
+        _layers(table, "absolute", "small on tiny"),
+        _layers(table, "signed", "small on tiny"),
+    ):
         assert not overlapping(figure)
     for test in ("random-logit", "smooth", "efficient"):
         assert not overlapping(_bars(table, test, "small on tiny, 6 images"))
@@ -303,9 +359,15 @@ def upper_half(model: str, methods: str, folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "model",
-    ["alexnet", pytest.param("vgg11_bn", marks=pytest.mark.slow), pytest.param("resnet18", marks=pytest.mark.slow)],
+    [
+        "alexnet",
+        pytest.param("vgg11_bn", marks=pytest.mark.slow),
+        pytest.param("resnet18", marks=pytest.mark.slow),
+    ],
 )
-def test_guided_backprop_is_insensitive_to_upper_layers_and_gradcam_is_not(model: str, tmp_path: Path) -> None:
+def test_guided_backprop_is_insensitive_to_upper_layers_and_gradcam_is_not(
+    model: str, tmp_path: Path
+) -> None:
     """As Adebayo et al. found."""
     found = upper_half(model, "gradcam,guided-backprop", tmp_path / "out")
     assert found == {"gradcam": "sensitive", "guided-backprop": "INSENSITIVE"}

@@ -71,7 +71,9 @@ def test_a_layer_gets_the_weights_of_its_own_seed_in_every_copy() -> None:
             for name, tensor in state(made.model).items():
                 assert torch.equal(tensor, (expected if name in changed else trained)[name])
     [complete] = randomiser.complete()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in state(complete.model).items())
+    assert all(
+        torch.equal(tensor, expected[name]) for name, tensor in state(complete.model).items()
+    )
 
 
 def test_other_seeds_give_other_weights_and_the_callers_chance_is_left_alone() -> None:
@@ -79,7 +81,10 @@ def test_other_seeds_give_other_weights_and_the_callers_chance_is_left_alone() -
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    weights = [state(next(Randomiser(model, images(), seed).complete()).model)["0.weight"] for seed in (0, 1)]
+    weights = [
+        state(next(Randomiser(model, images(), seed).complete()).model)["0.weight"]
+        for seed in (0, 1)
+    ]
     assert torch.rand(1) == expected
     assert not torch.equal(*weights)
 
@@ -117,7 +122,8 @@ def test_batch_norms_that_see_what_they_always_saw_keep_their_statistics() -> No
 
 
 @pytest.mark.parametrize(
-    ("odd", "note"), [("nan", "logits not finite"), ("0", "logits dead"), ("keep", "logits unchanged")]
+    ("odd", "note"),
+    [("nan", "logits not finite"), ("0", "logits dead"), ("keep", "logits unchanged")],
 )
 def test_what_is_wrong_with_the_logits_is_said(odd: str, note: str) -> None:
     copies = list(Randomiser(normed(odd), images(), 0).independent())

@@ -30,11 +30,16 @@ def slow_ssim(a: np.ndarray, b: np.ndarray, side: int, value_range: float) -> fl
     found = []
     for row in range(radius, len(a) - radius):
         for column in range(radius, a.shape[1] - radius):
-            x, y = (m[row - radius : row + radius + 1, column - radius : column + radius + 1] for m in (a, b))
+            x, y = (
+                m[row - radius : row + radius + 1, column - radius : column + radius + 1]
+                for m in (a, b)
+            )
             mx, my = (window * x).sum(), (window * y).sum()
             vx, vy = (window * (x - mx) ** 2).sum(), (window * (y - my) ** 2).sum()
             both = (window * (x - mx) * (y - my)).sum()
-            found.append((2 * mx * my + c1) * (2 * both + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2)))
+            found.append(
+                (2 * mx * my + c1) * (2 * both + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+            )
     return float(np.mean(found))
 
 
@@ -46,7 +51,9 @@ def test_rank_correlation_is_pearsons_of_slow_ranks_with_ties(pairs: list[tuple[
     if a.min() == a.max() or b.min() == b.max():
         assert math.isnan(found)
         return
-    assert found == pytest.approx(np.corrcoef(slow_ranks(a.ravel()), slow_ranks(b.ravel()))[0, 1], abs=1e-12)
+    assert found == pytest.approx(
+        np.corrcoef(slow_ranks(a.ravel()), slow_ranks(b.ravel()))[0, 1], abs=1e-12
+    )
     assert found == pytest.approx(spearmanr(a.ravel(), b.ravel()).statistic, abs=1e-12)
 
 
@@ -118,5 +125,7 @@ def test_signs_are_compared_where_the_trained_models_map_has_them() -> None:
     assert compared["absolute", "ssim"].tolist() == [1, 1]
     assert compared["signed", "spearman"].tolist() == [-1, -1]
     scaled = maps[0] / np.abs(maps[0]).max()
-    assert compared["signed", "ssim"][0] == pytest.approx(slow_ssim(scaled, -scaled, 11, 2), abs=1e-6)
+    assert compared["signed", "ssim"][0] == pytest.approx(
+        slow_ssim(scaled, -scaled, 11, 2), abs=1e-6
+    )
     assert ("signed", "ssim") not in similarities(np.abs(maps), maps)

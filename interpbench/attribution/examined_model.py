@@ -1,0 +1,69 @@
+"""A model, examined before a method sees it.
+
+What would make methods go wrong on it is mended, or reported.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from interpbench.attribution.account import Account
+from interpbench.attribution.attribute import Attempt, Batch, attribute
+from interpbench.core.model_guard import Guard
+from interpbench.core.types import Model
+from interpbench.diagnosis.examination import Finding
+from interpbench.diagnosis.repair import Repair, mended_for_a_run
+from interpbench.registry.plugin import Configured
+
+
+class ExaminedModel:
+    """A model on its device, and who watches over it.
+
+    Attributes:
+        model: as methods get it; a repaired copy where the one given could not be used as it is.
+        guard: watches over it.
+        findings: what is wrong with it.
+        repairs: what was mended.
+    """
+
+    def __init__(self, model: Model) -> None:
+        """The model as it is, not looked at yet."""
+        self.model = model
+        self.guard = Guard(model)
+        self.findings: tuple[Finding, ...] = ()
+        self.repairs: tuple[Repair, ...] = ()
+
+    @classmethod
+    def of(cls, model: Model, x: Tensor, seed: int) -> "ExaminedModel":
+        """The model after an examination, see `diagnosis.repair.mended_for_a_run`.
+
+        Parameters:
+            model: on its device.
+            x: float32 [B,C,S,S], images of which two are used.
+            seed: of chance during the examination.
+        """
+        examined = cls(model)
+        mended, diagnosis, repairs = mended_for_a_run(model, x, seed, examined.guard)
+        if mended is not model:
+            model.to("cpu")  # the copy needs the room
+            examined = cls(mended)
+        examined.findings, examined.repairs = diagnosis.findings, tuple(repairs)
+        return examined
+
+    def explain(self, batch: Batch, account: Account, seed: int) -> Attempt:
+        """Asks a method for the maps of a batch, and takes down in its account what came of it."""
+        attempt = attribute(account.method, self.model, self.guard, batch, seed, account.batch_size)
+        account.note(attempt)
+        return attempt
+
+    def notices(self, methods: Mapping[str, Configured]) -> list[str]:
+        """Which of some methods (label -> method) cannot be trusted on the model, and why."""
+        notices = []
+        for finding in self.findings:
+            labels = [label for label, method in methods.items() if finding.concerns(method)]
+            if labels:
+                where = f" ({', '.join(finding.where[:3])})" if finding.where else ""
+                notices.append(
+                    f"{finding.what}{where}, which rules out {', '.join(labels)}. {finding.advice}"
+                )
+        return notices

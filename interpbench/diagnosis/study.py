@@ -1,0 +1,114 @@
+"""A model on a data set's images, examined and repaired: what `doctor` does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interpbench.core.devices import exact_arithmetic
+from interpbench.core.types import Dataset, Model, normalise
+from interpbench.diagnosis.examination import Diagnosis, Finding, examine
+from interpbench.diagnosis.repair import Repair, repair
+from interpbench.loading.dataset import open_dataset
+from interpbench.loading.images import choose, load_images
+from interpbench.loading.model import load_model
+from interpbench.registry.choosing import Sources, choose_dataset, choose_one
+from interpbench.registry.registry import Registry
+
+
+@dataclass(frozen=True)
+class DoctorsReport:
+    """What makes methods go wrong on a model, and what can be repaired.
+
+    Attributes:
+        model: the architecture, as one would type it.
+        weights: where they came from.
+        dataset: the name of the data set whose images were used.
+        image_size: their height and width in pixels, as the model gets them.
+        diagnosis: the findings; what could be repaired on a copy is marked so.
+        repairs: what was done to the copy, or tried and discarded.
+        ruled_out: which methods cannot be trusted on the model, even repaired, in words -> the
+            names of those that can be told by their traits.
+    """
+
+    model: str
+    weights: str
+    dataset: str
+    image_size: tuple[int, int]
+    diagnosis: Diagnosis
+    repairs: tuple[Repair, ...]
+    ruled_out: Mapping[str, tuple[str, ...]]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing rules methods out for good but what the model is by nature."""
+        return self.diagnosis.healthy
+
+
+def examine_and_repair(
+    registry: Registry,
+    model: str,
+    dataset: str,
+    sources: Sources = Sources(),
+    *,
+    device: torch.device = torch.device("cpu"),
+    seed: int = 0,
+) -> DoctorsReport:
+    """Loads a model and two images of a data set, examines the model, and repairs a copy.
+
+    Parameters:
+        registry: where the plugins are.
+        model: one model, `resnet18:width=16`.
+        dataset: one data set, whose first images are used.
+        sources: of the data, and of the weights: a file or `random`, or none for what is shipped,
+            or torchvision's.
+        device: where.
+        seed: of random weights, and of all chance.
+
+    Raises:
+        InterpBenchError: whatever is wrong with the input. What is wrong with the model is found
+            instead.
+    """
+    choice = choose_one(registry, "model", model, "Examine")
+    data = open_dataset(choose_dataset(registry, dataset, sources))
+    weights = sources.weights[0] if sources.weights else None
+    loaded = load_model(choice, data.card, weights=weights, seed=seed).to(device)
+    with exact_arithmetic():
+        x = _first_images(data, loaded).to(device)
+        _, diagnosis, repairs = repair(loaded, examine(loaded, x, seed), x, seed)
+    return DoctorsReport(
+        model=choice.label,
+        weights=loaded.card.weights,
+        dataset=data.card.name,
+        image_size=(x.shape[2], x.shape[3]),
+        diagnosis=diagnosis,
+        repairs=tuple(repairs),
+        ruled_out=_ruled_out(diagnosis, registry),
+    )
+
+
+def _first_images(data: Dataset, model: Model) -> Tensor:
+    """Two images, normalised: [2,3,S,S], or [1,3,S,S] where there is but one."""
+    indices = choose(data, None, 0)[:2]
+    images = load_images(data, indices, model.card).images
+    # In the memory order that every network takes.
+    return normalise(images, model.card).contiguous()
+
+
+def _ruled_out(diagnosis: Diagnosis, registry: Registry) -> dict[str, tuple[str, ...]]:
+    """Which methods what is not repaired rules out, in words -> their names."""
+    left = [finding for finding in diagnosis.findings if not finding.repaired]
+    methods: dict[str, tuple[str, ...]] = {}
+    for scope in diagnosis.ruled_out:
+        ruling_out = [finding for finding in left if finding.rules_out == scope]
+        methods[scope] = _concerned(ruling_out, registry)
+    return methods
+
+
+def _concerned(findings: Sequence[Finding], registry: Registry) -> tuple[str, ...]:
+    """The methods that findings rule out, as far as their traits tell."""
+    methods = [plugin.configure() for plugin in registry.plugins("method") if not plugin.required]
+    return tuple(
+        method.name for method in methods if any(finding.concerns(method) for finding in findings)
+    )

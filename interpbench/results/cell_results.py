@@ -1,0 +1,41 @@
+"""What comes out of running: of a model before its first cell, and of each cell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from interpbench.results.run_info import CellRecord, ModelRecord
+from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS
+
+
+@dataclass(frozen=True, eq=False)
+class ModelResult:
+    """What a run measured of a model before any method, and the example images.
+
+    Attributes:
+        record: what was measured.
+        images: uint8 [K,size,size,3] of the examples.
+        masks: bool [K,size,size] or None.
+    """
+
+    record: ModelRecord
+    images: np.ndarray
+    masks: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class CellResult:
+    """A finished cell.
+
+    Attributes:
+        record: what became of it.
+        scores, curves: rows with SCORE_COLUMNS and CURVE_COLUMNS.
+        maps: sample id -> float32 [H,W], of the example images.
+    """
+
+    record: CellRecord
+    scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=SCORE_COLUMNS))
+    curves: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CURVE_COLUMNS))
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -1,0 +1,91 @@
+"""What came of a cell as rows for the tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from interpbench.results.run_info import PrecisionEffect
+from interpbench.scoring.curves import area
+from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One metric's scores of a cell, on the CPU.
+
+    Attributes:
+        per_image: float64 [N].
+        outputs: float32 [N,S+1], the curve that a score is the area of, or None.
+    """
+
+    per_image: np.ndarray
+    outputs: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, batches: Sequence[Tensor], kept: Tensor) -> "Scored":
+        """From what `evaluate` gave for each batch.
+
+        Parameters:
+            batches: float [B] or [B,S+1] each.
+            kept: bool [N], on the CPU, of the images that count.
+        """
+        values = torch.cat(list(batches)).cpu()[kept]
+        if values.ndim == 1:
+            return cls(values.double().numpy())
+        return cls(area(values).numpy(), values.numpy())
+
+
+def precision_effect(low: Sequence[Tensor], exact: Sequence[Tensor]) -> PrecisionEffect:
+    """What a lower precision changes in areas: the mean and greatest difference, and both means.
+
+    Parameters:
+        low, exact: curves [B,S+1] of the same images, in parts.
+    """
+    lowered, in_float32 = (area(torch.cat(list(side)).cpu()) for side in (low, exact))
+    difference = (lowered - in_float32).abs()
+    return PrecisionEffect(
+        images=len(lowered),
+        mean_difference=float(difference.mean()),
+        greatest_difference=float(difference.max()),
+        mean=float(lowered.mean()),
+        mean_fp32=float(in_float32.mean()),
+    )
+
+
+def score_rows(
+    names: Mapping[str, str], images: Mapping[str, Sequence[object]], scored: Scored
+) -> pd.DataFrame:
+    """A row an image, with SCORE_COLUMNS.
+
+    Parameters:
+        names: the columns that are the same for all.
+        images: the columns sample_id, label, target and tied.
+        scored: of these images.
+    """
+    return pd.DataFrame({**names, **images, "value": scored.per_image})[SCORE_COLUMNS]
+
+
+def curve_rows(
+    names: Mapping[str, str], sample_ids: Sequence[str], changed: Sequence[int], outputs: np.ndarray
+) -> pd.DataFrame:
+    """A row an image and step, with CURVE_COLUMNS.
+
+    Parameters:
+        names: the columns that are the same for all.
+        sample_ids: of the images.
+        changed: how many positions have changed at each point.
+        outputs: float32 [N,S+1], at these.
+    """
+    images, points = outputs.shape
+    columns = {
+        **names,
+        "sample_id": np.repeat(np.array(sample_ids, dtype=object), points),
+        "step": np.tile(np.arange(points), images),
+        "fraction": np.tile(np.array(changed, dtype=np.float64) / changed[-1], images),
+        "value": outputs.flatten(),
+    }
+    return pd.DataFrame(columns)[CURVE_COLUMNS]

@@ -1,0 +1,35 @@
+"""What a user asks for: a suite, and what flags changed of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from interpbench.suite.suite import Suite
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A suite as it is to be run.
+
+    Attributes:
+        suite: with all changes.
+        named: the kinds of plugin that the user named, rather than the suite. What a suite names is
+            left out, with a notice, where it does not apply; what a user names is refused.
+        changed: whether it differs from the suite that it was made of.
+    """
+
+    suite: Suite
+    named: frozenset[str] = frozenset()
+    changed: bool = False
+
+    @classmethod
+    def of(cls, suite: Suite, flags: Mapping[str, Any]) -> "Selection":
+        """A suite with other settings where flags are not None.
+
+        Raises:
+            SuiteError: if a setting is not valid; the message names it.
+        """
+        changed = suite.changed(flags)
+        plural = {"methods": "method", "models": "model", "metrics": "metric", "dataset": "dataset"}
+        named = frozenset(kind for key, kind in plural.items() if flags.get(key) is not None)
+        return cls(changed, named, changed != suite)

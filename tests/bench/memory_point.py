@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 import interpbench
+from interpbench.results.cell_results import CellResult
 from interpbench.running.execute import Listener
-from interpbench.suite.cells import CellResult
 
 
 def peak() -> float:

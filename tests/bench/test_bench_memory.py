@@ -21,6 +21,7 @@ import pytest
 import seaborn as sns
 import torch
 
+from tests.bench import memory_point
 from tests.bench.conftest import TABLE_FILE
 
 BASE = {"images": 32, "steps": 8, "methods": 1, "masks": 64, "batch": 32}
@@ -49,7 +50,7 @@ def arguments(images: int, steps: int, methods: int, masks: int, batch: int) -> 
 
 def peak(values: dict[str, int]) -> float:
     """MiB."""
-    command = [sys.executable, "-m", "tests.bench.memory_point", json.dumps(arguments(**values))]
+    command = [sys.executable, "-m", memory_point.__name__, json.dumps(arguments(**values))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return float(done.stdout.split()[-1])

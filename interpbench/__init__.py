@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         unknown_name,
     )
     from interpbench.core.layers import as_maps
+    from interpbench.core.preparation import Preparation
     from interpbench.core.types import (
         Dataset,
         DatasetCard,
@@ -84,6 +85,7 @@ _HOMES = {
     "Model": "core.types",
     "ModelCard": "core.types",
     "Perturbation": "core.types",
+    "Preparation": "core.preparation",
     "Sample": "core.types",
     "layer_activations": "toolbox.layer_outputs",
     "activations_and_gradients": "toolbox.layer_outputs",
@@ -130,6 +132,7 @@ __all__ = [
     "Operation",
     "ParameterError",
     "Perturbation",
+    "Preparation",
     "Pretrained",
     "Rule",
     "Run",

@@ -77,7 +77,7 @@ class Explainer:
     def probabilities(self, images: Tensor) -> Tensor:
         """The softmax of the model's logits, float32 [N,classes] on the CPU.
 
-        The images are uint8 [N,size,size,3].
+        The images are uint8 [N,H,W,C].
 
         Raises:
             PluginError: if the model fails, or its logits are not finite.
@@ -112,12 +112,12 @@ class Explainer:
 
         Parameters:
             label: of the method.
-            images: uint8 [N,size,size,3].
+            images: uint8 [N,H,W,C].
             target: int64 [N], logits.
             ids: of the images; chance is seeded by them.
 
         Returns:
-            float32 [N,size,size], or None if the method fails, or has failed before: see
+            float32 [N,H,W], or None if the method fails, or has failed before: see
             `failures`.
         """
         account, guard = self.accounts[label], self.examined.guard
@@ -141,4 +141,4 @@ class Explainer:
         return saliency
 
     def _normalised(self, images: Tensor) -> Tensor:
-        return normalise(images.to(self.device), self.model.card)
+        return normalise(images.to(self.device), self.model.card.preparation)

@@ -82,7 +82,12 @@ def load_model_and_methods(
     card = data if isinstance(data, DatasetCard) else data_card(registry, choice, data, sources)
     weights = sources.weights[0] if sources.weights else None
     loaded = load_model(
-        choice, card, weights=weights, batch_size=computing.images_a_pass, seed=seed
+        choice,
+        card,
+        weights=weights,
+        stated=sources.preparation,
+        batch_size=computing.images_a_pass,
+        seed=seed,
     )
     return ModelAndMethods(choice, loaded, _class_names(loaded, card), able, tuple(notices))
 

@@ -63,6 +63,10 @@ class NoWeightsError(WeightsError):
     """A model for which there are no weights on the data set at hand, shipped or elsewhere."""
 
 
+class PreparationError(InterpBenchError):
+    """It is not known how images become a model's input, or what is said of it does not fit."""
+
+
 class DeviceError(InterpBenchError):
     """A device or precision that does not exist or that this machine lacks."""
 

@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interpbench.core.errors import MethodError
+from interpbench.core.errors import MethodError, PreparationError
 from interpbench.core.layers import find_layer
+from interpbench.core.preparation import Channels, Interpolation, Preparation, Size, Stated
 from interpbench.core.shared_passes import Shared
 
-Triple = tuple[float, float, float]
+PerChannel = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class DatasetCard:
         classes: class names, in the order of the labels.
         revision: changes whenever the data do.
         size: side in pixels of the square images, or None if they vary.
-        mean, std: per channel RGB, of pixels in 0..1; what a model trained on it normalises with.
+        mean, std: per channel, of pixels in 0..1; what a model trained on it normalises with. None
+            if that is not settled, as with a folder of anybody's images.
         has_masks: whether every sample carries the exact mask of the evidence.
         imagenet: for each label the index of its class among ImageNet-1k's logits, or None.
         reference, licence: where the data come from, and on what terms.
@@ -42,20 +44,25 @@ class DatasetCard:
     Example:
         >>> card = interpbench.DatasetCard("pets", classes=("cat", "dog"), revision="1")
         >>> card.mean, card.has_masks
-        ((0.5, 0.5, 0.5), False)
+        (None, False)
     """
 
     name: str
     classes: tuple[str, ...]
     revision: str
     size: int | None = None
-    mean: Triple = (0.5, 0.5, 0.5)
-    std: Triple = (0.25, 0.25, 0.25)
+    mean: PerChannel | None = None
+    std: PerChannel | None = None
     has_masks: bool = False
     imagenet: tuple[int, ...] | None = None
     reference: str = ""
     licence: str = ""
     concurrent: bool = False
+
+    @property
+    def stated(self) -> Stated:
+        """What it says of the preparation of a model that was trained on it."""
+        return Stated(by=f"the data set {self.name}", size=self.size, mean=self.mean, std=self.std)
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Sample:
 
     Attributes:
         id: unique in the data set, and the same on every machine.
-        image: uint8 [H,W,3], RGB.
+        image: uint8 [H,W,3], RGB; or float32 in 0..1; with other than three channels as it is.
         label: index of `DatasetCard.classes`.
         mask: bool [H,W], the evidence for the label; None where it is not known.
 
@@ -125,9 +132,7 @@ class ModelCard:
         parameters: of the architecture (`width`, ...).
         dataset: the data set it was trained on.
         classes: number of logits.
-        size: side in pixels of the square input; `resize` is the length that the shorter side is
-            brought to before the central crop of `size`.
-        mean, std: per channel RGB, of pixels in 0..1.
+        preparation: how an image becomes its input; `size`, `mean` and `std` are its.
         logit_of_label: for each label of the data set at hand, the index of its logit.
         target_layer: dotted name of the submodule that CAM methods look at, or None.
         weights: where they came from (a file's name, torchvision's name, or `random`), their sha256
@@ -136,9 +141,11 @@ class ModelCard:
             versions.
 
     Example:
+        >>> preparation = interpbench.Preparation(
+        ...     height=32, width=32, resize=36, mean=(0.5,) * 3, std=(0.25,) * 3)
         >>> card = interpbench.ModelCard(
-        ...     name="tiny", parameters={}, dataset="pets", classes=2, size=32, resize=36,
-        ...     mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), logit_of_label=(0, 1),
+        ...     name="tiny", parameters={}, dataset="pets", classes=2,
+        ...     preparation=preparation, logit_of_label=(0, 1),
         ...     target_layer="0", weights="random", weights_sha256="")
         >>> card.size, card.logit_of_label
         (32, (0, 1))
@@ -148,10 +155,7 @@ class ModelCard:
     parameters: dict[str, Any]
     dataset: str
     classes: int
-    size: int
-    resize: int
-    mean: Triple
-    std: Triple
+    preparation: Preparation
     logit_of_label: tuple[int, ...]
     target_layer: str | None
     weights: str
@@ -159,6 +163,21 @@ class ModelCard:
     licence: str = ""
     reference: str = ""
     notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """The shorter side of the input, in pixels."""
+        return self.preparation.size
+
+    @property
+    def mean(self) -> PerChannel:
+        """Per channel, of pixels in 0..1; `std` likewise."""
+        return self.preparation.mean
+
+    @property
+    def std(self) -> PerChannel:
+        """Per channel, of pixels in 0..1."""
+        return self.preparation.std
 
 
 class Model(nn.Module):
@@ -176,9 +195,11 @@ class Model(nn.Module):
     Example:
         >>> network = torch.nn.Sequential(
         ...     torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+        >>> preparation = interpbench.Preparation(
+        ...     height=32, width=32, resize=36, mean=(0.5,) * 3, std=(0.25,) * 3)
         >>> card = interpbench.ModelCard(
-        ...     name="tiny", parameters={}, dataset="pets", classes=2, size=32, resize=36,
-        ...     mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), logit_of_label=(0, 1),
+        ...     name="tiny", parameters={}, dataset="pets", classes=2,
+        ...     preparation=preparation, logit_of_label=(0, 1),
         ...     target_layer="0", weights="random", weights_sha256="")
         >>> model = interpbench.Model(network, card, batch_size=16).eval()
         >>> model(torch.zeros(5, 3, 32, 32)).shape  # logits [B,classes]
@@ -295,18 +316,55 @@ class Perturbation:
 
 
 @torch.no_grad()
-def normalise(images: Tensor, card: ModelCard) -> Tensor:
-    """uint8 [B,H,W,3] -> float32 [B,3,H,W] in the model's normalised space, on the images' device.
+def normalise(images: Tensor, preparation: Preparation) -> Tensor:
+    """Pixels [B,H,W,C] -> a model's input, float32 [B,C,H,W], on the images' device.
 
     The memory stays in the order of the images: `torch.channels_last`.
+
+    Parameters:
+        images: uint8, or float32 in 0..1.
+        preparation: the model's.
     """
-    x = images.permute(0, 3, 1, 2).to(torch.float32).div(255)
-    mean, std = colour(card.mean, x.device), colour(card.std, x.device)
+    images = with_channels(images, preparation)
+    x = images.permute(0, 3, 1, 2).to(torch.float32)
+    if images.dtype == torch.uint8:
+        x = x.div(255)
+    mean, std = colour(preparation.mean, x.device), colour(preparation.std, x.device)
     return (x - mean) / std
 
 
-def colour(values: Triple, device: torch.device) -> Tensor:
-    """A number a channel, float32 [3,1,1]; on a GPU without waiting for it."""
+def with_channels(images: Tensor, preparation: Preparation) -> Tensor:
+    """Pixels [B,H,W,C] with the channels of a model's input, as many and in its order.
+
+    Raises:
+        PreparationError: if these cannot be made of those.
+    """
+    found, wanted = images.shape[-1], len(preparation.mean)
+    if preparation.channels in ("rgb", "bgr") and found in (1, 3):
+        rgb = images.expand(*images.shape[:-1], 3)
+        return rgb.flip(-1) if preparation.channels == "bgr" else rgb
+    if preparation.channels == "grey" and found == 3:
+        return _grey(images)
+    if found == wanted:
+        return images
+    raise PreparationError(
+        f"The images have {found} channels, the model takes {wanted} ({preparation.channels}). "
+        "Give images or a model of the same, or state the channels with --preparation FILE.toml."
+    )
+
+
+def _grey(images: Tensor) -> Tensor:
+    """ITU-R 601-2 luma, to the bit as PIL computes it of whole numbers."""
+    if images.dtype == torch.uint8:
+        weights = torch.tensor([19595, 38470, 7471], device=images.device)
+        luma = (images.to(torch.int64) * weights).sum(-1, keepdim=True).add(0x8000) >> 16
+        return luma.to(torch.uint8)
+    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device)
+    return (images * weights).sum(-1, keepdim=True)
+
+
+def colour(values: PerChannel, device: torch.device) -> Tensor:
+    """A number a channel, float32 [C,1,1]; on a GPU without waiting for it."""
     return torch.tensor(values).to(device, non_blocking=True)[:, None, None]
 
 
@@ -325,9 +383,11 @@ class Pretrained:
         load: gives the state dict, of an ImageNet-1k classifier, and the sha256 of its file, or "".
             None if the network that the plugin builds has its weights already: those of the data
             set at hand, or ImageNet-1k's.
-        size, resize: side in pixels of the input, and the length that the shorter side of an image
-            is brought to before; None for the data set's.
-        mean, std: per channel RGB, of pixels in 0..1; None for the data set's.
+        size, resize: side in pixels of the square input or (height, width), and the length that the
+            shorter side of an image is brought to before the central crop, 0 for none; None where
+            they are not settled.
+        mean, std: per channel, of pixels in 0..1; None where they are not settled.
+        interpolation, channels: see `Preparation`.
         classes: names of the logits, where they are known.
         sha256: of the weights, where `load` is None; "" for that of the network's tensors.
 
@@ -343,9 +403,24 @@ class Pretrained:
 
     source: str
     load: Callable[[], Loaded] | None = None
-    size: int | None = None
+    size: Size | None = None
     resize: int | None = None
-    mean: Triple | None = None
-    std: Triple | None = None
+    mean: PerChannel | None = None
+    std: PerChannel | None = None
     classes: tuple[str, ...] = ()
     sha256: str = ""
+    interpolation: Interpolation | None = None
+    channels: Channels | None = None
+
+    @property
+    def stated(self) -> Stated:
+        """What it says of the preparation."""
+        return Stated(
+            by=self.source,
+            size=self.size,
+            resize=self.resize,
+            interpolation=self.interpolation,
+            channels=self.channels,
+            mean=self.mean,
+            std=self.std,
+        )

@@ -167,7 +167,7 @@ def two_images(model: Model, x: Tensor | None, seed: int) -> Tensor:
     if x is None:
         weight = next(model.network.parameters(), torch.empty(0))
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(2, 3, model.card.size, model.card.size, generator=generator)
+        noise = torch.randn(2, *model.card.preparation.shape, generator=generator)
         x = noise.to(weight.device)
     x = x.detach()[:2]
     return x if len(x) == 2 else torch.cat([x, x.flip(3)])

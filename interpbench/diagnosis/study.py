@@ -73,7 +73,9 @@ def examine_and_repair(
     choice = choose_one(registry, "model", model, "Examine")
     data = open_dataset(choose_dataset(registry, dataset, sources))
     weights = sources.weights[0] if sources.weights else None
-    loaded = load_model(choice, data.card, weights=weights, seed=seed).to(device)
+    loaded = load_model(
+        choice, data.card, weights=weights, stated=sources.preparation, seed=seed
+    ).to(device)
     with exact_arithmetic():
         x = _first_images(data, loaded).to(device)
         _, diagnosis, repairs = repair(loaded, examine(loaded, x, seed), x, seed)
@@ -89,11 +91,11 @@ def examine_and_repair(
 
 
 def _first_images(data: Dataset, model: Model) -> Tensor:
-    """Two images, normalised: [2,3,S,S], or [1,3,S,S] where there is but one."""
+    """Two images, normalised: [2,C,H,W], or [1,C,H,W] where there is but one."""
     indices = choose(data, None, 0)[:2]
-    images = load_images(data, indices, model.card).images
+    images = load_images(data, indices, model.card.preparation).images
     # In the memory order that every network takes.
-    return normalise(images, model.card).contiguous()
+    return normalise(images, model.card.preparation).contiguous()
 
 
 def _ruled_out(diagnosis: Diagnosis, registry: Registry) -> dict[str, tuple[str, ...]]:

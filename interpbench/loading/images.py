@@ -6,7 +6,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from interpbench.core.errors import DataError, UnreadableImageError
+from interpbench.core.preparation import Framing, Interpolation
 from interpbench.core.seeding import shuffled
-from interpbench.core.types import Dataset, ModelCard, Sample
+from interpbench.core.types import Dataset, Sample
 
 # What turns each EXIF orientation upright. ImageOps.exif_transpose also writes the EXIF data anew,
 # which raises errors of many kinds where they are damaged.
@@ -28,18 +29,12 @@ _TURNS: dict[object, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
-class InputSize(Protocol):
-    """How large an image becomes: what a `ModelCard` says of it."""
-
-    @property
-    def size(self) -> int:
-        """Side in pixels of the square input."""
-
-    @property
-    def resize(self) -> int:
-        """Length that the shorter side is brought to before the central crop of `size`."""
+_RESAMPLING: dict[Interpolation, Image.Resampling] = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 @dataclass(frozen=True)
@@ -48,9 +43,9 @@ class ImageSet:
 
     Attributes:
         ids: of the samples.
-        images: uint8 [N,size,size,3].
+        images: uint8 [N,height,width,C], or float32 in 0..1.
         labels: int64 [N], indices of the data set's classes.
-        masks: bool [N,size,size], or None where the data have none.
+        masks: bool [N,height,width], or None where the data have none.
         skipped: id -> why, of the samples that could not be read.
     """
 
@@ -95,7 +90,7 @@ def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
     return sorted(itertools.islice(in_turn, count))
 
 
-def load_images(dataset: Dataset, indices: list[int], card: ModelCard) -> ImageSet:
+def load_images(dataset: Dataset, indices: list[int], framing: Framing) -> ImageSet:
     """Decodes and fits the samples; one that cannot be read is skipped and named.
 
     Raises:
@@ -109,8 +104,8 @@ def load_images(dataset: Dataset, indices: list[int], card: ModelCard) -> ImageS
             sample = dataset[index]
         except UnreadableImageError as error:
             return str(error)
-        mask = fit_mask(sample, card) if has_masks else None
-        return _Fitted(sample.id, fit(sample.image, card), sample.label, mask)
+        mask = fit_mask(sample, framing) if has_masks else None
+        return _Fitted(sample.id, fit(sample.image, framing), sample.label, mask)
 
     if dataset.card.concurrent:
         with ThreadPoolExecutor() as threads:
@@ -173,17 +168,18 @@ def read_image(path: Path, name: str) -> np.ndarray:
         raise UnreadableImageError(f"{name}: {error}") from error
 
 
-def fit(image: np.ndarray, card: InputSize) -> np.ndarray:
-    """The image at a model's input size: uint8 [H,W,3] -> uint8 [size,size,3].
+def fit(image: np.ndarray, framing: Framing) -> np.ndarray:
+    """The image at a model's input size: uint8 [H,W,3] -> uint8 [height,width,3].
 
-    Its shorter side is brought to `card.resize` (bilinear, antialiased), then its centre is cropped
-    to `card.size`: the same as the transforms that come with torchvision's weights.
+    Resized (antialiased) and cropped as the framing says: the same as the transforms that come with
+    torchvision's weights.
     """
-    return _crop(_resize(Image.fromarray(image), card, Image.Resampling.BILINEAR), card)
+    resample = _RESAMPLING[framing.interpolation]
+    return _crop(_resize(Image.fromarray(image), framing, resample), framing)
 
 
-def fit_mask(sample: Sample, card: InputSize) -> np.ndarray:
-    """The sample's mask at a model's input size, bool [size,size]: by nearest neighbour.
+def fit_mask(sample: Sample, framing: Framing) -> np.ndarray:
+    """The sample's mask at a model's input size, bool [height,width]: by nearest neighbour.
 
     Raises:
         DataError: if the sample has no mask, or one of another size than its image.
@@ -193,19 +189,22 @@ def fit_mask(sample: Sample, card: InputSize) -> np.ndarray:
             f"Sample {sample.id!r} needs a mask of its image's size, {sample.image.shape[:2]}."
         )
     mask = Image.fromarray(sample.mask.astype(np.uint8))
-    return _crop(_resize(mask, card, Image.Resampling.NEAREST), card).astype(bool)
+    return _crop(_resize(mask, framing, Image.Resampling.NEAREST), framing).astype(bool)
 
 
-def _resize(image: Image.Image, card: InputSize, resample: Image.Resampling) -> Image.Image:
+def _resize(image: Image.Image, framing: Framing, resample: Image.Resampling) -> Image.Image:
     width, height = image.size
+    if framing.resize is None:
+        return image.resize((framing.width, framing.height), resample)
     shorter, longer = sorted((width, height))
-    if shorter == card.resize:
+    if shorter == framing.resize:
         return image
-    long_side = int(card.resize * longer / shorter)
-    size = (card.resize, long_side) if width <= height else (long_side, card.resize)
+    long_side = int(framing.resize * longer / shorter)
+    size = (framing.resize, long_side) if width <= height else (long_side, framing.resize)
     return image.resize(size, resample)
 
 
-def _crop(image: Image.Image, card: InputSize) -> np.ndarray:
-    left, top = (round((side - card.size) / 2) for side in image.size)
-    return np.asarray(image.crop((left, top, left + card.size, top + card.size)))
+def _crop(image: Image.Image, framing: Framing) -> np.ndarray:
+    wanted = (framing.width, framing.height)
+    left, top = (round((side - cut) / 2) for side, cut in zip(image.size, wanted, strict=True))
+    return np.asarray(image.crop((left, top, left + wanted[0], top + wanted[1])))

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from interpbench.core.errors import NoWeightsError, PluginError, WeightsError
+from interpbench.core.errors import NoWeightsError, PluginError, PreparationError, WeightsError
 from interpbench.core.layers import find_layer, last_spatial_layer
+from interpbench.core.preparation import Preparation, Stated, missing, settle
 from interpbench.core.seeding import derive
 from interpbench.core.types import IMAGENET, DatasetCard, Model, ModelCard, Pretrained
 from interpbench.loading.pretrained import download, hash_tensors, offered
@@ -24,7 +25,8 @@ from interpbench.registry.plugin import Configured, blaming
 
 RANDOM = "random"
 IMAGENET_CLASSES = 1000
-DEFAULT_SIZE = 224  # of the input, where neither data nor weights say
+# With weights nobody has trained there is nothing to be right about.
+UNTRAINED = Stated(by="by default, untrained", size=224, mean=(0.5,), std=(0.25,))
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class _Weights:
         state: the state dict; None where the network stays as it is built.
         card: theirs, where they have one.
         sha256: of their file.
-        pretrained: says how images are prepared, where there is no card.
+        pretrained: what the plugin offers, which may say how images are prepared.
         built_in: whether the network has its weights when it is built.
+        from_plugin: whether they are those that the plugin offers.
     """
 
     source: str
@@ -46,6 +49,7 @@ class _Weights:
     sha256: str = ""
     pretrained: Pretrained | None = None
     built_in: bool = False
+    from_plugin: bool = False
 
 
 def load_model(
@@ -53,6 +57,7 @@ def load_model(
     data: DatasetCard,
     *,
     weights: str | None = None,
+    stated: Stated = Stated(),
     batch_size: Callable[[int], int] = lambda size: 32,
     seed: int = 0,
 ) -> Model:
@@ -65,17 +70,19 @@ def load_model(
             card.
         data: the card of the data set.
         weights: a file, `random`, or None for what is shipped or torchvision's.
+        stated: what the user says of the preparation, before all others.
         batch_size: images a forward pass for an input of that side.
         seed: of random weights.
 
     Raises:
         WeightsError: if there are none, or they do not fit the architecture or the data set's
             classes.
+        PreparationError: if nobody says how images become its input.
         PluginError: if the plugin does not build a module.
     """
     chosen = _find(choice, data, weights)
     choice = _with_card(choice, chosen)
-    card = _card(choice, data, chosen)
+    card = _card(choice, data, chosen, stated)
     network = _build(choice, card, seed)
     if chosen.state is not None:
         load_state(network, chosen.state, chosen.source)
@@ -83,8 +90,22 @@ def load_model(
     network.eval().requires_grad_(False)
     if chosen.built_in:
         card = _own_classes(choice, network, card, data)
-    card = replace(card, target_layer=_target_layer(choice, network, card.size))
+    card = replace(card, target_layer=_target_layer(choice, network, card.preparation))
     return Model(network, card, batch_size(card.size)).eval()
+
+
+def _logits(data: DatasetCard, weights: _Weights) -> int:
+    """How many logits the network has: those of ImageNet, or one for each class of the data set."""
+    if weights.card is not None:
+        return len(weights.card.classes)
+    offer, own = weights.pretrained, len(data.classes)
+    if offer is None or offer.load is None or data.imagenet is None:
+        return own
+    if weights.from_plugin or weights.state is None:
+        return IMAGENET_CLASSES
+    # A head comes last, so the last tensor with as many rows as either tells.
+    rows = [len(tensor) for tensor in weights.state.values() if tensor.ndim]
+    return next((n for n in reversed(rows) if n in (own, IMAGENET_CLASSES)), IMAGENET_CLASSES)
 
 
 def _refuse_nonfinite(weights: _Weights) -> None:
@@ -142,7 +163,7 @@ def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weight
     if weights is not None:
         path = Path(weights)
         state, card = read_weights(path)
-        return _Weights(path.name, state, card, sha256(path), usable if card is None else None)
+        return _Weights(path.name, state, card, sha256(path), pretrained if card is None else None)
     shipped = _shipped(choice, data)
     if shipped is not None:
         return shipped
@@ -152,7 +173,7 @@ def _find(choice: Configured, data: DatasetCard, weights: str | None) -> _Weight
     if usable is not None and not for_defaults_alone:
         state, digest = download(usable)
         digest = digest or hash_tensors(state)
-        return _Weights(usable.source, state, sha256=digest, pretrained=usable)
+        return _Weights(usable.source, state, sha256=digest, pretrained=usable, from_plugin=True)
     hint = ""
     if usable is not None:
         hint = f" {usable.source} is for {choice.name!r} with its default parameters alone."
@@ -205,47 +226,84 @@ def _with_card(choice: Configured, weights: _Weights) -> Configured:
     return with_parameters(choice, card)
 
 
-def _card(choice: Configured, data: DatasetCard, weights: _Weights) -> ModelCard:
-    """Input size, normalisation and classes.
-
-    From the weights' card, from torchvision, or else from the data set.
-    """
+def _card(choice: Configured, data: DatasetCard, weights: _Weights, stated: Stated) -> ModelCard:
+    """Preparation and classes of the network that is to be built."""
+    card, offer, logits = weights.card, weights.pretrained, _logits(data, weights)
     common: dict[str, Any] = {
         "name": choice.name,
         "parameters": dict(choice.values),
+        "classes": logits,
+        "preparation": _preparation(choice, data, weights, stated, logits),
         "target_layer": choice.plugin.target_layer,
         "reference": choice.plugin.reference,
         "weights": weights.source,
         "weights_sha256": weights.sha256,
     }
-    if weights.card is not None:
-        card = weights.card
+    if card is not None:
         return ModelCard(
             dataset=card.dataset,
-            classes=len(card.classes),
-            size=card.size,
-            resize=card.size,
-            mean=card.mean,
-            std=card.std,
             logit_of_label=_match_classes(data, card, weights.source),
             licence=card.licence,
             notes=dict(card.notes),
             **common,
         )
-    wanted = weights.pretrained or Pretrained(weights.source)
-    imagenet = data.imagenet if wanted.load is not None else None  # whose logits it then has
-    size = wanted.size or data.size or DEFAULT_SIZE
+    # Whose logits it then has.
+    of_imagenet = offer is not None and offer.load is not None and logits == IMAGENET_CLASSES
+    imagenet = data.imagenet if of_imagenet else None
     return ModelCard(
         dataset=data.name if imagenet is None else IMAGENET,
-        classes=len(data.classes) if imagenet is None else IMAGENET_CLASSES,
-        size=size,
-        resize=wanted.resize or size,
-        mean=wanted.mean or data.mean,
-        std=wanted.std or data.std,
         logit_of_label=tuple(range(len(data.classes))) if imagenet is None else imagenet,
         licence="" if imagenet is None else choice.plugin.licence,
         **common,
     )
+
+
+def _preparation(
+    choice: Configured, data: DatasetCard, weights: _Weights, stated: Stated, logits: int
+) -> Preparation:
+    """As the user states it, the weights' card, the plugin's offer, the data set: in this order.
+
+    The offer is for weights with its number of logits.
+
+    Raises:
+        PreparationError: if the weights are trained and nobody states it.
+    """
+    sources, offer = [stated], weights.pretrained
+    if weights.card is not None:
+        sources.append(weights.card.stated)
+    elif offer is not None and (offer.load is None or logits == _logits_of(offer)):
+        sources.append(offer.stated)
+    sources.append(data.stated)
+    if weights.source == RANDOM:
+        sources.append(UNTRAINED)
+    preparation = settle(sources)
+    if preparation is None:
+        raise UnstatedPreparationError(choice.label, weights.source, missing(sources))
+    return preparation
+
+
+def _logits_of(offer: Pretrained) -> int:
+    return len(offer.classes) or IMAGENET_CLASSES
+
+
+class UnstatedPreparationError(PreparationError):
+    """Nobody says how images become the input of a model with weights.
+
+    Parameters:
+        model, weights: what they are called.
+        lacking: of size, mean and std.
+    """
+
+    def __init__(self, model: str, weights: str, lacking: list[str]) -> None:
+        names = " and ".join(lacking) if len(lacking) < 3 else "size, mean and std"
+        flags = ", ".join(f"--{name}" for name in lacking)
+        super().__init__(
+            f"It is not known how images become the input of {model!r} with the weights "
+            f"{weights}: nobody states {names}, and another preparation gives other scores. State "
+            f"it with --preparation imagenet|clip|inception|FILE.toml or {flags}; or give weights "
+            "that have a card, as `python -m interpbench train` writes; or let the model's plugin "
+            "say it, Pretrained(size=..., mean=..., std=...)."
+        )
 
 
 def _match_classes(data: DatasetCard, card: WeightsCard, source: str) -> tuple[int, ...]:
@@ -279,7 +337,7 @@ def _own_classes(
 ) -> ModelCard:
     """The card of a network that brings its weights: their number tells which classes they are."""
     with torch.no_grad(), blaming(choice):
-        logits = network(torch.zeros(1, 3, card.size, card.size))
+        logits = network(torch.zeros(1, *card.preparation.shape))
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
         is_tensor = isinstance(logits, Tensor)
         given = f"a tensor {list(logits.shape)}" if is_tensor else type(logits).__name__
@@ -302,7 +360,7 @@ def _own_classes(
     )
 
 
-def _target_layer(choice: Configured, network: nn.Module, size: int) -> str | None:
+def _target_layer(choice: Configured, network: nn.Module, preparation: Preparation) -> str | None:
     """The full name of the layer that CAM methods look at.
 
     The one that the plugin names, or else found by trying.
@@ -315,7 +373,7 @@ def _target_layer(choice: Configured, network: nn.Module, size: int) -> str | No
         return next(name for name, module in network.named_modules() if module is layer)
     if not choice.plugin.gradients:
         return None
-    noise = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(2, *preparation.shape, generator=torch.Generator().manual_seed(0))
     try:
         return last_spatial_layer(network, noise)
     except Exception:  # the model's own faults show when it is measured

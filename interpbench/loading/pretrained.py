@@ -72,6 +72,7 @@ def _torchvisions(enum: Any) -> Pretrained:
         resize=preset.resize_size[0],
         mean=tuple(preset.mean),
         std=tuple(preset.std),
+        interpolation=preset.interpolation.value,
         classes=tuple(enum.meta["categories"]),
     )
 

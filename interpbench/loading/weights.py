@@ -19,7 +19,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from interpbench.core.errors import WeightsError
-from interpbench.core.types import Triple
+from interpbench.core.preparation import Channels, Interpolation, Stated
+from interpbench.core.types import PerChannel
 from interpbench.files.atomic import write_atomically
 
 # One metadata entry, because safetensors writes several in an order of chance and equal weights
@@ -36,9 +37,11 @@ class WeightsCard:
         dataset: the data set it was trained on, `data_revision` that set's revision.
         classes: class names, in the order of the logits.
         size: side in pixels of the square input.
-        mean, std: per channel RGB, of pixels in 0..1.
+        mean, std: per channel, of pixels in 0..1.
         licence: of the weights.
         notes: recipe, seed, accuracy and number of samples, library versions.
+        resize, interpolation, channels: see `core.preparation.Preparation`; None for a shorter side
+            of `size`, bilinear, and RGB.
     """
 
     architecture: str
@@ -47,14 +50,31 @@ class WeightsCard:
     data_revision: str
     classes: tuple[str, ...]
     size: int
-    mean: Triple
-    std: Triple
+    mean: PerChannel
+    std: PerChannel
     licence: str = ""
     notes: dict[str, str] = field(default_factory=dict)
+    resize: int | None = None
+    interpolation: Interpolation | None = None
+    channels: Channels | None = None
+
+    @property
+    def stated(self) -> Stated:
+        """What it says of the preparation."""
+        return Stated(
+            by="the weights' card",
+            size=self.size,
+            resize=self.resize,
+            interpolation=self.interpolation,
+            channels=self.channels,
+            mean=self.mean,
+            std=self.std,
+        )
 
     def as_json(self) -> str:
-        """Canonical text: equal cards, equal text."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """Canonical text: equal cards, equal text. What is None is left out."""
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "WeightsCard":

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from interpbench.core.errors import ParameterError
+from interpbench.core.preparation import Stated
 from interpbench.registry.plugin import Configured, Kind
 from interpbench.registry.registry import Registry
 from interpbench.registry.spec import parse_specs
@@ -21,11 +22,13 @@ class Sources:
         root: the folder of a data set that lies on disk.
         download: whether the data set may be fetched.
         weights: `FILE`, `random`, or `MODEL=FILE` where there are several models.
+        preparation: what flags say of how images become a model's input.
     """
 
     root: str | Path | None = None
     download: bool = False
     weights: tuple[str, ...] = ()
+    preparation: Stated = Stated()
 
 
 @dataclass(frozen=True)

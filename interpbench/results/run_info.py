@@ -6,7 +6,7 @@ cells/<cell>/cell.json   CellRecord
 """
 
 import math
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,9 @@ from interpbench.files.records import Record, by_name
 from interpbench.files.versions import GitState
 from interpbench.suite.cells import Cell, Role
 from interpbench.suite.suite import Suite
+
+if TYPE_CHECKING:
+    from interpbench.core.types import ModelCard
 
 SCHEMA_VERSION: Literal[1] = 1
 Better = Literal["lower", "higher"]
@@ -53,7 +56,7 @@ class PluginInfo(Record):
 
 
 class CardRecord(Record):
-    """A model's card, see `core.types.ModelCard`."""
+    """A model's card, see `core.types.ModelCard`, and its preparation in words."""
 
     name: str = ""
     parameters: dict[str, Any] = {}
@@ -70,6 +73,25 @@ class CardRecord(Record):
     licence: str = ""
     reference: str = ""
     notes: dict[str, str] = {}
+    height: int | None = None
+    width: int | None = None
+    interpolation: str = ""
+    channels: str = ""
+    prepared: str = ""
+    stated_by: str = ""
+
+    @classmethod
+    def of(cls, card: "ModelCard", *, logits: bool = True) -> "CardRecord":
+        """A model's card, with the logit of each of a data set's labels if there is one at hand."""
+        preparation = card.preparation
+        whole = {name: getattr(card, name) for name in cls.model_fields if hasattr(card, name)}
+        if not logits:
+            del whole["logit_of_label"]
+        framing = {
+            name: getattr(preparation, name)
+            for name in ("height", "width", "interpolation", "channels", "stated_by")
+        }
+        return cls(**whole, **framing, resize=preparation.resize or 0, prepared=preparation.text)
 
 
 class FindingRecord(Record):

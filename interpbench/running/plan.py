@@ -160,7 +160,12 @@ def _models(
     for label, choice in choices.plugins.items():
         try:
             model = load_model(
-                choice, dataset.card, weights=files.get(label), batch_size=size, seed=suite.seed
+                choice,
+                dataset.card,
+                weights=files.get(label),
+                stated=sources.preparation,
+                batch_size=size,
+                seed=suite.seed,
             )
         except NoWeightsError as error:
             if choice.name in choices.named:

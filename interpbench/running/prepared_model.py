@@ -86,7 +86,7 @@ class PreparedModel:
         record = ModelRecord(
             dataset=self.plan.dataset.card.name,
             model=self.label,
-            card=CardRecord(**asdict(self.model.card)),
+            card=CardRecord.of(self.model.card),
             weights=self.model.card.weights,
             accuracy=(self._predicted == labels).double().mean().item(),
             accuracy_images=len(labels),
@@ -184,7 +184,7 @@ class PreparedModel:
 
     def _passes(self, cells: list[Cell]) -> int:
         """About how many images the cells score."""
-        width, grid = self.model.card.size, self.plan.suite.ceiling
+        width, grid = self.model.card.preparation.width, self.plan.suite.ceiling
         curves = [metric for metric in self.plan.metrics.values() if metric.plugin.curve]
         points = sum(metric.values.get("steps") or width for metric in curves)
         patches = 0 if isinstance(grid, str) else grid * grid
@@ -223,7 +223,9 @@ class PreparedModel:
         return self._normalised(rows, self.model).contiguous(memory_format=self._memory_format)
 
     def _normalised(self, rows: slice, model: Model) -> Tensor:
-        return normalise(self._pixels[rows].to(self._device, non_blocking=True), model.card)
+        return normalise(
+            self._pixels[rows].to(self._device, non_blocking=True), model.card.preparation
+        )
 
     def _class_name(self, logit: int) -> str:
         names = dict(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from interpbench.core.devices import exact_arithmetic, memory_kept
 from interpbench.core.errors import InterpBenchError
+from interpbench.core.preparation import Framing
 from interpbench.loading.images import ImageSet, load_images
 from interpbench.registry.plugin import blaming, described
 from interpbench.results.cell_results import CellResult, ModelResult
@@ -28,16 +29,16 @@ def run_cells(
     Before a model's first cell comes what was measured of the model. A method or metric that fails,
     fails its own cell; the others go on.
     """
-    decoded: dict[tuple[int, int], ImageSet] = {}
+    decoded: dict[Framing, ImageSet] = {}
     with exact_arithmetic(), memory_kept():
         for label, (_, model) in plan.models.items():
             todo = [cell for cell in plan.cells if cell.model == label and cell not in done]
             if todo:
-                size = (model.card.size, model.card.resize)
-                if size not in decoded:
+                framing = model.card.preparation.framing
+                if framing not in decoded:
                     with blaming(plan.dataset_choice):
-                        decoded = {size: load_images(plan.dataset, plan.indices, model.card)}
-                yield from _run_model(plan, label, decoded[size], todo, progress)
+                        decoded = {framing: load_images(plan.dataset, plan.indices, framing)}
+                yield from _run_model(plan, label, decoded[framing], todo, progress)
 
 
 def _run_model(

@@ -31,14 +31,12 @@ class Provenance(Record):
     @classmethod
     def of(cls, explainer: Explainer) -> "Provenance":
         """Of the maps that an explainer makes."""
-        card = asdict(explainer.model.card)
-        del card["logit_of_label"]
         return cls(
             command=tuple(sys.argv),
             seed=explainer.seed,
             device=describe(explainer.device),
             versions=versions(),
-            model=CardRecord(**card),
+            model=CardRecord.of(explainer.model.card, logits=False),
             methods={
                 label: MethodRecord(
                     parameters=dict(choice.values), source_hash=choice.plugin.source_hash

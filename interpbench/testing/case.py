@@ -131,8 +131,8 @@ class Case:
         self.name = name
         self.model = build()
         self._build = build
-        size = self.model.card.size
-        self.x = torch.randn(len(TARGET), 3, size, size, generator=torch.Generator().manual_seed(1))
+        shape = self.model.card.preparation.shape
+        self.x = torch.randn(len(TARGET), *shape, generator=torch.Generator().manual_seed(1))
         self.target = torch.tensor(TARGET) % self.model.card.classes
 
     def to(self, where: torch.dtype | torch.device) -> "Case":

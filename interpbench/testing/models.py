@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from interpbench.core.preparation import Preparation
 from interpbench.core.types import Model, ModelCard
 
 SIZE, CLASSES = 16, 4
@@ -23,10 +24,9 @@ def card(size: int, classes: int, target_layer: str | None = None) -> ModelCard:
         parameters={},
         dataset="none",
         classes=classes,
-        size=size,
-        resize=size,
-        mean=(0.5, 0.4, 0.3),
-        std=(0.2, 0.25, 0.3),
+        preparation=Preparation(
+            height=size, width=size, resize=size, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3)
+        ),
         logit_of_label=tuple(range(classes)),
         target_layer=target_layer,
         weights="untrained",

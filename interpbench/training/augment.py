@@ -79,4 +79,4 @@ class _Jpeg(nn.Module):
 
 def _mean(card: DatasetCard) -> list[float]:
     """The mean colour of uint8 pixels."""
-    return [float(round(255 * value)) for value in card.mean]
+    return [float(round(255 * value)) for value in card.mean or ()]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,11 +11,13 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from interpbench.core.errors import DataError, UnreadableImageError
+from interpbench.core.preparation import Framing
 from interpbench.core.seeding import derive
 from interpbench.core.types import Dataset, DatasetCard
 from interpbench.loading.images import fit
 
 Transform = Callable[[Tensor], Tensor]
+MEAN, STD = (0.5,) * 3, (0.25,) * 3  # of a data set that leaves it open
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,6 @@ class Images:
         return Images(self.images[indices], self.labels[indices], self.card)
 
 
-@dataclass(frozen=True)
-class _Square:
-    """Images become squares of this side."""
-
-    size: int
-
-    @property
-    def resize(self) -> int:
-        """The shorter side becomes the square's."""
-        return self.size
-
-
 def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None]) -> Images:
     """All readable images of a data set, in memory.
 
@@ -75,7 +65,7 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
             sample = dataset[i]
         except UnreadableImageError:
             continue
-        image = sample.image if size is None else fit(sample.image, _Square(size))
+        image = sample.image if size is None else fit(sample.image, Framing.square(size))
         side = len(images[0]) if images else len(image)
         if image.shape != (side, side, 3):
             raise DataError(
@@ -92,7 +82,12 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
             f"Data set {dataset.card.name!r} has no readable image to train or test on."
         )
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    return Images(stacked, torch.tensor(labels), dataset.card, total - len(images))
+    return Images(stacked, torch.tensor(labels), with_colours(dataset.card), total - len(images))
+
+
+def with_colours(card: DatasetCard) -> DatasetCard:
+    """A data set's card with what images are normalised by, where the data set leaves it open."""
+    return replace(card, mean=card.mean or MEAN, std=card.std or STD)
 
 
 def hold_out(images: Images, share: float, seed: int) -> tuple[Images, Images | None]:
@@ -180,7 +175,6 @@ def as_input(
     layout: torch.memory_format = torch.channels_last,
 ) -> Tensor:
     """uint8 [B,3,S,S] -> float32 [B,3,S,S] in that memory layout, normalised."""
-    mean = torch.tensor(card.mean, device=device)[:, None, None]
-    std = torch.tensor(card.std, device=device)[:, None, None]
+    mean, std = (torch.tensor(v, device=device)[:, None, None] for v in (card.mean, card.std))
     x = images.to(device, non_blocking=True).to(torch.float32, memory_format=layout)
     return x.div_(255).sub_(mean).div_(std)

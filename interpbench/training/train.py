@@ -158,8 +158,8 @@ def _card(
         data_revision=data.card.revision,
         classes=data.card.classes,
         size=data.size,
-        mean=data.card.mean,
-        std=data.card.std,
+        mean=data.card.mean or (),
+        std=data.card.std or (),
         licence="BSD-3-Clause",
         notes=notes,
     )

@@ -89,9 +89,10 @@ def _timms_weights(name: str) -> Pretrained | None:
         source=f"timm/{found.architecture}.{found.tag}" if found.tag else f"timm/{found.architecture}",
         load=lambda: (timm.create_model(name, pretrained=True).state_dict(), ""),
         size=size,
-        resize=math.floor(size / found.crop_pct),
+        resize=0 if found.crop_mode == "squash" else math.floor(size / found.crop_pct),
         mean=tuple(found.mean),
         std=tuple(found.std),
+        interpolation=found.interpolation,
         classes=IMAGENET,
     )
 
@@ -102,7 +103,7 @@ def from_timm(classes: int, size: int, *, name: Annotated[str, AfterValidator(_o
     """Any model of timm as it is there, such as timm:convnext_atto or timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k.
 
     Needs `pip install 'interpbench[timm]'`. With its ImageNet weights on data whose classes are ImageNet's; timm names
-    their licence. Images are resized bilinearly, which for some of them is not how they were trained.
+    their licence.
 
     Args:
         name: what timm calls it, with or without the tag of its weights; see timm.list_models().

@@ -15,7 +15,8 @@ from PIL import Image
 from torchvision.models import AlexNet_Weights, ResNet18_Weights, VGG16_Weights
 
 from interpbench.core.errors import DataError, UnreadableImageError
-from interpbench.core.types import DatasetCard, ModelCard, Sample, normalise
+from interpbench.core.preparation import Preparation
+from interpbench.core.types import DatasetCard, Sample, normalise
 from interpbench.loading.images import choose, fit, fit_mask, load_images, read_image
 
 
@@ -43,9 +44,9 @@ class Memory:
         return Sample(self.ids[index], image, self.labels[index], mask)
 
 
-def card(size: int, resize: int | None = None) -> ModelCard:
+def card(size: int, resize: int | None = None) -> Preparation:
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    return ModelCard("m", {}, "d", 10, size, resize or size, mean, std, (0,), None, "random", "")
+    return Preparation(height=size, width=size, resize=resize or size, mean=mean, std=std)
 
 
 def random_image(height: int, width: int, seed: int = 0) -> np.ndarray:

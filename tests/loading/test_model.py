@@ -109,7 +109,7 @@ def test_random_weights_are_given_when_asked_for_and_say_so(little: Configured) 
     model = load_model(little, FRUIT, weights="random")
     assert model.card.weights == "random"
     assert model.card.weights_sha256 == ""
-    assert (model.card.classes, model.card.size, model.card.resize) == (3, 16, 16)
+    assert (model.card.classes, model.card.size, model.card.preparation.resize) == (3, 16, 16)
     assert (model.card.mean, model.card.std) == (FRUIT.mean, FRUIT.std)
     assert model.card.logit_of_label == (0, 1, 2)
     assert model.target_layer is model.network.get_submodule("0")
@@ -242,7 +242,7 @@ def test_the_card_of_a_file_decides_width_size_and_normalisation(
     model = load_model(little, FRUIT, weights=str(path))
     assert same(model, state)
     assert model.card.parameters == {"width": 6}
-    assert (model.card.size, model.card.resize) == (24, 24)
+    assert (model.card.size, model.card.preparation.resize) == (24, 24)
     assert (model.card.mean, model.card.std) == ((0.5, 0.5, 0.5), (0.1, 0.1, 0.1))
     assert model.card.dataset == "shop"
 
@@ -347,7 +347,7 @@ def test_a_plugin_that_returns_no_module_is_named(registry: Registry) -> None:
 
 def test_data_without_a_size_gets_224_pixels(little: Configured) -> None:
     model = load_model(little, replace(FRUIT, size=None), weights="random")
-    assert (model.card.size, model.card.resize) == (224, 224)
+    assert (model.card.size, model.card.preparation.resize) == (224, 224)
 
 
 # --- data whose classes are ImageNet's
@@ -357,7 +357,7 @@ def test_imagenets_classes_are_explained_with_1000_logits() -> None:
     model = load_model(discover().configure("model", "resnet18"), IMAGENET, weights="random")
     assert model(torch.zeros(1, 3, 224, 224)).shape == (1, 1000)
     assert (model.card.classes, model.card.logit_of_label) == (1000, (0, 701))
-    assert (model.card.size, model.card.resize) == (
+    assert (model.card.size, model.card.preparation.resize) == (
         224,
         256,
     )  # as in torchvision's documentation of the weights
@@ -371,7 +371,7 @@ def test_torchvisions_weights_may_be_given_as_a_file(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "resnet18.pth")
     model = load_model(choice, IMAGENET, weights=str(tmp_path / "resnet18.pth"))
     assert same(model, dict(state))
-    assert (model.card.classes, model.card.size, model.card.resize) == (1000, 224, 256)
+    assert (model.card.classes, model.card.size, model.card.preparation.resize) == (1000, 224, 256)
 
 
 def test_a_model_without_imagenet_weights_gets_the_data_sets_classes(little: Configured) -> None:

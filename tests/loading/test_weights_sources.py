@@ -62,7 +62,7 @@ def test_torchvisions_weights_are_the_best_for_imagenet(monkeypatch: pytest.Monk
         torch.equal(tensor, state[name]) for name, tensor in model.network.state_dict().items()
     )
     assert (model.card.weights, model.card.name) == (str(weights), "torchvision")
-    assert (model.card.size, model.card.resize, model.card.classes) == (
+    assert (model.card.size, model.card.preparation.resize, model.card.classes) == (
         224,
         232,
         1000,
@@ -156,7 +156,7 @@ def test_timms_weights_come_with_their_input(monkeypatch: pytest.MonkeyPatch) ->
         known.std,
     )
     transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=model.network))
-    assert model.card.resize == transform.transforms[0].size
+    assert model.card.preparation.resize == transform.transforms[0].size
     assert model.card.logit_of_label == (0, 701)
     assert len(model.card.weights_sha256) == 64
 

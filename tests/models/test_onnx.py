@@ -14,6 +14,7 @@ from torch import Tensor
 
 import interpbench
 from interpbench.core.errors import ParameterError, WeightsError
+from interpbench.core.preparation import Stated
 from interpbench.loading.model import load_model
 from interpbench.running.plan import make_plan
 from interpbench.suite.selection import Selection
@@ -98,7 +99,8 @@ def test_logits_that_are_not_the_datas_classes_are_refused(tmp_path: Path) -> No
 
 def test_a_thousand_logits_are_imagenets(tmp_path: Path) -> None:
     path = onnx_file(tmp_path / "imagenet.onnx", classes=1000, size=32)
-    card = load_model(choose(f"onnx:{path}"), IMAGENET).card
+    stated = Stated(mean=(0.0,), std=(1.0,))
+    card = load_model(choose(f"onnx:{path}"), IMAGENET, stated=stated).card
     assert (card.classes, card.logit_of_label, card.dataset) == (1000, (0, 701), "imagenet-1k")
     with pytest.raises(
         WeightsError, match=r"gives 1000 logits, but data set 'fruit' has 3 classes"

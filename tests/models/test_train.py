@@ -88,7 +88,8 @@ TRAIN, TEST = Corners(96, 0), Corners(32, 1000)
 
 def inputs(model: Model) -> Tensor:
     return normalise(
-        torch.from_numpy(np.stack([TEST[i].image for i in range(len(TEST.ids))])), model.card
+        torch.from_numpy(np.stack([TEST[i].image for i in range(len(TEST.ids))])),
+        model.card.preparation,
     )
 
 

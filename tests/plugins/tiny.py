@@ -25,7 +25,15 @@ class Tiny:
     """Coloured squares on noise: class k is brightest in quadrant k."""
 
     def __init__(self, count: int, broken: int) -> None:
-        self.card = DatasetCard("tiny", ("nw", "ne", "sw", "se"), "tiny-1", size=16, has_masks=True)
+        self.card = DatasetCard(
+            "tiny",
+            ("nw", "ne", "sw", "se"),
+            "tiny-1",
+            size=16,
+            mean=(0.5,) * 3,
+            std=(0.25,) * 3,
+            has_masks=True,
+        )
         self.ids = [f"tiny-{i:03d}" for i in range(count)]
         self.labels = [i % 4 for i in range(count)]
         self._broken = broken

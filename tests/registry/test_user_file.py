@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from interpbench.core.errors import InterpBenchError, PluginError, UnknownNameError, WeightsError
+from interpbench.core.preparation import Stated
 from interpbench.loading.model import load_model
 from interpbench.loading.pretrained import hash_tensors
 from interpbench.registry.discovery import discover
@@ -87,7 +88,9 @@ def test_it_may_know_its_classes_itself(own: Path) -> None:
     with pytest.raises(
         WeightsError, match="gives 3 logits, but data set 'two-of-imagenet' has 2 classes"
     ):
-        load_model(choose(f"{own}:ready"), IMAGENET)
+        load_model(
+            choose(f"{own}:ready"), IMAGENET, stated=Stated(size=16, mean=(0.5,), std=(0.25,))
+        )
 
 
 def test_its_weights_may_be_replaced_by_a_files(own: Path, tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ def test_the_loop_over_batches_waits_for_nothing(method: str, device: str) -> No
     computing = Computing(torch.device(device), batch_size=4)
     plan = make_plan(selection, discover([TINY]), computing, Sources(weights=("random",)))
     run = PreparedModel(
-        plan, "quadrants", load_images(plan.dataset, plan.indices, plan.models["quadrants"][1].card)
+        plan,
+        "quadrants",
+        load_images(plan.dataset, plan.indices, plan.models["quadrants"][1].card.preparation),
     )
     run.measure(plan.cells)
     work = CellInProgress(run, plan.cells[0])

@@ -71,16 +71,19 @@ def batches(
                 samples.append(dataset[index])
             except UnreadableImageError as error:
                 skipped[dataset.ids[index]] = str(error)
-        size = card.size
-        images = [fit(s.image, card) for s in samples]
-        masks = [fit_mask(s, card) for s in samples] if dataset.card.has_masks else None
+        framing = card.preparation.framing
+        height, width = framing.height, framing.width
+        images = [fit(s.image, framing) for s in samples]
+        masks = [fit_mask(s, framing) for s in samples] if dataset.card.has_masks else None
         yield ImageSet(
             ids=tuple(s.id for s in samples),
-            images=torch.from_numpy(np.array(images, dtype=np.uint8).reshape(-1, size, size, 3)),
+            images=torch.from_numpy(
+                np.stack(images) if images else np.zeros((0, height, width, 3), dtype=np.uint8)
+            ),
             labels=torch.tensor([s.label for s in samples], dtype=torch.int64),
             masks=None
             if masks is None
-            else torch.from_numpy(np.array(masks, dtype=bool).reshape(-1, size, size)),
+            else torch.from_numpy(np.array(masks, dtype=bool).reshape(-1, height, width)),
             skipped=skipped,
         )
 

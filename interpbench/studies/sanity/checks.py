@@ -145,7 +145,7 @@ class Checks:
         self._randomiser = None
         layers = 0
         if set(tests) - {"random-logit"}:
-            x = normalise(images.images.to(trained.device), trained.model.card)
+            x = normalise(images.images.to(trained.device), trained.model.card.preparation)
             with exact_arithmetic(), blaming(trained.explained.choice):
                 self._randomiser = Randomiser(trained.model, x, trained.seed)
             layers, self.left_out = len(self._randomiser.layers), self._randomiser.left_out

@@ -107,7 +107,9 @@ def check_sanity(
         PluginError: if the model fails.
     """
     tests = choose_tests(plan.tests)
-    images = load_images(data, choose(data, plan.images, explainer.seed), explainer.model.card)
+    images = load_images(
+        data, choose(data, plan.images, explainer.seed), explainer.model.card.preparation
+    )
     checks = Checks(explainer, images, data.card.name, tests, plan.samples)
     record = SanityRecord(
         dataset=dataset,

@@ -51,7 +51,7 @@ def opened(
         registry, model, methods, data.card, Sources(weights=("random",))
     )
     return Explainer(explained, CPU, 0), load_images(
-        data, choose(data, count, 0), explained.model.card
+        data, choose(data, count, 0), explained.model.card.preparation
     )
 
 
@@ -152,7 +152,7 @@ def test_the_first_step_of_the_cascade_is_the_first_layer_alone(registry: Regist
 
 def test_the_smooth_test_compares_means_over_noise(registry: Registry) -> None:
     explainer, images = opened(registry, "slope")
-    x = normalise(images.images, explainer.model.card)
+    x = normalise(images.images, explainer.model.card.preparation)
     target = explainer.probabilities(images.images).argmax(1)
     method = smoothed(explainer.explained.methods["slope"], 4)
     generators = [torch.Generator().manual_seed(i) for i in range(6)]
@@ -172,7 +172,7 @@ def test_the_efficient_test_compares_the_fully_randomised_model(registry: Regist
     explainer, images = opened(registry, "slope")
     table = Checks(explainer, images, "tiny", ("efficient",)).run().set_index("measure")
     target = explainer.probabilities(images.images).argmax(1)
-    x = normalise(images.images, explainer.model.card)
+    x = normalise(images.images, explainer.model.card.preparation)
     [complete] = Randomiser(explainer.model, x, 0).complete()
     entropies = []
     for model in (explainer.model, complete.model):

@@ -1,0 +1,180 @@
+"""What a user states of a model's preparation: a name, a TOML file, single values."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import NonNegativeInt, PositiveInt, field_validator
+
+from interpbench.core.errors import PreparationError
+from interpbench.core.preparation import Channels, Interpolation, Preparation, Size, Stated
+from interpbench.files import toml_settings
+from interpbench.files.toml_settings import Settings
+
+FOLDER = Path(__file__).parent / "preparations"
+Numbers = str | float | Sequence[float]
+
+
+class PreparationFile(Settings):
+    """What a file of `--preparation` may say.
+
+    Attributes:
+        description: of it.
+        size: side in pixels of the square input, or [height, width].
+        resize: length that the shorter side is brought to before the central crop; 0 to bring the
+            whole image to the size. The size by default.
+        interpolation: nearest, bilinear, bicubic or lanczos.
+        channels: rgb, bgr, grey, or own (as the data set has them).
+        range: 1 for pixels in 0..1, 255 for 0..255; the mean and the std are in its units.
+        mean, std: one number, or one a channel of the input, in its order.
+    """
+
+    description: str = ""
+    size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
+    resize: NonNegativeInt | None = None
+    interpolation: Interpolation | None = None
+    channels: Channels | None = None
+    range: Literal[1, 255] = 1
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        return [value] if isinstance(value, int | float) else value
+
+    def stated(self, by: str) -> Stated:
+        """As one source among others, of pixels in 0..1."""
+        mean, std = (
+            None if values is None else tuple(value / self.range for value in values)
+            for values in (self.mean, self.std)
+        )
+        if self.range == 255 and mean is None and std is None:  # pixels as they come
+            mean, std = (0.0,), (1 / 255,)
+        return Stated(
+            by=by,
+            size=self.size,
+            resize=self.resize,
+            interpolation=self.interpolation,
+            channels=self.channels,
+            mean=mean,
+            std=std,
+        )
+
+
+def preparation_names() -> list[str]:
+    """The preparations that have names."""
+    return toml_settings.names(FOLDER)
+
+
+def named_preparation(name: str) -> Stated:
+    """A preparation by name, or of any TOML file by path.
+
+    Raises:
+        UnknownNameError: if there is none of that name.
+        PreparationError: if the file is missing or not valid; the message names the key.
+    """
+    file = toml_settings.load(PreparationFile, "preparation", name, FOLDER, PreparationError)
+    return file.stated(f"--preparation {name}")
+
+
+def stated_by_user(
+    preparation: str | Path | Preparation | None = None,
+    *,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
+    size: Size | str | None = None,
+    resize: int | None = None,
+) -> Stated:
+    """What flags say together; single values win over `preparation`.
+
+    Parameters:
+        preparation: a name, a TOML file, or a preparation as it is.
+        mean, std: of pixels in 0..1, one number or one a channel; text has commas.
+        size: side in pixels, or (height, width), as text `64,96`.
+        resize: length of the shorter side before the central crop; 0 for none.
+
+    Raises:
+        PreparationError: if a value is not valid.
+        UnknownNameError: if there is no preparation of that name.
+
+    Example:
+        >>> from interpbench.loading.stated import stated_by_user
+        >>> stated_by_user("imagenet", size="96").mean
+        (0.485, 0.456, 0.406)
+    """
+    flags = {
+        "mean": _numbers("mean", mean),
+        "std": _numbers("std", std),
+        "size": _size(size),
+        "resize": _resize(resize),
+    }
+    given = [f"--{name}" for name, value in flags.items() if value is not None]
+    if preparation is None:
+        whole = Stated()
+    elif isinstance(preparation, Preparation):
+        whole = stated_whole(preparation)
+    else:
+        whole = named_preparation(str(preparation))
+    if not given:
+        return whole
+    by = ", ".join([whole.by, *given] if whole.by else given)
+    single = Stated(**flags)  # type: ignore[arg-type]  # each is of its field's type
+    return replace(single.over(whole), by=by)
+
+
+def stated_whole(preparation: Preparation) -> Stated:
+    """All that a preparation says."""
+    return Stated(
+        by=preparation.stated_by or "preparation=",
+        size=(preparation.height, preparation.width),
+        resize=preparation.resize or 0,
+        interpolation=preparation.interpolation,
+        channels=preparation.channels,
+        mean=preparation.mean,
+        std=preparation.std,
+    )
+
+
+def _numbers(name: str, value: Numbers | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, int | float):
+        value = (value,)
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        numbers = tuple(float(part) for part in parts)
+    except ValueError:
+        raise PreparationError(
+            f"--{name} {value!r}: expected one number, or one a channel with commas between."
+        ) from None
+    if any(not -1 <= number <= 2 for number in numbers):
+        raise PreparationError(
+            f"--{name} {value}: these are not of pixels in 0..1. Divide them by 255, or give a "
+            "file to --preparation with `range = 255`."
+        )
+    return numbers
+
+
+def _size(value: Size | str | None) -> Size | None:
+    if value is None:
+        return None
+    parts = value.replace("x", ",").split(",") if isinstance(value, str) else value
+    try:
+        sides = (int(parts),) if isinstance(parts, int) else tuple(int(part) for part in parts)
+    except ValueError:
+        sides = ()
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise PreparationError(
+            f"--size {value!r}: expected the side in pixels, or HEIGHT,WIDTH, such as 224 or 64,96."
+        )
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
+
+
+def _resize(value: int | None) -> int | None:
+    if value is not None and value < 0:
+        raise PreparationError(
+            f"--resize {value}: expected pixels, or 0 to resize the whole image."
+        )
+    return value

@@ -18,7 +18,9 @@ from interpbench.suite.selection import Selection
 from interpbench.suite.suite import DEFAULT, Suite, load_suite
 
 if TYPE_CHECKING:
+    from interpbench.core.preparation import Preparation, Size
     from interpbench.diagnosis.study import DoctorsReport
+    from interpbench.loading.stated import Numbers
     from interpbench.studies.conformance.study import Conformance
     from interpbench.studies.pictures.explain import Explained
     from interpbench.studies.pictures.gallery import Gallery
@@ -51,6 +53,11 @@ def run(
     data_root: str | Path | None = None,
     download: bool = False,
     weights: Names = None,
+    preparation: "str | Path | Preparation | None" = None,
+    mean: "Numbers | None" = None,
+    std: "Numbers | None" = None,
+    size: "Size | str | None" = None,
+    resize: int | None = None,
     plugin: Paths = None,
     output: str | Path | None = None,
     resume: bool = False,
@@ -77,6 +84,11 @@ def run(
             `never`.
         data_root, download: for data sets that lie on disk.
         weights: `FILE`, `random`, or `MODEL=FILE`.
+        preparation: how images become the model's input, where its weights do not say it:
+            `imagenet`, `clip`, `inception`, a TOML file, or a `Preparation`.
+        mean, std: of pixels in 0..1, one number or one a channel; they win over `preparation`.
+        size, resize: side of the input in pixels, or (height, width); the shorter side before the
+            central crop, 0 to bring the whole image to the size. They win over `preparation`.
         plugin: files or folders with plugins.
         output: the run folder; results/runs/<suite>-<time> by default.
         resume, overwrite: what to do with a folder that holds a run.
@@ -102,6 +114,7 @@ def run(
         (4, True)
     """
     from interpbench.core.devices import Computing
+    from interpbench.loading.stated import stated_by_user
     from interpbench.registry.choosing import Sources
     from interpbench.registry.discovery import discover
     from interpbench.running.plan import make_plan
@@ -122,7 +135,8 @@ def run(
     }
     selection = Selection.of(_suite(suite, Path(output) if resume and output else None), flags)
     computing = Computing.of(device, precision, batch_size, compile)
-    sources = Sources(data_root, download, _names(weights) or ())
+    stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
+    sources = Sources(data_root, download, _names(weights) or (), stated)
     plan = make_plan(selection, discover(_paths(plugin)), computing, sources)
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(selection.suite.name))
     finished = execute(plan, folder, mode, profile, listener or Listener())
@@ -139,6 +153,11 @@ def explain(
     method: Names,
     target: str | int = "predicted",
     weights: str | None = None,
+    preparation: "str | Path | Preparation | None" = None,
+    mean: "Numbers | None" = None,
+    std: "Numbers | None" = None,
+    size: "Size | str | None" = None,
+    resize: int | None = None,
     dataset: str | None = None,
     alpha: float = 0.8,
     cmap: str | None = None,
@@ -161,6 +180,7 @@ def explain(
         model, method: as on the command line; methods may be several, and `all`.
         target: the class to explain: `predicted`, a class name, or a logit's index.
         weights: a file, `random`, or None for those that are shipped, or torchvision's.
+        preparation, mean, std, size, resize: as for `run`.
         dataset: names the data set whose weights are meant.
         alpha: opacity of the maps where they are strongest, 0..1.
         cmap: a colour map of matplotlib's.
@@ -196,6 +216,7 @@ def explain(
     from interpbench.attribution.explainer import Explainer
     from interpbench.core.devices import Computing
     from interpbench.drawing.overlay import look_of
+    from interpbench.loading.stated import stated_by_user
     from interpbench.registry.choosing import Sources
     from interpbench.registry.discovery import discover
     from interpbench.studies.pictures.explain import explain_files
@@ -204,7 +225,8 @@ def explain(
     look = look_of(alpha, cmap, signed)
     files = Files(find_files([Path(path) for path in _paths(images)]))
     computing, registry = Computing.of(device), discover(_paths(plugin))
-    sources = Sources(data_root, download, _names(weights) or ())
+    stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
+    sources = Sources(data_root, download, _names(weights) or (), stated)
     methods = _names(method) or ()
     explainer = Explainer.load(registry, model, methods, dataset, sources, computing, seed)
     return explain_files(
@@ -226,6 +248,11 @@ def gallery(
     count: int = 20,
     images: int | None = None,
     weights: str | None = None,
+    preparation: "str | Path | Preparation | None" = None,
+    mean: "Numbers | None" = None,
+    std: "Numbers | None" = None,
+    size: "Size | str | None" = None,
+    resize: int | None = None,
     alpha: float = 0.8,
     cmap: str | None = None,
     signed: bool | None = None,
@@ -248,8 +275,8 @@ def gallery(
             `correct` ones, or `all`, as a seeded, class-balanced choice.
         count: how many samples are drawn, at most.
         images: how many samples are classified, class-balanced; None for all.
-        weights, alpha, cmap, signed, seed, device, data_root, download, plugin, output, overwrite,
-            progress: as for `explain`.
+        weights, preparation, mean, std, size, resize, alpha, cmap, signed, seed, device, data_root,
+            download, plugin, output, overwrite, progress: as for `explain`.
 
     Raises:
         InterpBenchError: if the input is wrong. A method that fails is named in `outcome.failures`.
@@ -269,6 +296,7 @@ def gallery(
     from interpbench.core.devices import Computing
     from interpbench.drawing.overlay import look_of
     from interpbench.loading.dataset import open_dataset
+    from interpbench.loading.stated import stated_by_user
     from interpbench.registry.choosing import Sources, choose_dataset
     from interpbench.registry.discovery import discover
     from interpbench.studies.pictures.gallery import SampleChoice, draw_gallery
@@ -277,7 +305,8 @@ def gallery(
     check_only(only)
     look = look_of(alpha, cmap, signed)
     computing, registry = Computing.of(device), discover(_paths(plugin))
-    sources = Sources(data_root, download, _names(weights) or ())
+    stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
+    sources = Sources(data_root, download, _names(weights) or (), stated)
     data = open_dataset(choose_dataset(registry, dataset, sources))
     methods = _names(method) or ()
     explainer = Explainer.load(registry, model, methods, data.card, sources, computing, seed)
@@ -301,6 +330,11 @@ def sanity(
     test: Names = None,
     samples: int = 50,
     weights: str | None = None,
+    preparation: "str | Path | Preparation | None" = None,
+    mean: "Numbers | None" = None,
+    std: "Numbers | None" = None,
+    size: "Size | str | None" = None,
+    resize: int | None = None,
     seed: int = 0,
     device: str = "auto",
     data_root: str | Path | None = None,
@@ -320,8 +354,8 @@ def sanity(
         test: cascading, independent, efficient, random-logit, smooth, or `all`; else all but
             smooth.
         samples: noisy images a map in the test smooth.
-        weights, seed, device, data_root, download, plugin, output, overwrite, progress: as for
-            `explain`.
+        weights, preparation, mean, std, size, resize, seed, device, data_root, download, plugin,
+            output, overwrite, progress: as for `explain`.
 
     Raises:
         InterpBenchError: if the input is wrong. A method that fails has rows that say why.
@@ -340,6 +374,7 @@ def sanity(
     from interpbench.attribution.explainer import Explainer
     from interpbench.core.devices import Computing
     from interpbench.loading.dataset import open_dataset
+    from interpbench.loading.stated import stated_by_user
     from interpbench.registry.choosing import Sources, choose_dataset
     from interpbench.registry.discovery import discover
     from interpbench.studies.sanity.checks import DEFAULT, choose_tests
@@ -348,7 +383,8 @@ def sanity(
 
     tests = choose_tests(_names(test) or DEFAULT)
     computing, registry = Computing.of(device), discover(_paths(plugin))
-    sources = Sources(data_root, download, _names(weights) or ())
+    stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
+    sources = Sources(data_root, download, _names(weights) or (), stated)
     data = open_dataset(choose_dataset(registry, dataset, sources))
     methods = _names(method) or METHODS
     explainer = Explainer.load(registry, model, methods, data.card, sources, computing, seed)
@@ -446,6 +482,11 @@ def doctor(
     *,
     dataset: str = "planted",
     weights: str | Path | None = None,
+    preparation: "str | Path | Preparation | None" = None,
+    mean: "Numbers | None" = None,
+    std: "Numbers | None" = None,
+    size: "Size | str | None" = None,
+    resize: int | None = None,
     data_root: str | Path | None = None,
     download: bool = False,
     seed: int = 0,
@@ -460,6 +501,7 @@ def doctor(
         model: one model, such as `resnet18:width=16`, or `FILE.py:FUNCTION`.
         dataset: whose first images are used.
         weights: a file or `random`; what is shipped, or torchvision's, by default.
+        preparation, mean, std, size, resize: as for `run`.
         data_root, download: for data sets that lie on disk.
         seed: of random weights, and of all chance.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -481,10 +523,12 @@ def doctor(
     """
     from interpbench.core.devices import resolve_device
     from interpbench.diagnosis.study import examine_and_repair
+    from interpbench.loading.stated import stated_by_user
     from interpbench.registry.choosing import Sources
     from interpbench.registry.discovery import discover
 
-    sources = Sources(data_root, download, () if weights is None else (str(weights),))
+    stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
+    sources = Sources(data_root, download, () if weights is None else (str(weights),), stated)
     where = resolve_device(device)
     return examine_and_repair(
         discover(_paths(plugin)), model, dataset, sources, device=where, seed=seed

@@ -78,9 +78,15 @@ class ProgressBar(Listener):
             Text(
                 f"{suite}: {plan.dataset.card.name}, models: {len(plan.models)}, methods: "
                 f"{len(plan.methods)}, metrics: {len(plan.metrics)}, images: {images}; cells: "
-                f"{cells}{resumed}; device: {plan.computing.device}"
+                f"{cells}{resumed}; device: {plan.computing.device}; forward passes of scoring: "
+                f"about {plan.scored_images(plan.cells):,} images, besides those of the methods"
             )
         )
+        for label, (_, model) in plan.models.items():
+            preparation = model.card.preparation
+            self._console.print(
+                Text(f"{label}: {preparation.text}, as stated by {preparation.stated_by}")
+            )
 
     def images(self, cell: Cell, count: int) -> None:
         """Moves on."""

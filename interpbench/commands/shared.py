@@ -34,6 +34,27 @@ ModelName = Annotated[
 Weights = Annotated[
     str | None, typer.Option(metavar="W", help="FILE or `random`; by default what is shipped.")
 ]
+PreparationName = Annotated[
+    str | None,
+    typer.Option(
+        "--preparation",
+        metavar="P",
+        help="How images become the model's input: imagenet, clip, inception or FILE.toml.",
+    ),
+]
+Mean = Annotated[
+    str | None, typer.Option(metavar="M", help="Of pixels in 0..1, e.g. 0.485,0.456,0.406.")
+]
+Std = Annotated[str | None, typer.Option(metavar="S", help="Of pixels in 0..1, as --mean.")]
+Size = Annotated[
+    str | None, typer.Option(metavar="N", help="Side of the input in pixels, or HEIGHT,WIDTH.")
+]
+Resize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Shorter side before the central crop; 0 brings the whole image to size."
+    ),
+]
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Of every random choice.")]
 Output = Annotated[
     Path | None, typer.Option(metavar="DIR", help="A folder in results/ by default.")

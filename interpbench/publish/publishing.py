@@ -215,6 +215,7 @@ def _model(info: RunInfo, measured: ModelRecord) -> dict[str, object]:
         "parameters": info.plugins[f"model {label}"].parameters,
         "weights": measured.weights,
         "weights_sha256": info.identity.weights[label],
+        "preparation": measured.card.prepared,
         "pixels_sha256": measured.pixels_sha256,
         "accuracy": measured.accuracy,
         "accuracy_images": measured.accuracy_images,

@@ -149,6 +149,11 @@ def _differences_here(submission: Submission, plan: Plan) -> Iterator[str]:
             continue
         if theirs.weights_sha256 != model.card.weights_sha256:
             yield f"{label} has other weights here"
+        if theirs.prepared_otherwise(model.card.preparation.text):
+            yield (
+                f"{label} got its images prepared otherwise: {theirs.preparation}; here "
+                f"{model.card.preparation.text}"
+            )
         if theirs.source_hash != choice.plugin.source_hash:
             yield f"model {label} has another source here"
     for label, configured in plan.methods.items():

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import (
@@ -26,8 +26,10 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
+    model_serializer,
 )
 
 from interpbench.core.errors import SubmissionError
@@ -92,16 +94,30 @@ class DataOf(Settings):
 class ModelOf(Settings):
     """A model's weights, the pixels it was shown, and its accuracy on them.
 
-    The weights are `random`, without a hash, if it is untrained.
+    The weights are `random`, without a hash, if it is untrained. The preparation is how images
+    became its input, in words; older records leave it out.
     """
 
     source_hash: Sha256
     parameters: dict[Label, str | int | float | bool | None]
     weights: Label
     weights_sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
+    preparation: Text = ""
     pixels_sha256: Sha256
     accuracy: Share | None
     accuracy_images: NonNegativeInt
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """An older record keeps its bytes, and so its digest."""
+        contents: dict[str, Any] = write(self)
+        if not self.preparation:
+            del contents["preparation"]
+        return contents
+
+    def prepared_otherwise(self, preparation: str) -> bool:
+        """Whether images became its input in another way, as far as both say how."""
+        return "" not in (self.preparation, preparation) and self.preparation != preparation
 
 
 class MethodOf(Settings):

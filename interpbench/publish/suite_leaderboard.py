@@ -161,6 +161,11 @@ def _differences(new: Submission, other: Submission) -> Iterable[str]:
     for label in ours.models.keys() & theirs.models.keys():
         if ours.models[label].weights_sha256 != theirs.models[label].weights_sha256:
             yield f"{label} has other weights"
+        elif ours.models[label].prepared_otherwise(theirs.models[label].preparation):
+            yield (
+                f"{label} got its images prepared otherwise: {ours.models[label].preparation}, not "
+                f"{theirs.models[label].preparation}"
+            )
         elif ours.models[label].pixels_sha256 != theirs.models[label].pixels_sha256:
             yield (
                 f"{label} was shown other pixels: the images' files "

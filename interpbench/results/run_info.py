@@ -332,6 +332,7 @@ class Identity(Record):
         precision: of the scores' forward passes.
         batch_size: model -> images a forward pass.
         versions: of the packages that numbers depend on most.
+        preparation: model -> how images become its input, in words.
     """
 
     suite: Settings = ForeignSettings()
@@ -342,6 +343,7 @@ class Identity(Record):
     precision: str = ""
     batch_size: dict[str, int] = {}
     versions: dict[str, str] = {}
+    preparation: dict[str, str] = {}
 
     def differences(self, other: "Identity") -> list[str]:
         """The names of what is not the same."""

@@ -3,6 +3,7 @@
 Every plugin is found, every parameter checked and every file opened before anything runs.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,22 @@ class Plan:
             cells += [Cell(dataset, model, label) for label in able]
             cells += [Cell.ceiling(dataset, model, label) for label in curves]
         return cells
+
+    def scored_images(self, cells: Sequence[Cell]) -> int:
+        """About how many images pass the models so that the cells can be scored.
+
+        A search for a ceiling is about so long.
+        """
+        grid = self.suite.ceiling
+        patches = 0 if isinstance(grid, str) else grid * grid
+        search = 3 * patches * max(1, round(math.log2(max(1, patches))))
+        curves = [metric for metric in self.metrics.values() if metric.plugin.curve]
+        points = {
+            label: sum(m.values.get("steps") or model.card.preparation.width for m in curves)
+            for label, (_, model) in self.models.items()
+        }
+        each = [search if cell.ceiling_of else points[cell.model] for cell in cells]
+        return len(self.indices) * sum(each)
 
     def method(self, cell: Cell) -> Configured:
         """What makes the maps of a cell.

@@ -1,6 +1,5 @@
 """One model of a run on the device, with its images, ready to explain and to be scored."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -172,7 +171,11 @@ class PreparedModel:
         self.scorer = prepare(self.model, x, computing.precision)
         wished_batch_size = self.batch_size if halved or computing.batch_size is not None else None
         tuning = tune(
-            self.scorer, x, self._passes(cells), given=wished_batch_size, wish=computing.compile
+            self.scorer,
+            x,
+            self.plan.scored_images(cells),
+            given=wished_batch_size,
+            wish=computing.compile,
         )
         self.batch_size = self.model.batch_size = tuning.batch_size
         if computing.precision != "fp32":
@@ -181,15 +184,6 @@ class PreparedModel:
             name: value for name, value in asdict(self.scorer.report).items() if value is not None
         }
         return ScoringRecord(**report, **asdict(tuning))
-
-    def _passes(self, cells: list[Cell]) -> int:
-        """About how many images the cells score."""
-        width, grid = self.model.card.preparation.width, self.plan.suite.ceiling
-        curves = [metric for metric in self.plan.metrics.values() if metric.plugin.curve]
-        points = sum(metric.values.get("steps") or width for metric in curves)
-        patches = 0 if isinstance(grid, str) else grid * grid
-        search = 3 * patches * max(1, round(math.log2(max(1, patches))))  # of a ceiling, about
-        return len(self.images.ids) * sum(search if cell.ceiling_of else points for cell in cells)
 
     def _notices(self) -> list[str]:
         """Which of the run's methods cannot be trusted on the model, and why."""

@@ -140,6 +140,7 @@ def identity_of(plan: Plan) -> Identity:
         versions={
             package: version for package, version in versions().items() if package in DECISIVE
         },
+        preparation={label: model.card.preparation.text for label, (_, model) in models},
     )
 
 

@@ -13,7 +13,7 @@ from interpbench.core.devices import Computing
 from interpbench.core.errors import NoWeightsError, ParameterError, UnknownNameError, WeightsError
 from interpbench.core.types import IMAGENET, DatasetCard, Model
 from interpbench.loading.dataset import open_dataset
-from interpbench.loading.model import RANDOM, load_model, shipped_card, shipped_weights
+from interpbench.loading.model import RANDOM, load_model, shipped_cards, shipped_weights
 from interpbench.loading.pretrained import offered
 from interpbench.loading.weights import WeightsCard, read_weights
 from interpbench.registry.choosing import (
@@ -133,12 +133,7 @@ def data_card(
 
 def _default_card(choice: Configured) -> DatasetCard:
     """Of the only shipped weights, or else of torchvision's."""
-    folder = shipped_weights(choice, "").parent
-    cards = [read_weights(path)[1] for path in sorted(folder.glob(f"*-{choice.slug}.safetensors"))]
-    data = [
-        _as_data(card) for card in cards if card is not None and card.architecture == choice.name
-    ]
-    data = [card for card in data if shipped_card(choice, card) is not None]
+    data = [_as_data(card) for _, card in shipped_cards(choice)]
     if len(data) > 1:
         names = [card.name for card in data] + ([IMAGENET] if offered(choice) is not None else [])
         raise ParameterError(

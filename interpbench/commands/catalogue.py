@@ -7,22 +7,28 @@ import typer
 
 from interpbench.commands.shared import Plugins, open_console, open_registry, plain, say
 from interpbench.core.errors import unknown_name
+from interpbench.core.preparation import settle
 from interpbench.files import toml_settings as settings
-from interpbench.registry.plugin import KINDS, REQUIRED, Kind, Plugin, ReferencePlugin
+from interpbench.registry.plugin import KINDS, REQUIRED, Kind, ModelPlugin, Plugin, ReferencePlugin
 from interpbench.registry.registry import Registry
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 PACKAGE = Path(__file__).parent.parent
-SETTINGS = {"suites": PACKAGE / "suite" / "bundled", "recipes": PACKAGE / "training" / "recipes"}
+SETTINGS = {
+    "suites": PACKAGE / "suite" / "bundled",
+    "recipes": PACKAGE / "training" / "recipes",
+    "preparations": PACKAGE / "loading" / "preparations",
+}
 
 
 def list_(
     kind: Annotated[
         str | None,
         typer.Argument(
-            metavar="[KIND]", help="methods, models, datasets, metrics, suites, recipes."
+            metavar="[KIND]",
+            help="methods, models, datasets, metrics, suites, recipes, preparations.",
         ),
     ] = None,
     plugin: Plugins = None,
@@ -93,10 +99,29 @@ def _show_plugin(plugin: Plugin, console: "Console") -> None:
             table.add_row(parameter.name, plain(parameter.type_name), plain(default))
         console.print(table)
         console.print()
+    if isinstance(plugin, ModelPlugin):
+        _show_preparations(plugin)
     for what in ("reference", "licence", "origin"):
         if getattr(plugin, what):
             say(f"{what}: {getattr(plugin, what)}")
     console.print()
+
+
+def _show_preparations(plugin: ModelPlugin) -> None:
+    """How images become the model's input, by the weights that come with it."""
+    from interpbench.loading.model import shipped_cards
+    from interpbench.loading.pretrained import offered
+
+    if plugin.required:
+        return
+    choice = plugin.configure()
+    said = [(path.name, card.stated) for path, card in shipped_cards(choice)]
+    offer = offered(choice)
+    if offer is not None:
+        said.append((offer.source, offer.stated))
+    for name, stated in said:
+        preparation = settle([stated])
+        say(f"weights {name}: {preparation.text if preparation else 'no preparation stated'}")
 
 
 def _show_references(references: list[ReferencePlugin]) -> None:

@@ -77,14 +77,31 @@ def doctor(
         )
     say(
         f"{report.model} ({report.weights}), two images of {report.dataset}, "
-        f"{list(report.image_size)} pixels"
+        f"{list(report.image_size)} pixels: {report.preparation.text}, as stated by "
+        f"{report.preparation.stated_by}"
     )
+    if report.candidates:
+        open_console().print(_candidates(report))
     if report.diagnosis.findings:
         open_console().print(_table(report.diagnosis))
     for repair in report.repairs:
         say(_repair_text(repair))
     _show_verdict(report)
     raise typer.Exit(0 if report.healthy else 1)
+
+
+def _candidates(report: "DoctorsReport") -> "Table":
+    """How accurate the model is with the usual preparations."""
+    from rich.table import Table
+
+    count = report.candidates[0].images
+    table = Table(f"accuracy on {count} images", "preparation", "in full")
+    for candidate in report.candidates:
+        here = " (as stated)" if candidate.preparation.text == report.preparation.text else ""
+        accuracy = candidate.failure or f"{candidate.accuracy:.1%}"
+        cells = (accuracy, candidate.name + here, candidate.preparation.text)
+        table.add_row(*map(plain, cells))
+    return table
 
 
 def _table(diagnosis: "Diagnosis") -> "Table":

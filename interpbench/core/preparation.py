@@ -108,6 +108,19 @@ class Stated:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
+    @classmethod
+    def whole(cls, preparation: Preparation) -> "Stated":
+        """All that a preparation says."""
+        return cls(
+            by=preparation.stated_by or "preparation=",
+            size=(preparation.height, preparation.width),
+            resize=preparation.resize or 0,
+            interpolation=preparation.interpolation,
+            channels=preparation.channels,
+            mean=preparation.mean,
+            std=preparation.std,
+        )
+
     @property
     def is_empty(self) -> bool:
         """Whether it says nothing."""

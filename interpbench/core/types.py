@@ -11,6 +11,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -388,6 +389,8 @@ class Pretrained:
             they are not settled.
         mean, std: per channel, of pixels in 0..1; None where they are not settled.
         interpolation, channels: see `Preparation`.
+        beside: a TOML file that may say what this leaves open, if it is there: `size`, `resize`,
+            `mean`, `std`, `interpolation`, `channels`, `range`, `classes`.
         classes: names of the logits, where they are known.
         sha256: of the weights, where `load` is None; "" for that of the network's tensors.
 
@@ -411,6 +414,7 @@ class Pretrained:
     sha256: str = ""
     interpolation: Interpolation | None = None
     channels: Channels | None = None
+    beside: Path | None = None
 
     @property
     def stated(self) -> Stated:

@@ -41,7 +41,7 @@ from interpbench.registry.plugin import Configured
 Kind = Literal[
     "failure", "output", "no gradient", "wrong gradient", "chance", "batch", "own state",
     "train mode", "overwritten", "in-place activation", "functional activation",
-    "reused activation", "hidden layer", "CAM layer", "token grid", "no rectifier",
+    "reused activation", "hidden layer", "CAM layer", "token grid", "no rectifier", "preparation",
 ]  # fmt: skip
 Scope = Literal[
     "",

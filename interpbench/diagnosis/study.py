@@ -1,19 +1,23 @@
 """A model on a data set's images, examined and repaired: what `doctor` does."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from interpbench.core.devices import exact_arithmetic
+from interpbench.core.preparation import Preparation, Stated
 from interpbench.core.types import Dataset, Model, normalise
 from interpbench.diagnosis.examination import Diagnosis, Finding, examine
 from interpbench.diagnosis.repair import Repair, repair
+from interpbench.loading.candidates import Candidate, try_candidates
 from interpbench.loading.dataset import open_dataset
 from interpbench.loading.images import choose, load_images
-from interpbench.loading.model import load_model
+from interpbench.loading.model import RANDOM, UnstatedPreparationError, load_model
+from interpbench.loading.pretrained import offered
 from interpbench.registry.choosing import Sources, choose_dataset, choose_one
+from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
 
 
@@ -30,6 +34,9 @@ class DoctorsReport:
         repairs: what was done to the copy, or tried and discarded.
         ruled_out: which methods cannot be trusted on the model, even repaired, in words -> the
             names of those that can be told by their traits.
+        preparation: how the images became the model's input.
+        candidates: how accurate a model with weights of one's own is with the usual preparations,
+            the best first; none of weights that are shipped, downloaded or random.
     """
 
     model: str
@@ -39,6 +46,8 @@ class DoctorsReport:
     diagnosis: Diagnosis
     repairs: tuple[Repair, ...]
     ruled_out: Mapping[str, tuple[str, ...]]
+    preparation: Preparation
+    candidates: tuple[Candidate, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -72,13 +81,11 @@ def examine_and_repair(
     """
     choice = choose_one(registry, "model", model, "Examine")
     data = open_dataset(choose_dataset(registry, dataset, sources))
-    weights = sources.weights[0] if sources.weights else None
-    loaded = load_model(
-        choice, data.card, weights=weights, stated=sources.preparation, seed=seed
-    ).to(device)
+    loaded, candidates, unstated = _load(choice, data, sources, seed, device)
     with exact_arithmetic():
         x = _first_images(data, loaded).to(device)
         _, diagnosis, repairs = repair(loaded, examine(loaded, x, seed), x, seed)
+    diagnosis = replace(diagnosis, findings=(*unstated, *diagnosis.findings))
     return DoctorsReport(
         model=choice.label,
         weights=loaded.card.weights,
@@ -87,7 +94,43 @@ def examine_and_repair(
         diagnosis=diagnosis,
         repairs=tuple(repairs),
         ruled_out=_ruled_out(diagnosis, registry),
+        preparation=loaded.card.preparation,
+        candidates=tuple(candidates),
     )
+
+
+def _load(
+    choice: Configured, data: Dataset, sources: Sources, seed: int, device: torch.device
+) -> tuple[Model, list[Candidate], list[Finding]]:
+    """The model, what came of trying the usual preparations, and the finding that none is stated.
+
+    Where nobody states one, the model has that with the greatest accuracy.
+    """
+    weights = sources.weights[0] if sources.weights else None
+    stated, finding = sources.preparation, []
+    offer = offered(choice)
+    own = weights not in (None, RANDOM) or (offer is not None and offer.load is None)
+    candidates: list[Candidate] = []
+    if own:
+        candidates = try_candidates(
+            choice, data, weights=weights, stated=stated, seed=seed, device=device
+        )
+    try:
+        loaded = load_model(choice, data.card, weights=weights, stated=stated, seed=seed)
+    except UnstatedPreparationError as error:
+        best = candidates[0]
+        finding.append(
+            Finding(
+                "preparation",
+                (),
+                f"nobody states the {error.lacking}; examined with {best.name}",
+                "State how images become the input, see the accuracies with the usual ways.",
+                "all methods",
+            )
+        )
+        whole = replace(Stated.whole(best.preparation), by=f"nobody; tried: {best.name}")
+        loaded = load_model(choice, data.card, weights=weights, stated=whole, seed=seed)
+    return loaded.to(device), candidates, finding
 
 
 def _first_images(data: Dataset, model: Model) -> Tensor:

@@ -134,6 +134,18 @@ def shipped_card(choice: Configured, data: DatasetCard) -> WeightsCard | None:
     return shipped.card if shipped is not None else None
 
 
+def shipped_cards(choice: Configured) -> list[tuple[Path, WeightsCard]]:
+    """The files of weights that a model's plugin ships for these parameters, with their cards."""
+    folder = shipped_weights(choice, "").parent
+    files = sorted(folder.glob(f"*-{choice.slug}.safetensors"))
+    cards = [(path, read_weights(path)[1]) for path in files]
+    return [
+        (path, card)
+        for path, card in cards
+        if card is not None and card.architecture == choice.name and _agrees(choice, card)
+    ]
+
+
 def with_parameters(choice: Configured, card: WeightsCard) -> Configured:
     """The choice with the parameters that the card knows and the user left out."""
     values = choice.plugin.configure({**choice.values, **card.parameters}).values
@@ -295,15 +307,20 @@ class UnstatedPreparationError(PreparationError):
     """
 
     def __init__(self, model: str, weights: str, lacking: list[str]) -> None:
-        names = " and ".join(lacking) if len(lacking) < 3 else "size, mean and std"
+        names = self.lacking = " and ".join(lacking) if len(lacking) < 3 else "size, mean and std"
         flags = ", ".join(f"--{name}" for name in lacking)
         super().__init__(
             f"It is not known how images become the input of {model!r} with the weights "
             f"{weights}: nobody states {names}, and another preparation gives other scores. State "
             f"it with --preparation imagenet|clip|inception|FILE.toml or {flags}; or give weights "
             "that have a card, as `python -m interpbench train` writes; or let the model's plugin "
-            "say it, Pretrained(size=..., mean=..., std=...)."
+            "say it, Pretrained(size=..., mean=..., std=...). `python -m interpbench doctor` tries "
+            "the usual ones."
         )
+
+    def after_trying(self, outcome: str) -> PreparationError:
+        """The same, with what came of trying the usual ones."""
+        return PreparationError(f"{self} {outcome}".strip())
 
 
 def _match_classes(data: DatasetCard, card: WeightsCard, source: str) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from interpbench.core.errors import WeightsError
 from interpbench.core.types import Loaded, Pretrained
+from interpbench.loading.stated import completed
 from interpbench.loading.weights import sha256
 from interpbench.registry.plugin import Configured, blaming
 
@@ -26,12 +27,15 @@ def offered(choice: Configured) -> Pretrained | None:
 
     Raises:
         PluginError: if the plugin's function fails.
+        PreparationError: if a file beside the model is not valid.
     """
     weights = choice.plugin.pretrained
     if callable(weights):
         with blaming(choice):
             weights = weights(**choice.values)
-    return weights if isinstance(weights, Pretrained | None) else _torchvisions(weights)
+    if isinstance(weights, Pretrained):
+        return completed(weights)
+    return None if weights is None else _torchvisions(weights)
 
 
 def download(weights: Pretrained) -> Loaded:

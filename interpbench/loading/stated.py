@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from interpbench.core.errors import PreparationError
 from interpbench.core.preparation import Channels, Interpolation, Preparation, Size, Stated
+from interpbench.core.types import Pretrained
 from interpbench.files import toml_settings
 from interpbench.files.toml_settings import Settings
 
@@ -63,6 +64,39 @@ class PreparationFile(Settings):
         )
 
 
+class ModelFile(PreparationFile):
+    """What a file beside a model may say: its preparation, and its classes.
+
+    Attributes:
+        classes: names of the logits, in their order.
+    """
+
+    classes: tuple[str, ...] = ()
+
+
+def completed(weights: Pretrained) -> Pretrained:
+    """What a plugin says of its weights, and of the rest what a file beside the model says.
+
+    Raises:
+        PreparationError: if that file is not valid; the message names the key.
+    """
+    if weights.beside is None or not weights.beside.is_file():
+        return weights
+    name = str(weights.beside)
+    file = toml_settings.load(ModelFile, "model", name, FOLDER, PreparationError)
+    said = weights.stated.over(file.stated(weights.source))
+    return replace(
+        weights,
+        size=said.size,
+        resize=said.resize,
+        mean=said.mean,
+        std=said.std,
+        interpolation=said.interpolation,
+        channels=said.channels,
+        classes=weights.classes or file.classes,
+    )
+
+
 def preparation_names() -> list[str]:
     """The preparations that have names."""
     return toml_settings.names(FOLDER)
@@ -114,7 +148,7 @@ def stated_by_user(
     if preparation is None:
         whole = Stated()
     elif isinstance(preparation, Preparation):
-        whole = stated_whole(preparation)
+        whole = Stated.whole(preparation)
     else:
         whole = named_preparation(str(preparation))
     if not given:
@@ -122,19 +156,6 @@ def stated_by_user(
     by = ", ".join([whole.by, *given] if whole.by else given)
     single = Stated(**flags)  # type: ignore[arg-type]  # each is of its field's type
     return replace(single.over(whole), by=by)
-
-
-def stated_whole(preparation: Preparation) -> Stated:
-    """All that a preparation says."""
-    return Stated(
-        by=preparation.stated_by or "preparation=",
-        size=(preparation.height, preparation.width),
-        resize=preparation.resize or 0,
-        interpolation=preparation.interpolation,
-        channels=preparation.channels,
-        mean=preparation.mean,
-        std=preparation.std,
-    )
 
 
 def _numbers(name: str, value: Numbers | None) -> tuple[float, ...] | None:

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -70,7 +71,9 @@ def function_in_file(kind: Kind, name: str) -> Plugin | None:
     """The model called `FILE.py:FUNCTION`, or None for any other name.
 
     The function is `build(classes, size)` or `build()`; it gives a module that has its weights.
-    Keyword-only arguments are parameters. The file is run once, and again if it has changed.
+    Keyword-only arguments are parameters. The file is run once, and again if it has changed. Its
+    variable `pretrained`, or a TOML file of its name beside it, says how images become the input
+    and what the classes are called.
 
     Raises:
         PluginError: if there is no such file, it cannot be run, or the function has another
@@ -94,7 +97,14 @@ def function_in_file(kind: Kind, name: str) -> Plugin | None:
         raise unknown_name(
             f"function in {file} (write FILE.py:FUNCTION):", function_name, functions
         )
-    return _as_model(name, functions[function_name])
+    own = getattr(module, "pretrained", None)
+    if own is not None and not isinstance(own, Pretrained):
+        raise PluginError(
+            f"Model file {path}: `pretrained` is a {type(own).__name__}, expected "
+            "interpbench.Pretrained(source=..., size=..., mean=..., std=..., classes=...)."
+        )
+    pretrained = replace(own or Pretrained(source=name), beside=path.with_suffix(".toml"))
+    return _as_model(name, functions[function_name], pretrained)
 
 
 @lru_cache
@@ -110,7 +120,7 @@ class _WithoutArguments(ModelPlugin):
     arguments: ClassVar[tuple[str, ...]] = ()
 
 
-def _as_model(name: str, function: FunctionType) -> ModelPlugin:
+def _as_model(name: str, function: FunctionType, pretrained: Pretrained) -> ModelPlugin:
     origin, source_hash = origin_of(function)
     arguments = inspect.signature(function).parameters.values()
     no_arguments = all(argument.kind is argument.KEYWORD_ONLY for argument in arguments)
@@ -127,5 +137,5 @@ def _as_model(name: str, function: FunctionType) -> ModelPlugin:
         origin=origin,
         source_hash=source_hash,
         takes=takes,
-        pretrained=lambda **values: Pretrained(source=name),
+        pretrained=lambda **values: pretrained,
     )

@@ -18,8 +18,9 @@ from interpbench.core.errors import (
 )
 from interpbench.core.types import Dataset, Model
 from interpbench.loading import images
+from interpbench.loading.candidates import in_words, try_candidates
 from interpbench.loading.dataset import open_dataset
-from interpbench.loading.model import RANDOM, load_model
+from interpbench.loading.model import RANDOM, UnstatedPreparationError, load_model
 from interpbench.registry.choosing import (
     Choices,
     Sources,
@@ -184,6 +185,18 @@ def _models(
                 batch_size=size,
                 seed=suite.seed,
             )
+        except UnstatedPreparationError as error:
+            raise error.after_trying(
+                in_words(
+                    try_candidates(
+                        choice,
+                        dataset,
+                        weights=files.get(label),
+                        stated=sources.preparation,
+                        seed=suite.seed,
+                    )
+                )
+            ) from None
         except NoWeightsError as error:
             if choice.name in choices.named:
                 raise

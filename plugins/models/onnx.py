@@ -73,7 +73,9 @@ def _existing(path: Path) -> Path:
 
 def _weights(file: Path) -> Pretrained:
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Pretrained(source=file.name, size=OnnxNetwork(file).size, sha256=digest)
+    return Pretrained(
+        source=file.name, size=OnnxNetwork(file).size, sha256=digest, beside=file.with_suffix(".toml")
+    )
 
 
 @model(
@@ -85,7 +87,8 @@ def _weights(file: Path) -> Pretrained:
 def from_onnx(classes: int, size: int, *, file: Annotated[Path, AfterValidator(_existing)]) -> nn.Module:
     """An ONNX file as a black box, such as onnx:models/mine.onnx; methods that need gradients do not apply.
 
-    Needs `pip install 'interpbench[onnx]'`. The first output must be logits; input is normalised as the data set says.
+    Needs `pip install 'interpbench[onnx]'`. The first output must be logits. How images become its input
+    say flags, a file of its name that ends in .toml, or the data set.
 
     Args:
         file: takes one input [B,3,S,S], float32.

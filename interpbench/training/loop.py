@@ -57,8 +57,8 @@ class Training:
 
     Attributes:
         network: trained in place; `result` is what came of it.
-        rows: one an epoch: epoch, the learning rate at its end, loss and accuracy in training and
-            validation.
+        rows: one an epoch: epoch, the learning rate of its last step, loss and accuracy in training
+            and validation.
         trained_on, validated_on: the images of each part.
     """
 
@@ -140,9 +140,11 @@ class Training:
     def _train(self, epoch: int, tell: TrainingListener) -> Row:
         """One epoch's row: loss and accuracy are means over its batches, as the weights changed."""
         self.network.train()
-        loss_sum, right, seen, count = 0.0, 0, 0, len(self._batches)
+        loss_sum, right, seen, rate = 0.0, 0, 0, self._rate.now
+        count = len(self._batches)
         for number, (images, labels) in enumerate(self._batches.epoch(epoch)):
             labels = labels.to(self.device)
+            rate = self._rate.now  # after the step it is already the next one's
             loss, logits = self._step(*self._input(images, labels))
             loss_sum += _finite(loss) * len(labels)
             right += int((logits.argmax(1) == labels).sum())
@@ -151,7 +153,7 @@ class Training:
             tell(TrainingStep("training", done, total, epoch + 1, loss_sum / seen, right / seen))
         return {
             "epoch": epoch + 1,
-            "lr": self._rate.now,
+            "lr": rate,
             "loss": loss_sum / seen,
             "accuracy": right / seen,
         }

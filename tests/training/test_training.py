@@ -159,6 +159,35 @@ def test_the_record_has_a_row_an_epoch(tiny, tmp_path):
     assert Image.open(tmp_path / "w.training.png").size == (1500, 480)
 
 
+@pytest.mark.parametrize(("epochs", "batch", "warmup"), [(4, 16, 0.25), (5, 64, 0.4), (3, 20, 0.0)])
+def test_the_record_has_the_rate_of_each_epoch_s_last_step(tiny, epochs, batch, warmup):
+    """By the closed form of torch's OneCycleLR, and as the optimiser took it."""
+    recipe = Recipe(epochs=epochs, batch_size=batch, validation=0).changed(
+        {"schedule": {"warmup": warmup}, "optimiser": {"name": "sgd", "lr": 0.5}}
+    )
+    training = Training(tiny(2, 16), decode(Stripes(), None, quiet), recipe, CPU)
+    taken: list[float] = []
+    training._optimiser.register_step_pre_hook(
+        lambda optimiser, *_: taken.append(optimiser.param_groups[0]["lr"])
+    )
+    training.run(lambda step: None, lambda t: None)
+
+    steps = 64 // batch
+    top, last = warmup * epochs * steps - 1, epochs * steps - 1
+    expected = []
+    for step in range(steps - 1, last + 1, steps):
+        start, end, share = (
+            (0.5 / 25, 0.5, step / top)
+            if step <= top
+            else (0.5, 0.5 / 25e4, (step - top) / (last - top))
+        )
+        expected.append(end + (start - end) * (1 + np.cos(np.pi * share)) / 2)
+    rates = [row["lr"] for row in training.rows]
+    assert rates == pytest.approx(expected)
+    assert rates == taken[steps - 1 :: steps]
+    assert rates[-1] == pytest.approx(0.5 / 25e4)
+
+
 def test_the_best_epoch_is_kept(tiny, tmp_path):
     data = decode(Stripes(), None, quiet)
     # The rate grows until the weights are spoiled, so that the last epoch is not the best.

@@ -570,6 +570,8 @@ def train(
     dataset: str = "planted",
     data_root: str | Path | None = None,
     download: bool = False,
+    weights: str | Path | None = None,
+    split: float | None = None,
     recipe: str | Path | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -590,20 +592,25 @@ def train(
 
     Parameters:
         model: one architecture, such as `resnet18:width=16`.
-        dataset: with a train and a test split.
+        dataset: with a train and a test split, or to be cut by `split`.
         data_root, download: for data sets that lie on disk.
-        recipe: a bundled recipe or a TOML file; that of the shipped weights, if there are any, by
-            default.
+        weights: to start from: a file, or `imagenet` for those that come with the architecture. The
+            last layer starts anew where they have another number of classes; images get the size
+            and the normalisation of their input.
+        split: the share of each class that is held out to test on, in 0..1, where the data are one
+            folder of class folders.
+        recipe: a bundled recipe or a TOML file; by default `fine-tune` with `weights`, else that of
+            the shipped weights, if there are any.
         epochs, batch_size, lr, size, seed, precision: instead of the recipe's.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         output: the safetensors file; `<dataset>-<model>.safetensors` by default.
         resume: whether to go on with the unfinished training of `output`.
         overwrite: whether `output` may be replaced.
         plugin: files or folders with plugins.
-        progress: called after each batch.
+        progress: called after each batch, and with notes on what you should know.
 
     Returns:
-        the weights' file, its card with the accuracies, and the record of the training.
+        the weights' file, its card with the accuracies, the record of the training, and notices.
 
     Raises:
         InterpBenchError: if the input is wrong, or the training breaks down.
@@ -638,7 +645,8 @@ def train(
         "seed": seed,
         "precision": precision,
     }
-    plan = _plan_training(model, dataset, (data_root, download), recipe, changes, output, plugin)
+    data = (dataset, data_root, download, weights, split)
+    plan = _plan_training(model, data, recipe, changes, output, plugin)
     return train_as_planned(
         plan, device=resolve_device(device), resume=resume, overwrite=overwrite, progress=progress
     )
@@ -650,6 +658,8 @@ def find_lr(
     dataset: str = "planted",
     data_root: str | Path | None = None,
     download: bool = False,
+    weights: str | Path | None = None,
+    split: float | None = None,
     recipe: str | Path | None = None,
     batch_size: int | None = None,
     size: int | None = None,
@@ -663,8 +673,8 @@ def find_lr(
     """Searches for a learning rate; writes the search beside where `train` would put the weights.
 
     Parameters:
-        model, dataset, data_root, download, recipe, batch_size, size, seed, precision, device,
-            plugin: as for `train`.
+        model, dataset, data_root, download, weights, split, recipe, batch_size, size, seed,
+            precision, device, plugin: as for `train`.
         output: the weights' file; NAME.lr.csv and .png lie beside it.
         progress: called after each step.
 
@@ -695,14 +705,14 @@ def find_lr(
     from interpbench.training.plan import search_as_planned
 
     changes = {"batch_size": batch_size, "size": size, "seed": seed, "precision": precision}
-    plan = _plan_training(model, dataset, (data_root, download), recipe, changes, output, plugin)
+    data = (dataset, data_root, download, weights, split)
+    plan = _plan_training(model, data, recipe, changes, output, plugin)
     return search_as_planned(plan, device=resolve_device(device), progress=progress)
 
 
 def _plan_training(
     model: str,
-    dataset: str,
-    data: tuple[str | Path | None, bool],
+    data: tuple[str, str | Path | None, bool, str | Path | None, float | None],
     recipe: str | Path | None,
     changes: Mapping[str, int | float | str | None],
     output: str | Path | None,
@@ -712,16 +722,18 @@ def _plan_training(
     from interpbench.registry.discovery import discover
     from interpbench.training.plan import plan_training
 
+    dataset, root, download, weights, split = data
     named = None if recipe is None else str(recipe)
     where = None if output is None else Path(output)
     return plan_training(
         discover(_paths(plugin)),
         model,
         dataset,
-        Sources(*data),
+        Sources(root, download, () if weights is None else (str(weights),)),
         recipe=named,
         changes=changes,
         output=where,
+        split=split,
     )
 
 

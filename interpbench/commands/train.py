@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 def train(
     model: Annotated[str, typer.Option(metavar="M", help="Architecture, e.g. resnet18:width=16.")],
     dataset: Annotated[
-        str, typer.Option(metavar="D", help="Data set with a train and a test split.")
+        str, typer.Option(metavar="D", help="Data set with a train and a test split, or --split.")
     ] = "planted",
     data_root: DataRoot = None,
     download: Download = False,
+    weights: Annotated[
+        str | None, typer.Option(metavar="FILE|imagenet", help="Weights to start from.")
+    ] = None,
+    split: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Hold this share of each class out to test on."),
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Settings as TOML; see `list recipes`.")
     ] = None,
@@ -53,15 +60,18 @@ def train(
     """Train a model on a data set's train split; write its weights with a card that states its test
     accuracy.
 
-    Where weights are shipped, what is left out is as it was for them.
+    Where weights are shipped, what is left out is as it was for them. With --weights the last layer
+    starts anew where they have another number of classes, and images are prepared as for them.
     """
     from interpbench import api
-    from interpbench.commands.training_progress import bar
+    from interpbench.commands.training_progress import shown
 
     asked: dict[str, Any] = {
         "dataset": dataset,
         "data_root": data_root,
         "download": download,
+        "weights": weights,
+        "split": split,
         "recipe": recipe,
         "batch_size": batch_size,
         "size": size,
@@ -71,7 +81,7 @@ def train(
         "output": output,
         "plugin": plugin,
     }
-    with interruptible(), bar() as progress:
+    with interruptible(), shown() as progress:
         if find_lr:
             search = api.find_lr(model, **asked, progress=progress)
         else:

@@ -1,37 +1,73 @@
-"""A training in the terminal."""
+"""A training in the terminal, or line by line where there is none."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich import progress as rich
+from rich.console import Console
 
+from interpbench.commands.shared import open_console, plain
 from interpbench.training.loop import TrainingListener, TrainingStep
+
+TENTHS = 10
+
+
+def shown(console: Console | None = None) -> AbstractContextManager[TrainingListener]:
+    """Shows how a training gets on: a live bar on a terminal, else a line now and then."""
+    console = console or open_console()
+    return _bar(console) if console.is_terminal else _lines(console)
 
 
 @contextmanager
-def bar() -> Iterator[TrainingListener]:
+def _bar(console: Console) -> Iterator[TrainingListener]:
     """A live progress bar from the first step on: stage, epoch, loss, accuracy and time left."""
     columns = (
         "[progress.description]{task.description}",
         rich.BarColumn(),
         "{task.fields[scores]}",
     )
-    display = rich.Progress(*columns, rich.TimeElapsedColumn(), rich.TimeRemainingColumn())
+    times = (rich.TimeElapsedColumn(), rich.TimeRemainingColumn())
+    display = rich.Progress(*columns, *times, console=console)
     tasks: dict[str, rich.TaskID] = {}
 
     def show(step: TrainingStep) -> None:
+        if step.note:
+            console.print(plain(f"Note: {step.note}"), soft_wrap=True)
+            return
         if step.stage not in tasks:
             tasks[step.stage] = display.add_task(step.stage, total=step.total, scores="")
             display.start()  # so that what is refused before the first step leaves no empty line
-        scores = (
-            f"epoch {step.epoch}  loss {step.loss:.3f}  accuracy {step.accuracy:.1%}"
-            if step.epoch
-            else ""
-        )
-        display.update(tasks[step.stage], completed=step.done, scores=scores)
+        display.update(tasks[step.stage], completed=step.done, scores=_scores(step))
 
     try:
         yield show
     finally:
         if tasks:
             display.stop()
+
+
+@contextmanager
+def _lines(console: Console) -> Iterator[TrainingListener]:
+    """A line at the end of each epoch, and at each tenth of a stage that has none."""
+    reached: dict[str, int] = {}
+
+    def show(step: TrainingStep) -> None:
+        if step.note:
+            console.print(plain(f"Note: {step.note}"), soft_wrap=True)
+            return
+        parts = step.epochs or TENTHS
+        before = reached.setdefault(step.stage, (step.done - 1) * parts // step.total)
+        reached[step.stage] = step.done * parts // step.total
+        if reached[step.stage] > before:
+            how_far = _scores(step) if step.epochs else f"{step.done} of {step.total}"
+            console.print(plain(f"{step.stage}: {how_far}"), soft_wrap=True)
+
+    yield show
+
+
+def _scores(step: TrainingStep) -> str:
+    """This epoch's loss and accuracy; "" in a stage without."""
+    if step.epoch is None:
+        return ""
+    epochs = "" if step.epochs is None else f" of {step.epochs}"
+    return f"epoch {step.epoch}{epochs}  loss {step.loss:.3f}  accuracy {step.accuracy:.1%}"

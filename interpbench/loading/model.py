@@ -6,7 +6,7 @@ whose classes are ImageNet's, or those that its network brings. There is no sile
 untrained weights must be asked for as `random`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,10 +109,15 @@ def _logits(data: DatasetCard, weights: _Weights) -> int:
 
 
 def _refuse_nonfinite(weights: _Weights) -> None:
-    for name, tensor in (weights.state or {}).items():
+    refuse_nonfinite(weights.state or {}, weights.source)
+
+
+def refuse_nonfinite(state: Mapping[str, Tensor], source: str) -> None:
+    """Raises WeightsError, naming their source, for weights that are not all finite numbers."""
+    for name, tensor in state.items():
         if not bool(tensor.isfinite().all()):
             raise WeightsError(
-                f"Weights {weights.source} hold NaN or infinite numbers in {name!r}: "
+                f"Weights {source} hold NaN or infinite numbers in {name!r}: "
                 "their training broke down. Train them again, with a lower learning rate."
             )
 
@@ -224,15 +229,27 @@ def _agrees(choice: Configured, card: WeightsCard) -> bool:
 def _with_card(choice: Configured, weights: _Weights) -> Configured:
     """The choice with the parameters that the weights' card knows and the user left out."""
     card = weights.card
-    if card is None:
-        return choice
+    return choice if card is None else configured_by(choice, card, weights.source)
+
+
+def configured_by(choice: Configured, card: WeightsCard, source: str) -> Configured:
+    """The choice with the parameters that a weights' card knows and the user left out.
+
+    Parameters:
+        choice: the architecture.
+        card: of the weights.
+        source: what to call the weights in an error.
+
+    Raises:
+        WeightsError: if the weights are of another architecture, or of other parameters than asked.
+    """
     if _file_name(card.architecture) != _file_name(choice.name):
         raise WeightsError(
-            f"{weights.source} holds weights of {card.architecture!r}, not of {choice.name!r}."
+            f"{source} holds weights of {card.architecture!r}, not of {choice.name!r}."
         )
     if not _agrees(choice, card):
         raise WeightsError(
-            f"{weights.source} was trained with {card.parameters}, but {choice.label!r} is asked "
+            f"{source} was trained with {card.parameters}, but {choice.label!r} is asked "
             "for: leave the parameters out, or give weights that have them."
         )
     return with_parameters(choice, card)

@@ -20,7 +20,8 @@ class Checkpoint:
 
     Attributes:
         path: beside the weights that it will become.
-        identity: what must be the same for a training to be continued: model, data, recipe.
+        identity: what must be the same for a training to be continued: model, data, recipe, and
+            the weights it started from, if there were any.
     """
 
     path: Path
@@ -57,7 +58,11 @@ class Checkpoint:
                 f"{self.path} is no unfinished training, or a damaged one "
                 f"({type(error).__name__}). Start afresh with --overwrite."
             ) from None
-        differing = sorted(key for key in self.identity if identity.get(key) != self.identity[key])
+        differing = sorted(
+            key
+            for key in identity.keys() | self.identity.keys()
+            if identity.get(key) != self.identity.get(key)
+        )
         if differing:
             raise TrainingError(
                 f"{self.path} is the unfinished training of another {' and '.join(differing)}. "

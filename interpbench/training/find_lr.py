@@ -4,6 +4,7 @@ Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,10 @@ import torch
 
 from interpbench.core.errors import TrainingError
 from interpbench.core.types import Dataset
-from interpbench.registry.plugin import Configured
 from interpbench.training.data import decode
 from interpbench.training.loop import Training, TrainingListener, TrainingStep, report_stage
 from interpbench.training.recipe import Recipe
+from interpbench.training.start import Start
 from interpbench.training.train import build, check_trainable
 
 LOWEST, HIGHEST = 1e-6, 10.0
@@ -23,7 +24,7 @@ DIVERGED = 3.0  # times the lowest smoothed loss: the search ends
 
 
 def find_lr(
-    model: Configured,
+    start: Start,
     dataset: Dataset,
     *,
     recipe: Recipe | None = None,
@@ -34,7 +35,7 @@ def find_lr(
     """Raises the learning rate from 1e-6 to 10, by the same factor a step, until the loss diverges.
 
     Parameters:
-        model: the architecture with its parameters; trained from its first weights and thrown away.
+        start: the architecture and its weights; what is trained is thrown away.
         dataset: to train on.
         recipe: everything but the learning rate and its schedule.
         device: where to train.
@@ -49,13 +50,14 @@ def find_lr(
         ParameterError: if no gradients flow through the model.
         TrainingError: if the loss diverges before it has fallen.
     """
-    check_trainable(model)
-    recipe, device = recipe or Recipe(), torch.device(device)
+    check_trainable(start.model)
+    recipe, device = start.sized(recipe or Recipe()), torch.device(device)
     # Each step sets its own rate: the schedule has nothing to say.
     flat = recipe.changed({"schedule": {"name": "constant"}, "validation": 0.0})
     data = decode(dataset, flat.size, report_stage("reading train images", progress))
+    data = replace(data, card=start.normalised(data.card))
     with torch.random.fork_rng():
-        training = Training(build(model, data, flat), data, flat, device)
+        training = Training(build(start, data, flat)[0], data, flat, device)
         rates = np.geomspace(LOWEST, HIGHEST, steps)
         rows: list[dict[str, float]] = []
         running = 0.0

@@ -30,7 +30,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class TrainingStep:
     """How far a training is: `done` of `total` in this stage.
 
-    And, while it trains, this epoch's loss and accuracy.
+    And, while it trains, the epoch, of how many, with its loss and accuracy so far. Or a note, on
+    what the user should know before it goes on.
     """
 
     stage: str
@@ -39,6 +40,8 @@ class TrainingStep:
     epoch: int | None = None
     loss: float = math.nan
     accuracy: float = math.nan
+    epochs: int | None = None
+    note: str = ""
 
 
 TrainingListener = Callable[[TrainingStep], None]
@@ -141,7 +144,7 @@ class Training:
         """One epoch's row: loss and accuracy are means over its batches, as the weights changed."""
         self.network.train()
         loss_sum, right, seen, rate = 0.0, 0, 0, self._rate.now
-        count = len(self._batches)
+        count, epochs = len(self._batches), self.recipe.epochs
         for number, (images, labels) in enumerate(self._batches.epoch(epoch)):
             labels = labels.to(self.device)
             rate = self._rate.now  # after the step it is already the next one's
@@ -149,8 +152,8 @@ class Training:
             loss_sum += _finite(loss) * len(labels)
             right += int((logits.argmax(1) == labels).sum())
             seen += len(labels)
-            done, total = epoch * count + number + 1, self.recipe.epochs * count
-            tell(TrainingStep("training", done, total, epoch + 1, loss_sum / seen, right / seen))
+            done, scores = epoch * count + number + 1, (loss_sum / seen, right / seen)
+            tell(TrainingStep("training", done, epochs * count, epoch + 1, *scores, epochs))
         return {
             "epoch": epoch + 1,
             "lr": rate,
@@ -228,17 +231,25 @@ class Training:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, data: Images, device: torch.device) -> tuple[float, float]:
+def evaluate(
+    network: nn.Module,
+    data: Images,
+    device: torch.device,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[float, float]:
     """Mean cross-entropy and accuracy, in eval mode and fp32.
 
-    Accuracy is the share of images whose greatest logit is their label's.
+    Accuracy is the share of images whose greatest logit is their label's. `tell` is called with how
+    many images of how many are done.
     """
     network.eval()
-    loss, right = 0.0, 0
+    loss, right, done = 0.0, 0, 0
     for images, labels in zip(data.images.split(256), data.labels.split(256), strict=True):
         logits = network(as_input(images, data.card, device)).cpu()
         loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
         right += int((logits.argmax(1) == labels).sum())
+        done += len(labels)
+        tell(done, len(data))
     return loss / len(data), right / len(data)
 
 

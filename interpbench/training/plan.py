@@ -12,14 +12,14 @@ from interpbench.core.types import DatasetCard
 from interpbench.loading.model import shipped_card, weights_file, with_parameters
 from interpbench.loading.weights import WeightsCard, check_writable
 from interpbench.registry.choosing import Sources, choose_one
-from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
 from interpbench.training.checkpoint import unfinished
 from interpbench.training.find_lr import find_lr
-from interpbench.training.loop import TrainingListener
+from interpbench.training.loop import TrainingListener, TrainingStep
 from interpbench.training.plots import draw_lr_search
-from interpbench.training.recipe import Recipe, load_recipe, recorded_recipe
-from interpbench.training.splits import Splits, open_splits
+from interpbench.training.recipe import FINE_TUNE, Recipe, load_recipe, recorded_recipe
+from interpbench.training.splits import Splits, open_data
+from interpbench.training.start import Start, find_start
 from interpbench.training.train import check_trainable, train
 
 Setting = int | float | str | None  # of a recipe, as a flag gives it
@@ -30,13 +30,13 @@ class TrainingPlan:
     """What is trained.
 
     Attributes:
-        model: the architecture with its parameters.
+        start: the architecture with its parameters, and the weights it starts from, if any.
         data: to train and to test on.
         recipe: how to train.
         output: the safetensors file.
     """
 
-    model: Configured
+    start: Start
     data: Splits
     recipe: Recipe
     output: Path
@@ -68,12 +68,14 @@ class TrainedModel:
         weights: the safetensors file.
         record: the table of the epochs; the picture of it lies beside it, and ends in .png.
         card: that of the weights, with their accuracy.
+        notices: what the user should know of the training.
     """
 
     model: str
     weights: Path
     record: Path
     card: WeightsCard
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,28 +102,32 @@ def plan_training(
     recipe: str | None = None,
     changes: Mapping[str, Setting] | None = None,
     output: Path | None = None,
+    split: float | None = None,
 ) -> TrainingPlan:
     """Finds the plugins, opens the data, and settles how to train.
 
     Parameters:
         registry: where the plugins are.
         model: one architecture, `resnet18:width=16`.
-        dataset: one data set, with a split `train` and one called `test` or `val`.
-        sources: of the data.
+        dataset: one data set, with a split `train` and one called `test` or `val`, or without any.
+        sources: of the data, and of the weights to start from: a file, `imagenet` or none.
         recipe: a bundled recipe or a TOML file; None for that of the weights that are shipped for
-            this model and data, or else the default.
+            this model and data, or else the default; where it starts from weights, `fine-tune`.
         changes: what is to be different from the recipe; None stands for what is not.
         output: where the weights go; `<dataset>-<model>.safetensors` by default.
+        split: the share of each class that is held out to test on, of data without splits.
 
     Raises:
         InterpBenchError: whatever is wrong with the input.
     """
     choice = choose_one(registry, "model", model, "Train")
     check_trainable(choice)
-    data = open_splits(registry, dataset, sources)
-    choice, settings = _settings(choice, data.train.card, recipe)
-    path = output or Path(weights_file(choice, data.train.card.name))
-    plan = TrainingPlan(choice, data, settings.changed(changes or {}), path)
+    data = open_data(registry, dataset, sources, split)
+    start = find_start(choice, _starting_weights(sources))
+    start, settings = _settings(start, data.card, recipe)
+    settings = settings.changed(changes or {})
+    path = output or Path(weights_file(start.model, data.card.name))
+    plan = TrainingPlan(start, data.parts(settings.seed), settings, path)
     check_writable(path)
     return plan
 
@@ -141,7 +147,7 @@ def train_as_planned(
         device: where.
         resume: whether to go on with the unfinished training of the same output.
         overwrite: whether weights and unfinished trainings that are there may be replaced.
-        progress: called after each batch.
+        progress: called after each batch, and with notes on what the user should know.
 
     Raises:
         ParameterError: if the weights are there already.
@@ -149,24 +155,30 @@ def train_as_planned(
         InterpBenchError: as `train`.
     """
     plan.refuse_to_lose(resume=resume, overwrite=overwrite)
+    notices: list[str] = []
+
+    def listen(step: TrainingStep) -> None:
+        if step.note:
+            notices.append(step.note)
+        progress(step)
+
     try:
         card = train(
-            plan.model,
+            plan.start,
             plan.data,
             recipe=plan.recipe,
             device=device,
             output=plan.output,
             resume=resume,
-            progress=progress,
+            progress=listen,
         )
     except KeyboardInterrupt as interrupt:
         saved = unfinished(plan.output)
         go_on = f"Go on with the same command and --resume: {saved}."
         interrupt.add_note(go_on if saved.exists() else "No epoch was finished.")
         raise
-    return TrainedModel(
-        plan.model.label, plan.output, plan.output.with_suffix(".training.csv"), card
-    )
+    record = plan.output.with_suffix(".training.csv")
+    return TrainedModel(plan.start.model.label, plan.output, record, card, tuple(notices))
 
 
 def search_as_planned(
@@ -183,23 +195,39 @@ def search_as_planned(
         InterpBenchError: as `find_lr`.
     """
     table, suggestion = find_lr(
-        plan.model, plan.data.train, recipe=plan.recipe, device=device, progress=progress
+        plan.start, plan.data.train, recipe=plan.recipe, device=device, progress=progress
     )
     record = plan.output.with_suffix(".lr.csv")
     table.to_csv(record, index=False, float_format="%.6g", lineterminator="\n")
-    title = f"{plan.model.label} on {plan.data.train.card.name}, {plan.recipe.optimiser.name}"
+    title = f"{plan.start.model.label} on {plan.data.train.card.name}, {plan.recipe.optimiser.name}"
     draw_lr_search(table, suggestion, title, record.with_suffix(".png"))
     return LearningRateSearch(table, suggestion, record)
 
 
-def _settings(
-    choice: Configured, data: DatasetCard, recipe: str | None
-) -> tuple[Configured, Recipe]:
+def _starting_weights(sources: Sources) -> str | None:
+    """What the user says of the weights to start from.
+
+    Raises:
+        ParameterError: if that is more than one thing.
+    """
+    if len(sources.weights) > 1:
+        raise ParameterError(
+            f"A training starts from one file of weights, not {len(sources.weights)}."
+        )
+    return sources.weights[0] if sources.weights else None
+
+
+def _settings(start: Start, data: DatasetCard, recipe: str | None) -> tuple[Start, Recipe]:
     """The model's parameters and the recipe.
 
-    The recipe is the one named, else that of its shipped weights, else the default.
+    The recipe is the one named; else the one for weights to start from, or that of the model's
+    shipped weights, or the default.
     """
-    card = shipped_card(choice, data)
-    if recipe is not None or card is None:
-        return choice, load_recipe() if recipe is None else load_recipe(recipe)
-    return with_parameters(choice, card), recorded_recipe(card.notes["recipe"])
+    if recipe is not None:
+        return start, load_recipe(recipe)
+    if start.weights is not None:
+        return start, load_recipe(FINE_TUNE)
+    card = shipped_card(start.model, data)
+    if card is None:
+        return start, load_recipe()
+    return Start(with_parameters(start.model, card)), recorded_recipe(card.notes["recipe"])

@@ -23,6 +23,7 @@ from interpbench.files.toml_settings import Settings
 
 FOLDER = Path(__file__).parent / "recipes"
 DEFAULT = "default"
+FINE_TUNE = "fine-tune"  # from weights that were trained before
 
 Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]

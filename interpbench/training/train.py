@@ -4,8 +4,11 @@ A classifier from a data set, seeded, with a record of how it went.
 """
 
 import json
+import math
 import os
 import platform
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,19 +20,27 @@ from interpbench.core.devices import describe
 from interpbench.core.errors import ParameterError, TrainingError
 from interpbench.core.seeding import derive
 from interpbench.loading.weights import WeightsCard, load_state, save_weights, stored
-from interpbench.registry.plugin import Configured, blaming
+from interpbench.registry.plugin import Configured
 from interpbench.training.checkpoint import Checkpoint
 from interpbench.training.data import Images, decode
-from interpbench.training.loop import Training, TrainingListener, evaluate, report_stage
+from interpbench.training.loop import (
+    Training,
+    TrainingListener,
+    TrainingStep,
+    evaluate,
+    report_stage,
+)
 from interpbench.training.plots import draw_training
 from interpbench.training.recipe import Recipe
 from interpbench.training.splits import Splits
+from interpbench.training.start import Start
 
 TRAIN_SAMPLE = 10_000  # training images, at most, that the final accuracy is measured on
+FEW = 20  # images that tell one epoch from another by chance alone
 
 
 def train(
-    model: Configured,
+    start: Start,
     splits: Splits,
     *,
     recipe: Recipe | None = None,
@@ -48,9 +59,11 @@ def train(
     and resumed. The global random state is left as it was.
 
     Parameters:
-        model: the architecture with its parameters.
-        splits: to train and to test on: square images of one size, unless the recipe gives a
-            `size`.
+        start: the architecture with its parameters, and the weights to start from, if any. Where
+            these state the size and normalisation of their input, they are those of this training,
+            unless the recipe gives a `size`.
+        splits: to train and to test on: square images of one size, unless the recipe or the weights
+            give a `size`.
         recipe: how to train; the default one if None.
         device: where to train.
         output: the safetensors file to write.
@@ -58,26 +71,26 @@ def train(
             weights.
         resume: goes on from the last finished epoch of an unfinished training with the same
             `output`.
-        progress: called after each batch.
+        progress: called after each batch, and with notes on what the user should know.
 
     Raises:
         DataError: if a data set is empty, or its images are not square and of one size.
         ParameterError: if no gradients flow through the model.
         TrainingError: if the loss is no longer a number, or there is nothing to resume.
-        WeightsError: if the file cannot be written.
+        WeightsError: if the weights to start from misfit, or the file cannot be written.
     """
-    check_trainable(model)
-    recipe, device = recipe or Recipe(), torch.device(device)
+    check_trainable(start.model)
+    recipe, device = start.sized(recipe or Recipe()), torch.device(device)
     data = decode(splits.train, recipe.size, report_stage("reading train images", progress))
-    identity = {
-        "model": model.label,
-        "data": data.card.revision,
-        "recipe": recipe.model_dump_json(),
-    }
-    checkpoint = Checkpoint.beside(output, identity)
+    data = replace(data, card=start.normalised(data.card))
+    checkpoint = Checkpoint.beside(output, _identity(start, data, recipe))
     saved = checkpoint.load() if resume else None
     with torch.random.fork_rng():
-        training = Training(build(model, data, recipe), data, recipe, device)
+        network, anew = build(start, data, recipe)
+        training = Training(network, data, recipe, device)
+        origin = _origin(start, splits, anew)
+        for note in _notices(start, training, origin):
+            progress(TrainingStep("starting", 0, 0, note=note))
         if saved is not None:
             training.load_state_dict(saved)
         training.run(progress, lambda t: checkpoint.save(t.state_dict()))
@@ -85,13 +98,17 @@ def train(
     # What is measured is what is saved: rounded, and in single precision again.
     load_state(training.network, state, "just trained")
     tests = decode(splits.test, data.size, report_stage("reading test images", progress))
-    card = _card(model, training, data, tests, device)
+    tests = replace(tests, card=start.normalised(tests.card))
+    card = _card(start.model, training, data, tests, progress)
+    card = replace(card, notes=card.notes | origin)
     save_weights(output, state, card, half=half)
     table = pd.DataFrame(training.rows).astype({"epoch": int})
     table.to_csv(
         output.with_suffix(".training.csv"), index=False, float_format="%.6g", lineterminator="\n"
     )
-    draw_training(table, f"{model.name} on {data.card.name}", output.with_suffix(".training.png"))
+    draw_training(
+        table, f"{card.architecture} on {card.dataset}", output.with_suffix(".training.png")
+    )
     checkpoint.remove()
     return card
 
@@ -106,25 +123,81 @@ def check_trainable(model: Configured) -> None:
         )
 
 
-def build(model: Configured, data: Images, recipe: Recipe) -> nn.Module:
-    """The model for the data's size and classes with its first weights.
+def build(start: Start, data: Images, recipe: Recipe) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network for the data's size and classes, and the layers of it that start anew.
 
-    The recipe's seed decides those.
+    The recipe's seed decides what is drawn: see `Start.build`.
     """
-    with blaming(model):
-        torch.manual_seed(derive(recipe.seed, "weights"))
-        network: nn.Module = model(len(data.card.classes), data.size)
-    return network
+    return start.build(len(data.card.classes), data.size, recipe.seed)
+
+
+def _identity(start: Start, data: Images, recipe: Recipe) -> dict[str, str]:
+    """What must be the same for a training to be continued."""
+    identity = {
+        "model": start.model.label,
+        "data": data.card.revision,
+        "recipe": recipe.model_dump_json(),
+    }
+    return identity if start.weights is None else identity | {"start": start.weights.sha256}
+
+
+def _origin(start: Start, splits: Splits, anew: tuple[str, ...]) -> dict[str, str]:
+    """What a card notes of where the training started and how its test data were cut."""
+    notes = {"held_out": splits.held_out} if splits.held_out else {}
+    if start.weights is None:
+        return notes
+    owner = start.weights.source if start.states_normalisation else splits.train.card.name
+    return notes | {
+        "started_from": start.weights.source,
+        "started_from_sha256": start.weights.sha256,
+        "started_anew": ", ".join(anew) or "nothing",
+        "normalisation": f"that of {owner}",
+    }
+
+
+def _notices(start: Start, training: Training, origin: dict[str, str]) -> Iterator[str]:
+    """What the user should know before time is spent."""
+    if "held_out" in origin:
+        yield f"Held out to test on: {origin['held_out']}."
+    if start.weights is not None:
+        yield (
+            f"Starts from {origin['started_from']}; layers that start anew: "
+            f"{origin['started_anew']}."
+        )
+        if not start.states_normalisation:
+            yield (
+                f"{origin['started_from']} does not say how its images were normalised: here they "
+                "are as it is usual for the data set. Weights with a card, or of an architecture "
+                "that comes with its own, say it."
+            )
+    if training.validated_on is not None and len(training.validated_on) < FEW:
+        yield _few(len(training.validated_on), len(training.trained_on))
+
+
+def _few(validated_on: int, trained_on: int) -> str:
+    """That the best epoch is chosen on few images, and what to do."""
+    share = math.ceil(100 * FEW / (validated_on + trained_on)) / 100
+    more = f"Hold out more of them (`validation = {share}`)" if share <= 0.5 else "Give more images"
+    return (
+        f"The best epoch is chosen on {validated_on} images: with fewer than {FEW} that is mostly "
+        f"chance. {more}, or take the last epoch (`validation = 0`), in a recipe: --recipe "
+        "FILE.toml."
+    )
 
 
 def _card(
-    model: Configured, training: Training, data: Images, tests: Images, device: torch.device
+    model: Configured,
+    training: Training,
+    data: Images,
+    tests: Images,
+    progress: TrainingListener,
 ) -> WeightsCard:
     """The card of weights that were just trained and are on the network.
 
     Measures their accuracies.
     """
     network, recipe, trained_on = training.network, training.recipe, training.trained_on
+    device = training.device
     chance = torch.Generator().manual_seed(derive(recipe.seed, "train sample"))
     sample = trained_on.part(torch.randperm(len(trained_on), generator=chance)[:TRAIN_SAMPLE])
     for name, tensor in network.state_dict().items():
@@ -132,11 +205,12 @@ def _card(
             raise TrainingError(
                 f"Training broke down: {name!r} is no longer a number. Use a lower learning rate."
             )
+    measured = report_stage("testing", progress), report_stage("testing on train images", progress)
     held_out = 0 if training.validated_on is None else len(training.validated_on)
     notes = {
-        "accuracy": f"{evaluate(network, tests, device)[1]:.4f}",
+        "accuracy": f"{evaluate(network, tests, device, measured[0])[1]:.4f}",
         "tested_on": f"{len(tests)} images",
-        "train_accuracy": f"{evaluate(network, sample, device)[1]:.4f}",
+        "train_accuracy": f"{evaluate(network, sample, device, measured[1])[1]:.4f}",
         "train_accuracy_on": f"{len(sample)} images",
         "trained_on": f"{len(trained_on)} images",
         "validated_on": f"{held_out} images",

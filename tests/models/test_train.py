@@ -17,6 +17,7 @@ from interpbench.loading.weights import read_weights
 from interpbench.registry.plugin import Configured
 from interpbench.training.recipe import Recipe
 from interpbench.training.splits import Splits
+from interpbench.training.start import Start
 from interpbench.training.train import train
 from tests.methods.common import QUICK
 from tests.sources import REGISTRY, choose
@@ -122,7 +123,7 @@ def test_it_trains_loads_and_is_explained(name: str, tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         untrained = choice(4, SIZE).state_dict()
-    card = train(choice, Splits(TRAIN, TEST), recipe=RECIPE, output=path, half=False)
+    card = train(Start(choice), Splits(TRAIN, TEST), recipe=RECIPE, output=path, half=False)
 
     model = load_model(choice, TEST.card, weights=str(path))
     state, _ = read_weights(path)

@@ -7,6 +7,7 @@ import pytest
 from interpbench.core.errors import TrainingError
 from interpbench.training.find_lr import SMOOTHING, find_lr, suggest
 from interpbench.training.recipe import Recipe
+from interpbench.training.start import Start
 from tests.training.data import Stripes
 
 
@@ -22,7 +23,7 @@ def test_the_suggestion_is_where_the_loss_falls_fastest() -> None:
 
 def test_rates_rise_evenly_until_the_loss_diverges(tiny) -> None:
     recipe = Recipe().changed({"batch_size": 16, "optimiser": {"name": "sgd", "lr": 1.0}})
-    table, suggestion = find_lr(tiny, Stripes(), recipe=recipe, steps=100)
+    table, suggestion = find_lr(Start(tiny), Stripes(), recipe=recipe, steps=100)
     assert np.allclose(table["lr"], np.geomspace(1e-6, 10, 100)[: len(table)])
     assert table["lr"].min() < suggestion < 10
     running = 0.0
@@ -35,12 +36,12 @@ def test_a_loss_that_is_no_number_ends_the_search(tiny) -> None:
     recipe = Recipe().changed(
         {"batch_size": 16, "optimiser": {"name": "sgd", "lr": 1.0}, "loss": {"gamma": 2.0}}
     )
-    table, _ = find_lr(tiny, Stripes(), recipe=recipe, steps=60)
+    table, _ = find_lr(Start(tiny), Stripes(), recipe=recipe, steps=60)
     assert table["loss"].notna().all()
 
 
 def test_the_same_search_twice(tiny) -> None:
     first, second = (
-        find_lr(tiny, Stripes(), recipe=Recipe(batch_size=16), steps=40)[0] for _ in range(2)
+        find_lr(Start(tiny), Stripes(), recipe=Recipe(batch_size=16), steps=40)[0] for _ in range(2)
     )
     pd.testing.assert_frame_equal(first, second)

@@ -16,7 +16,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from interpbench.commands.training_progress import bar
 from interpbench.core.errors import DataError, TrainingError
 from interpbench.loading.weights import WeightsCard, load_state, read_weights, sha256
 from interpbench.registry.plugin import Configured
@@ -24,6 +23,7 @@ from interpbench.training.data import Batches, Images, decode, hold_out
 from interpbench.training.loop import Training, TrainingStep, evaluate, layout_of
 from interpbench.training.recipe import Recipe
 from interpbench.training.splits import Splits
+from interpbench.training.start import Start
 from interpbench.training.train import train
 from tests.paths import ROOT
 from tests.training.data import Stripes, train_stripes
@@ -53,7 +53,9 @@ def run(
     tiny: Configured, path: Path, options: dict | None = None, **arguments: object
 ) -> WeightsCard:
     recipe = Recipe().changed(QUICK | (options or {}))
-    return train(tiny, Splits(Stripes(), Stripes(20)), recipe=recipe, output=path, **arguments)
+    return train(
+        Start(tiny), Splits(Stripes(), Stripes(20)), recipe=recipe, output=path, **arguments
+    )
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -98,7 +100,14 @@ def test_it_learns_and_tells(tiny, tmp_path):
     assert training[-1].epoch == 15
     assert training[-1].loss < training[3].loss
     assert float(card.notes["accuracy"]) > 0.9
-    assert {steps[0].stage, steps[-1].stage} == {"reading train images", "reading test images"}
+    stages = list(dict.fromkeys(s.stage for s in steps))
+    assert stages == [
+        "reading train images",
+        "training",
+        "reading test images",
+        "testing",
+        "testing on train images",
+    ]
 
 
 @pytest.mark.parametrize("half", [True, False])
@@ -313,7 +322,9 @@ def test_a_loss_that_is_no_number_stops_with_advice(tiny, tmp_path):
 def test_unreadable_images_are_left_out_and_counted(tiny, tmp_path):
     recipe = Recipe(epochs=1)
     test = Stripes(20, unreadable=(0, 7))
-    card = train(tiny, Splits(Stripes(), test), recipe=recipe, output=tmp_path / "w.safetensors")
+    card = train(
+        Start(tiny), Splits(Stripes(), test), recipe=recipe, output=tmp_path / "w.safetensors"
+    )
     assert (card.notes["tested_on"], card.notes["unreadable"]) == ("18 images", "2 images")
 
 
@@ -329,7 +340,7 @@ def test_unreadable_images_are_left_out_and_counted(tiny, tmp_path):
 def test_unfit_data_are_refused(tiny, tmp_path, data, message):
     with pytest.raises(DataError, match=message):
         train(
-            tiny,
+            Start(tiny),
             Splits(data, Stripes()),
             recipe=Recipe(epochs=1),
             output=tmp_path / "w.safetensors",
@@ -339,7 +350,7 @@ def test_unfit_data_are_refused(tiny, tmp_path, data, message):
 def test_images_of_any_shape_are_resized_and_cropped(tiny, tmp_path):
     data = Stripes(shape=(20, 33, 3))
     card = train(
-        tiny,
+        Start(tiny),
         Splits(data, data),
         recipe=Recipe(epochs=1, size=12),
         output=tmp_path / "w.safetensors",
@@ -428,13 +439,6 @@ def test_a_killed_process_loses_at_most_an_epoch(tmp_path, one_thread):
     assert {epoch for epoch in epochs if epoch} == {3, 4}
     train_stripes(tmp_path / "b.safetensors")
     assert files(tmp_path / "a.safetensors") == files(tmp_path / "b.safetensors")
-
-
-def test_the_bar_draws(capsys):
-    with bar() as show:
-        show(TrainingStep("reading", 1, 2))
-        show(TrainingStep("training", 2, 2, 1, 0.5, 0.75))
-    assert "accuracy 75.0%" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -1,0 +1,203 @@
+"""What a training starts from: an architecture, and weights where it is not to start anew."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from interpbench.core.errors import PreparationError, WeightsError
+from interpbench.core.preparation import Stated
+from interpbench.core.seeding import derive
+from interpbench.core.types import DatasetCard
+from interpbench.loading.model import IMAGENET_CLASSES, RANDOM, configured_by, refuse_nonfinite
+from interpbench.loading.pretrained import download, hash_tensors, offered
+from interpbench.loading.weights import load_state, read_weights, sha256
+from interpbench.registry.plugin import Configured, blaming
+from interpbench.training.recipe import Recipe
+
+OFFERED = "imagenet"  # what a user calls the weights that come with an architecture
+USUAL_SIZE = 224  # of the input, for an offer that does not say
+
+
+@dataclass(frozen=True)
+class StartingWeights:
+    """The weights that a training starts from.
+
+    Attributes:
+        source: a file's name, or what tables call the weights that come with an architecture.
+        sha256: of their file, or of the tensors where there is none.
+        state: name -> tensor.
+        stated: what their card, or their plugin's offer, says of their input.
+    """
+
+    source: str
+    sha256: str
+    state: Mapping[str, Tensor]
+    stated: Stated = Stated()
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        model: the architecture with its parameters.
+        weights: None for those that the recipe's seed draws.
+    """
+
+    model: Configured
+    weights: StartingWeights | None = None
+
+    @property
+    def _stated(self) -> Stated:
+        return Stated() if self.weights is None else self.weights.stated
+
+    @property
+    def states_normalisation(self) -> bool:
+        """Whether the weights say how their images were normalised."""
+        return self._stated.mean is not None and self._stated.std is not None
+
+    def sized(self, recipe: Recipe) -> Recipe:
+        """The recipe; at the weights' size of the input where it names none.
+
+        Raises:
+            PreparationError: if their input is not square.
+        """
+        size = self._stated.size
+        if recipe.size is not None or size is None:
+            return recipe
+        height, width = (size, size) if isinstance(size, int) else size
+        if height != width:
+            raise PreparationError(
+                f"The input of these weights is {width}x{height} pixels, and a training takes "
+                "square images: say of which side with --size."
+            )
+        return recipe.changed({"size": height})
+
+    def normalised(self, data: DatasetCard) -> DatasetCard:
+        """The data set's card, with the mean and std that this training normalises images by.
+
+        Those of the weights where they state them, else the data set's.
+        """
+        stated = self._stated
+        return replace(data, mean=stated.mean or data.mean, std=stated.std or data.std)
+
+    def build(self, classes: int, size: int, seed: int) -> tuple[nn.Module, tuple[str, ...]]:
+        """The network with its first weights, and the layers of it that start anew.
+
+        Parameters:
+            classes: how many logits it gives.
+            size: side in pixels of its input.
+            seed: of the weights that are drawn: all, or those of the layers that start anew. These
+                are named only where the others come from weights.
+
+        Raises:
+            PluginError: if the architecture cannot be built.
+            WeightsError: if the weights misfit by more than their number of classes.
+        """
+        with blaming(self.model):
+            torch.manual_seed(derive(seed, "weights"))
+            network: nn.Module = self.model(classes, size)
+        if self.weights is None:
+            return network, ()
+        own, state = network.state_dict(), self.weights.state
+        anew = _heads(own, state, classes)
+        load_state(network, {**state, **{name: own[name] for name in anew}}, self.weights.source)
+        return network, tuple(dict.fromkeys(name.rpartition(".")[0] or name for name in anew))
+
+
+def find_start(choice: Configured, weights: str | None) -> Start:
+    """Reads the weights that a training is to start from.
+
+    Parameters:
+        choice: the architecture; parameters that the user left out are those of the weights' card.
+        weights: a file; `imagenet` for those that come with the architecture; `random` or None for
+            first weights.
+
+    Raises:
+        WeightsError: if there are none, they cannot be read, or are of another architecture.
+        PreparationError: if their input is not RGB.
+    """
+    if weights is None or weights == RANDOM:
+        return Start(choice)
+    if weights == OFFERED:
+        return _fed_with_rgb(Start(choice, _offered(choice)))
+    path = Path(weights)
+    state, card = read_weights(path)
+    refuse_nonfinite(state, path.name)
+    if card is not None:
+        choice = configured_by(choice, card, path.name)
+    stated = _offer_for(choice, state) if card is None else card.stated
+    return _fed_with_rgb(Start(choice, StartingWeights(path.name, sha256(path), state, stated)))
+
+
+def _offered(choice: Configured) -> StartingWeights:
+    """The weights that come with an architecture, fetched if they are not in a cache."""
+    offer = offered(choice)
+    if offer is None:
+        raise WeightsError(
+            f"No ImageNet weights come with model {choice.label!r}. Start from a file with "
+            "--weights FILE, or leave --weights out to train from the beginning."
+        )
+    if offer.load is None:
+        raise WeightsError(
+            f"Model {choice.label!r} is built with its weights, {offer.source}: leave --weights "
+            "out, and training starts from them."
+        )
+    if not callable(choice.plugin.pretrained) and choice.label != choice.name:
+        raise WeightsError(
+            f"{offer.source} is for {choice.name!r} with its default parameters alone: leave them "
+            "out, or start from a file with --weights FILE."
+        )
+    state, digest = download(offer)
+    refuse_nonfinite(state, offer.source)
+    return StartingWeights(offer.source, digest or hash_tensors(state), state, offer.stated)
+
+
+def _offer_for(choice: Configured, state: Mapping[str, Tensor]) -> Stated:
+    """What the plugin's offer says, if a file without a card holds weights that it is for.
+
+    That is, if they have the shapes of the network with as many logits as the offer's.
+    """
+    offer = offered(choice)
+    if offer is None:
+        return Stated()
+    if offer.load is None:
+        return offer.stated
+    size = offer.size if isinstance(offer.size, int) else min(offer.size or (USUAL_SIZE,))
+    with torch.random.fork_rng(devices=[]), blaming(choice):
+        network: nn.Module = choice(len(offer.classes) or IMAGENET_CLASSES, size)
+    return offer.stated if _shapes(network.state_dict()) == _shapes(state) else Stated()
+
+
+def _fed_with_rgb(start: Start) -> Start:
+    """The start, if its weights take the images that a training feeds them with."""
+    stated = Stated() if start.weights is None else start.weights.stated
+    if stated.channels not in (None, "rgb") or len(stated.mean or (0,)) not in (1, 3):
+        raise PreparationError(
+            f"The input of these weights has other channels ({stated.channels or stated.mean}) "
+            "than the RGB that a training feeds: give weights for RGB images."
+        )
+    return start
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
+
+
+def _heads(own: Mapping[str, Tensor], state: Mapping[str, Tensor], classes: int) -> list[str]:
+    """The tensors of the layers that give a logit a class, where the weights have other classes.
+
+    They have a row for each class, and differ from the weights' in the number of rows alone.
+    """
+    return [
+        name
+        for name, tensor in own.items()
+        if name in state
+        and tensor.ndim > 0
+        and len(tensor) == classes
+        and tensor.shape != state[name].shape
+        and tensor.shape[1:] == state[name].shape[1:]
+    ]

@@ -1,4 +1,4 @@
-"""The usual preparations of a model that nobody has stated one for, and how accurate it is with each.
+"""The usual preparations of a model for which none is stated, and how accurate it is with each.
 
 A measurement for the user to decide by; nothing here decides.
 """

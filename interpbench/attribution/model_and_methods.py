@@ -75,10 +75,7 @@ def load_model_and_methods(
     """
     choice = choose_one(registry, "model", model, "Explain")
     chosen = choose_plugins(registry, "method", methods)
-    notices = left_out_without_gradients(Choices({choice.label: choice}), chosen)
-    able = {
-        label: method for label, method in chosen.plugins.items() if can_explain(method, choice)
-    }
+    notices = left_out_without_gradients(Choices({choice.label: choice}), chosen)  # before the work
     card = data if isinstance(data, DatasetCard) else data_card(registry, choice, data, sources)
     weights = sources.weights[0] if sources.weights else None
     loaded = load_model(
@@ -89,6 +86,13 @@ def load_model_and_methods(
         batch_size=computing.images_a_pass,
         seed=seed,
     )
+    notices += [f"{choice.label}: {notice}" for notice in loaded.notices]
+    if not loaded.gradients and choice.plugin.gradients:
+        choice = choice.without_gradients()
+        notices += left_out_without_gradients(Choices({choice.label: choice}), chosen)
+    able = {
+        label: method for label, method in chosen.plugins.items() if can_explain(method, choice)
+    }
     return ModelAndMethods(choice, loaded, _class_names(loaded, card), able, tuple(notices))
 
 

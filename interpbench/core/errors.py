@@ -86,6 +86,17 @@ class MethodError(InterpBenchError):
     """
 
 
+def in_one_line(error: BaseException) -> str:
+    """An exception's kind and what it says, without line breaks.
+
+    Of TorchScript's report, which quotes the code with a traceback of its own, the reason alone.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any("TorchScript" in line for line in lines[:2]):
+        return lines[-1]
+    return f"{type(error).__name__}: {' '.join(lines)}"
+
+
 def first_line(error: BaseException) -> str:
     """An exception's kind and the first line of what it says."""
     line, _, _ = str(error).partition("\n")

@@ -1,5 +1,6 @@
 """A network's layers: found by name, found by what they do, and their outputs read as maps."""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -103,13 +104,19 @@ def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
     def note(name: str, gradient: Tensor) -> None:
         matters[name] = int(as_maps(gradient).ne(0).any(1).any(0).sum()) > 1
 
-    layers = [(name, module) for name, module in network.named_modules() if name]
+    scripted = torch.jit.ScriptModule  # whose layers take no hooks
+    layers = [
+        (name, module)
+        for name, module in network.named_modules()
+        if name and not isinstance(module, scripted)
+    ]
     handles = [module.register_forward_hook(partial(watch, name)) for name, module in layers]
     try:
-        with torch.enable_grad():
+        with torch.enable_grad(), warnings.catch_warnings():
             x = x.detach().clone().requires_grad_()
             logits = network(x)
             if logits.requires_grad:
+                warnings.simplefilter("ignore")  # of operations that have no gradient
                 torch.autograd.grad(logits.amax(1).sum(), x, allow_unused=True)
     finally:
         for handle in handles:

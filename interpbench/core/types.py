@@ -192,6 +192,8 @@ class Model(nn.Module):
         dtype: in which it wants its images; a copy that scores are read off may want another.
         fixed_shape: whether every batch must have the same number of images, as that of a compiled
             copy.
+        notices: what was done to the network or its weights to make them usable.
+        gradients: whether gradients flow through it; not through quantised layers.
 
     Example:
         >>> network = torch.nn.Sequential(
@@ -211,6 +213,8 @@ class Model(nn.Module):
 
     dtype: torch.dtype = torch.float32
     fixed_shape: bool = False
+    notices: tuple[str, ...] = ()
+    gradients: bool = True
 
     def __init__(self, network: nn.Module, card: ModelCard, batch_size: int) -> None:
         super().__init__()
@@ -242,15 +246,27 @@ class Model(nn.Module):
         if name is None:
             raise MethodError(
                 f"Model {self.card.name!r} names no target layer for CAM methods: "
-                "give its plugin `target_layer=`, or the method a layer."
+                f"give its plugin `target_layer=`, or the method a layer.{self._hidden()}"
             )
         try:
-            return find_layer(self.network, name)
-        except AttributeError:
+            found = find_layer(self.network, name)
+        except (AttributeError, RuntimeError):  # TorchScript raises the latter
             layers = [n for n, _ in self.network.named_modules() if n]
             raise MethodError(
                 f"Model {self.card.name!r} has no layer {name!r}. It has: {', '.join(layers)}."
+                f"{self._hidden()}"
             ) from None
+        if isinstance(found, torch.jit.ScriptModule):
+            raise MethodError(f"Layer {name!r} cannot be looked into.{self._hidden()}")
+        return found
+
+    def _hidden(self) -> str:
+        """Why layers cannot be looked at, if it is because they are TorchScript."""
+        if any(isinstance(module, torch.jit.ScriptModule) for module in self.network.modules()):
+            return (
+                " TorchScript's layers take no hooks: explain the Python module it was made from."
+            )
+        return ""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,10 @@ from interpbench.core.layers import find_layer, last_spatial_layer
 from interpbench.core.preparation import Preparation, Stated, missing, settle
 from interpbench.core.seeding import derive
 from interpbench.core.types import IMAGENET, DatasetCard, Model, ModelCard, Pretrained
+from interpbench.loading.fitting import load_state
 from interpbench.loading.pretrained import download, hash_tensors, offered
-from interpbench.loading.weights import WeightsCard, load_state, read_weights, sha256
+from interpbench.loading.unwrapping import lets_gradients_through, unwrapped
+from interpbench.loading.weights import WeightsCard, read_weights, sha256
 from interpbench.registry.plugin import Configured, blaming
 
 RANDOM = "random"
@@ -83,15 +85,20 @@ def load_model(
     chosen = _find(choice, data, weights)
     choice = _with_card(choice, chosen)
     card = _card(choice, data, chosen, stated)
-    network = _build(choice, card, seed)
-    if chosen.state is not None:
-        load_state(network, chosen.state, chosen.source)
-        _refuse_nonfinite(chosen)
-    network.eval().requires_grad_(False)
-    if chosen.built_in:
-        card = _own_classes(choice, network, card, data)
-    card = replace(card, target_layer=_target_layer(choice, network, card.preparation))
-    return Model(network, card, batch_size(card.size)).eval()
+    network, notices = _build(choice, card, seed)
+    with blaming(choice):
+        if chosen.state is not None:
+            notices += load_state(network, chosen.state, chosen.source)
+            _refuse_nonfinite(chosen)
+        network.eval().requires_grad_(False)
+        if chosen.built_in:
+            card = _own_classes(choice, network, card, data)
+        gradients = lets_gradients_through(network, card.preparation.shape)
+        choice = choice if gradients else choice.without_gradients()
+        card = replace(card, target_layer=_target_layer(choice, network, card.preparation))
+        model = Model(network, card, batch_size(card.size)).eval()
+    model.notices, model.gradients = notices, gradients
+    return model
 
 
 def _logits(data: DatasetCard, weights: _Weights) -> int:
@@ -354,16 +361,14 @@ def _match_classes(data: DatasetCard, card: WeightsCard, source: str) -> tuple[i
     return tuple(card.classes.index(name) for name in data.classes)
 
 
-def _build(choice: Configured, card: ModelCard, seed: int) -> nn.Module:
+def _build(choice: Configured, card: ModelCard, seed: int) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network that a plugin builds, usable; and what was done to make it so."""
+    what = f"{choice.plugin.origin}: model {choice.name!r}"
     with torch.random.fork_rng(devices=[]), blaming(choice):
         torch.manual_seed(derive(seed, "weights", choice.name))
-        network = choice(card.classes, card.size)
-    if not isinstance(network, nn.Module):
-        raise PluginError(
-            f"{choice.plugin.origin}: model {choice.name!r} must return a torch.nn.Module, "
-            f"not {type(network).__name__}."
-        )
-    return network
+        built = choice(card.classes, card.size)
+        usable = unwrapped(built, what, card.preparation.shape)
+    return usable.network, usable.notices
 
 
 def _own_classes(

@@ -57,13 +57,35 @@ def download(weights: Pretrained) -> Loaded:
 
 
 def hash_tensors(state: Mapping[str, Tensor]) -> str:
-    """The hexadecimal SHA-256 of names, types and values."""
+    """The hexadecimal SHA-256 of names, types and values.
+
+    A quantised network keeps more than tensors: numbers, texts and the like are taken as they are
+    written, and of anything else its type alone.
+    """
     digest = hashlib.sha256()
-    for name, tensor in state.items():
-        values = tensor.detach().cpu().contiguous()
+    for name, value in state.items():
+        _update(digest, name, value)
+    return digest.hexdigest()
+
+
+def _update(digest: "hashlib._Hash", name: str, value: Any) -> None:
+    """Takes one entry of a state dict into a hash, with all that is in it."""
+    if isinstance(value, Mapping):
+        value = [*value.items()]
+    if isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            _update(digest, f"{name}.{number}", item)
+    elif not isinstance(value, Tensor):
+        plain = isinstance(value, str | bytes | int | float | torch.dtype | None)
+        digest.update(f"{name} {value!r} ".encode() if plain else f"{name} {type(value)} ".encode())
+    elif value.is_quantized:
+        digest.update(f"{name} {value.qscheme()} ".encode())
+        _update(digest, f"{name}.int_repr", value.int_repr())
+        _update(digest, f"{name}.values", value.dequantize())
+    else:
+        values = value.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
         digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _torchvisions(enum: Any) -> Pretrained:

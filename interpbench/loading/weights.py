@@ -5,27 +5,26 @@ Reading never executes code.
 
 import hashlib
 import json
-import pickle
 import tempfile
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from interpbench.core.errors import WeightsError
 from interpbench.core.preparation import Channels, Interpolation, Stated
 from interpbench.core.types import PerChannel
 from interpbench.files.atomic import write_atomically
+from interpbench.loading.checkpoints import SUFFIXES, read_checkpoint
 
 # One metadata entry, because safetensors writes several in an order of chance and equal weights
 # should be equal bytes.
 KEY = "interpbench"
+SAFETENSORS = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -134,9 +133,10 @@ def stored(state_dict: Mapping[str, Tensor], *, half: bool = False) -> dict[str,
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsCard | None]:
-    """The tensors of a `.safetensors`, `.pt` or `.pth` file, and its card if it has one of ours.
+    """The tensors of a file, and its card if it has one of ours.
 
-    By name, on the CPU.
+    By name, on the CPU. A file is one of safetensors, or of torch in any form that
+    `checkpoints.read_checkpoint` knows, which then says what it took.
 
     Raises:
         WeightsError: if the file is missing, corrupt, of another format, or would need code to be
@@ -147,57 +147,20 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsCard | None]:
             f"There is no weights' file {path}. "
             "Check the path, or make one with `python -m interpbench train`."
         )
-    if path.suffix == ".safetensors":
+    suffix = path.suffix.lower()
+    if suffix == SAFETENSORS:
         return _read_safetensors(path)
-    if path.suffix in (".pt", ".pth"):
-        return _read_torch(path), None
+    if suffix in SUFFIXES:
+        return read_checkpoint(path), None
     raise WeightsError(
-        f"Weights {path} end in {path.suffix!r}: expected .safetensors, .pt or .pth."
+        f"Weights {path} end in {path.suffix!r}: expected {', '.join((SAFETENSORS, *SUFFIXES))}."
     )
-
-
-def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Copies tensors into a module, converted to its precision.
-
-    Parameters:
-        network: the module.
-        state: name -> tensor, exactly those of `network.state_dict()`.
-        source: what to call the weights in an error, such as the file's name.
-
-    Raises:
-        WeightsError: that names the first mismatch.
-    """
-    own = network.state_dict()
-    head = list(own)[-1].rpartition(".")[0] if own else ""
-    for name, tensor in own.items():
-        if name not in state:
-            raise _misfit(source, f"{name!r} is missing")
-        shape, wanted = tuple(state[name].shape), tuple(tensor.shape)
-        if shape != wanted and name.rpartition(".")[0] == head and shape[1:] == wanted[1:]:
-            raise WeightsError(
-                f"Weights {source} are for {shape[0]} classes, the data set has {wanted[0]} "
-                f"({name!r}). Use weights that were trained on this data set, or the data set of "
-                "these weights."
-            )
-        if shape != wanted:
-            raise _misfit(source, f"{name!r} has shape {shape}, the model's has {wanted}")
-    for name in state:
-        if name not in own:
-            raise _misfit(source, f"{name!r} is not in the model")
-    network.load_state_dict(dict(state))
 
 
 def sha256(path: Path) -> str:
     """The hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _misfit(source: str, mismatch: str) -> WeightsError:
-    return WeightsError(
-        f"Weights {source} do not fit the model: {mismatch}. "
-        "Use the architecture, parameters and image size that they were trained with."
-    )
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsCard | None]:
@@ -220,31 +183,3 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsCard | None
             f"The card of weights {path} cannot be read ({error}). "
             "Make them again with this version."
         ) from None
-
-
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    try:
-        with warnings.catch_warnings():  # torch warns of the files that it refuses just below
-            warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise WeightsError(
-            f"Weights {path} hold Python objects, or no pickle at all; nothing of them was loaded, "
-            "as that could run code. Save them as `torch.save(model.state_dict(), path)`."
-        ) from None
-    except Exception as error:  # torch.load promises no type for a damaged file
-        raise WeightsError(
-            f"Weights {path} are no PyTorch file, or a damaged one ({type(error).__name__}). "
-            "Fetch or make them again."
-        ) from None
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        # A training checkpoint.
-        tensors = state["state_dict"].items()
-        state = {name.removeprefix("module."): tensor for name, tensor in tensors}
-    is_mapping = isinstance(state, Mapping)
-    if not is_mapping or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(
-            f"Weights {path} are not a mapping of names to tensors. "
-            "Save them as `torch.save(model.state_dict(), path)`."
-        )
-    return dict(state)

@@ -10,12 +10,18 @@ import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-from interpbench.core.errors import InterpBenchError, ParameterError, PluginError, unknown_name
+from interpbench.core.errors import (
+    InterpBenchError,
+    ParameterError,
+    PluginError,
+    in_one_line,
+    unknown_name,
+)
 from interpbench.registry.spec import PAIR, POSITIONAL, quoted
 
 Kind = Literal["method", "model", "dataset", "metric", "reference"]
@@ -269,6 +275,10 @@ class Configured:
         """All parameter values as canonical JSON."""
         return json.dumps(dict(self.values), sort_keys=True, default=str, separators=(",", ":"))
 
+    def without_gradients(self) -> "Configured":
+        """The same model plugin as a black box, which is what its network turned out to be."""
+        return replace(self, plugin=replace(self.plugin, gradients=False))
+
     def __call__(self, *arguments: Any, **provided: Any) -> Any:
         """Calls the plugin; of what the runner provides it gets what its signature takes."""
         taken = {name: value for name, value in provided.items() if name in self.plugin.takes}
@@ -277,7 +287,7 @@ class Configured:
 
 def described(error: BaseException, choice: "Configured") -> str:
     """An exception with the line of the plugin's file that it came through, as far as it did."""
-    text = f"{type(error).__name__}: {error}"
+    text = in_one_line(error)
     frames = traceback.extract_tb(error.__traceback__)
     file = choice.plugin.origin.rpartition(":")[0]
     frame = next((frame for frame in reversed(frames) if frame.filename == file), None)
@@ -295,10 +305,10 @@ def blaming(choice: Configured) -> Iterator[None]:
         yield
     except InterpBenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin may call sys.exit
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise PluginError(
-            f"{choice.plugin.kind} {choice.label!r} failed: {type(error).__name__}: {error} "
+            f"{choice.plugin.kind} {choice.label!r} failed: {in_one_line(error)} "
             f"({frame.filename}:{frame.lineno})."
         ) from error
 

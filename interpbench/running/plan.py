@@ -145,8 +145,15 @@ def make_plan(
     choices = choose_plugins(registry, "model", suite.models)
     methods = choose_plugins(registry, "method", suite.methods)
     notices += left_out_without_gradients(choices, methods, asked="method" in selection.named)
-    models, without_weights = _models(choices, dataset, suite, computing, sources)
-    notices += without_weights
+    models, of_models = _models(choices, dataset, suite, computing, sources)
+    notices += of_models
+    blind = {
+        label: choice
+        for label, (choice, model) in models.items()
+        if not model.gradients and choices.plugins[label].plugin.gradients
+    }
+    asked = "method" in selection.named
+    notices += left_out_without_gradients(Choices(blind), methods, asked=asked)
     if not models:
         raise NoWeightsError(f"No model has weights on {dataset.card.name!r}. " + " ".join(notices))
     return Plan(
@@ -168,9 +175,9 @@ def make_plan(
 def _models(
     choices: Choices, dataset: Dataset, suite: Suite, computing: Computing, sources: Sources
 ) -> tuple[dict[str, tuple[Configured, Model]], list[str]]:
-    """The models with their weights; and notices of those that have none.
+    """The models with their weights; and notices of what was done to make them usable.
 
-    Those are left out, for `all` means all that apply.
+    Those without weights are left out, for `all` means all that apply.
     """
     files = _weights(sources.weights, list(choices.plugins))
     size = computing.images_a_pass
@@ -202,7 +209,8 @@ def _models(
                 raise
             notices.append(f"Left out: {error}")
             continue
-        models[label] = (choice, model)
+        notices += [f"{label}: {notice}" for notice in model.notices]
+        models[label] = (choice if model.gradients else choice.without_gradients(), model)
     return models, notices
 
 

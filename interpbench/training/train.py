@@ -19,7 +19,8 @@ from torch import nn
 from interpbench.core.devices import describe
 from interpbench.core.errors import ParameterError, TrainingError
 from interpbench.core.seeding import derive
-from interpbench.loading.weights import WeightsCard, load_state, save_weights, stored
+from interpbench.loading.fitting import load_state
+from interpbench.loading.weights import WeightsCard, save_weights, stored
 from interpbench.registry.plugin import Configured
 from interpbench.training.checkpoint import Checkpoint
 from interpbench.training.data import Images, decode

@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from interpbench.core.errors import WeightsError
-from interpbench.loading.weights import WeightsCard, load_state, read_weights, save_weights, sha256
+from interpbench.loading.fitting import load_state
+from interpbench.loading.weights import WeightsCard, read_weights, save_weights, sha256
 
 CARD = WeightsCard(
     architecture="resnet18",
@@ -156,7 +157,7 @@ def test_other_files(tmp_path):
     with pytest.raises(WeightsError, match="There is no weights' file"):
         read_weights(tmp_path / "absent.safetensors")
     (tmp_path / "w.onnx").touch()
-    with pytest.raises(WeightsError, match=r"expected \.safetensors, \.pt or \.pth"):
+    with pytest.raises(WeightsError, match=r"expected \.safetensors, \.pt, \.pth"):
         read_weights(tmp_path / "w.onnx")
     torch.save([torch.ones(1)], tmp_path / "list.pt")
     with pytest.raises(WeightsError, match="mapping of names to tensors"):

@@ -10,7 +10,8 @@ from torchvision import models
 
 from interpbench.core.errors import PluginError
 from interpbench.core.layers import find_layer
-from interpbench.loading.weights import load_state, read_weights
+from interpbench.loading.fitting import load_state
+from interpbench.loading.weights import read_weights
 from interpbench.registry.discovery import bundled_folder, discover
 from interpbench.registry.plugin import blaming
 

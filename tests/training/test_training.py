@@ -17,7 +17,8 @@ from PIL import Image
 from torch import nn
 
 from interpbench.core.errors import DataError, TrainingError
-from interpbench.loading.weights import WeightsCard, load_state, read_weights, sha256
+from interpbench.loading.fitting import load_state
+from interpbench.loading.weights import WeightsCard, read_weights, sha256
 from interpbench.registry.plugin import Configured
 from interpbench.training.data import Batches, Images, decode, hold_out
 from interpbench.training.loop import Training, TrainingStep, evaluate, layout_of

@@ -34,7 +34,8 @@ class Explainer:
         self.explained = explained
         self.device = device
         self.seed = seed
-        self.examined = ExaminedModel(explained.model.to(device))
+        with blaming(explained.choice):
+            self.examined = ExaminedModel(explained.model.to(device))
         size = self.model.batch_size
         self.accounts = {
             label: Account(method, BatchSize(size)) for label, method in explained.methods.items()

@@ -75,11 +75,9 @@ def doctor(
             device=device,
             plugin=plugin,
         )
-    say(
-        f"{report.model} ({report.weights}), two images of {report.dataset}, "
-        f"{list(report.image_size)} pixels: {report.preparation.text}, as stated by "
-        f"{report.preparation.stated_by}"
-    )
+    say(f"{report.model} ({report.weights}), two images of {report.dataset}{_pixels(report)}")
+    for notice in report.notices:
+        say(notice)
     if report.candidates:
         open_console().print(_candidates(report))
     if report.diagnosis.findings:
@@ -90,14 +88,23 @@ def doctor(
     raise typer.Exit(0 if report.healthy else 1)
 
 
+def _pixels(report: "DoctorsReport") -> str:
+    """How large the images are and how they became so; nothing if the model was not loaded."""
+    made = report.preparation
+    if report.image_size is None or made is None:
+        return ""
+    return f", {list(report.image_size)} pixels: {made.text}, as stated by {made.stated_by}"
+
+
 def _candidates(report: "DoctorsReport") -> "Table":
     """How accurate the model is with the usual preparations."""
     from rich.table import Table
 
     count = report.candidates[0].images
     table = Table(f"accuracy on {count} images", "preparation", "in full")
+    stated = report.preparation.text if report.preparation else ""
     for candidate in report.candidates:
-        here = " (as stated)" if candidate.preparation.text == report.preparation.text else ""
+        here = " (as stated)" if candidate.preparation.text == stated else ""
         accuracy = candidate.failure or f"{candidate.accuracy:.1%}"
         cells = (accuracy, candidate.name + here, candidate.preparation.text)
         table.add_row(*map(plain, cells))

@@ -15,6 +15,7 @@ model, not by their names:
 """
 
 import copy
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from interpbench.core.batch_size import is_out_of_memory
-from interpbench.core.errors import MethodError, first_line
+from interpbench.core.errors import MethodError, in_one_line
 from interpbench.core.layers import as_maps, last_spatial_layer
 from interpbench.core.model_guard import Guard
 from interpbench.core.types import Model
@@ -210,7 +211,7 @@ def _failure(error: Exception) -> Finding:
     return Finding(
         "failure",
         (),
-        f"the network fails: {type(error).__name__}: {error}",
+        f"the network fails: {in_one_line(error)}",
         "It must take normalised float32 images [B,3,S,S] of the card's size, in eval mode.",
         "all methods",
     )
@@ -271,7 +272,9 @@ def _gradient(model: Model, seen: Observation, leaf: Tensor, logits: Tensor) -> 
     gradient = None
     try:
         if logits.requires_grad:
-            (gradient,) = torch.autograd.grad(logits.amax(1).sum(), leaf, allow_unused=True)
+            with warnings.catch_warnings():  # of operations without a gradient, which are found
+                warnings.simplefilter("ignore")
+                (gradient,) = torch.autograd.grad(logits.amax(1).sum(), leaf, allow_unused=True)
     except RuntimeError as error:
         if is_out_of_memory(error):
             yield _failure(error)
@@ -279,7 +282,7 @@ def _gradient(model: Model, seen: Observation, leaf: Tensor, logits: Tensor) -> 
         yield Finding(
             "no gradient",
             ends,
-            f"the backward pass fails: {first_line(error)}",
+            f"the backward pass fails: {in_one_line(error)}",
             "Let every step be differentiable.",
             "gradient methods",
         )
@@ -368,7 +371,7 @@ def _repeats(model: Model, seen: Observation, x: Tensor, logits: Tensor) -> Iter
         what = "an image's logits depend on the other images of the batch"
     except Exception as error:
         alone = torch.full_like(logits, torch.nan)
-        what = f"one image alone fails: {type(error).__name__}: {error}"
+        what = f"one image alone fails: {in_one_line(error)}"
     if not _close(alone, logits):
         yield Finding(
             "batch",

@@ -7,6 +7,7 @@ state dict all stay.
 """
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -210,7 +211,9 @@ class _SameAnswers:
             with (
                 torch.random.fork_rng([batch.device] if batch.is_cuda else []),
                 torch.enable_grad(),
+                warnings.catch_warnings(),
             ):
+                warnings.simplefilter("ignore")  # of operations that have no gradient
                 torch.manual_seed(self._seed)
                 x = batch.clone().requires_grad_()
                 logits = model.network(x.clone())

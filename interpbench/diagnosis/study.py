@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from interpbench.core.devices import exact_arithmetic
+from interpbench.core.errors import PluginError
 from interpbench.core.preparation import Preparation, Stated
 from interpbench.core.types import Dataset, Model, normalise
 from interpbench.diagnosis.examination import Diagnosis, Finding, examine
@@ -17,7 +18,7 @@ from interpbench.loading.images import choose, load_images
 from interpbench.loading.model import RANDOM, UnstatedPreparationError, load_model
 from interpbench.loading.pretrained import offered
 from interpbench.registry.choosing import Sources, choose_dataset, choose_one
-from interpbench.registry.plugin import Configured
+from interpbench.registry.plugin import Configured, blaming
 from interpbench.registry.registry import Registry
 
 
@@ -29,25 +30,28 @@ class DoctorsReport:
         model: the architecture, as one would type it.
         weights: where they came from.
         dataset: the name of the data set whose images were used.
-        image_size: their height and width in pixels, as the model gets them.
+        image_size: their height and width in pixels, as the model gets them; None if it could not
+            be loaded.
         diagnosis: the findings; what could be repaired on a copy is marked so.
         repairs: what was done to the copy, or tried and discarded.
         ruled_out: which methods cannot be trusted on the model, even repaired, in words -> the
             names of those that can be told by their traits.
-        preparation: how the images became the model's input.
+        preparation: how the images became the model's input; None if it could not be loaded.
         candidates: how accurate a model with weights of one's own is with the usual preparations,
             the best first; none of weights that are shipped, downloaded or random.
+        notices: what was done to the model or its weights to make them usable.
     """
 
     model: str
     weights: str
     dataset: str
-    image_size: tuple[int, int]
+    image_size: tuple[int, int] | None
     diagnosis: Diagnosis
     repairs: tuple[Repair, ...]
     ruled_out: Mapping[str, tuple[str, ...]]
-    preparation: Preparation
+    preparation: Preparation | None = None
     candidates: tuple[Candidate, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -81,22 +85,36 @@ def examine_and_repair(
     """
     choice = choose_one(registry, "model", model, "Examine")
     data = open_dataset(choose_dataset(registry, dataset, sources))
-    loaded, candidates, unstated = _load(choice, data, sources, seed, device)
-    with exact_arithmetic():
+    candidates: list[Candidate] = []
+    repairs: list[Repair] = []
+    loaded, x = None, None
+    try:
+        loaded, candidates, unstated = _load(choice, data, sources, seed, device)
         x = _first_images(data, loaded).to(device)
-        _, diagnosis, repairs = repair(loaded, examine(loaded, x, seed), x, seed)
-    diagnosis = replace(diagnosis, findings=(*unstated, *diagnosis.findings))
+        with exact_arithmetic(), blaming(choice):
+            loaded.to(device)
+            _, diagnosis, repairs = repair(loaded, examine(loaded, x, seed), x, seed)
+        diagnosis = replace(diagnosis, findings=(*unstated, *diagnosis.findings))
+    except PluginError as error:  # what is wrong with the model is what is asked for
+        diagnosis = Diagnosis((_failure(error),))
     return DoctorsReport(
         model=choice.label,
-        weights=loaded.card.weights,
+        weights=loaded.card.weights if loaded is not None else "not loaded",
         dataset=data.card.name,
-        image_size=(x.shape[2], x.shape[3]),
+        image_size=None if x is None else (x.shape[2], x.shape[3]),
         diagnosis=diagnosis,
         repairs=tuple(repairs),
         ruled_out=_ruled_out(diagnosis, registry),
-        preparation=loaded.card.preparation,
+        preparation=None if loaded is None else loaded.card.preparation,
         candidates=tuple(candidates),
+        notices=() if loaded is None else loaded.notices,
     )
+
+
+def _failure(error: PluginError) -> Finding:
+    """What kept a model from being loaded or looked at."""
+    advice = "Mend what the message names; nothing else was examined."
+    return Finding("failure", (), str(error).removesuffix("."), advice, "all methods")
 
 
 def _load(
@@ -130,7 +148,7 @@ def _load(
         )
         whole = replace(Stated.whole(best.preparation), by=f"nobody; tried: {best.name}")
         loaded = load_model(choice, data.card, weights=weights, stated=whole, seed=seed)
-    return loaded.to(device), candidates, finding
+    return loaded, candidates, finding
 
 
 def _first_images(data: Dataset, model: Model) -> Tensor:

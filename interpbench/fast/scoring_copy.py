@@ -162,8 +162,13 @@ def _fuse(scorer: Scorer, proof: _SameLogits) -> None:
     """Fuses convolutions with what follows them, and computes them by tiles, on a CPU."""
     if proof.x.device.type != "cpu":
         return
-    shared = {id(tensor): tensor for tensor in scorer.network.state_dict(keep_vars=True).values()}
-    network, counts = fuse_convolutions(copy.deepcopy(scorer.network, shared))
+    state = scorer.network.state_dict(keep_vars=True).values()
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in state}
+    try:
+        network, counts = fuse_convolutions(copy.deepcopy(scorer.network, shared))
+    except Exception as error:  # a network that cannot be copied twice, for one
+        scorer.report.convolutions = f"kept: they cannot be fused ({first_line(error)})"
+        return
     _hold_in_eval_mode(network)
     why = proof.refuses(network) if any(counts.values()) else ""
     if why:

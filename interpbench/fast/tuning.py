@@ -150,7 +150,11 @@ class _Memory:
 
 def _key(scorer: Scorer, x: Tensor) -> str:
     """What a measurement holds for: the layers, the input, the machine and torch's version."""
-    shapes = [(name, tuple(tensor.shape)) for name, tensor in scorer.network.state_dict().items()]
+    shapes = [
+        (name, tuple(tensor.shape))
+        for name, tensor in scorer.network.state_dict().items()
+        if isinstance(tensor, Tensor)  # quantised layers keep other things as well
+    ]
     holds_for = [
         repr(scorer.network),
         shapes,

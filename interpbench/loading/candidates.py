@@ -111,7 +111,8 @@ def try_candidates(
     indices = choose(data, min(IMAGES, len(data.ids)), seed)
     first = next(iter(candidates.values()))
     model = load_model(choice, data.card, weights=weights, stated=Stated.whole(first), seed=seed)
-    model.to(device)
+    with blaming(choice):
+        model.to(device)
     tried = [
         _tried(choice, model, data, indices, name, preparation)
         for name, preparation in candidates.items()

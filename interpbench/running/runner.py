@@ -5,9 +5,10 @@ and scored where they lie; one transfer a cell brings the numbers back.
 """
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 
 from interpbench.core.devices import exact_arithmetic, memory_kept
-from interpbench.core.errors import InterpBenchError
+from interpbench.core.errors import InterpBenchError, in_one_line
 from interpbench.core.preparation import Framing
 from interpbench.loading.images import ImageSet, load_images
 from interpbench.registry.plugin import blaming, described
@@ -44,19 +45,21 @@ def run_cells(
 def _run_model(
     plan: Plan, label: str, images: ImageSet, todo: list[Cell], progress: Progress
 ) -> Iterator[ModelResult | CellResult]:
-    prepared = PreparedModel(plan, label, images)
     try:
+        prepared = PreparedModel(plan, label, images)
         measured = prepared.measure(todo)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a model may call sys.exit
         if isinstance(error, InterpBenchError):
             raise
-        reason = f"the model itself fails: {type(error).__name__}: {error}"
+        reason = f"the model itself fails: {in_one_line(error)}"
         yield from (_without_model(plan, cell, reason) for cell in todo)
     else:
         yield measured
         for cell in todo:
             yield _run_cell(prepared, cell, progress)
-    prepared.model.to("cpu")  # the next model needs the room
+        prepared.model.to("cpu")  # the next model needs the room
+    with suppress(Exception):  # of one that failed, which may fail in this as well
+        plan.models[label][1].to("cpu")
 
 
 def _without_model(plan: Plan, cell: Cell, reason: str) -> CellResult:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from interpbench.core.activations import ACTIVATIONS, is_in_place
@@ -90,7 +90,8 @@ def run_with_rules(
         method: the name of the method, for the error.
 
     Raises:
-        MethodError: for an operation that has no rule and is not let through.
+        MethodError: for an operation that has no rule and is not let through, and for TorchScript,
+            whose operations nobody sees.
 
     Example:
         Guided backpropagation: a ReLU lets through what is positive, forwards and backwards.
@@ -109,10 +110,19 @@ def run_with_rules(
         >>> torch.autograd.grad(logits.sum(), x)[0]  # the gradient itself is 1, -1, 0
         tensor([[1., 0., 0.]])
     """
+    if isinstance(model, nn.Module) and any(map(_is_scripted, model.modules())):
+        raise MethodError(
+            f"{method or 'this method'} gives operations rules of its own, and TorchScript shows "
+            "none: explain the Python module that it was made from."
+        )
     mode = _Rules(rules, through, method)
     with torch.enable_grad(), mode:
         logits = model(x)
     return mode.current(logits)
+
+
+def _is_scripted(module: nn.Module) -> bool:
+    return isinstance(module, torch.jit.ScriptModule)
 
 
 def with_backward(output: Tensor, inputs: Sequence[Tensor], back: Back) -> Tensor:

@@ -210,7 +210,7 @@ def on_meta() -> nn.Module:
 
 
 SCRIPT = ("TorchScript",)
-HOOKLESS = "TorchScript's layers take no hooks"
+HOOKLESS = "is TorchScript, in whose layers nobody can look"
 KINDS: dict[str, Kind] = {
     "plain": Kind(network),
     "frozen": Kind(lambda: network().requires_grad_(False), plain=network),

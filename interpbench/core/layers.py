@@ -26,6 +26,20 @@ def acts_otherwise(module: nn.Module) -> bool:
     return module.training or any(hooks) or "forward" in vars(module)
 
 
+def is_scripted(module: nn.Module) -> bool:
+    """Whether it is TorchScript or holds some: layers that take no hooks, operations unseen."""
+    return any(isinstance(inner, torch.jit.ScriptModule) for inner in module.modules())
+
+
+def hookable(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The layers of a network that take hooks, by their dotted names; itself is `""`."""
+    return [
+        (name, module)
+        for name, module in network.named_modules()
+        if not isinstance(module, torch.jit.ScriptModule)
+    ]
+
+
 def find_layer(network: nn.Module, name: str) -> nn.Module:
     """The submodule with a dotted name.
 
@@ -104,12 +118,7 @@ def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
     def note(name: str, gradient: Tensor) -> None:
         matters[name] = int(as_maps(gradient).ne(0).any(1).any(0).sum()) > 1
 
-    scripted = torch.jit.ScriptModule  # whose layers take no hooks
-    layers = [
-        (name, module)
-        for name, module in network.named_modules()
-        if name and not isinstance(module, scripted)
-    ]
+    layers = [(name, module) for name, module in hookable(network) if name]
     handles = [module.register_forward_hook(partial(watch, name)) for name, module in layers]
     try:
         with torch.enable_grad(), warnings.catch_warnings():

@@ -19,11 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from interpbench.core.errors import MethodError, PreparationError
-from interpbench.core.layers import find_layer
+from interpbench.core.layers import find_layer, is_scripted
 from interpbench.core.preparation import Channels, Interpolation, Preparation, Size, Stated
 from interpbench.core.shared_passes import Shared
 
 PerChannel = tuple[float, ...]
+SCRIPTED = (
+    "is TorchScript, in whose layers nobody can look: explain the Python module that it was made "
+    "from."
+)
 
 
 @dataclass(frozen=True)
@@ -243,30 +247,25 @@ class Model(nn.Module):
         Raises:
             MethodError: if there is none.
         """
+        if name is None and is_scripted(self.network):
+            raise MethodError(f"Model {self.card.name!r} {SCRIPTED}")
         if name is None:
             raise MethodError(
                 f"Model {self.card.name!r} names no target layer for CAM methods: "
-                f"give its plugin `target_layer=`, or the method a layer.{self._hidden()}"
+                "give its plugin `target_layer=`, or the method a layer."
             )
         try:
             found = find_layer(self.network, name)
-        except (AttributeError, RuntimeError):  # TorchScript raises the latter
+        except (AttributeError, RuntimeError) as error:
+            if isinstance(error, RuntimeError):  # as TorchScript's, which cannot be asked for one
+                raise MethodError(f"Model {self.card.name!r} {SCRIPTED}") from None
             layers = [n for n, _ in self.network.named_modules() if n]
             raise MethodError(
                 f"Model {self.card.name!r} has no layer {name!r}. It has: {', '.join(layers)}."
-                f"{self._hidden()}"
             ) from None
-        if isinstance(found, torch.jit.ScriptModule):
-            raise MethodError(f"Layer {name!r} cannot be looked into.{self._hidden()}")
+        if is_scripted(found):
+            raise MethodError(f"Layer {name!r} of model {self.card.name!r} {SCRIPTED}")
         return found
-
-    def _hidden(self) -> str:
-        """Why layers cannot be looked at, if it is because they are TorchScript."""
-        if any(isinstance(module, torch.jit.ScriptModule) for module in self.network.modules()):
-            return (
-                " TorchScript's layers take no hooks: explain the Python module it was made from."
-            )
-        return ""
 
 
 @dataclass(frozen=True)

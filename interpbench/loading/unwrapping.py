@@ -16,6 +16,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.optim.swa_utils import AveragedModel
 
 from interpbench.core.errors import PluginError
+from interpbench.core.layers import hookable, is_scripted
 
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 LAZY = (UninitializedParameter, UninitializedBuffer)
@@ -75,7 +76,7 @@ def unwrapped(built: object, what: str, shape: Shape) -> Unwrapped:
         notices.append(f"Unwrapped inside: {_listed(inner)}.")
     if isinstance(network, torch.jit.ScriptModule):
         network = TorchScript(network)
-    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+    if is_scripted(network):
         notices.append(
             "Is TorchScript, in whose layers no method can look: CAM methods and those with rules "
             "for layers need the Python module that it was made from."
@@ -156,9 +157,7 @@ def _bare(module: nn.Module) -> nn.Module:
 
 def _bare_inside(network: nn.Module) -> Iterator[str]:
     """Takes wrappers off the layers in it; their names."""
-    for owner, module in list(network.named_modules()):
-        if isinstance(module, torch.jit.ScriptModule):
-            continue
+    for owner, module in hookable(network):
         if getattr(module, "_compiled_call_impl", None) is not None:  # by `module.compile()`
             module._compiled_call_impl = None
             yield owner or "the module itself"

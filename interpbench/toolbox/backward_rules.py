@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from interpbench.core.activations import ACTIVATIONS, is_in_place
 from interpbench.core.errors import MethodError
+from interpbench.core.layers import is_scripted
 
 Back = Callable[[Tensor], Sequence[Tensor]]  # the output's gradient -> one for each input
 WITH_WEIGHTS = ("linear", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)))
@@ -110,19 +111,15 @@ def run_with_rules(
         >>> torch.autograd.grad(logits.sum(), x)[0]  # the gradient itself is 1, -1, 0
         tensor([[1., 0., 0.]])
     """
-    if isinstance(model, nn.Module) and any(map(_is_scripted, model.modules())):
+    if isinstance(model, nn.Module) and is_scripted(model):
         raise MethodError(
-            f"{method or 'this method'} gives operations rules of its own, and TorchScript shows "
-            "none: explain the Python module that it was made from."
+            f"{method or 'It'} gives operations rules of its own, and TorchScript shows none: "
+            "explain the Python module that it was made from."
         )
     mode = _Rules(rules, through, method)
     with torch.enable_grad(), mode:
         logits = model(x)
     return mode.current(logits)
-
-
-def _is_scripted(module: nn.Module) -> bool:
-    return isinstance(module, torch.jit.ScriptModule)
 
 
 def with_backward(output: Tensor, inputs: Sequence[Tensor], back: Back) -> Tensor:

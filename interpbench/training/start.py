@@ -11,9 +11,10 @@ from interpbench.core.errors import PreparationError, WeightsError
 from interpbench.core.preparation import Stated
 from interpbench.core.seeding import derive
 from interpbench.core.types import DatasetCard
+from interpbench.loading.fitting import in_names_of, load_state
 from interpbench.loading.model import IMAGENET_CLASSES, RANDOM, configured_by, refuse_nonfinite
 from interpbench.loading.pretrained import download, hash_tensors, offered
-from interpbench.loading.weights import load_state, read_weights, sha256
+from interpbench.loading.weights import read_weights, sha256
 from interpbench.registry.plugin import Configured, blaming
 from interpbench.training.recipe import Recipe
 
@@ -102,7 +103,8 @@ class Start:
             network: nn.Module = self.model(classes, size)
         if self.weights is None:
             return network, ()
-        own, state = network.state_dict(), self.weights.state
+        own = network.state_dict()
+        state, _ = in_names_of(own, self.weights.state)
         anew = _heads(own, state, classes)
         load_state(network, {**state, **{name: own[name] for name in anew}}, self.weights.source)
         return network, tuple(dict.fromkeys(name.rpartition(".")[0] or name for name in anew))

@@ -1,12 +1,14 @@
 """Each kind of module that users bring works in `run`, `explain` and `doctor`, or is refused in one sentence."""
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import interpbench
-from interpbench.core.errors import InterpBenchError, PluginError
+from interpbench.core.errors import InterpBenchError, ParameterError, PluginError
 from interpbench.core.types import DatasetCard
 from interpbench.loading.model import load_model
 from interpbench.loading.pretrained import hash_tensors
@@ -14,9 +16,11 @@ from tests.command_line import call
 from tests.paths import TINY
 from tests.picture_commands import draw_coarsely, photo
 from tests.sources import choose
-from tests.user_models import CLASSES, KINDS, SIZE, images, logits_of_plain, write_model
+from tests.user_models import KINDS, SIZE, images, logits_of_plain, write_model
 
-DATA = DatasetCard("tiny", ("nw", "ne", "sw", "se"), "tiny-1", size=SIZE)
+DATA = DatasetCard(
+    "tiny", ("nw", "ne", "sw", "se"), "tiny-1", size=SIZE, mean=(0.5,) * 3, std=(0.25,) * 3
+)
 WORKING = [name for name, kind in KINDS.items() if not kind.fails]
 FAILING = [name for name, kind in KINDS.items() if kind.fails]
 CHEAP = {"device": "cpu", "plugin": TINY, "dataset": "tiny"}
@@ -109,28 +113,42 @@ def test_rules_for_operations_are_refused_where_nobody_sees_operations(tmp_path:
         interpbench.run_with_rules(model, images().requires_grad_(), {}, method="LRP")
 
 
-def test_a_module_with_wrong_weights_in_it_hashes_all_that_it_holds() -> None:
-    quantised = [
-        KINDS[name].build().state_dict()
-        for name in ("statically quantised", "dynamically quantised")
-    ]
-    assert hash_tensors(quantised[0]) == hash_tensors(
-        KINDS["statically quantised"].build().state_dict()
+def test_layers_of_torchscript_are_refused_by_name_and_in_sanity(tmp_path: Path) -> None:
+    label = write_model(tmp_path, "scripted")
+    model = load_model(choose(label), DATA)
+    for layer in ("script", "script.conv1", None):
+        with pytest.raises(
+            interpbench.MethodError, match="is TorchScript, in whose layers nobody can look"
+        ):
+            model.layer(layer)
+    with pytest.raises(ParameterError, match="no layer that can be initialised again"):
+        interpbench.sanity(
+            model=label, method="gradient", images=2, output=tmp_path / "out", **CHEAP
+        )
+
+
+def test_a_hash_takes_in_all_that_a_quantised_network_keeps() -> None:
+    static, again, dynamic = (
+        KINDS[f"{kind} quantised"].build().state_dict()
+        for kind in ("statically", "statically", "dynamically")
     )
-    assert hash_tensors(quantised[0]) != hash_tensors(quantised[1])
-    for changed in (
-        {"a": (1, torch.ones(2))},
-        {"a": (2, torch.ones(2))},
-        {"a": torch.ones(2).bfloat16()},
-    ):
-        assert hash_tensors(changed) != hash_tensors({"a": (1, torch.zeros(2))})
+    assert hash_tensors(static) == hash_tensors(again) != hash_tensors(dynamic)
+    packed = torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)
+    states = [
+        {"a": (1, torch.ones(2))}, {"a": (2, torch.ones(2))}, {"a": (1, torch.zeros(2))},
+        {"a": torch.ones(2).bfloat16()}, {"a": torch.ones(2)}, {"a": packed}, {"a": torch.qint8}, {"a": None}, {"b": None},
+    ]  # fmt: skip
+    assert len({hash_tensors(state) for state in states}) == len(states)
+
+
+def test_a_hash_of_plain_tensors_is_what_it_always_was() -> None:
+    digest = hashlib.sha256(
+        b"w torch.float32 (2,) " + np.array([1, 2], "<f4").tobytes()
+    ).hexdigest()
+    assert hash_tensors({"w": torch.tensor([1.0, 2.0])}) == digest
 
 
 def test_a_build_that_ends_the_program_is_blamed(tmp_path: Path) -> None:
     (tmp_path / "ends.py").write_text("import sys\n\n\ndef build():\n    sys.exit(3)\n")
     with pytest.raises(PluginError, match=r"failed: SystemExit: 3 .*ends.py:5"):
         load_model(choose(f"{tmp_path / 'ends.py'}:build"), DATA)
-
-
-def test_kinds_are_made_for_the_data() -> None:
-    assert len(DATA.classes) == CLASSES

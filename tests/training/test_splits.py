@@ -9,7 +9,8 @@ import torch
 from interpbench import api
 from interpbench.core.errors import DataError, ParameterError, TrainingError
 from interpbench.core.types import DatasetCard, Sample
-from interpbench.loading.weights import load_state, read_weights
+from interpbench.loading.fitting import load_state
+from interpbench.loading.weights import read_weights
 from interpbench.registry.discovery import discover
 from interpbench.training.splits import Whole, open_data, open_splits
 from tests.command_line import call, refused

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from interpbench.core.errors import ParameterError
+from interpbench.core.layers import hookable
 from interpbench.core.seeding import derive
 from interpbench.core.types import Model
 
@@ -179,7 +180,7 @@ def _from_top(model: Model, x: Tensor) -> list[str]:
     def note(name: str, *_: object) -> None:
         ended.setdefault(name, len(ended))
 
-    modules = list(model.network.named_modules())
+    modules = hookable(model.network)
     handles = [module.register_forward_hook(partial(note, name)) for name, module in modules]
     try:
         with torch.no_grad():

@@ -212,7 +212,6 @@ def on_meta() -> nn.Module:
 SCRIPT = ("TorchScript",)
 HOOKLESS = "is TorchScript, in whose layers nobody can look"
 KINDS: dict[str, Kind] = {
-    "plain": Kind(network),
     "frozen": Kind(lambda: network().requires_grad_(False), plain=network),
     "compiled": Kind(lambda: torch.compile(network()), ("Unwrapped from OptimizedModule",), plain=network),
     "compiled inside": Kind(compiled_inside, ("Unwrapped inside: 'conv2'",), plain=network),

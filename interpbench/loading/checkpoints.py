@@ -8,7 +8,7 @@ import argparse
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,19 @@ class StateDict(dict[str, Tensor]):
 
     notices: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], notices: Sequence[str] = ()) -> "StateDict":
+        """Tensors with what is to be said of them, also that they are not of float32."""
+        state = cls(tensors)
+        others = {
+            str(tensor.dtype).removeprefix("torch.")
+            for tensor in tensors.values()
+            if tensor.is_floating_point() and tensor.dtype != torch.float32
+        }
+        said = f"Its {' and '.join(sorted(others))} tensors are brought to the network's precision."
+        state.notices = (*notices, *([said] if others else []))
+        return state
+
 
 def read_checkpoint(path: Path) -> StateDict:
     """The tensors of a file that `torch.save` wrote, by name, on the CPU.
@@ -68,17 +81,15 @@ def read_checkpoint(path: Path) -> StateDict:
             f"Weights {path} are not a mapping of names to tensors{_found(content)}. "
             "Save them as `torch.save(model.state_dict(), path)`."
         )
-    state = StateDict(tensors)
-    beside += [name for name in content if name not in tensors]
+    beside += [str(name) for name in content if name not in tensors]
     notices = []
     if taken:
         where = ".".join(taken)
         left = f"; beside it stood {_listed(beside)}" if beside else ""
-        notices.append(f"Weights {path.name}: {where!r} was taken{left}.")
+        notices.append(f"{where!r} was taken{left}.")
     elif beside:
-        notices.append(f"Weights {path.name}: {_listed(beside)} was left, being no tensor.")
-    state.notices = tuple(notices)
-    return state
+        notices.append(f"{_listed(beside)} was left, being no tensor.")
+    return StateDict.of(tensors, notices)
 
 
 def _key(path: Path, content: Any) -> str | None:

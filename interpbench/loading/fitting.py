@@ -54,8 +54,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> 
         notices.append(f"{_listed(counters)} was left out, being no weight.")
     if missing:
         notices.append(f"{_listed(missing)} is missing, on which no answer depends.")
-    said = f"Weights {source}: "
-    return tuple(note if note.startswith("Weights ") else said + note for note in notices)
+    return tuple(f"Weights {source}: {notice}" for notice in notices)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from interpbench.core.errors import WeightsError
 from interpbench.core.preparation import Channels, Interpolation, Stated
 from interpbench.core.types import PerChannel
 from interpbench.files.atomic import write_atomically
-from interpbench.loading.checkpoints import SUFFIXES, read_checkpoint
+from interpbench.loading.checkpoints import SUFFIXES, StateDict, read_checkpoint
 
 # One metadata entry, because safetensors writes several in an order of chance and equal weights
 # should be equal bytes.
@@ -175,7 +175,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsCard | None
             "Fetch or make them again."
         ) from None
     if KEY not in metadata:
-        return tensors, None
+        return StateDict.of(tensors), None
     try:
         return tensors, WeightsCard.from_json(metadata[KEY])
     except (ValueError, TypeError, KeyError) as error:

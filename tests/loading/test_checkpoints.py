@@ -84,6 +84,7 @@ FORMS: dict[str, tuple[Callable[[], Any], str, tuple[str, ...]]] = {
     "model before ema": (
         lambda: {"ema": other(), "model": state()}, "w.th", ("'model' was taken; beside it stood ema",)
     ),
+    "with keys that are no names": (lambda: state() | {7: "x"}, "w.pt", ("7 was left, being no tensor",)),
     "net": (lambda: {"net": state(), "acc": 97.0, "epoch": 199}, "w.ckpt", ("'net' was taken",)),
     "ema alone": (
         lambda: {"ema": before("module."), "step": 7}, "w.pt", ("'ema' was taken", "'module.' was taken off")
@@ -114,7 +115,7 @@ FORMS: dict[str, tuple[Callable[[], Any], str, tuple[str, ...]]] = {
         lambda: {name: tensor for name, tensor in state().items() if "num_batches" not in name}, "w.pt",
         ("'norm.num_batches_tracked' is missing, on which no answer depends",),
     ),
-    "double": (lambda: {name: tensor.double() for name, tensor in state().items()}, "w.pt", ()),
+    "double": (lambda: {name: tensor.double() for name, tensor in state().items()}, "w.pt", ("Its float64 tensors",)),
     "safetensors, compiled": (lambda: before("_orig_mod."), "w.safetensors", ("'_orig_mod.' was taken off",)),
 }  # fmt: skip
 
@@ -143,7 +144,9 @@ def test_a_checkpoint_gives_the_network_its_weights(form: str, tmp_path: Path) -
 def test_lower_precision_is_brought_to_float32(dtype: torch.dtype, tmp_path: Path) -> None:
     torch.save({name: tensor.to(dtype) for name, tensor in state().items()}, tmp_path / "w.pt")
     fresh = network()
-    load_state(fresh, read_weights(tmp_path / "w.pt")[0], "w.pt")
+    [notice] = load_state(fresh, read_weights(tmp_path / "w.pt")[0], "w.pt")
+    name = str(dtype).removeprefix("torch.")
+    assert notice == f"Weights w.pt: Its {name} tensors are brought to the network's precision."
     assert fresh.fc.weight.dtype == torch.float32
     assert torch.equal(fresh.fc.weight, state()["fc.weight"].to(dtype).float())
 

@@ -136,7 +136,8 @@ def test_a_hash_takes_in_all_that_a_quantised_network_keeps() -> None:
     packed = torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)
     states = [
         {"a": (1, torch.ones(2))}, {"a": (2, torch.ones(2))}, {"a": (1, torch.zeros(2))},
-        {"a": torch.ones(2).bfloat16()}, {"a": torch.ones(2)}, {"a": packed}, {"a": torch.qint8}, {"a": None}, {"b": None},
+        {"a": torch.ones(2).bfloat16()}, {"a": torch.ones(2)}, {"a": packed}, {"a": torch.qint8},
+        {"a": None}, {"b": None},
     ]  # fmt: skip
     assert len({hash_tensors(state) for state in states}) == len(states)
 

@@ -40,21 +40,39 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> 
             "packed. Let the function that builds it load them."
         )
     given = {name: tensor for name, tensor in state.items() if not _is_counter(name, own)}
-    names = _names(list(own), list(given))
-    renamed = {names.renamed[name]: given[name] for name in names.renamed}
+    renamed, of_names = in_names_of(own, given)
     misfit = Misfit.of(own, renamed, list(given))
     if misfit:
         raise WeightsError(misfit.message(source))
     missing = [name for name in own if name not in renamed]
     network.load_state_dict(renamed, strict=False)
     notices = list(state.notices) if isinstance(state, StateDict) else []
-    notices += names.notices
+    notices += of_names
     counters = [name for name in state if name not in given]
     if counters:
         notices.append(f"{_listed(counters)} was left out, being no weight.")
     if missing:
         notices.append(f"{_listed(missing)} is missing, on which no answer depends.")
     return tuple(f"Weights {source}: {notice}" for notice in notices)
+
+
+def in_names_of(
+    own: Mapping[str, Tensor], given: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Tensors by the names of a network, as far as wrappers make the difference.
+
+    Parameters:
+        own: the network's.
+        given: the file's; whether their shapes fit does not matter.
+
+    Returns:
+        The tensors, without those outside of the network; what was done to the names, in words.
+
+    Raises:
+        WeightsError: if several parts of the file fit the network.
+    """
+    names = _names(list(own), list(given))
+    return {own_name: given[name] for name, own_name in names.renamed.items()}, names.notices
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,9 @@ def _offer_for(choice: Configured, state: Mapping[str, Tensor]) -> Stated:
     size = offer.size if isinstance(offer.size, int) else min(offer.size or (USUAL_SIZE,))
     with torch.random.fork_rng(devices=[]), blaming(choice):
         network: nn.Module = choice(len(offer.classes) or IMAGENET_CLASSES, size)
-    return offer.stated if _shapes(network.state_dict()) == _shapes(state) else Stated()
+    own = network.state_dict()
+    named, _ = in_names_of(own, state)
+    return offer.stated if _shapes(own) == _shapes(named) else Stated()
 
 
 def _fed_with_rgb(start: Start) -> Start:

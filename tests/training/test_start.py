@@ -95,6 +95,14 @@ def test_the_plugin_s_weights_are_taken_but_for_the_head(tmp_path: Path) -> None
     assert (loaded.card.size, loaded.card.mean, loaded.card.std) == (8, MEAN, STD)
 
 
+def test_a_checkpoint_of_a_wrapped_network_is_a_start_too(tmp_path: Path) -> None:
+    wrapped = {f"module.{name}": tensor for name, tensor in trained(5).items()}
+    torch.save({"state_dict": wrapped, "epoch": 3}, tmp_path / "w.pth.tar")
+    network, anew = find_start(plugin(), str(tmp_path / "w.pth.tar")).build(2, 8, seed=0)
+    assert torch.equal(network.state_dict()["0.weight"], trained(5)["0.weight"])
+    assert anew == ("5",)
+
+
 def test_images_are_normalised_as_for_the_weights_in_training_search_and_test(
     tmp_path: Path,
 ) -> None:

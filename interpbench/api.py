@@ -75,7 +75,8 @@ def run(
             what was recorded.
         dataset, model, method, metric: plugins as on the command line
             (`occlusion:window=16,stride=8`), instead of the suite's.
-        images, steps, target, ceiling, seed: instead of the suite's.
+        images, steps, target, ceiling, seed: instead of the suite's. A suite's number of images
+            becomes less where the data set has fewer; one that is given here is refused.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: of the scores' forward passes: `fp32`, `bf16`, `fp16` or `auto`.
         batch_size: images a forward pass; None chooses it from the input's size, or measures it in
@@ -326,7 +327,7 @@ def sanity(
     *,
     model: str = "resnet18",
     method: Names = None,
-    images: int = 16,
+    images: int | None = None,
     test: Names = None,
     samples: int = 50,
     weights: str | None = None,
@@ -350,7 +351,7 @@ def sanity(
 
     Parameters:
         dataset, model, method: as on the command line; methods may be several, and `all`.
-        images: how many, class-balanced; two at least.
+        images: how many, class-balanced; two at least. 16 by default, or all where there are fewer.
         test: cascading, independent, efficient, random-logit, smooth, or `all`; else all but
             smooth.
         samples: noisy images a map in the test smooth.

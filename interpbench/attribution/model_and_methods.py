@@ -4,13 +4,18 @@ A run opens a data set first; here images may come from anywhere, so what the we
 the data is enough.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from interpbench.core.devices import Computing
-from interpbench.core.errors import NoWeightsError, ParameterError, UnknownNameError, WeightsError
+from interpbench.core.errors import (
+    NoWeightsError,
+    ParameterError,
+    UnknownNameError,
+    WeightsError,
+    unknown_name,
+)
 from interpbench.core.types import IMAGENET, DatasetCard, Model
 from interpbench.loading.dataset import open_dataset
 from interpbench.loading.model import RANDOM, load_model, shipped_cards, shipped_weights
@@ -27,6 +32,8 @@ from interpbench.registry.choosing import (
 )
 from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
+
+OWN_CLASSES = "classes of its own"  # what a model is trained on that names them alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +100,8 @@ def load_model_and_methods(
     able = {
         label: method for label, method in chosen.plugins.items() if can_explain(method, choice)
     }
-    return ModelAndMethods(choice, loaded, _class_names(loaded, card), able, tuple(notices))
+    classes = _class_names(choice, loaded, card)
+    return ModelAndMethods(choice, loaded, classes, able, tuple(notices))
 
 
 def data_card(
@@ -102,8 +110,8 @@ def data_card(
     """What a model's weights know of their data, so that the data set is not needed.
 
     The card of the weights' file says it; or that of the shipped weights, of `dataset` if it is
-    named; `imagenet-1k` stands for torchvision's weights. Only where no card does, the data set
-    itself is opened.
+    named; or the model itself, if it names its classes; `imagenet-1k` stands for torchvision's
+    weights. Only where none of them does, the data set itself is opened.
 
     Raises:
         WeightsError: if weights without a card are given and no data set is named.
@@ -115,7 +123,7 @@ def data_card(
         if weights == RANDOM:
             continue
         card = read_weights(Path(weights))[1]
-        if card is None and dataset is None:
+        if card is None and dataset is None and _own_card(choice) is None:
             raise WeightsError(
                 f"Weights {weights} have no card that says their classes, input size and "
                 "normalisation. Name the data set that they were trained on with --dataset, such "
@@ -146,18 +154,29 @@ def _default_card(choice: Configured) -> DatasetCard:
         )
     if data:
         return data[0]
-    offer = offered(choice)
+    own, offer = _own_card(choice), offered(choice)
+    if own is not None:
+        return own
     if offer is not None and offer.load is not None:
         return _imagenet_card()
     if offer is not None:
         raise NoWeightsError(
             f"Model {choice.label!r} does not say what its classes are. Name the data set that it "
-            f"was trained on with --dataset, such as {IMAGENET}."
+            f"was trained on with --dataset, such as {IMAGENET}; or name them in its file: "
+            "pretrained = interpbench.Pretrained(source=..., classes=(...))."
         )
     raise NoWeightsError(
         f"No weights are shipped for model {choice.label!r}. Give a file with --weights, or name a "
         "data set with --dataset and ask for untrained weights with --weights random."
     )
+
+
+def _own_card(choice: Configured) -> DatasetCard | None:
+    """Of the classes that a model names, if it brings its weights and does so."""
+    offer = offered(choice)
+    if offer is None or offer.load is not None or not offer.classes:
+        return None
+    return DatasetCard(OWN_CLASSES, tuple(offer.classes), "", offer.size)
 
 
 def _imagenet_card() -> DatasetCard:
@@ -179,11 +198,17 @@ def _as_data(card: WeightsCard) -> DatasetCard:
     )
 
 
-def _class_names(model: Model, data: DatasetCard) -> tuple[str, ...]:
-    """A name for each logit: the data set's, else ImageNet's, else its number."""
+def _class_names(choice: Configured, model: Model, data: DatasetCard) -> tuple[str, ...]:
+    """A name for each logit: the data set's, else the model's own, else its number."""
     names = [f"logit {i}" for i in range(model.card.classes)]
-    if model.card.dataset == IMAGENET:
-        names = list(_imagenet_card().classes)
+    offer = offered(choice)
+    for known in (
+        _imagenet_card().classes if model.card.dataset == IMAGENET else (),
+        offer.classes if offer is not None else (),
+        data.logit_names,
+    ):
+        if len(known) == len(names):
+            names = list(known)
     for name, logit in zip(data.classes, model.card.logit_of_label, strict=True):
         names[logit] = name
     return tuple(names)
@@ -204,13 +229,7 @@ def find_class(text: str, classes: Sequence[str]) -> int:
         )
     if text.isdecimal() and int(text) < len(classes):
         return int(text)
-    lower = {name.lower(): name for name in classes}
-    near = [lower[name] for name in difflib.get_close_matches(text.lower(), lower, n=5, cutoff=0.5)]
-    hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    listed = ", ".join(classes[:20]) + (
-        f" and {len(classes) - 20} more" if len(classes) > 20 else ""
-    )
     raise UnknownNameError(
-        f"Unknown class {text!r}. {hint}Known: {listed}; or an index from 0 to {len(classes) - 1}, "
-        "or `predicted`."
+        f"{unknown_name('class', text, classes)} An index from 0 to {len(classes) - 1} will do as "
+        "well, or `predicted`."
     )

@@ -3,6 +3,7 @@
 Exit codes: 0 all done, 1 some cell failed, 2 wrong usage or input, 130 interrupted.
 """
 
+import logging
 import sys
 from typing import Annotated
 
@@ -56,6 +57,8 @@ app.command("list")(list_)
 
 def main() -> None:
     """Runs the program; what is the user's to mend is one message on stderr."""
+    # torch remarks where it compiles that a machine has CUDA's compiler and no GPU.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     try:
         app()
     except InterpBenchError as error:

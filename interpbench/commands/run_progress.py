@@ -71,7 +71,7 @@ class ProgressBar(Listener):
         """Says what will run."""
         self.folder = folder
         cells, images = len(plan.cells), len(plan.indices)
-        suite = f"{plan.suite.name}, changed by flags" if plan.changed else plan.suite.name
+        suite = f"{plan.suite.name}, changed" if plan.changed else plan.suite.name
         self._task = self._progress.add_task("starting", total=(cells - done) * images)
         resumed = f", {done} of them finished before" if done else ""
         self._console.print(

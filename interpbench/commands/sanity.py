@@ -57,8 +57,9 @@ def sanity(
         ),
     ] = None,
     images: Annotated[
-        int, typer.Option(metavar="N", min=2, help="How many images, class-balanced.")
-    ] = 16,
+        int | None,
+        typer.Option(metavar="N", min=2, help="How many images, class-balanced; 16 by default."),
+    ] = None,
     test: Annotated[
         Names,
         typer.Option(

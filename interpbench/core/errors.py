@@ -4,9 +4,11 @@ Each message says what was wrong, what was expected and what to do next.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-LISTED = 100  # names in a message
+NEAR = 5  # near names in a message
+FEW = 8  # so many names are all listed, whether some are near or not
+LISTED = 40  # names in a message where none is near
 
 
 class InterpBenchError(Exception):
@@ -104,17 +106,38 @@ def first_line(error: BaseException) -> str:
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """An error for `name`, with the nearest of the `known` names first.
+    """An error for `name` with the nearest of the `known` names, in any case of their letters.
 
-    Of very many names not all are listed.
+    All are listed where there are few; some, where none is near.
 
     Example:
         >>> str(interpbench.unknown_name("colour", "gren", ["red", "green", "blue"]))
         "Unknown colour 'gren'. Did you mean 'green'? Known: blue, green, red."
+        >>> str(interpbench.unknown_name("page", "pag-7", [f"page-{i}" for i in range(40)]))
+        "Unknown page 'pag-7'. Did you mean 'page-7', 'page-37', 'page-27', 'page-17' or 'page-9'?"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    hint = f"Did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+    near = _near(name, names)
+    if near and len(names) > FEW:
+        return UnknownNameError(f"Unknown {what} {name!r}. Did you mean {_either(near)}?")
+    hint = f"Did you mean {_either(near)}? " if near else ""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     listing = ", ".join(names[:LISTED]) + more if names else "none"
     return UnknownNameError(f"Unknown {what} {name!r}. {hint}Known: {listing}.")
+
+
+def _near(name: str, names: Sequence[str]) -> list[str]:
+    """The nearest names, best first, or the one that differs in the case of its letters alone."""
+    by_lower = {known.lower(): known for known in reversed(names)}
+    if name.lower() in by_lower:
+        return [by_lower[name.lower()]]
+    for least in (0.6, 0.5):  # short names are similar to few
+        near = difflib.get_close_matches(name.lower(), by_lower, n=NEAR, cutoff=least)
+        if near:
+            return [by_lower[lower] for lower in near]
+    return []
+
+
+def _either(names: Sequence[str]) -> str:
+    *others, last = map(repr, names)
+    return f"{', '.join(others)} or {last}" if others else last

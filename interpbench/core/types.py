@@ -45,6 +45,10 @@ class DatasetCard:
         imagenet: for each label the index of its class among ImageNet-1k's logits, or None.
         reference, licence: where the data come from, and on what terms.
         concurrent: whether several threads may ask for samples at once, which then decode faster.
+        logits: for each label the index of its logit, where that is stated for the model at hand;
+            None where it follows from the number of logits or from the classes' names.
+        logit_names: a name for each of the model's logits, where they are known; may hold more
+            classes than the data.
 
     Example:
         >>> card = interpbench.DatasetCard("pets", classes=("cat", "dog"), revision="1")
@@ -63,6 +67,8 @@ class DatasetCard:
     reference: str = ""
     licence: str = ""
     concurrent: bool = False
+    logits: tuple[int, ...] | None = None
+    logit_names: tuple[str, ...] = ()
 
     @property
     def stated(self) -> Stated:

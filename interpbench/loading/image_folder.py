@@ -1,14 +1,13 @@
 """A folder of images with one subfolder a class, as a data set."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from torchvision.datasets.folder import IMG_EXTENSIONS
-
 from interpbench.core.errors import DataError
 from interpbench.core.types import DatasetCard, Sample
-from interpbench.loading.images import read_image
+from interpbench.loading.images import image_files, image_suffixes, read_image
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
@@ -45,7 +44,8 @@ class ImageFolder:
     Parameters:
         folder: has one subfolder of images for each of the card's classes.
         card: of the data set; its revision is replaced by one that is made from the files' names
-            and sizes.
+            and sizes, and from its logits where it states them.
+        subfolders: of the classes, in their order, where they are not called like them.
 
     Raises:
         DataError: if a class has no images.
@@ -64,25 +64,31 @@ class ImageFolder:
         (24, 32, 3)
     """
 
-    def __init__(self, folder: Path, card: DatasetCard) -> None:
+    def __init__(
+        self, folder: Path, card: DatasetCard, subfolders: Sequence[str] | None = None
+    ) -> None:
         self._folder = folder
         self.ids: list[str] = []
         self.labels: list[int] = []
-        for label, name in enumerate(card.classes):
-            below = (folder / name).rglob("*")
-            files = sorted(path for path in below if path.suffix.lower() in IMG_EXTENSIONS)
+        for label, name in enumerate(card.classes if subfolders is None else subfolders):
+            files = image_files(folder / name)
             if not files:
                 raise DataError(
                     f"Class folder {str(folder / name)!r} holds no images "
-                    f"({', '.join(IMG_EXTENSIONS)}). Fill it or remove it."
+                    f"({', '.join(image_suffixes())}). Fill it or remove it."
                 )
             self.ids += [path.relative_to(folder).as_posix() for path in files]
             self.labels += [label] * len(files)
-        self.card = replace(card, revision=self._revision(), concurrent=True)
+        self.card = replace(card, revision=self._revision(card), concurrent=True)
 
-    def _revision(self) -> str:
-        """Names and sizes of all files: changes with the selection, and costs no reading."""
+    def _revision(self, card: DatasetCard) -> str:
+        """Names and sizes of all files: changes with the selection, and costs no reading.
+
+        And what the labels stand for, where that is stated.
+        """
         digest = hashlib.sha256()
+        if card.logits is not None or card.logit_names:
+            digest.update(f"{card.classes} {card.logits} {card.logit_names}\n".encode())
         for sample_id in self.ids:
             digest.update(f"{sample_id}\t{(self._folder / sample_id).stat().st_size}\n".encode())
         return f"files-{digest.hexdigest()[:12]}"

@@ -5,6 +5,7 @@ import itertools
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,12 @@ from interpbench.core.errors import DataError, UnreadableImageError
 from interpbench.core.preparation import Framing, Interpolation
 from interpbench.core.seeding import shuffled
 from interpbench.core.types import Dataset, Sample
+
+# What counts as an image in a folder, in any case of its letters, where Pillow can decode it.
+_SUFFIXES = (
+    ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
+    ".pbm", ".pnm", ".avif",
+)  # fmt: skip
 
 # What turns each EXIF orientation upright. ImageOps.exif_transpose also writes the EXIF data anew,
 # which raises errors of many kinds where they are damaged.
@@ -79,7 +86,7 @@ def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
     if count > total:
         raise DataError(
             f"Data set {dataset.card.name!r} holds {total} images, {count} are asked for: "
-            "lower --images."
+            f"give --images {total} or fewer."
         )
     by_class: dict[int, list[int]] = defaultdict(list)
     for index in shuffled(dataset.ids, seed):
@@ -88,6 +95,23 @@ def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
     rounds = range(max(map(len, queues)))
     in_turn = (queue[turn] for turn in rounds for queue in queues if turn < len(queue))
     return sorted(itertools.islice(in_turn, count))
+
+
+def default_count(dataset: Dataset, count: int) -> tuple[int, tuple[str, ...]]:
+    """How many images are taken where the user names no number: the default, or all if there are
+    fewer.
+
+    Returns:
+        the number, and a notice if it is not the default.
+    """
+    total = len(dataset.ids)
+    if total >= count:
+        return count, ()
+    notice = (
+        f"Data set {dataset.card.name!r} holds {total} images: all are taken instead of the usual "
+        f"{count}."
+    )
+    return total, (notice,)
 
 
 def load_images(dataset: Dataset, indices: list[int], framing: Framing) -> ImageSet:
@@ -139,6 +163,20 @@ class _Fitted(NamedTuple):
     image: np.ndarray
     label: int
     mask: np.ndarray | None
+
+
+@cache
+def image_suffixes() -> tuple[str, ...]:
+    """The endings of image files, in lower case, as far as Pillow can decode them here."""
+    known = Image.registered_extensions()
+    return tuple(suffix for suffix in _SUFFIXES if suffix in known)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files below a folder, at any depth, sorted by their paths."""
+    suffixes = image_suffixes()
+    below = folder.rglob("*")
+    return sorted(path for path in below if path.suffix.lower() in suffixes and path.is_file())
 
 
 def read_image(path: Path, name: str) -> np.ndarray:

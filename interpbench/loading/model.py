@@ -20,13 +20,13 @@ from interpbench.core.preparation import Preparation, Stated, missing, settle
 from interpbench.core.seeding import derive
 from interpbench.core.types import IMAGENET, DatasetCard, Model, ModelCard, Pretrained
 from interpbench.loading.fitting import load_state
+from interpbench.loading.logits import IMAGENET_CLASSES, logits_of_labels, other_classes
 from interpbench.loading.pretrained import download, hash_tensors, offered
 from interpbench.loading.unwrapping import lets_gradients_through, unwrapped
 from interpbench.loading.weights import WeightsCard, read_weights, sha256
 from interpbench.registry.plugin import Configured, blaming
 
 RANDOM = "random"
-IMAGENET_CLASSES = 1000
 # With weights nobody has trained there is nothing to be right about.
 UNTRAINED = Stated(by="by default, untrained", size=224, mean=(0.5,), std=(0.25,))
 
@@ -52,6 +52,11 @@ class _Weights:
     pretrained: Pretrained | None = None
     built_in: bool = False
     from_plugin: bool = False
+
+    @property
+    def decides_on_classes(self) -> bool:
+        """Whether the network has the logits that it has, whatever the data set's classes."""
+        return self.pretrained is not None and self.pretrained.load is None
 
 
 def load_model(
@@ -91,7 +96,7 @@ def load_model(
             notices += load_state(network, chosen.state, chosen.source)
             _refuse_nonfinite(chosen)
         network.eval().requires_grad_(False)
-        if chosen.built_in:
+        if chosen.decides_on_classes:
             card = _own_classes(choice, network, card, data)
         gradients = lets_gradients_through(network, card.preparation.shape)
         choice = choice if gradients else choice.without_gradients()
@@ -102,9 +107,16 @@ def load_model(
 
 
 def _logits(data: DatasetCard, weights: _Weights) -> int:
-    """How many logits the network has: those of ImageNet, or one for each class of the data set."""
+    """How many logits the network has: those of ImageNet, or one for each class of the data set.
+
+    Or as many as the data set states.
+    """
     if weights.card is not None:
         return len(weights.card.classes)
+    if data.logits is not None:  # of which there may be more than it names: a head comes last
+        last = list((weights.state or {}).values())[-1:]
+        of_weights = len(last[0]) if last and last[0].ndim else 0
+        return len(data.logit_names) or of_weights or max(data.logits) + 1
     offer, own = weights.pretrained, len(data.classes)
     if offer is None or offer.load is None or data.imagenet is None:
         return own
@@ -286,9 +298,12 @@ def _card(choice: Configured, data: DatasetCard, weights: _Weights, stated: Stat
     # Whose logits it then has.
     of_imagenet = offer is not None and offer.load is not None and logits == IMAGENET_CLASSES
     imagenet = data.imagenet if of_imagenet else None
+    labels = logits_of_labels(data, logits)
+    if labels is None and not weights.decides_on_classes:
+        raise other_classes(weights.source, data, logits)
     return ModelCard(
         dataset=data.name if imagenet is None else IMAGENET,
-        logit_of_label=tuple(range(len(data.classes))) if imagenet is None else imagenet,
+        logit_of_label=labels or (),
         licence="" if imagenet is None else choice.plugin.licence,
         **common,
     )
@@ -348,17 +363,11 @@ class UnstatedPreparationError(PreparationError):
 
 
 def _match_classes(data: DatasetCard, card: WeightsCard, source: str) -> tuple[int, ...]:
-    """For each of the data set's classes its logit, found by name."""
-    missing = [name for name in data.classes if name not in card.classes]
-    if missing:
-        is_split = missing[0] in ("train", "test", "val")
-        hint = " Give split=... if its classes lie one folder deeper." if is_split else ""
-        raise WeightsError(
-            f"{source} knows {len(card.classes)} classes ({', '.join(card.classes[:10])}) but not "
-            f"{missing[0]!r}, which is one of the {len(data.classes)} classes of "
-            f"{data.name!r}.{hint}"
-        )
-    return tuple(card.classes.index(name) for name in data.classes)
+    """For each of the data set's classes its logit, by the names that the weights' card has."""
+    logits = logits_of_labels(data, len(card.classes), card.classes)
+    if logits is None:
+        raise other_classes(source, data, len(card.classes), card.classes)
+    return logits
 
 
 def _build(choice: Configured, card: ModelCard, seed: int) -> tuple[nn.Module, tuple[str, ...]]:
@@ -389,14 +398,18 @@ def _own_classes(
         classes=count,
         weights_sha256=card.weights_sha256 or hash_tensors(network.state_dict()),
     )
-    if count == len(data.classes):
-        return card
-    if count == IMAGENET_CLASSES and data.imagenet is not None:
-        return replace(card, dataset=IMAGENET, logit_of_label=data.imagenet)
-    raise WeightsError(
-        f"Model {choice.label!r} gives {count} logits, but data set {data.name!r} has "
-        f"{len(data.classes)} classes. Choose the data set that it was trained on."
-    )
+    offer = offered(choice)
+    names = offer.classes if offer is not None else ()
+    if names and len(names) != count:
+        raise WeightsError(
+            f"Model {choice.label!r} gives {count} logits and names {len(names)} classes: "
+            "Pretrained(classes=...) holds a name for each logit, in their order."
+        )
+    logits = logits_of_labels(data, count, names)
+    if logits is None:
+        raise other_classes(f"Model {choice.label!r}", data, count, names)
+    of_imagenet = count == IMAGENET_CLASSES and logits == data.imagenet
+    return replace(card, dataset=IMAGENET if of_imagenet else data.name, logit_of_label=logits)
 
 
 def _target_layer(choice: Configured, network: nn.Module, preparation: Preparation) -> str | None:

@@ -80,7 +80,10 @@ class Registry:
         plugin = self._plugins[kind].get(name) or self._find(kind, name)
         if plugin is None:
             error = unknown_name(kind, name, self._plugins[kind])
-            raise type(error)(f"{error} One in a file of yours needs --plugin FILE.")
+            raise type(error)(
+                f"{error} See `python -m interpbench list {kind}s`; one in a file of yours needs "
+                "--plugin FILE."
+            )
         return plugin
 
     def names(self, kind: Kind) -> list[str]:

@@ -141,7 +141,9 @@ def make_plan(
     suite = selection.suite
     dataset_choice = choose_dataset(registry, suite.dataset, sources)
     dataset = open_dataset(dataset_choice)
+    suite, fewer = _with_images(suite, selection, dataset)
     metrics, notices = _metrics(registry, selection, dataset)
+    notices += fewer
     choices = choose_plugins(registry, "model", suite.models)
     methods = choose_plugins(registry, "method", suite.methods)
     notices += left_out_without_gradients(choices, methods, asked="method" in selection.named)
@@ -168,8 +170,21 @@ def make_plan(
         protocols={label: protocol_of(metric, suite.target) for label, metric in metrics.items()},
         computing=computing,
         notices=tuple(notices),
-        changed=selection.changed,
+        changed=selection.changed or suite != selection.suite,
     )
+
+
+def _with_images(
+    suite: Suite, selection: Selection, dataset: Dataset
+) -> tuple[Suite, tuple[str, ...]]:
+    """The suite with no more images than there are, and a notice of that.
+
+    A number that the user named stays as it is.
+    """
+    if suite.images is None or "images" in selection.named:
+        return suite, ()
+    count, notices = images.default_count(dataset, suite.images)
+    return suite.changed({"images": count or suite.images}), notices
 
 
 def _models(

@@ -1,6 +1,7 @@
 """What a study says of how its maps were made, and of how the methods fared."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -82,6 +83,10 @@ class MethodsOutcome(Record):
                 if account.left_behind
             },
         )
+
+    def with_notices(self, notices: Sequence[str]) -> "MethodsOutcome":
+        """The same, with what the user should know of the images first."""
+        return self.model_copy(update={"notices": (*notices, *self.notices)})
 
 
 def notes_on(explainer: Explainer) -> tuple[str, ...]:

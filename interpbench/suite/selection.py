@@ -13,8 +13,9 @@ class Selection:
 
     Attributes:
         suite: with all changes.
-        named: the kinds of plugin that the user named, rather than the suite. What a suite names is
-            left out, with a notice, where it does not apply; what a user names is refused.
+        named: the kinds of plugin that the user named, rather than the suite, and `images` if the
+            user said how many. What a suite names is left out or made less, with a notice, where it
+            does not apply; what a user names is refused.
         changed: whether it differs from the suite that it was made of.
     """
 
@@ -30,6 +31,12 @@ class Selection:
             SuiteError: if a setting is not valid; the message names it.
         """
         changed = suite.changed(flags)
-        plural = {"methods": "method", "models": "model", "metrics": "metric", "dataset": "dataset"}
-        named = frozenset(kind for key, kind in plural.items() if flags.get(key) is not None)
+        names = {
+            "methods": "method",
+            "models": "model",
+            "metrics": "metric",
+            "dataset": "dataset",
+            "images": "images",
+        }
+        named = frozenset(name for key, name in names.items() if flags.get(key) is not None)
         return cls(changed, named, changed != suite)

@@ -8,18 +8,7 @@ from torchvision import datasets
 from interpbench import DataError, Dataset, DatasetCard, Sample, dataset, read_image
 
 REFERENCE = "Howard, Imagenette, github.com/fastai/imagenette, 2019"
-IMAGENET_INDEX = {
-    "n01440764": 0,
-    "n02102040": 217,
-    "n02979186": 482,
-    "n03000684": 491,
-    "n03028079": 497,
-    "n03394916": 566,
-    "n03417042": 569,
-    "n03425413": 571,
-    "n03445777": 574,
-    "n03888257": 701,
-}
+IMAGENET_WNIDS = Path(__file__).with_name("imagenet_wnids.txt").read_text().split()  # in the order of the logits
 
 
 @dataset("imagenette", reference=REFERENCE, licence="Apache-2.0; the photographs are ImageNet's")
@@ -61,7 +50,7 @@ class Imagenette:
             name="imagenette",
             classes=tuple(names[0] for names in data.classes),
             revision=f"imagenette2-{part}",
-            imagenet=tuple(IMAGENET_INDEX[wnid] for wnid in data.wnids),
+            imagenet=tuple(IMAGENET_WNIDS.index(wnid) for wnid in data.wnids),
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
             reference=REFERENCE,

@@ -39,7 +39,7 @@ def planted(*, split: Split = "test", count: PositiveInt | None = None, seed: No
     Args:
         split: `train` and `test` share no sample.
         count: how many samples; by default 20000 to train on and 2000 to test on.
-        seed: another seed gives other samples of the same kind.
+        seed: another seed gives other samples of the same kind, whose ids and revision name it.
     """
     return Planted(split, count or COUNTS[split], seed)
 
@@ -51,14 +51,15 @@ class Planted:
         self.card = DatasetCard(
             name="planted",
             classes=CLASSES,
-            revision=REVISION,
+            revision=REVISION if seed == 0 else f"{REVISION}-seed-{seed}",
             size=SIZE,
             mean=(0.51, 0.45, 0.43),
             std=(0.22, 0.21, 0.23),
             has_masks=True,
             licence=LICENCE,
         )
-        self.ids = [f"planted-{split}-{i:06d}" for i in range(count)]
+        of_seed = "" if seed == 0 else f"seed-{seed}-"
+        self.ids = [f"planted-{split}-{of_seed}{i:06d}" for i in range(count)]
         self.labels = [i % len(CLASSES) for i in range(count)]
         self._entropy = (seed, list(COUNTS).index(split))
 

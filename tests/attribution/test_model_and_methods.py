@@ -158,6 +158,61 @@ def test_random_weights_are_said_to_be_random(tmp_path: Path) -> None:
     assert record(tmp_path / "out")["model"]["weights"] == "random"
 
 
+NAMED = """
+import torch
+from interpbench import Pretrained
+
+{pretrained}
+
+
+def build():
+    return torch.nn.Sequential(torch.nn.AvgPool2d(16), torch.nn.Flatten(), torch.nn.Linear(3, 3))
+"""
+
+
+def of_file(folder: Path, pretrained: str) -> list[object]:
+    """The arguments of `explain` for a model in a file that says this of it."""
+    photo(folder / "a.png", 0)
+    (folder / "own.py").write_text(NAMED.format(pretrained=pretrained))
+    model = ["explain", folder / "a.png", "--model", f"{folder / 'own.py'}:build"]
+    rest = ["--method", "saliency", "--device", "cpu", "--output", folder / "out", "--overwrite"]
+    return [*model, *rest]
+
+
+@pytest.mark.parametrize(
+    "pretrained",
+    [
+        "pretrained = Pretrained(source='mine', size=16, classes=('ant', 'bee', 'fly'))",
+        "def pretrained():\n    return Pretrained('mine', size=16, classes=('ant', 'bee', 'fly'))",
+    ],
+)
+def test_a_model_in_a_file_may_name_its_classes(tmp_path: Path, pretrained: str) -> None:
+    code, out, error = call(*of_file(tmp_path, pretrained), "--target", "fly")
+    assert code == 0, out + error
+    found = record(tmp_path / "out")
+    assert found["images"][0]["target"]["index"] == 2
+    names = {p["index"]: p["class"] for p in found["images"][0]["predictions"]}
+    assert names == {0: "ant", 1: "bee", 2: "fly"}
+    assert (found["model"]["size"], found["model"]["weights"]) == (16, "mine")
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "message"),
+    [
+        ("", "does not say what its classes are. Name the data set"),
+        ("pretrained = 3", "`pretrained` is int. Expected interpbench.Pretrained(...)"),
+        (
+            "pretrained = Pretrained('mine', size=16, classes=('ant', 'bee'))",
+            "gives 3 logits and names 2 classes",
+        ),
+    ],
+)
+def test_what_a_file_fails_to_say_of_its_classes_is_said(
+    tmp_path: Path, pretrained: str, message: str
+) -> None:
+    assert message in refused(*of_file(tmp_path, pretrained))
+
+
 def test_a_class_is_found_by_name_before_index() -> None:
     assert find_class("1", ["0", "2", "1"]) == 2
     assert find_class("b", ["a", "b"]) == 1

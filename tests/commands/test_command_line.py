@@ -57,6 +57,26 @@ def test_run_shows_the_table_and_writes_tables_and_plots(
         assert (folder / table).stat().st_size > 0
 
 
+def test_a_machine_with_cuda_s_compiler_and_no_gpu_is_no_remark(tmp_path: Path) -> None:
+    """Where it compiles, torch imports a module that warns of it; the command line is to be quiet."""
+    code = (
+        "import sys\n"
+        "from interpbench.commands.app import main\n"
+        "sys.argv = ['interpbench', '--version']\n"
+        "try:\n    main()\nexcept SystemExit:\n    import torch.utils.cpp_extension\n"
+        "    assert torch.utils.cpp_extension.CUDA_HOME == sys.executable\n"
+    )
+    environment = os.environ | {
+        "CUDA_HOME": sys.executable,
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_failed_cell_is_shown_and_gives_exit_code_1(tmp_path: Path) -> None:
     code, out, error = call(
         "run", *QUICK, "--method", "gradient", "--method", "raises", "--output", tmp_path / "run"

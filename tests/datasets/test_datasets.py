@@ -12,6 +12,7 @@ from torchvision.models import ResNet18_Weights
 from interpbench.core.errors import DataError, ParameterError, UnreadableImageError
 from interpbench.core.types import Dataset
 from interpbench.registry.discovery import discover
+from interpbench.studies.pictures.images import find_files
 
 
 def make(name: str, /, **values: object) -> Dataset:
@@ -122,6 +123,24 @@ def test_a_missing_folder_is_named(
 def test_imagefolder_needs_a_root() -> None:
     with pytest.raises(ParameterError, match="needs the parameter 'root'"):
         make("imagefolder")
+
+
+# --- what counts as an image
+
+
+def test_every_command_counts_the_same_files_as_images(tmp_path: Path) -> None:
+    known = Image.registered_extensions()
+    names = (
+        "a.jpg b.JPEG c.jfif d.Png e.webp f.bmp g.gif h.tif i.TIFF j.ppm k.pgm l.pbm m.pnm n.avif"
+    )
+    names = [name for name in names.split() if Path(name).suffix.lower() in known]
+    assert len(names) >= 13
+    for name in [*names, "notes.txt", "film.mp4", "vector.svg"]:
+        (tmp_path / "class").mkdir(exist_ok=True)
+        (tmp_path / "class" / name).write_bytes(b"?")
+    (tmp_path / "class" / "folder.png").mkdir()
+    assert [path.name for path in find_files([tmp_path])] == names
+    assert make("imagefolder", root=tmp_path).ids == [f"class/{name}" for name in names]
 
 
 # --- cifar10

@@ -46,6 +46,15 @@ def test_splits_and_seeds_share_nothing(other):
         assert not np.array_equal(one[i].image, two[i].image)
 
 
+def test_another_seed_has_ids_and_a_revision_of_its_own():
+    default, one, two = planted(count=9), planted(count=9, seed=1), planted(count=9, seed=2)
+    assert default.card.revision == "planted-1"  # what is published says so
+    assert len({data.card.revision for data in (default, one, two)}) == 3
+    assert len({*default.ids, *one.ids, *two.ids}) == 27
+    assert one[3].id == one.ids[3] == "planted-test-seed-1-000003"
+    assert planted(count=2, seed=1).card.revision == one.card.revision  # a part is of the same data
+
+
 def test_ids_and_labels_are_known_and_balanced():
     data = planted(count=50)
     assert data.ids[12] == "planted-test-000012"

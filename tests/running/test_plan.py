@@ -233,6 +233,31 @@ def test_what_does_not_define_a_score_does_not_change_the_protocol(
     assert plan(registry, **changes).protocols == plan(registry).protocols
 
 
+# --- how many images
+
+
+def test_a_suite_s_number_of_images_is_made_less_with_a_notice(
+    registry: Registry, folder: Path
+) -> None:
+    found = plan(registry, dataset=f"imagefolder:root={folder},name=photos", images=30)
+    assert len(found.indices) == 4
+    assert (found.suite.images, found.changed) == (4, True)  # what is compared is what was run
+    assert found.notices[-1] == (
+        "Data set 'photos' holds 4 images: all are taken instead of the usual 30."
+    )
+    assert plan(registry, images=20).notices == ()
+
+
+def test_a_number_of_images_that_the_user_names_is_refused(
+    registry: Registry, folder: Path
+) -> None:
+    data = f"imagefolder:root={folder},name=photos"
+    asked = Selection.of(SUITE.changed({"images": 3}), {"images": 30, "dataset": data})
+    assert "images" in asked.named
+    with pytest.raises(DataError, match="'photos' holds 4 images, 30 are asked for: give --images"):
+        make_plan(asked, registry, sources=Sources(weights=("random",)))
+
+
 # --- weights
 
 
@@ -342,4 +367,4 @@ def test_a_run_has_one_data_set(registry: Registry, text: str, count: int) -> No
 
 def test_more_images_than_there_are_is_an_error(registry: Registry) -> None:
     with pytest.raises(DataError, match="'planted' holds 20 images, 21 are asked for"):
-        plan(registry, images=21)
+        plan(registry, images=21, named=("images",))

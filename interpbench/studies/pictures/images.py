@@ -10,9 +10,14 @@ from torch import Tensor
 
 from interpbench.core.errors import DataError, UnreadableImageError
 from interpbench.core.types import Dataset, DatasetCard, ModelCard, Sample
-from interpbench.loading.images import ImageSet, fit, fit_mask, read_image
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+from interpbench.loading.images import (
+    ImageSet,
+    fit,
+    fit_mask,
+    image_files,
+    image_suffixes,
+    read_image,
+)
 
 
 class Files:
@@ -40,11 +45,10 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            in_folder = sorted(
-                p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()
-            )
+            in_folder = image_files(path)
             if not in_folder:
-                raise DataError(f"Folder {str(path)!r} holds no images ({', '.join(SUFFIXES)}).")
+                suffixes = ", ".join(image_suffixes())
+                raise DataError(f"Folder {str(path)!r} holds no images ({suffixes}).")
             files += in_folder
         elif path.exists():
             files.append(path)

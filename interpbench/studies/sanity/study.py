@@ -14,11 +14,13 @@ from interpbench.files.csv_files import write_csv
 from interpbench.files.output_folder import Destination, OutputFolder
 from interpbench.files.records import INLINE, Record
 from interpbench.files.versions import GitState, git_state
-from interpbench.loading.images import choose, load_images
+from interpbench.loading.images import choose, default_count, load_images
 from interpbench.studies.records import MethodsOutcome, Provenance
 from interpbench.studies.sanity.checks import DEFAULT, SAMPLES, Checks, CopyRecord, choose_tests
 from interpbench.studies.sanity.plots import bar_tests, draw_bars, draw_layers, layer_kinds
 from interpbench.studies.sanity.verdict import RULE, verdicts
+
+IMAGES = 16  # where nobody says how many
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,12 @@ class SanityPlan:
     """What is checked.
 
     Attributes:
-        images: how many, class-balanced.
+        images: how many, class-balanced; None for 16, or all where there are fewer.
         tests: of `checks.TESTS`, or `all`.
         samples: noisy images a map in the test `smooth`.
     """
 
-    images: int = 16
+    images: int | None = None
     tests: tuple[str, ...] = DEFAULT
     samples: int = SAMPLES
 
@@ -107,9 +109,9 @@ def check_sanity(
         PluginError: if the model fails.
     """
     tests = choose_tests(plan.tests)
-    images = load_images(
-        data, choose(data, plan.images, explainer.seed), explainer.model.card.preparation
-    )
+    count, fewer = (plan.images, ()) if plan.images else default_count(data, IMAGES)
+    indices = choose(data, count, explainer.seed)
+    images = load_images(data, indices, explainer.model.card.preparation)
     checks = Checks(explainer, images, data.card.name, tests, plan.samples)
     record = SanityRecord(
         dataset=dataset,
@@ -132,7 +134,7 @@ def check_sanity(
         folder.write("sanity.csv", partial(write_csv, table))
         folder.write("verdicts.csv", partial(write_csv, judged))
         _draw(table, f"{label.label} on {data.card.name}, {len(images.ids)} images", folder)
-        outcome = MethodsOutcome.of(explainer)
+        outcome = MethodsOutcome.of(explainer).with_notices(fewer)
         record = record.model_copy(update={"copies": tuple(checks.copies), "outcome": outcome})
         folder.record = record
     return Sanity(folder.path, table, judged, record, outcome)

@@ -86,7 +86,7 @@ def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
     if count > total:
         raise DataError(
             f"Data set {dataset.card.name!r} holds {total} images, {count} are asked for: "
-            f"give --images {total} or fewer."
+            "lower --images."
         )
     by_class: dict[int, list[int]] = defaultdict(list)
     for index in shuffled(dataset.ids, seed):

@@ -176,7 +176,7 @@ def _own_card(choice: Configured) -> DatasetCard | None:
     offer = offered(choice)
     if offer is None or offer.load is not None or not offer.classes:
         return None
-    return DatasetCard(OWN_CLASSES, tuple(offer.classes), "", offer.size)
+    return DatasetCard(OWN_CLASSES, tuple(offer.classes), "")
 
 
 def _imagenet_card() -> DatasetCard:

@@ -47,7 +47,7 @@ WeightsOf = Annotated[
     typer.Option(
         "--dataset",
         metavar="D",
-        help="Whose weights: cifar10, imagenet-1k; else the only shipped ones.",
+        help="Whose weights: cifar10, imagenet; else the only shipped ones.",
     ),
 ]
 Only = Annotated[str, typer.Option(metavar="WHICH", help="misclassified, correct or all.")]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -45,7 +46,7 @@ class ClassesAlone:
     """The 1000 classes for models whose images come from elsewhere; there are no samples."""
 
     def __init__(self) -> None:
-        self.card = _card(range(len(WNIDS)))
+        self.card = replace(_card(range(len(WNIDS))), size=224)  # as imagenet-1k
 
     @property
     def ids(self) -> Sequence[str]:

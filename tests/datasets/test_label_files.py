@@ -11,6 +11,7 @@ from interpbench.core.errors import DataError, InterpBenchError, ParameterError,
 from interpbench.core.types import Dataset, DatasetCard
 from interpbench.loading.logits import logits_of_labels
 from interpbench.loading.model import load_model
+from interpbench.loading.stated import stated_by_user
 from interpbench.loading.weights import WeightsCard, save_weights
 from interpbench.registry.discovery import discover
 from tests.command_line import call, refused
@@ -145,7 +146,7 @@ import torch
 from interpbench import Pretrained
 
 NAMES = {names}
-pretrained = Pretrained(source="colours", size=8, classes=NAMES)
+pretrained = Pretrained(source="colours", size=8, mean=(0.0,) * 3, std=(1.0,) * 3, classes=NAMES)
 
 
 def build():
@@ -209,12 +210,13 @@ def test_weights_without_a_card_have_as_many_logits_as_they_have(
 ) -> None:
     choice = discover().configure("model", "resnet18", {"width": 2})
     torch.save(choice(7, 8).state_dict(), tmp_path / "seven.pth")
+    given = {"weights": str(tmp_path / "seven.pth"), "stated": stated_by_user("imagenet", size=8)}
     card = make(root, labels=written(root, "a.json", {"cat": 6, "dog": 4, "eel": 0})).card
-    loaded = load_model(choice, card, weights=str(tmp_path / "seven.pth"))
+    loaded = load_model(choice, card, **given)
     assert (loaded.card.classes, loaded.card.logit_of_label) == (7, (0, 4, 6))
     too_far = make(root, labels=written(root, "a.json", {"cat": 7, "dog": 4, "eel": 0})).card
     with pytest.raises(WeightsError, match=r"gives 7 logits, but what is said .* takes 8 logits"):
-        load_model(choice, too_far, weights=str(tmp_path / "seven.pth"))
+        load_model(choice, too_far, **given)
 
 
 def test_weights_with_a_card_are_matched_by_its_names_or_as_stated(

@@ -45,7 +45,10 @@ def test_torchvisions_models_have_their_names_there() -> None:
             "torchvision",
             "model 'torchvision' needs the parameter 'name' .* write torchvision:name=VALUE",
         ),
-        ("timm:resnet19", "Unknown model of timm: 'resnet19'. Did you mean 'resnet[0-9a-z]+'.* or '[0-9a-z]+'[?]$"),
+        (
+            "timm:resnet19",
+            "Unknown model of timm: 'resnet19'. Did you mean 'resnet[0-9a-z]+'.* or '[0-9a-z]+'[?]$",
+        ),
     ],
 )
 def test_names_that_a_library_does_not_have_are_refused(name: str, message: str) -> None:

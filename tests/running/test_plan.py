@@ -254,7 +254,9 @@ def test_a_number_of_images_that_the_user_names_is_refused(
     data = f"imagefolder:root={folder},name=photos"
     asked = Selection.of(SUITE.changed({"images": 3}), {"images": 30, "dataset": data})
     assert "images" in asked.named
-    with pytest.raises(DataError, match="'photos' holds 4 images, 30 are asked for: lower --images"):
+    with pytest.raises(
+        DataError, match="'photos' holds 4 images, 30 are asked for: lower --images"
+    ):
         make_plan(asked, registry, sources=Sources(weights=("random",)))
 
 

@@ -118,13 +118,14 @@ def _logits(data: DatasetCard, weights: _Weights) -> int:
         of_weights = len(last[0]) if last and last[0].ndim else 0
         return len(data.logit_names) or of_weights or max(data.logits) + 1
     offer, own = weights.pretrained, len(data.classes)
-    if offer is None or offer.load is None or data.imagenet is None:
+    if data.imagenet is None or weights.decides_on_classes:
         return own
+    usual = own if offer is None else IMAGENET_CLASSES
     if weights.from_plugin or weights.state is None:
-        return IMAGENET_CLASSES
+        return usual
     # A head comes last, so the last tensor with as many rows as either tells.
     rows = [len(tensor) for tensor in weights.state.values() if tensor.ndim]
-    return next((n for n in reversed(rows) if n in (own, IMAGENET_CLASSES)), IMAGENET_CLASSES)
+    return next((n for n in reversed(rows) if n in (own, IMAGENET_CLASSES)), usual)
 
 
 def _refuse_nonfinite(weights: _Weights) -> None:
@@ -295,16 +296,15 @@ def _card(choice: Configured, data: DatasetCard, weights: _Weights, stated: Stat
             notes=dict(card.notes),
             **common,
         )
-    # Whose logits it then has.
-    of_imagenet = offer is not None and offer.load is not None and logits == IMAGENET_CLASSES
-    imagenet = data.imagenet if of_imagenet else None
+    of_imagenet = logits == IMAGENET_CLASSES and not weights.decides_on_classes
+    imagenet = data.imagenet if of_imagenet else None  # whose logits it then has
     labels = logits_of_labels(data, logits)
     if labels is None and not weights.decides_on_classes:
         raise other_classes(weights.source, data, logits)
     return ModelCard(
         dataset=data.name if imagenet is None else IMAGENET,
         logit_of_label=labels or (),
-        licence="" if imagenet is None else choice.plugin.licence,
+        licence="" if imagenet is None or offer is None else choice.plugin.licence,
         **common,
     )
 

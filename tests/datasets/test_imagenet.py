@@ -4,12 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from timm.data import ImageNetInfo
+from torch import nn
 from torchvision.models import ResNet18_Weights
 
+from interpbench import model
 from interpbench.core.errors import DataError
 from interpbench.core.types import Dataset
+from interpbench.loading.model import load_model
+from interpbench.loading.stated import stated_by_user
 from interpbench.registry.discovery import discover
 from tests.command_line import call, refused
 from tests.picture_commands import record
@@ -144,6 +149,22 @@ def test_run_and_gallery_know_all_of_the_logits(place: Path, tmp_path: Path) -> 
     predicted = {line.split(",")[2] for line in table.splitlines()[1:]}
     assert predicted <= set(NAMES)  # ImageNet's names, though none of the three folders'
     assert not predicted & {NAMES[i] for i in SOME.values()}
+
+
+def test_a_network_without_weights_of_its_own_has_the_logits_of_its_file(place: Path) -> None:
+    def plain(classes: int, size: int) -> nn.Module:
+        return nn.Sequential(nn.AvgPool2d(size), nn.Flatten(), nn.Linear(3, classes))
+
+    registry = discover()
+    with registry.collecting():
+        model("plain")(plain)
+    choice, card = registry.configure("model", "plain"), make(root=place / "images").card
+    for count, logits in ((1000, (0, 281, 999)), (3, (0, 1, 2))):  # as it came, and fine-tuned
+        torch.save(plain(count, 8).state_dict(), place / "plain.pth")
+        loaded = load_model(
+            choice, card, weights=str(place / "plain.pth"), stated=stated_by_user(size=8)
+        )
+        assert (loaded.card.classes, loaded.card.logit_of_label) == (count, logits)
 
 
 def test_explain_needs_no_folder(place: Path, tmp_path: Path) -> None:

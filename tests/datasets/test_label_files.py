@@ -15,6 +15,7 @@ from interpbench.loading.stated import stated_by_user
 from interpbench.loading.weights import WeightsCard, save_weights
 from interpbench.registry.discovery import discover
 from tests.command_line import call, refused
+from tests.picture_commands import record
 
 COLOURS = {"cat": "red", "dog": "lime", "eel": "blue"}
 
@@ -188,6 +189,17 @@ def test_a_run_reads_the_logits_that_are_stated(root: Path, tmp_path: Path) -> N
     assert "labels=FILE" in message
     message = refused(*arguments, "--dataset", f'imagefolder:root={root},classes="cat,dog,eel"')
     assert "gives 4 logits, but what is said of the classes of 'pets' takes 3 logits" in message
+
+
+def test_explain_names_all_of_the_logits(root: Path, tmp_path: Path) -> None:
+    data = f"imagefolder:root={root},labels={written(root, 'labels.json', BY_NUMBER)}"
+    code, out, error = call(
+        "explain", root / "cat", "--model", own(tmp_path, ()), "--method", "saliency", "--dataset", data,
+        "--device", "cpu", "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0, out + error
+    [panel] = record(tmp_path / "out")["images"]
+    assert [p["class"] for p in panel["predictions"]] == ["Tabby, big", "Moray", "Puppy", "Fox"]
 
 
 def test_a_model_that_names_its_classes_is_matched_by_name(root: Path, tmp_path: Path) -> None:

@@ -289,8 +289,9 @@ def strings(path: Path) -> set[str]:
     }
 
 
-# Words that are also a plugin's name: untrained weights, matplotlib's alignment, packages whose version is noted.
-ANOTHER_MEANING = {"random", "center", "torchvision"}
+# Words that are also a plugin's name: untrained weights, matplotlib's alignment, packages whose version is noted,
+# the weights that libraries offer.
+ANOTHER_MEANING = {"random", "center", "torchvision", "imagenet"}
 # What commands and calls take where nothing is named.
 DEFAULTS = {
     "planted", "resnet18", "gradcam", "gradient-x-input", "guided-backprop", "lrp-z-plus", "saliency", "sobel",

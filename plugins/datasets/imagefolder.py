@@ -73,7 +73,7 @@ def _without_split(root: Path, split: str) -> DataError:
     holds = ", ".join(there[:8]) + (" and more" if len(there) > 8 else "") if there else "no folders"
     return DataError(
         f"There is no image folder {str(root / split)!r}; {root} holds {holds}. Expected the images of the split in "
-        f"{root / split}/CLASS; a training needs {root}/train/CLASS, and {root}/test/CLASS to be tested on."
+        f"{root / split}/CLASS; without split= the classes are the folders in {root}."
     )
 
 

@@ -195,7 +195,7 @@ def test_a_model_in_a_file_may_name_its_classes(tmp_path: Path) -> None:
     ("pretrained", "message"),
     [
         ("", "does not say what its classes are. Name the data set"),
-        ("pretrained = True", "or name them in its file: pretrained = interpbench.Pretrained"),
+        ("pretrained = None", "or name them in its file: pretrained = interpbench.Pretrained"),
         (
             "pretrained = Pretrained('mine', **INPUT, classes=('ant', 'bee'))",
             "gives 3 logits and names 2 classes",

@@ -256,9 +256,6 @@ def test_what_neither_names_nor_numbers_tell_is_not_guessed() -> None:
     assert logits_of_labels(pets, 2, ["dogs", "cats"]) is None  # in which order, nobody knows
 
 
-def test_a_missing_split_says_what_a_training_needs(root: Path) -> None:
-    message = refused(
-        "train", "--model", "resnet18:width=2", "--dataset", "imagefolder", "--data-root", root
-    )
-    assert "holds cat, dog, eel" in message
-    assert f"a training needs {root}/train/CLASS, and {root}/test/CLASS" in message
+def test_a_missing_split_says_what_there_is_instead(root: Path) -> None:
+    with pytest.raises(DataError, match=r"pets holds cat, dog, eel\. Expected .*pets/test/CLASS"):
+        make(root, split="test")

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.types import Explanation, Perturbation
-from interpbench.fast.occlusion.occluded_outputs import Engine, occluder
+from interpbench.fast.occlusion.occluded_outputs import Engine, occluder, plain_if_boxes_fail
 from interpbench.registry.plugin import Configured, MethodPlugin, Parameter
 from interpbench.scoring.curves import outputs
 from interpbench.suite.cells import CEILING
@@ -189,6 +189,12 @@ class _Boxes:
         # The untouched image takes a pass.
         if engine is None or patches_left * (1 - 1 / engine.plan.gain) < 1:
             return None
+        with plain_if_boxes_fail(images):
+            return self._by_boxes(engine, changed, candidates)
+        self._engines[images] = None
+        return None
+
+    def _by_boxes(self, engine: Engine, changed: Tensor, candidates: Tensor) -> Tensor:
         path, target = self._path, self._explanation.target
         state = torch.where(changed[:, self._patch_of][:, None], path.end, path.start)
         values = torch.empty(changed.shape, device=state.device)

@@ -26,6 +26,14 @@ ADDITIONS = {
     "add": False,
     "add_": True,
 }
+PRODUCTS = {
+    operator.mul: False,
+    operator.imul: True,
+    torch.mul: False,
+    torch.multiply: False,
+    "mul": False,
+    "mul_": True,
+}
 CONCATENATIONS = (torch.cat, torch.concat, torch.concatenate)
 AVERAGE_POOLING = (
     "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override",
@@ -76,21 +84,49 @@ def layer(graph: fx.GraphModule, node: fx.Node) -> Layer | None:
         return _of_module(graph.get_submodule(str(node.target))) if plain else None
     if node.op not in ("call_function", "call_method"):
         return None
-    if node.target in ADDITIONS:
+    if node.target in ADDITIONS and len(node.all_input_nodes) == 2 and not parameters(node):
         return _addition(node)
+    if node.target in ADDITIONS | PRODUCTS:
+        return _with_constant(graph, node)
+    if parameters(node):
+        return None
     if node.target in CONCATENATIONS:
         return _concatenation(node)
     return _of_function(node)
 
 
+def parameters(node: fx.Node) -> list[fx.Node]:
+    """The bare parameters and buffers among what a node reads."""
+    return [source for source in node.all_input_nodes if source.op == "get_attr"]
+
+
 def _addition(node: fx.Node) -> Layer | None:
     """Of two maps of one shape."""
     maps = node.all_input_nodes
-    if node.kwargs or node.args != tuple(maps) or len(maps) != 2:
+    if node.kwargs or node.args != tuple(maps):
         return None
     if maps[0].meta["shape"] != maps[1].meta["shape"]:
         return None
     return Layer(torch.add, in_place=ADDITIONS[node.target])
+
+
+def _with_constant(graph: fx.GraphModule, node: fx.Node) -> Layer | None:
+    """A map plus or times a number, or a bare parameter that is the same at each position."""
+    maps = [source for source in node.all_input_nodes if source.op != "get_attr"]
+    constants = [argument for argument in node.args if argument not in maps]
+    if node.kwargs or len(node.args) != 2 or len(maps) != 1 or len(constants) != 1:
+        return None
+    constant: Any = constants[0]
+    if isinstance(constant, fx.Node):
+        constant = operator.attrgetter(str(constant.target))(graph)
+    number = isinstance(constant, int | float)
+    everywhere = number or (isinstance(constant, Tensor) and set(constant.shape[-2:]) <= {1})
+    in_place = (ADDITIONS | PRODUCTS)[node.target]
+    overwrites_it = in_place and node.args[0] is not maps[0]
+    if not everywhere or overwrites_it or maps[0].meta.get("shape") != node.meta["shape"]:
+        return None
+    function = torch.add if node.target in ADDITIONS else torch.mul
+    return Layer(partial(function, other=constant), in_place=in_place)
 
 
 def _concatenation(node: fx.Node) -> Layer | None:

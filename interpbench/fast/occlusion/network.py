@@ -15,9 +15,8 @@ from typing import cast
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
-from torch.fx.passes.split_module import split_module
 
-from interpbench.fast.occlusion.layers import Layer, layer
+from interpbench.fast.occlusion.layers import Layer, layer, parameters
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,9 @@ def trace(model: nn.Module, x: Tensor) -> Program:
 
 
 def largest(graph: fx.GraphModule) -> int:
-    """The most numbers that any node gives for an image."""
-    return max(math.prod(node.meta["shape"]) for node in graph.graph.nodes if "shape" in node.meta)
+    """The most numbers that any node gives for an image; parameters are there once for all."""
+    own = [node for node in graph.graph.nodes if node.op != "get_attr" and "shape" in node.meta]
+    return max(math.prod(node.meta["shape"]) for node in own)
 
 
 def linear_weights(graph: fx.GraphModule) -> int:
@@ -115,15 +115,43 @@ def linear_weights(graph: fx.GraphModule) -> int:
 def split(graph: fx.GraphModule, cuts: Sequence[str]) -> list[fx.GraphModule]:
     """The parts of a graph behind each of the cuts, up to the next.
 
-    Each takes one tensor and gives one.
+    Each takes one tensor and gives one. What is no function of the image, such as a bare parameter,
+    is in every part that reads it.
     """
-    part, number = {}, 0
-    for node in graph.graph.nodes:
-        part[node] = number
-        number += node.name in cuts
-    whole = split_module(graph, None, lambda node: part[node])  # type: ignore[arg-type]
-    names = [f"submod_{number}" for number in range(1, len(cuts) + 1)]
-    return [cast(fx.GraphModule, whole.get_submodule(name)) for name in names]
+    ends = [*cuts[1:], next(node.name for node in graph.graph.nodes if node.op == "output")]
+    return [_part(graph, cut, end) for cut, end in zip(cuts, ends, strict=True)]
+
+
+def _part(graph: fx.GraphModule, cut: str, end: str) -> fx.GraphModule:
+    """The nodes behind one up to another, with the constants that they read."""
+    nodes = list(graph.graph.nodes)
+    names = [node.name for node in nodes]
+    constant = set(nodes) - of_the_image(graph.graph)
+    part, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+
+    def copied(node: fx.Node) -> fx.Node:
+        if node not in copies:
+            for source in node.all_input_nodes:
+                copied(source)
+            copies[node] = part.node_copy(node, copies.__getitem__)
+        return copies[node]
+
+    copies[nodes[names.index(cut)]] = part.placeholder(cut)
+    for node in nodes[names.index(cut) + 1 : names.index(end) + 1]:
+        if node not in constant:
+            copied(node)
+    if nodes[-1].name != end:
+        part.output(copies[nodes[names.index(end)]])
+    return fx.GraphModule(graph, part)
+
+
+def of_the_image(graph: fx.Graph) -> set[fx.Node]:
+    """The nodes that depend on the input, and the output."""
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node.op in ("placeholder", "output") or not found.isdisjoint(node.all_input_nodes):
+            found.add(node)
+    return found
 
 
 def bottlenecks(graph: fx.Graph) -> Iterator[fx.Node]:
@@ -131,7 +159,8 @@ def bottlenecks(graph: fx.Graph) -> Iterator[fx.Node]:
 
     What is no function of the input counts for nothing.
     """
-    nodes = [node for node in graph.nodes if node.op not in ("get_attr", "output")]
+    image = of_the_image(graph)
+    nodes = [node for node in graph.nodes if node in image and node.op != "output"]
     position = {node: i for i, node in enumerate(graph.nodes)}
     furthest = -1
     for node in nodes:
@@ -156,14 +185,16 @@ def _give_own_convolutions(graph: fx.GraphModule) -> None:
 def _steps(graph: fx.GraphModule, image: str) -> dict[str, NetworkStep]:
     """Map -> the step that makes it, as far as `layer` knows every layer on the way."""
     steps: dict[str, NetworkStep] = {}
+    of_image = of_the_image(graph.graph)
     for node in graph.graph.nodes:
-        sources = node.all_input_nodes
+        sources = [source for source in node.all_input_nodes if source in of_image]
         inputs = tuple(source.name for source in sources)
         shape = node.meta.get("shape", ())
         is_map = len(shape) == 4 and shape[0] == 1
         if not is_map or not inputs or any(name not in (*steps, image) for name in inputs):
             continue
-        own = layer(graph, node)
+        computed = len(node.all_input_nodes) > len(sources) + len(parameters(node))
+        own = None if computed else layer(graph, node)
         if own is None:
             continue
         before = steps.get(inputs[0]) if len(sources[0].users) == 1 else None

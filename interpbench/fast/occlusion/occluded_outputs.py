@@ -13,10 +13,12 @@ What was chosen and why, `listening` tells:
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from interpbench.core.batch_size import is_out_of_memory
 from interpbench.core.errors import ParameterError, first_line
 from interpbench.core.layers import acts_otherwise
 from interpbench.core.memory_format import memory_format_of
@@ -25,7 +27,7 @@ from interpbench.fast.occlusion.engine import Engine
 from interpbench.fast.occlusion.network import trace
 from interpbench.fast.occlusion.plan import cheapest
 
-__all__ = ["Choice", "Engine", "listening", "occluded_outputs", "occluder"]
+__all__ = ["Choice", "Engine", "listening", "occluded_outputs", "occluder", "plain_if_boxes_fail"]
 
 TOLERANCE = 1e-5  # of the greatest logit
 WORTHWHILE = 1.5  # gain, where windows are fewer and fewer, each time of another image
@@ -40,8 +42,8 @@ def occluded_outputs(
 
     Incrementally where that is expected to be faster: for networks whose first layers are
     convolutions, pooling, batch norm, activations, additions and concatenations, and images that
-    are not small. Otherwise, and where a network cannot be traced or gives other answers in parts
-    than as a whole, by plain forward passes.
+    are not small. Otherwise, and where a network cannot be traced, fails in parts or gives other
+    answers in parts than as a whole, by plain forward passes.
 
     Parameters:
         model: gives logits [n,classes] for [n,C,H,W]; in eval mode, and left as it was.
@@ -69,13 +71,14 @@ def occluded_outputs(
     """
     boxes = _cut_off(boxes, x.shape[2], x.shape[3])
     baseline = (baseline[:, None, None] if baseline.ndim == 1 else baseline).expand_as(x)
-    engine = _engine(model, x, boxes, batch)
-    if isinstance(engine, Engine):
-        outputs = _read(engine.logits(x, baseline), target, len(boxes))
-        if _holds(engine, model, x, baseline, boxes, target, outputs):
-            return outputs
-    else:
-        tell(engine)
+    with plain_if_boxes_fail(batch):
+        engine = _engine(model, x, boxes, batch)
+        if isinstance(engine, Choice):
+            tell(engine)
+        else:
+            outputs = _read(engine.logits(x, baseline), target, len(boxes))
+            if _holds(engine, model, x, baseline, boxes, target, outputs):
+                return outputs
     return _read(_plain_logits(model, x, baseline, boxes, batch), target, len(boxes))
 
 
@@ -89,13 +92,34 @@ def occluder(
     windows of the first image. For the arguments see `occluded_outputs`; the windows lie inside of
     the image, the baseline is images.
     """
-    engine = _engine(model, x, boxes, batch, WORTHWHILE)
-    if not isinstance(engine, Engine):
-        tell(engine)
-        return None
-    checked = _checked(len(boxes)).tolist()
-    outputs = _read(engine.logits(x[:1], baseline[:1], checked), target[:1], len(boxes))
-    return engine if _holds(engine, model, x, baseline, boxes, target, outputs) else None
+    with plain_if_boxes_fail(batch):
+        engine = _engine(model, x, boxes, batch, WORTHWHILE)
+        if isinstance(engine, Choice):
+            tell(engine)
+            return None
+        checked = _checked(len(boxes)).tolist()
+        outputs = _read(engine.logits(x[:1], baseline[:1], checked), target[:1], len(boxes))
+        if _holds(engine, model, x, baseline, boxes, target, outputs):
+            return engine
+    return None
+
+
+@contextmanager
+def plain_if_boxes_fail(batch: int) -> Iterator[None]:
+    """Whatever an engine raises in this context ends the context, and is noted.
+
+    What comes behind it passes whole images. A fault of the model itself shows there. Only where
+    memory runs out, and fewer images a pass may help, the error goes on to whoever halves them.
+
+    Parameters:
+        batch: images that a forward pass holds.
+    """
+    try:
+        yield
+    except Exception as error:  # of many kinds
+        if is_out_of_memory(error) and batch > 1:
+            raise
+        tell(Choice(f"boxes cannot be computed: {first_line(error)}"))
 
 
 def _holds(

@@ -1,11 +1,13 @@
 """A network's layers: found by name, found by what they do, and their outputs read as maps."""
 
 import warnings
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from interpbench.core.errors import MethodError
 
@@ -98,25 +100,24 @@ def as_maps(output: object) -> Tensor:
 def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
     """The name of the layer that CAM methods look at, found by trying.
 
-    It is the last at which more than one position still matters to the logits. In a convolutional
-    network it gives the last maps before they are pooled to one position; in a transformer it is
-    the layer norm before the last attention, behind which only the class token matters. None if
-    there is no such layer, or no gradient to tell.
+    It is the last at which more than one position still matters to the logits, and, of maps,
+    through which all that the logits depend on runs: never one branch of a concatenation, but the
+    module that holds the concatenation, or the last layer before it. In a convolutional network it
+    gives the last maps before they are pooled to one position; in a transformer it is the layer
+    norm before the last attention, behind which only the class token matters. None if there is no
+    such layer, or no gradient to tell.
 
     Parameters:
         network: gives logits [B,classes]; in eval mode, and left as it was.
         x: float32 [B,3,S,S], images of any kind. Costs a forward and a backward pass.
     """
-    matters: dict[str, bool] = {}  # in the order in which the layers finish
+    seen: dict[str, _Seen] = {}  # in the order in which the layers finish
 
     def watch(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         if _gives_maps(module, output, x.shape[3]):
-            matters.pop(name, None)
-            matters[name] = False
-            output.register_hook(partial(note, name))
-
-    def note(name: str, gradient: Tensor) -> None:
-        matters[name] = int(as_maps(gradient).ne(0).any(1).any(0).sum()) > 1
+            seen.pop(name, None)
+            seen[name] = _Seen(output.grad_fn, is_tokens=output.ndim == 3)
+            output.register_hook(seen[name].note)
 
     layers = [(name, module) for name, module in hookable(network) if name]
     handles = [module.register_forward_hook(partial(watch, name)) for name, module in layers]
@@ -130,7 +131,42 @@ def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
     finally:
         for handle in handles:
             handle.remove()
-    return next((name for name in reversed(matters) if matters[name]), None)
+    for name, layer in reversed(seen.items()):
+        if layer.matters and (layer.is_tokens or _all_runs_through(layer.made_by, logits, x)):
+            return name
+    return None
+
+
+@dataclass
+class _Seen:
+    """What a layer gave.
+
+    Attributes:
+        made_by: the node of the graph of gradients that made it.
+        is_tokens: whether it is tokens, of which the class token passes by the layer norms.
+        matters: whether more than one of its positions matters to the logits.
+    """
+
+    made_by: Node | None
+    is_tokens: bool
+    matters: bool = False
+
+    def note(self, gradient: Tensor) -> None:
+        self.matters = int(as_maps(gradient).ne(0).any(1).any(0).sum()) > 1
+
+
+def _all_runs_through(layer: Node | None, logits: Tensor, x: Tensor) -> bool:
+    """Whether no path of the graph of gradients leads from the logits to x past a layer."""
+    waiting, passed = [logits.grad_fn], {layer}
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in passed:
+            continue
+        if getattr(node, "variable", None) is x:
+            return False
+        passed.add(node)
+        waiting += [before for before, _ in node.next_functions]
+    return True
 
 
 def _gives_maps(module: nn.Module, output: Any, size: int) -> bool:

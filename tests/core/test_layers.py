@@ -124,3 +124,79 @@ def test_of_tokens_it_is_the_last_norm_at_which_they_matter() -> None:
 def test_there_is_none_without_maps_or_without_gradient() -> None:
     assert last_spatial_layer(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), images(8)) is None
     assert last_spatial_layer(Constant([1.0, 2.0]), images(8)) is None
+
+
+class Branches(nn.Module):
+    """Two branches, side by side: the second alone keeps more than one position."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pooled = nn.Sequential(nn.Conv2d(channels, 4, 1), nn.AdaptiveMaxPool2d(1))
+        self.wide = nn.Sequential(nn.Conv2d(channels, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat(
+            [self.pooled(x).expand(-1, -1, x.shape[2] - 2, x.shape[3] - 2), self.wide(x)], 1
+        )
+
+
+class InceptionLike(nn.Module):
+    """A stem and a module of branches, which make of 2 s + 1 pixels s - 2 positions a side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2), nn.ReLU())
+        self.mixed = Branches(6)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.mixed(self.stem(x)).mean((2, 3)))
+
+
+class Flat(InceptionLike):
+    """The same without a module that holds the concatenation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, mixed = self.stem(x), self.mixed
+        maps = torch.cat(
+            [mixed.pooled(x).expand(-1, -1, x.shape[2] - 2, x.shape[3] - 2), mixed.wide(x)], 1
+        )
+        return self.head(maps.mean((2, 3)))
+
+
+class Towers(nn.Module):
+    """Two networks side by side, from the image on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.cat([self.one(x), self.other(x)], 1).mean((2, 3)))
+
+
+def test_it_is_never_one_branch_of_a_concatenation() -> None:
+    network = InceptionLike().eval()
+    assert last_spatial_layer(network, images(13)) == "mixed"
+    assert last_spatial_layer(network, images(7)) == "stem"  # the branches end in one position
+    assert last_spatial_layer(Flat().eval(), images(13)) == "stem"
+    assert last_spatial_layer(Towers().eval(), images(8)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "layer"),
+    [
+        ("inception_v3", 96, "Mixed_6e"),
+        ("inception_v3", 128, "Mixed_7c"),
+        ("googlenet", 64, "inception5b"),
+        ("googlenet", 32, "inception4e"),
+        ("squeezenet1_1", 64, "classifier.2"),
+        ("densenet121", 32, "features.transition3.conv"),
+        ("resnet50", 32, "layer3"),
+    ],
+)
+def test_it_holds_all_branches_of_torchvisions_networks(name: str, size: int, layer: str) -> None:
+    network = REGISTRY.configure("model", "torchvision", {"name": name})(3, size)
+    assert last_spatial_layer(network.eval(), images(size)) == layer

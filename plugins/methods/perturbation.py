@@ -1,11 +1,12 @@
 """Black-box methods: they change the image and watch the output."""
 
+from collections.abc import Sequence
+
 import torch
-import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor
 
-from interpbench import Baseline, Model, baseline, method, occluded_outputs
+from interpbench import Baseline, Model, baseline, blocks, method, occluded_outputs, target_outputs
 
 
 @method(
@@ -75,42 +76,56 @@ def rise(
     masks: PositiveInt = 500,
     cells: PositiveInt = 8,
     keep: float = 0.5,
-    seed: int = 0,
+    seed: int | None = None,
+    generators: Sequence[torch.Generator],
 ) -> Tensor:
     """The mean of random smooth masks, weighted by the probability that the model gives the target under them.
 
     S = sum_k p_k M_k / (N · keep), as in the reference: a coarse random grid is enlarged bilinearly by one cell more
-    than the image and cropped at random; masked positions become 0 in normalised space. The same masks serve every
-    image. [B,C,H,W] -> [B,H,W].
+    than the image, reflected at its border, and cropped at random; masked positions become 0 in normalised space.
+    [B,C,H,W] -> [B,H,W].
 
     Parameters:
         masks: how many, N. The paper has 4000 to 8000 at 224 pixels.
         cells: of the coarse grid along each side.
         keep: probability that a cell is kept, in 0..1.
-        seed: of the masks.
+        seed: of the masks, which then are the same for every image, as in the reference; none for masks of each
+            image's own, by the run's seed.
     """
     if not 0 < keep < 1:
         raise ValueError(f"keep={keep} must lie between 0 and 1")
+    if seed is not None:
+        generators = [torch.Generator().manual_seed(seed) for _ in x]
     height, width = x.shape[2:]
-    generator = torch.Generator().manual_seed(seed)
-    grids = (torch.rand(masks, 1, cells, cells, generator=generator) < keep).float()
-    tops, lefts = (torch.randint(-(-side // cells), (masks,), generator=generator) for side in (height, width))
+    drawn = [_drawn(generator, masks, cells, keep, height, width) for generator in generators]
+    grids, tops, lefts = (torch.stack(parts).to(x.device, non_blocking=True) for parts in zip(*drawn, strict=True))
+    enlarge_rows, enlarge_columns = (_enlarging(cells, side).to(x, non_blocking=True) for side in (height, width))
     saliency = torch.zeros_like(x[:, 0])
-    block = max(1, model.batch_size // len(x))
-    for first in range(0, masks, block):
-        part = slice(first, first + block)
-        smooth = _smooth_masks(grids[part], tops[part], lefts[part], height, width).to(x.device, non_blocking=True)
-        masked = x[:, None] * smooth[None, :, None]
-        probability = model(masked.flatten(0, 1)).softmax(dim=1).unflatten(0, (len(x), len(smooth)))
-        weight = probability.gather(2, target[:, None, None].expand(-1, len(smooth), 1))[..., 0]
-        saliency += torch.einsum("bk,khw->bhw", weight, smooth)
+    for part in blocks(masks, len(x), model.batch_size):
+        now = slice(part.start, part.stop)
+        rows = enlarge_rows[tops[:, now, None] + torch.arange(height, device=x.device)]
+        columns = enlarge_columns[lefts[:, now, None] + torch.arange(width, device=x.device)]
+        smooth = rows @ grids[:, now].to(x.dtype) @ columns.mT
+        probability = target_outputs(model, x[:, None] * smooth[:, :, None], target, "probability")
+        saliency += torch.einsum("bk,bkhw->bhw", probability, smooth)
     return saliency / (masks * keep)
 
 
-def _smooth_masks(grids: Tensor, tops: Tensor, lefts: Tensor, height: int, width: int) -> Tensor:
-    """Binary grids [N,1,c,c] enlarged bilinearly by one cell more than the image, and cropped: [N,H,W] in 0..1."""
-    cells = grids.shape[-1]
-    size = [(cells + 1) * -(-side // cells) for side in (height, width)]
-    large = F.interpolate(grids, size=size, mode="bilinear", align_corners=False)[:, 0]
-    corners = zip(large, tops.tolist(), lefts.tolist(), strict=True)
-    return torch.stack([mask[top : top + height, left : left + width] for mask, top, left in corners])
+def _drawn(
+    generator: torch.Generator, masks: int, cells: int, keep: float, height: int, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Binary grids [N,c,c], and where the enlarged ones are cropped: rows and columns [N]."""
+    grids = torch.rand(masks, cells, cells, generator=generator) < keep
+    tops, lefts = (torch.randint(-(-side // cells), (masks,), generator=generator) for side in (height, width))
+    return grids, tops, lefts
+
+
+def _enlarging(cells: int, side: int) -> Tensor:
+    """What each of the cells counts at each position along a side that is one cell longer: [positions,cells].
+
+    Bilinear, and reflected at the centres of the outer cells, as the reference's `skimage.transform.resize` does it.
+    """
+    size = (cells + 1) * -(-side // cells)
+    centre = (torch.arange(size, dtype=torch.float64) + 0.5) * cells / size - 0.5
+    inside = (cells - 1 - (cells - 1 - centre.abs()).abs()).clamp(min=0)
+    return (1 - (inside[:, None] - torch.arange(cells)).abs()).clamp(min=0)

@@ -23,7 +23,8 @@ from tests.methods.common import (
     maps_of,
     small_model,
 )
-from tests.tiny_models import Linear, convolutional, wrap
+from tests.reference import rise
+from tests.tiny_models import Constant, Linear, convolutional, wrap
 
 # On other architectures of 32 pixels the conformance test compares them, through the table of references.
 SMALL_MODELS = [("mobilenet_v3_small", 32), ("vgg16_bn", 32), ("resnet18", 64), ("alexnet", 64)]
@@ -221,22 +222,52 @@ def test_integrated_gradients_are_complete() -> None:
     torch.testing.assert_close(attribution.sum((1, 2)), difference, rtol=1e-2, atol=1e-3)
 
 
-def test_rise_equals_a_loop_over_masks_and_images() -> None:
-    model, x, target = wrap(convolutional()), images(8), torch.tensor([1, 0, 4])
-    actual = map_of("rise", model, x, target, masks=50, cells=4, keep=0.5, seed=3)
+@pytest.mark.parametrize(("size", "cells"), [((8, 8), 4), ((30, 21), 7), ((12, 12), 1)])
+def test_rise_equals_the_references_loop_over_masks(size: tuple[int, int], cells: int) -> None:
+    """With the masks that scikit-image enlarges for it, border and all."""
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model, target = wrap(network.eval()), torch.tensor([1, 0, 4])
+    x = torch.randn(3, 3, *size, generator=torch.Generator().manual_seed(1))
+    actual = map_of("rise", model, x, target, masks=50, cells=cells, keep=0.5, seed=3)
     generator = torch.Generator().manual_seed(3)
-    grids = (torch.rand(50, 1, 4, 4, generator=generator) < 0.5).float()
-    tops, lefts = (torch.randint(2, (50,), generator=generator) for _ in range(2))
-    expected = torch.zeros(3, 8, 8)
+    grids = (torch.rand(50, cells, cells, generator=generator) < 0.5).float().numpy()
+    tops, lefts = (
+        torch.randint(-(-side // cells), (50,), generator=generator).tolist() for side in size
+    )
+    expected = torch.zeros(3, *size)
     for grid, top, left in zip(grids, tops, lefts, strict=True):
-        large = F.interpolate(grid[None], size=(10, 10), mode="bilinear", align_corners=False)[0, 0]
-        mask = large[top : top + 8, left : left + 8]
-        for i in range(3):
-            with torch.no_grad():
-                expected[i] += (
-                    model((x[i] * mask)[None]).softmax(1)[0, target[i]] * mask / (50 * 0.5)
-                )
+        mask = torch.from_numpy(rise.mask(grid, top, left, *size)).float()
+        with torch.no_grad():
+            probability = model(x * mask).softmax(1).gather(1, target[:, None])
+        expected += probability[:, :, None] * mask / (50 * 0.5)
+    assert float(expected.std()) > 0
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [56, 252])
+def test_a_mask_of_rise_is_the_references_at_every_position(size: int) -> None:
+    """The map of a model whose probability is the share of cells that are kept, for one mask, is the mask."""
+    model, x, target = wrap(Constant([0.0, 0.0])), images(size, 1), torch.tensor([1])
+    actual = map_of("rise", model, x, target, masks=1, cells=8, seed=5)
+    generator = torch.Generator().manual_seed(5)
+    grid = (torch.rand(8, 8, generator=generator) < 0.5).float().numpy()
+    top, left = (int(torch.randint(-(-size // 8), (1,), generator=generator)) for _ in range(2))
+    expected = rise.mask(grid, top, left, size, size)
+    assert expected.std() > 0.2
+    np.testing.assert_allclose(actual[0].numpy(), expected, atol=1e-6)
+
+
+def test_the_masks_of_rise_follow_the_runs_seed_unless_one_is_given() -> None:
+    model, x, target = wrap(convolutional()), images(8), torch.tensor([1, 0, 4])
+
+    def found(run_seed: int, **values: int) -> Tensor:
+        method = REGISTRY.configure("method", "rise", {"masks": 20, **values})
+        return maps_of(method, model, x, target, seed=run_seed).saliency
+
+    assert torch.equal(found(1), found(1))
+    assert not torch.allclose(found(1), found(2))
+    assert torch.equal(found(1, seed=3), found(2, seed=3))
+    assert not torch.allclose(found(1, seed=3), found(1, seed=4))
 
 
 def test_rise_finds_the_only_pixels_that_count() -> None:

@@ -1,9 +1,10 @@
-"""Deletion and insertion as the RISE reference does them, rewritten slowly and obviously: numpy, one image, one pixel
-at a time. Petsiuk, Das, Saenko, RISE, BMVC 2018."""
+"""Deletion, insertion and masks as the RISE reference does them, rewritten slowly and obviously: numpy, one image, one
+pixel at a time. Petsiuk, Das, Saenko, RISE, BMVC 2018."""
 
 from collections.abc import Callable
 
 import numpy as np
+from skimage.transform import resize
 
 
 def salient_order(saliency: np.ndarray) -> list[int]:
@@ -35,6 +36,14 @@ def causal_curve(
 def area(values: np.ndarray) -> float:
     """The reference's AUC: the trapezoid rule over a unit interval."""
     return float((values.sum() - values[0] / 2 - values[-1] / 2) / (len(values) - 1))
+
+
+def mask(grid: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
+    """A grid [c,c] enlarged by one cell more than the image, and cropped, as the reference's `generate_masks`."""
+    cells = len(grid)
+    size = [(cells + 1) * int(np.ceil(side / cells)) for side in (height, width)]
+    large = resize(grid, size, order=1, mode="reflect", anti_aliasing=False)
+    return large[top : top + height, left : left + width]
 
 
 def blur(image: np.ndarray) -> np.ndarray:

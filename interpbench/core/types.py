@@ -323,7 +323,7 @@ class Perturbation:
         output: what is read off the model for the target class: softmax probability or logit.
 
     Example:
-        Deletion to the mean colour, which is 0 in normalised space:
+        Deletion to 0 in normalised space:
 
         >>> x = torch.ones(2, 3, 32, 32)
         >>> path = interpbench.Perturbation(start=x, end=torch.zeros_like(x), steps=16)
@@ -341,14 +341,14 @@ class Perturbation:
 def normalise(images: Tensor, preparation: Preparation) -> Tensor:
     """Pixels [B,H,W,C] -> a model's input, float32 [B,C,H,W], on the images' device.
 
-    The memory stays in the order of the images: `torch.channels_last`.
+    Contiguous, as gradients need it, see `PreparedModel.batch`.
 
     Parameters:
         images: uint8, or float32 in 0..1.
         preparation: the model's.
     """
     images = with_channels(images, preparation)
-    x = images.permute(0, 3, 1, 2).to(torch.float32)
+    x = images.permute(0, 3, 1, 2).contiguous().to(torch.float32)
     if images.dtype == torch.uint8:
         x = x.div(255)
     mean, std = colour(preparation.mean, x.device), colour(preparation.std, x.device)

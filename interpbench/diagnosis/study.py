@@ -155,8 +155,7 @@ def _first_images(data: Dataset, model: Model) -> Tensor:
     """Two images, normalised: [2,C,H,W], or [1,C,H,W] where there is but one."""
     indices = choose(data, None, 0)[:2]
     images = load_images(data, indices, model.card.preparation).images
-    # In the memory order that every network takes.
-    return normalise(images, model.card.preparation).contiguous()
+    return normalise(images, model.card.preparation)
 
 
 def _ruled_out(diagnosis: Diagnosis, registry: Registry) -> dict[str, tuple[str, ...]]:

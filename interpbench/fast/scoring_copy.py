@@ -119,12 +119,12 @@ def prepare(model: Model, x: Tensor, precision: str = "fp32") -> Scorer:
     Parameters:
         model: in eval mode; is left as it is.
         x: float32 [B,C,H,W], some of the images that are scored, in the memory format that the
-            model wants.
+            copy is to have.
         precision: `fp32`, `bf16` or `fp16`; the copy's weights and activations are of it.
     """
     try:
         proof = _SameLogits.of(model, x)
-        network = copy.deepcopy(model.network)
+        network = copy.deepcopy(model.network).to(memory_format=memory_format_of(x))
     except Exception as error:  # it cannot be copied; or it fails, which shows when it is measured
         scorer = Scorer(model.network, model)
         scorer.report.copy = f"none: {first_line(error)}"

@@ -56,7 +56,7 @@ class CellInProgress:
         """Explains and scores some images; raises what the method raises."""
         prepared = self._prepared
         with self._attribution.running(), phase("attribution"), listening() as choices:
-            batch = prepared.batch(rows)
+            batch = prepared.batch(rows, gradients=self._account.method.plugin.gradients)
             maps = self._explain(batch, rows)
         self._choices += choices
         with self._scoring.running():

@@ -59,9 +59,8 @@ class PreparedModel:
         self._pixels = images.images.pin_memory() if self._device.type == "cuda" else images.images
         model = plan.models[label][1].to(self._device)
         self.batch_size = model.batch_size
-        self._memory_format = fastest_format(model, self._normalised(slice(0, 2), model))
-        model.to(memory_format=self._memory_format)
-        x = self._normalised(slice(0, 2), model).contiguous(memory_format=self._memory_format)
+        x = self._normalised(slice(0, 2), model)
+        self._fastest_format = fastest_format(model, x)
         self.examined = ExaminedModel.of(model, x, plan.suite.seed)
         self._logit_of_label = torch.tensor(self.model.card.logit_of_label)
         self._predicted = torch.empty(0, dtype=torch.int64)
@@ -122,11 +121,21 @@ class PreparedModel:
         for first in range(0, count, images):
             yield slice(first, min(first + images, count))
 
-    def batch(self, rows: slice) -> Batch:
-        """Some images and their targets, on the device."""
+    def batch(self, rows: slice, *, gradients: bool) -> Batch:
+        """Some images and their targets, on the device.
+
+        Parameters:
+            rows: which images.
+            gradients: whether gradients will be asked for. The images are then contiguous: in
+                another memory format sums are rounded otherwise, and where max pooling or a ReLU
+                is at a tie, as on an area of one colour, the subgradient is another than that of
+                an ordinary tensor. Whoever only calls the model gets its fastest format.
+        """
         with phase("transfers"):
             target = self.targets(rows).to(self._device, non_blocking=True)
-            return Batch(self._x(rows), target, self.images.ids[rows], name=(rows.start, rows.stop))
+            x = self._normalised(rows, self.model) if gradients else self._fastest(rows)
+            name = (rows.start, rows.stop, gradients)
+            return Batch(x, target, self.images.ids[rows], name)
 
     def targets(self, rows: slice) -> Tensor:
         """The logits that are explained for some images, int64 [B], on the CPU."""
@@ -144,7 +153,7 @@ class PreparedModel:
         A map that is no answer counts as one of zeros, so that nobody waits for which these are;
         see `Maps.valid`.
         """
-        x, ids = batch.x, self.images.ids[rows]
+        x, ids = batch.x.contiguous(memory_format=self._fastest_format), self.images.ids[rows]
         saliency = maps.saliency.where(maps.valid[:, None, None], 0)
         with phase("ranking"):
             ties = tie_breakers(ids, x.shape[2] * x.shape[3], self.plan.suite.seed).to(
@@ -167,7 +176,7 @@ class PreparedModel:
             cells: that will be scored.
             halved: whether the device has run out of memory already.
         """
-        x, computing = self._x(slice(0, PROVEN)), self.plan.computing
+        x, computing = self._fastest(slice(0, PROVEN)), self.plan.computing
         self.scorer = prepare(self.model, x, computing.precision)
         wished_batch_size = self.batch_size if halved or computing.batch_size is not None else None
         tuning = tune(
@@ -207,14 +216,14 @@ class PreparedModel:
     def _predict(self, images: int) -> Tensor:
         """The logit that is greatest for each image, int64 [N]."""
         logits = torch.cat(
-            [self.model(self._x(rows)).float() for rows in self.batches(images)]
+            [self.model(self._fastest(rows)).float() for rows in self.batches(images)]
         ).cpu()
         if not bool(logits.isfinite().all()):
             raise ValueError("its logits are not all finite for the untouched images")
         return logits.argmax(1)
 
-    def _x(self, rows: slice) -> Tensor:
-        return self._normalised(rows, self.model).contiguous(memory_format=self._memory_format)
+    def _fastest(self, rows: slice) -> Tensor:
+        return self._normalised(rows, self.model).contiguous(memory_format=self._fastest_format)
 
     def _normalised(self, rows: slice, model: Model) -> Tensor:
         return normalise(
@@ -228,23 +237,17 @@ class PreparedModel:
         return names.get(logit, f"logit {logit}")
 
 
+@torch.inference_mode()
 def fastest_format(model: Model, x: Tensor) -> torch.memory_format:
-    """`channels_last`, if the model takes it and answers the same.
+    """`channels_last`, if the model takes such images and gives the same logits.
 
-    A network that calls `view` does not. The passes are then cheaper, on a CPU by a tenth to a
+    A network that calls `view` does not. Forward passes are then cheaper, on a CPU by a tenth to a
     third, and equal but for rounding.
     """
-    plain = torch.contiguous_format
-    answers = []
     try:
-        for memory_format in (plain, torch.channels_last):
-            # Outside of inference mode, which would mark its weights for good.
-            model.to(memory_format=memory_format)
-            with torch.inference_mode():
-                answers.append(model(x.contiguous(memory_format=memory_format)))
+        expected = model(x)
+        found = model(x.contiguous(memory_format=torch.channels_last))
     except Exception:  # the model's own faults show when it is measured
-        return plain
-    finally:
-        model.to(memory_format=plain)
-    expected, answer = answers
-    return torch.channels_last if torch.allclose(answer, expected, rtol=1e-4, atol=1e-5) else plain
+        return torch.contiguous_format
+    same = torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
+    return torch.channels_last if same else torch.contiguous_format

@@ -20,7 +20,8 @@ def baseline(name: Baseline, x: Tensor, card: ModelCard) -> Tensor:
 
     Parameters:
         name:
-            `zero`: 0 in normalised space, the mean colour of the training set (RISE's deletion);
+            `zero`: 0 in normalised space (RISE's deletion), the colour `card.mean`: the mean colour
+            of the training set where that is what the model is normalised by, black where it is 0;
             `black`, `white`: pixel values 0 and 1;
             `mean`: each image's own mean colour;
             `blur`: the RISE reference's 11x11 kernel, nearly a box (Petsiuk et al., BMVC 2018);

@@ -55,5 +55,5 @@ def center(model: Model, x: Tensor, target: Tensor, *, sigma: float = 0.25) -> T
     reference="Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, appendix on the input's part",
 )
 def input_magnitude(model: Model, x: Tensor, target: Tensor) -> Tensor:
-    """How far each pixel is from the mean colour: the norm over the channels of the normalised image: -> [B,H,W]."""
+    """How far each pixel is from 0 in normalised space, the card's `mean`: the norm over its channels: -> [B,H,W]."""
     return x.norm(dim=1)

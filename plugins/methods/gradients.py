@@ -21,7 +21,8 @@ def saliency(model: Model, x: Tensor, target: Tensor) -> Tensor:
 def gradient_x_input(model: Model, x: Tensor, target: Tensor) -> Tensor:
     """x · d logit_target / d x, summed over the channels: [B,C,H,W] -> [B,H,W].
 
-    Signed: what lowers the logit ranks last. The input is the normalised image, so the mean colour counts nothing.
+    Signed: what lowers the logit ranks last. The input is the normalised image, so a pixel of the colour that it is
+    normalised by counts nothing.
     """
     return InputXGradient(model).attribute(x.requires_grad_(), target=target).sum(dim=1)
 

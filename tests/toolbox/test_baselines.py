@@ -1,5 +1,6 @@
 """What a removed pixel becomes, against scipy and by definition."""
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -8,9 +9,12 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from interpbench import Baseline, baseline
+from interpbench.registry.discovery import discover
+from tests.paths import ROOT
 from tests.reference import rise
 from tests.tiny_models import card
 
+REGISTRY = discover()
 CARD = card(24, 5)
 X = torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(0))
 
@@ -23,8 +27,20 @@ def test_has_the_images_shape_and_type_and_leaves_it_alone(name: Baseline) -> No
     assert torch.equal(X, before)
 
 
-def test_zero_is_the_mean_colour() -> None:
+def test_zero_is_the_colour_that_the_model_is_normalised_by() -> None:
     assert not baseline("zero", X, CARD).any()
+    grey = replace(CARD, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    halves = (baseline("white", X, grey) + baseline("black", X, grey)) / 2
+    assert torch.equal(baseline("zero", X, grey), halves)
+    unit = replace(CARD, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    assert torch.equal(baseline("zero", X, unit), baseline("black", X, unit))
+
+
+def test_no_text_calls_it_the_mean_colour_whatever_the_card() -> None:
+    plugins = [plugin for kind in ("method", "metric") for plugin in REGISTRY.plugins(kind)]
+    texts = {plugin.name: plugin.doc for plugin in plugins}
+    texts |= {"README": (ROOT / "README.md").read_text(encoding="utf-8")}
+    assert [name for name, text in texts.items() if "mean colour" in text] == []
 
 
 @pytest.mark.parametrize(("name", "pixel"), [("black", 0.0), ("white", 1.0)])

@@ -58,7 +58,7 @@ def test_what_is_recorded_is_told() -> None:
         "pointing-game",
     ]
     for protocol in found.protocols:
-        assert protocol.text.startswith(f"{protocol.metric}\nbaseline = mean colour")
+        assert protocol.text.startswith(f"{protocol.metric}\nbaseline = zero")
 
 
 @pytest.mark.parametrize(

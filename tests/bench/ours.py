@@ -30,10 +30,9 @@ LONG = 10**9  # forward passes of a run that is long enough for the best batch s
 
 
 def prepared(model: Model, x: Tensor) -> tuple[Model, Tensor]:
-    """A copy of the model, and the images, as a run would have them."""
+    """A copy of the model, and the images for whoever only calls it, as a run would have them."""
     model = copy.deepcopy(model)
-    memory_format = fastest_format(model, x[:1])
-    return model.to(memory_format=memory_format), x.contiguous(memory_format=memory_format)
+    return model, x.contiguous(memory_format=fastest_format(model, x[:1]))
 
 
 def deletion_and_insertion(
@@ -72,7 +71,7 @@ def maps(
     methods: Sequence[Configured], model: Model, x: Tensor, target: Tensor
 ) -> Callable[[], Tensor]:
     """A turn of explaining images by each of the methods, as the runner does: [methods,B,H,W]."""
-    model, x = prepared(model, x)
+    model, fastest = prepared(model, x)
     guard, batch_size = Guard(model), BatchSize(model.batch_size)
     turns = itertools.count()
 
@@ -81,8 +80,14 @@ def maps(
             turns
         )  # methods share what they compute within a turn, and nothing of the turn before
         model.shared.forget()
-        batch = Batch(x, target, _ids(x), name=turn)
-        attempts = [attribute(method, model, guard, batch, 0, batch_size) for method in methods]
+        batches = {
+            gradients: Batch(images, target, _ids(x), name=(turn, gradients))
+            for gradients, images in ((True, x.contiguous()), (False, fastest))
+        }
+        attempts = [
+            attribute(method, model, guard, batches[method.plugin.gradients], 0, batch_size)
+            for method in methods
+        ]
         return torch.stack(
             [attempt.maps.saliency for attempt in attempts if attempt.maps is not None]
         )

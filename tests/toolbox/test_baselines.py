@@ -29,10 +29,12 @@ def test_has_the_images_shape_and_type_and_leaves_it_alone(name: Baseline) -> No
 
 def test_zero_is_the_colour_that_the_model_is_normalised_by() -> None:
     assert not baseline("zero", X, CARD).any()
-    grey = replace(CARD, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    grey, unit = (
+        replace(CARD, preparation=replace(CARD.preparation, mean=(mean,) * 3, std=(std,) * 3))
+        for mean, std in ((0.5, 0.5), (0.0, 1.0))
+    )
     halves = (baseline("white", X, grey) + baseline("black", X, grey)) / 2
     assert torch.equal(baseline("zero", X, grey), halves)
-    unit = replace(CARD, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     assert torch.equal(baseline("zero", X, unit), baseline("black", X, unit))
 
 

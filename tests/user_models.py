@@ -238,7 +238,7 @@ KINDS: dict[str, Kind] = {
     "weight-normed": Kind(quiet(old_weight_norm)),
     "shared weights": Kind(Shared),
     "reused ReLU": Kind(network),
-    "ensemble": Kind(Ensemble),
+    "ensemble": Kind(Ensemble, layerless="names no target layer"),
     "inference tensors": Kind(inference_tensors, plain=network),
     "uncopyable": Kind(lambda: Raising("__deepcopy__"), plain=Network),
     "raises in forward": Kind(lambda: Raising("forward"), fails="RuntimeError: no luck in forward"),

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     )
     from interpbench.fast.occlusion.occluded_outputs import occluded_outputs
     from interpbench.files.versions import __version__
+    from interpbench.loading.image_files import read_image
     from interpbench.loading.image_folder import ImageFolder, class_folders
-    from interpbench.loading.images import read_image
     from interpbench.results.finished_run import Run, load_run
     from interpbench.toolbox.backward_rules import (
         ELEMENTWISE,
@@ -108,7 +108,7 @@ _HOMES = {
     "unknown_name": "core.errors",
     "ImageFolder": "loading.image_folder",
     "class_folders": "loading.image_folder",
-    "read_image": "loading.images",
+    "read_image": "loading.image_files",
     "as_maps": "core.layers",
     "occluded_outputs": "fast.occlusion.occluded_outputs",
     "Pretrained": "core.types",

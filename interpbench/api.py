@@ -160,6 +160,7 @@ def explain(
     size: "Size | str | None" = None,
     resize: int | None = None,
     dataset: str | None = None,
+    range: float | None = None,
     alpha: float = 0.8,
     cmap: str | None = None,
     signed: bool | None = None,
@@ -183,6 +184,8 @@ def explain(
         weights: a file, `random`, or None for those that are shipped, or torchvision's.
         preparation, mean, std, size, resize: as for `run`.
         dataset: names the data set whose weights are meant.
+        range: the value that is white in images of more than 8 bits, such as 4095 for 12 bits in
+            16; None for the greatest that their type can hold.
         alpha: opacity of the maps where they are strongest, 0..1.
         cmap: a colour map of matplotlib's.
         signed: True for colours that diverge from 0, False for |s|, None for each map by its own
@@ -224,7 +227,7 @@ def explain(
     from interpbench.studies.pictures.images import Files, find_files
 
     look = look_of(alpha, cmap, signed)
-    files = Files(find_files([Path(path) for path in _paths(images)]))
+    files = Files(find_files([Path(path) for path in _paths(images)]), range=range)
     computing, registry = Computing.of(device), discover(_paths(plugin))
     stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
     sources = Sources(data_root, download, _names(weights) or (), stated)

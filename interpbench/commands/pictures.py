@@ -63,6 +63,14 @@ Classified = Annotated[
         help="How many images are classified, class-balanced; else all.",
     ),
 ]
+Range = Annotated[
+    float | None,
+    typer.Option(
+        metavar="V",
+        min=1e-9,
+        help="The value that is white in images of more than 8 bits, e.g. 4095; else their type's.",
+    ),
+]
 Alpha = Annotated[
     float,
     typer.Option(metavar="A", min=0, max=1, help="Opacity of the maps where they are strongest."),
@@ -100,6 +108,7 @@ def explain(
     size: Size = None,
     resize: Resize = None,
     dataset: WeightsOf = None,
+    range: Range = None,
     alpha: Alpha = 0.8,
     cmap: Cmap = None,
     signed: Signed = None,
@@ -129,6 +138,7 @@ def explain(
             size=size,
             resize=resize,
             dataset=dataset,
+            range=range,
             alpha=alpha,
             cmap=cmap,
             signed=signed,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from interpbench.core.errors import DataError
 from interpbench.core.types import DatasetCard, Sample
-from interpbench.loading.images import image_files, image_suffixes, read_image
+from interpbench.loading.image_files import image_files, image_suffixes, read_image
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:
@@ -46,6 +46,7 @@ class ImageFolder:
         card: of the data set; its revision is replaced by one that is made from the files' names
             and sizes, and from its logits where it states them.
         subfolders: of the classes, in their order, where they are not called like them.
+        range: see `read_image`.
 
     Raises:
         DataError: if a class has no images.
@@ -65,9 +66,14 @@ class ImageFolder:
     """
 
     def __init__(
-        self, folder: Path, card: DatasetCard, subfolders: Sequence[str] | None = None
+        self,
+        folder: Path,
+        card: DatasetCard,
+        subfolders: Sequence[str] | None = None,
+        *,
+        range: float | None = None,
     ) -> None:
-        self._folder = folder
+        self._folder, self._range = folder, range
         self.ids: list[str] = []
         self.labels: list[int] = []
         for label, name in enumerate(card.classes if subfolders is None else subfolders):
@@ -89,12 +95,14 @@ class ImageFolder:
         digest = hashlib.sha256()
         if card.logits is not None or card.logit_names:
             digest.update(f"{card.classes} {card.logits} {card.logit_names}\n".encode())
+        if self._range is not None:
+            digest.update(f"range {self._range:g}\n".encode())
         for sample_id in self.ids:
             digest.update(f"{sample_id}\t{(self._folder / sample_id).stat().st_size}\n".encode())
         return f"files-{digest.hexdigest()[:12]}"
 
     def __getitem__(self, index: int) -> Sample:
-        """The sample: image uint8 [H,W,3]; raises UnreadableImageError if it cannot be decoded."""
+        """The sample, its image as `read_image` gives it, with that one's errors."""
         sample_id = self.ids[index]
-        image = read_image(self._folder / sample_id, sample_id)
+        image = read_image(self._folder / sample_id, sample_id, range=self._range)
         return Sample(sample_id, image, self.labels[index])

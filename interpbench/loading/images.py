@@ -3,15 +3,14 @@
 import hashlib
 import itertools
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import Image
 from torch import Tensor
 
 from interpbench.core.errors import DataError, UnreadableImageError
@@ -19,23 +18,6 @@ from interpbench.core.preparation import Framing, Interpolation
 from interpbench.core.seeding import shuffled
 from interpbench.core.types import Dataset, Sample
 
-# What counts as an image in a folder, in any case of its letters, where Pillow can decode it.
-_SUFFIXES = (
-    ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
-    ".pbm", ".pnm", ".avif",
-)  # fmt: skip
-
-# What turns each EXIF orientation upright. ImageOps.exif_transpose also writes the EXIF data anew,
-# which raises errors of many kinds where they are damaged.
-_TURNS: dict[object, Image.Transpose] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _RESAMPLING: dict[Interpolation, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -66,6 +48,63 @@ class ImageSet:
     def sha256(self) -> str:
         """Of the pixels, in order: equal for equal images, whatever their files are called."""
         return hashlib.sha256(self.images.numpy().tobytes()).hexdigest()
+
+    @property
+    def shown(self) -> str:
+        """Which channels pictures show; empty where these are the colours, or grey."""
+        count = self.images.shape[3]
+        if count in (1, 3):
+            return ""
+        which = "the first as grey" if count == 2 else "the first three as red, green and blue"
+        return f"of {count} channels pictures show {which}"
+
+    def pictures(self, indices: Sequence[int] | slice = slice(None)) -> np.ndarray:
+        """Some of the images as people can see them, uint8 [n,height,width,3].
+
+        One channel is grey; which of others are shown says `shown`.
+        """
+        images = self.images[indices]
+        images = images[..., :3] if images.shape[3] >= 3 else images[..., :1]
+        if images.dtype != torch.uint8:
+            images = images.mul(255).round().to(torch.uint8)
+        return images.expand(*images.shape[:3], 3).numpy()
+
+
+def image_set(
+    dataset: Dataset, indices: Sequence[int], results: Sequence["Fitted | str"], framing: Framing
+) -> ImageSet:
+    """The samples that could be fitted, and why the others could not; there may be none.
+
+    Where one image is float32, all become so.
+
+    Raises:
+        DataError: if their images have different numbers of channels.
+    """
+    samples = [result for result in results if isinstance(result, Fitted)]
+    images = [sample.image for sample in samples]
+    for sample in samples:
+        if sample.image.shape[2] != images[0].shape[2]:
+            raise DataError(
+                f"Image {sample.id!r} has {sample.image.shape[2]} channels, {samples[0].id!r} has "
+                f"{images[0].shape[2]}: the images of a data set must have the same."
+            )
+    if any(image.dtype != np.uint8 for image in images):
+        images = [as_float(image) for image in images]
+    shape = (framing.height, framing.width)
+    masks = [sample.mask for sample in samples if sample.mask is not None]
+    return ImageSet(
+        ids=tuple(sample.id for sample in samples),
+        images=torch.from_numpy(np.stack(images) if images else np.zeros((0, *shape, 3), np.uint8)),
+        labels=torch.tensor([sample.label for sample in samples], dtype=torch.int64),
+        masks=torch.from_numpy(np.array(masks, dtype=bool).reshape(-1, *shape))
+        if dataset.card.has_masks
+        else None,
+        skipped={
+            dataset.ids[index]: result
+            for index, result in zip(indices, results, strict=True)
+            if isinstance(result, str)
+        },
+    )
 
 
 def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
@@ -118,45 +157,27 @@ def load_images(dataset: Dataset, indices: list[int], framing: Framing) -> Image
     """Decodes and fits the samples; one that cannot be read is skipped and named.
 
     Raises:
-        DataError: if none can be read.
+        DataError: if none can be read, or one is not what a sample should be.
     """
-    has_masks = dataset.card.has_masks
 
-    def fitted(index: int) -> _Fitted | str:
-        """The sample, or why it cannot be read."""
-        try:
-            sample = dataset[index]
-        except UnreadableImageError as error:
-            return str(error)
-        mask = fit_mask(sample, framing) if has_masks else None
-        return _Fitted(sample.id, fit(sample.image, framing), sample.label, mask)
+    def fitted(index: int) -> Fitted | str:
+        return fit_sample(dataset, index, framing)
 
     if dataset.card.concurrent:
         with ThreadPoolExecutor() as threads:
             results = list(threads.map(fitted, indices))
     else:
         results = [fitted(index) for index in indices]
-    skipped = {
-        dataset.ids[index]: result
-        for index, result in zip(indices, results, strict=True)
-        if isinstance(result, str)
-    }
-    samples = [result for result in results if isinstance(result, _Fitted)]
-    if not samples:
+    images = image_set(dataset, indices, results, framing)
+    if not images.ids:
         raise DataError(
-            f"None of the {len(indices)} images of {dataset.card.name!r} can be read: {skipped}."
+            f"None of the {len(indices)} images of {dataset.card.name!r} can be read: "
+            f"{images.skipped}."
         )
-    masks = [sample.mask for sample in samples if sample.mask is not None]
-    return ImageSet(
-        ids=tuple(sample.id for sample in samples),
-        images=torch.from_numpy(np.stack([sample.image for sample in samples])),
-        labels=torch.tensor([sample.label for sample in samples]),
-        masks=torch.from_numpy(np.stack(masks)) if has_masks else None,
-        skipped=skipped,
-    )
+    return images
 
 
-class _Fitted(NamedTuple):
+class Fitted(NamedTuple):
     """A sample at the model's input size."""
 
     id: str
@@ -165,55 +186,61 @@ class _Fitted(NamedTuple):
     mask: np.ndarray | None
 
 
-@cache
-def image_suffixes() -> tuple[str, ...]:
-    """The endings of image files, in lower case, as far as Pillow can decode them here."""
-    known = Image.registered_extensions()
-    return tuple(suffix for suffix in _SUFFIXES if suffix in known)
-
-
-def image_files(folder: Path) -> list[Path]:
-    """The image files below a folder, at any depth, sorted by their paths."""
-    suffixes = image_suffixes()
-    below = folder.rglob("*")
-    return sorted(path for path in below if path.suffix.lower() in suffixes and path.is_file())
-
-
-def read_image(path: Path, name: str) -> np.ndarray:
-    """An image file as uint8 [H,W,3], RGB, upright: turned as its EXIF orientation says.
-
-    Parameters:
-        path: of the file.
-        name: what to call it in an error.
+def fit_sample(dataset: Dataset, index: int, framing: Framing) -> Fitted | str:
+    """A sample at a model's input size, or why it cannot be read.
 
     Raises:
-        UnreadableImageError: if it cannot be decoded.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from PIL import Image
-        >>> Image.new("RGB", (32, 24), "red").save("red.png")
-        >>> image = interpbench.read_image(Path("red.png"), "red.png")
-        >>> image.shape, image[0, 0].tolist()
-        ((24, 32, 3), [255, 0, 0])
+        DataError: if it is not what a sample should be.
     """
     try:
-        with Image.open(path) as image:
-            turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
-            upright = image if turn is None else image.transpose(turn)
-            return np.asarray(upright.convert("RGB"))
-    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableImageError(f"{name}: {error}") from error
+        sample = dataset[index]
+    except UnreadableImageError as error:
+        return str(error)
+    check_image(sample)
+    mask = fit_mask(sample, framing) if dataset.card.has_masks else None
+    return Fitted(sample.id, fit(sample.image, framing), sample.label, mask)
+
+
+def check_image(sample: Sample) -> None:
+    """Raises a DataError if a sample's image is not what `Sample` promises."""
+    image = sample.image
+    found = f"{type(image).__name__} {getattr(image, 'dtype', '')} {getattr(image, 'shape', '')}"
+    is_image = isinstance(image, np.ndarray) and image.ndim == 3 and image.size > 0
+    if not is_image or image.dtype not in (np.uint8, np.float32):
+        raise DataError(
+            f"The image of sample {sample.id!r} is {found}; expected a numpy array [H,W,C] of "
+            "uint8, or of float32 in 0..1."
+        )
+    if image.dtype == np.float32 and not 0 <= image.min() <= image.max() <= 1:
+        raise DataError(
+            f"The image of sample {sample.id!r} has values from {image.min():g} to "
+            f"{image.max():g}; expected float32 in 0..1, before any normalisation: the model's "
+            "preparation does that. Divide pixels in 0..255 by 255."
+        )
+
+
+def as_float(image: np.ndarray) -> np.ndarray:
+    """uint8, or float32 in 0..1 -> float32 in 0..1."""
+    return image if image.dtype == np.float32 else image.astype(np.float32) / np.float32(255)
 
 
 def fit(image: np.ndarray, framing: Framing) -> np.ndarray:
-    """The image at a model's input size: uint8 [H,W,3] -> uint8 [height,width,3].
+    """The image at a model's input size: uint8 or float32 in 0..1, [H,W,C] -> [height,width,C].
 
     Resized (antialiased) and cropped as the framing says: the same as the transforms that come with
     torchvision's weights.
     """
     resample = _RESAMPLING[framing.interpolation]
-    return _crop(_resize(Image.fromarray(image), framing, resample), framing)
+
+    def fitted(pixels: np.ndarray) -> np.ndarray:
+        return _crop(_resize(Image.fromarray(pixels), framing, resample), framing)
+
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return fitted(image)
+    channels = [fitted(np.ascontiguousarray(channel)) for channel in np.moveaxis(image, -1, 0)]
+    whole = np.stack(channels, axis=-1)
+    # Bicubic and Lanczos overshoot, which whole numbers cut off by themselves.
+    return whole if image.dtype == np.uint8 else whole.clip(0, 1)
 
 
 def fit_mask(sample: Sample, framing: Framing) -> np.ndarray:

@@ -101,7 +101,7 @@ class PreparedModel:
         )
         return ModelResult(
             record,
-            images=self.images.images[examples].numpy(),
+            images=self.images.pictures(examples),
             masks=None if self.images.masks is None else self.images.masks[examples].numpy(),
         )
 
@@ -206,6 +206,8 @@ class PreparedModel:
             f"{self.label}: {notice} See `python -m interpbench doctor`."
             for notice in self.examined.notices(methods)
         ]
+        if self.images.shown:
+            notices.append(f"{self.plan.dataset.card.name}: {self.images.shown}.")
         precision = self.plan.computing.precision
         lowered = self.scorer.report.precision or precision
         if lowered != precision:

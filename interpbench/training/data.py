@@ -14,7 +14,7 @@ from interpbench.core.errors import DataError, UnreadableImageError
 from interpbench.core.preparation import Framing
 from interpbench.core.seeding import derive
 from interpbench.core.types import Dataset, DatasetCard
-from interpbench.loading.images import fit
+from interpbench.loading.images import check_image, fit
 
 Transform = Callable[[Tensor], Tensor]
 MEAN, STD = (0.5,) * 3, (0.25,) * 3  # of a data set that leaves it open
@@ -46,7 +46,7 @@ class Images:
 
 
 def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None]) -> Images:
-    """All readable images of a data set, in memory.
+    """All readable images of a data set, in memory, at 8 bits.
 
     Parameters:
         dataset: of any images; without `size`, of square ones of one size.
@@ -55,7 +55,7 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
         tell: called with how many of how many are done.
 
     Raises:
-        DataError: if there is none, or they are not square and of one size.
+        DataError: if there is none, or they are not RGB, square and of one size.
     """
     images: list[np.ndarray] = []
     labels: list[int] = []
@@ -65,7 +65,15 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
             sample = dataset[i]
         except UnreadableImageError:
             continue
+        check_image(sample)
+        if sample.image.shape[2] != 3:
+            raise DataError(
+                f"Image {sample.id!r} has {sample.image.shape[2]} channels: training is for images "
+                "of three, RGB."
+            )
         image = sample.image if size is None else fit(sample.image, Framing.square(size))
+        if image.dtype != np.uint8:
+            image = np.rint(255 * image).astype(np.uint8)
         side = len(images[0]) if images else len(image)
         if image.shape != (side, side, 3):
             raise DataError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from interpbench import (
     DataError,
@@ -33,6 +33,7 @@ def imagefolder(
     size: PositiveInt | None = None,
     classes: str = "",
     labels: Path | None = None,
+    range: PositiveFloat | None = None,
 ) -> Dataset:
     """A folder with one subfolder of images a class; the subfolders' names, sorted, are the classes.
 
@@ -59,12 +60,17 @@ def imagefolder(
         size: side in pixels that untrained or newly trained models take; none to leave it to the weights.
         classes: the names of all of the model's logits in their order, classes="dog,cat".
         labels: a file that says which subfolder is which class.
+        range: the value that is white in images of more than 8 bits, such as 4095 for 12 bits in 16; none for the
+            greatest that their type can hold.
     """
     folder = root / split
     if split and not folder.is_dir():
         raise _without_split(root, split)
     card = DatasetCard(name=name or root.resolve().name, classes=class_folders(folder), revision="", size=size)
-    return _labelled(folder, card, _known(classes, labels)) if classes or labels else ImageFolder(folder, card)
+    order = None
+    if classes or labels:
+        card, order = _labelled(card, _known(classes, labels))
+    return ImageFolder(folder, card, order, range=range)
 
 
 def _without_split(root: Path, split: str) -> DataError:
@@ -123,8 +129,8 @@ class Known:
         return called if isinstance(called, str) else folder
 
 
-def _labelled(folder: Path, card: DatasetCard, known: Known) -> ImageFolder:
-    """The folder with labels in the order of the logits, or of the subfolders if only names are known."""
+def _labelled(card: DatasetCard, known: Known) -> tuple[DatasetCard, list[str]]:
+    """The card with labels in the order of the logits, or of the subfolders if only names are known; their folders."""
     logits = {name: known.logit(name) for name in card.classes}
     stated = {name: logit for name, logit in logits.items() if logit is not None}
     if stated and len(stated) < len(logits):
@@ -142,8 +148,7 @@ def _labelled(folder: Path, card: DatasetCard, known: Known) -> ImageFolder:
     whole = sorted(known.names) == list(range(len(known.names)))
     names = tuple(known.names[i][-1] for i in range(len(known.names))) if whole else ()
     logits_in_order = tuple(stated[name] for name in order) if stated else None
-    labelled = replace(card, classes=shown, logits=logits_in_order, logit_names=names if stated else shown)
-    return ImageFolder(folder, labelled, order)
+    return replace(card, classes=shown, logits=logits_in_order, logit_names=names if stated else shown), order
 
 
 def _known(classes: str, labels: Path | None) -> Known:

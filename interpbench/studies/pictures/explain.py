@@ -142,15 +142,15 @@ def _explain_batch(
     maps = {
         label: job.maps(label, batch.images, targets, pixels) for label in job.explainer.accounts
     }
-    panels = []
+    panels, pictures = [], batch.pictures()
     for i, path in enumerate(batch.ids):
         maps_of_image = {label: maps_of_batch[i] for label, maps_of_batch in maps.items()}
-        panel = _panel(job, path, batch.images[i], probabilities[i], int(targets[i]), maps_of_image)
+        panel = _panel(job, path, pictures[i], probabilities[i], int(targets[i]), maps_of_image)
         name = names[path]
         subtitle = (
             f"{job.model_text}; explained: {panel.target}, "
             f"{percent(float(probabilities[i][targets[i]]))}"
-        )
+        ) + (f"; {batch.shown}" if batch.shown else "")
         panels.append(
             PanelRecord(
                 file=path,
@@ -167,14 +167,14 @@ def _explain_batch(
 def _panel(
     job: PictureJob,
     path: str,
-    image: Tensor,
+    picture: np.ndarray,
     probabilities: Tensor,
     target: int,
     maps: Mapping[str, Map],
 ) -> Panel:
     classes = job.explainer.explained.classes
     predictions = [(classes[k], float(probabilities[k])) for k in _top(probabilities, target)]
-    return Panel(Path(path).name, image.numpy(), predictions, classes[target], maps)
+    return Panel(Path(path).name, picture, predictions, classes[target], maps)
 
 
 def _drawing(panel: Panel, subtitle: str, look: Look) -> Callable[[Path], None]:

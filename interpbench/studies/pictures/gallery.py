@@ -183,7 +183,8 @@ def _draw(
     table = _table(job, predictions, chosen)
     job.folder.write("gallery.csv", lambda path: write_csv(table, path))
     if chosen:
-        _write_pages(job, _rows(job, data, predictions, chosen), heading, only)
+        rows, shown = _rows(job, data, predictions, chosen)
+        _write_pages(job, rows, f"{heading}; {shown}" if shown else heading, only)
     return GallerySummary(
         heading=heading,
         classified=len(predictions.ids),
@@ -249,8 +250,11 @@ def _table(job: PictureJob, predictions: Predictions, chosen: Sequence[int]) -> 
 
 def _rows(
     job: PictureJob, data: Dataset, predictions: Predictions, chosen: Sequence[int]
-) -> list[Row]:
-    """The chosen samples with their maps, those for the true class where another is predicted."""
+) -> tuple[list[Row], str]:
+    """The chosen samples with their maps, those for the true class where another is predicted.
+
+    And which of their channels pictures show, where not all.
+    """
     classes = job.explainer.explained.classes
     card = job.explainer.model.card
     [images] = batches(data, predictions.indices[list(chosen)].tolist(), card, len(chosen))
@@ -265,10 +269,11 @@ def _rows(
             zip(wrong, job.maps(label, images.images[wrong], true[wrong], ids), strict=True)
         )
         maps[label] = [(values, of_true.get(i)) for i, values in enumerate(of_predicted)]
-    return [
+    pictures = images.pictures()
+    rows = [
         Row(
             sample_id=images.ids[i],
-            image=images.images[i].numpy(),
+            image=pictures[i],
             mask=None if images.masks is None else images.masks[i].numpy(),
             true=(classes[predictions.true[k]], float(predictions.true_probability[k])),
             predicted=(classes[predictions.predicted[k]], float(predictions.probability[k])),
@@ -276,3 +281,4 @@ def _rows(
         )
         for i, k in enumerate(chosen)
     ]
+    return rows, images.shown

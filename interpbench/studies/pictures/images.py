@@ -4,34 +4,34 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from interpbench.core.errors import DataError, UnreadableImageError
+from interpbench.core.errors import DataError
 from interpbench.core.types import Dataset, DatasetCard, ModelCard, Sample
-from interpbench.loading.images import (
-    ImageSet,
-    fit,
-    fit_mask,
-    image_files,
-    image_suffixes,
-    read_image,
-)
+from interpbench.loading.image_files import image_files, image_suffixes, read_image
+from interpbench.loading.images import ImageSet, fit_sample, image_set
+
 
 
 class Files:
-    """Image files as a data set of one class, whose name nobody asks for."""
+    """Image files as a data set of one class, whose name nobody asks for.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    Parameters:
+        paths: the files.
+        range: see `read_image`.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, range: float | None = None) -> None:
         self.card = DatasetCard("files", ("",), "")
         self.ids = [str(path) for path in paths]
         self.labels = [0] * len(paths)
-        self._paths = paths
+        self._paths, self._range = paths, range
 
     def __getitem__(self, index: int) -> Sample:
         """The file's image; raises UnreadableImageError if it cannot be decoded."""
-        return Sample(self.ids[index], read_image(self._paths[index], self.ids[index]), 0)
+        name = self.ids[index]
+        return Sample(name, read_image(self._paths[index], name, range=self._range), 0)
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
@@ -67,34 +67,20 @@ def batches(
     One that cannot be read is left out, and its batch says why; a batch of such samples alone has
     no images.
     """
+    framing = card.preparation.framing
     for first in range(0, len(indices), count):
-        samples: list[Sample] = []
-        skipped: dict[str, str] = {}
-        for index in indices[first : first + count]:
-            try:
-                samples.append(dataset[index])
-            except UnreadableImageError as error:
-                skipped[dataset.ids[index]] = str(error)
-        framing = card.preparation.framing
-        height, width = framing.height, framing.width
-        images = [fit(s.image, framing) for s in samples]
-        masks = [fit_mask(s, framing) for s in samples] if dataset.card.has_masks else None
-        yield ImageSet(
-            ids=tuple(s.id for s in samples),
-            images=torch.from_numpy(
-                np.stack(images) if images else np.zeros((0, height, width, 3), dtype=np.uint8)
-            ),
-            labels=torch.tensor([s.label for s in samples], dtype=torch.int64),
-            masks=None
-            if masks is None
-            else torch.from_numpy(np.array(masks, dtype=bool).reshape(-1, height, width)),
-            skipped=skipped,
-        )
+        part = indices[first : first + count]
+        results = [fit_sample(dataset, index, framing) for index in part]
+        yield image_set(dataset, part, results, framing)
 
 
 def pixels_id(image: Tensor) -> str:
-    """The hash of an image's pixels, uint8 [H,W,3].
+    """The hash of an image's pixels, uint8 or float32 in 0..1, [H,W,C].
 
-    Chance is seeded with it where images have no lasting ids.
+    Chance is seeded with it where images have no lasting ids. It is the same for an image of 8 bits
+    in both types.
     """
+    if image.dtype != torch.uint8:
+        levels = image.mul(255).round()
+        image = levels.to(torch.uint8) if torch.equal(levels / 255, image) else image
     return hashlib.sha256(image.numpy().tobytes()).hexdigest()

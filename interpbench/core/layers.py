@@ -1,6 +1,8 @@
 """A network's layers: found by name, found by what they do, and their outputs read as maps."""
 
+import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -61,12 +63,16 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     return module
 
 
-def as_maps(output: object) -> Tensor:
+def as_maps(output: object, image: Sequence[int] = (1, 1)) -> Tensor:
     """A layer's output as maps [B,C,h,w], a view of it.
 
-    Maps stay as they are, or get their channels to the front from [B,h,h,C]. Tokens [B,k+h·h,C] of
-    a square grid lose the k that stand before it (a class token, registers; up to 5) and take their
-    places, as `reshape_transform` of pytorch-grad-cam does it.
+    Maps stay as they are, or get their channels to the front from [B,h,w,C]. Tokens [B,k+h·w,C] of
+    a grid of the image's shape lose the k that stand before it (a class token, registers; up to 5)
+    and take their places, as `reshape_transform` of pytorch-grad-cam does it.
+
+    Parameters:
+        output: of a layer.
+        image: height and width of the model's input, whose shape tells a grid; a square by default.
 
     Raises:
         MethodError: for any other output.
@@ -77,24 +83,42 @@ def as_maps(output: object) -> Tensor:
         >>> tokens = torch.zeros(2, 1 + 14 * 14, 192)  # a class token and a grid of 14x14
         >>> interpbench.as_maps(tokens).shape
         torch.Size([2, 192, 14, 14])
+        >>> interpbench.as_maps(torch.zeros(2, 1 + 8 * 12, 192), (64, 96)).shape
+        torch.Size([2, 192, 8, 12])
     """
     if isinstance(output, Tensor) and output.ndim == 4:
-        channels_last = output.shape[1] == output.shape[2] != output.shape[3]
+        _, first, second, third = output.shape
+        channels_last = _is_grid(first, second, image) and not _is_grid(second, third, image)
         return output.permute(0, 3, 1, 2) if channels_last else output
     if isinstance(output, Tensor) and output.ndim == 3:
-        count = output.shape[1]
-        side = int(count**0.5)
-        extra = count - side**2
-        if side > 1 and extra <= EXTRA_TOKENS:
-            return output[:, extra:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+        for extra in range(EXTRA_TOKENS + 1):
+            grid = _token_grid(output.shape[1] - extra, image)
+            if grid is not None:
+                return output[:, extra:].unflatten(1, grid).permute(0, 3, 1, 2)
     given = (
         f"a tensor {list(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
     )
     raise MethodError(
-        f"the layer gives {given}; expected maps [B,C,h,w] or [B,h,h,C], or tokens "
-        f"[B,N,C] of a square grid with up to {EXTRA_TOKENS} before it. "
-        "Name another layer, layer=..."
+        f"the layer gives {given}; expected maps [B,C,h,w] or [B,h,w,C], or tokens [B,N,C] of a "
+        f"{'square ' if image[0] == image[1] else ''}grid of the image's shape with up to "
+        f"{EXTRA_TOKENS} before it. Name another layer, layer=..."
     )
+
+
+def _is_grid(height: int, width: int, image: Sequence[int]) -> bool:
+    """Whether so many positions can lie over an image, up to what strides and borders cut off."""
+    if image[0] == image[1]:
+        return height == width
+    stretch = abs(height * image[1] - width * image[0])
+    return stretch < max(*image, height * image[1] // 4)
+
+
+def _token_grid(tokens: int, image: Sequence[int]) -> tuple[int, int] | None:
+    """Height and width of a grid of square patches over an image; None if they make none."""
+    height = math.isqrt(max(0, tokens) * image[0] // image[1])
+    width = tokens // max(1, height)
+    fits = height * width == tokens > 1 and height * image[1] == width * image[0]
+    return (height, width) if fits else None
 
 
 def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
@@ -109,15 +133,15 @@ def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
 
     Parameters:
         network: gives logits [B,classes]; in eval mode, and left as it was.
-        x: float32 [B,3,S,S], images of any kind. Costs a forward and a backward pass.
+        x: float32 [B,C,H,W], images of any kind. Costs a forward and a backward pass.
     """
     seen: dict[str, _Seen] = {}  # in the order in which the layers finish
 
     def watch(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        if _gives_maps(module, output, x.shape[3]):
+        if _gives_maps(module, output, x.shape[2:]):
             seen.pop(name, None)
             seen[name] = _Seen(output.grad_fn, is_tokens=output.ndim == 3)
-            output.register_hook(seen[name].note)
+            output.register_hook(partial(seen[name].note, x.shape[2:]))
 
     layers = [(name, module) for name, module in hookable(network) if name]
     handles = [module.register_forward_hook(partial(watch, name)) for name, module in layers]
@@ -151,8 +175,8 @@ class _Seen:
     is_tokens: bool
     matters: bool = False
 
-    def note(self, gradient: Tensor) -> None:
-        self.matters = int(as_maps(gradient).ne(0).any(1).any(0).sum()) > 1
+    def note(self, image: Sequence[int], gradient: Tensor) -> None:
+        self.matters = int(as_maps(gradient, image).ne(0).any(1).any(0).sum()) > 1
 
 
 def _all_runs_through(layer: Node | None, logits: Tensor, x: Tensor) -> bool:
@@ -169,7 +193,7 @@ def _all_runs_through(layer: Node | None, logits: Tensor, x: Tensor) -> bool:
     return True
 
 
-def _gives_maps(module: nn.Module, output: Any, size: int) -> bool:
+def _gives_maps(module: nn.Module, output: Any, image: Sequence[int]) -> bool:
     """Whether a layer's output is a grid of more than one position.
 
     Tokens count behind a layer norm alone.
@@ -183,7 +207,8 @@ def _gives_maps(module: nn.Module, output: Any, size: int) -> bool:
     if output.ndim == 3 and not isinstance(module, nn.LayerNorm | nn.RMSNorm):
         return False
     try:
-        height, width = as_maps(output).shape[2:]
+        height, width = as_maps(output, image).shape[2:]
     except MethodError:
         return False
-    return 1 < height == width <= size
+    inside = height <= image[0] and width <= image[1]
+    return height * width > 1 and inside and _is_grid(height, width, image)

@@ -497,30 +497,35 @@ def _layer(model: Model, seen: Observation, x: Tensor) -> Iterator[Finding]:
         return
     names = {id(module): full for full, module in model.network.named_modules()}
     calls = [call for call in seen.calls if call.name == names[id(layer)]]
-    problem = _no_maps(calls)
+    problem = _no_maps(calls, x)
     if problem:
         yield _wrong_layer(model, seen, x, [name], problem)
     elif calls[0].shape is not None and len(calls[0].shape) == 3:
-        _, count, _ = calls[0].shape
-        side = int(count**0.5)
-        extra = count - side**2
+        count = calls[0].shape[1]
+        height, width = _maps_of(calls[0].shape, x).shape[2:]
+        extra = count - height * width
         before = {0: "no class token", 1: "a class token"}.get(extra, f"{extra} other tokens")
         yield Finding(
             "token grid",
             (name,),
-            f"{count} tokens: {before} and a grid of {side}x{side}",
+            f"{count} tokens: {before} and a grid of {height}x{width}",
             "CAM methods here read it as maps; elsewhere give them a reshape_transform.",
         )
 
 
-def _no_maps(calls: list[LayerCall]) -> str:
+def _maps_of(shape: tuple[int, ...], x: Tensor) -> Tensor:
+    """The maps of a layer's output of that shape for images x, without numbers."""
+    return as_maps(torch.empty(shape, device="meta"), x.shape[2:])
+
+
+def _no_maps(calls: list[LayerCall], x: Tensor) -> str:
     """Why a layer's calls give no maps to look at; empty if they do."""
     if len(calls) != 1:
         return f"is called {len(calls)} times in a forward pass" if calls else "is never called"
     if calls[0].shape is None:
         return "returns no tensor"
     try:
-        height, width = as_maps(torch.empty(calls[0].shape, device="meta")).shape[2:]
+        height, width = _maps_of(calls[0].shape, x).shape[2:]
     except MethodError as error:
         return str(error)
     return "" if height * width > 1 else f"gives maps of {height}x{width}, with nothing to localise"
@@ -541,6 +546,6 @@ def better_layer(model: Model, seen: Observation, x: Tensor) -> str | None:
         best = last_spatial_layer(model.network, x)
         times = Counter(call.name for call in seen.calls)
         once = [call for call in seen.calls if call.name and times[call.name] == 1]
-        usable = [call.name for call in once if not _no_maps([call])]
+        usable = [call.name for call in once if not _no_maps([call], x)]
         return best if best in usable or best is None else next(reversed(usable), None)
     return None

@@ -7,6 +7,7 @@ untrained weights must be asked for as `random`.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ def load_model(
             notices += load_state(network, chosen.state, chosen.source)
             _refuse_nonfinite(chosen)
         network.eval().requires_grad_(False)
+        _refuse_other_channels(choice, network, card.preparation)
         if chosen.decides_on_classes:
             card = _own_classes(choice, network, card, data)
         gradients = lets_gradients_through(network, card.preparation.shape)
@@ -378,6 +380,26 @@ def _build(choice: Configured, card: ModelCard, seed: int) -> tuple[nn.Module, t
         built = choice(card.classes, card.size)
         usable = unwrapped(built, what, card.preparation.shape)
     return usable.network, usable.notices
+
+
+def _refuse_other_channels(
+    choice: Configured, network: nn.Module, preparation: Preparation
+) -> None:
+    """Raises a PreparationError if the first convolution takes other channels, and so fails."""
+    first = next((layer for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
+    made = preparation.shape[0]
+    if first is None or first.in_channels == made:
+        return
+    with suppress(Exception), torch.no_grad():  # it may be called with something else
+        network(torch.zeros(1, *preparation.shape))
+        return
+    kind = "grey" if first.in_channels == 1 else "own"
+    raise PreparationError(
+        f"Model {choice.label!r} takes images of {first.in_channels} channels, but the preparation "
+        f'that is stated makes {made} ({preparation.text}): state `channels = "{kind}"` in a file '
+        "for --preparation, with a mean and a std for each channel, or in the plugin's "
+        "Pretrained(...)."
+    )
 
 
 def _own_classes(

@@ -1,6 +1,6 @@
 """What CAM methods look at: a layer's maps, their gradients, and logits with changed channels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +43,7 @@ def activations_and_gradients(
         >>> maps.unique(), gradients.unique()
         (tensor([5.]), tensor([1.]))
     """
-    module = _module(model, layer)
+    module, image = _module(model, layer), x.shape[2:]
 
     def make() -> tuple[Tensor, Tensor]:
         outputs: list[Tensor] = []
@@ -52,10 +52,10 @@ def activations_and_gradients(
             outputs.append(output.detach().requires_grad_())
             return outputs[-1].clone()  # what follows may work in place
 
-        with torch.enable_grad(), changed(module, cut):
+        with torch.enable_grad(), changed(module, cut, image):
             score = model(x).gather(1, target[:, None]).sum()
         (gradient,) = torch.autograd.grad(score, outputs[-1])
-        return as_maps(outputs[-1].detach()), as_maps(gradient)
+        return as_maps(outputs[-1].detach(), image), as_maps(gradient, image)
 
     activations, gradients = model.shared.once(
         ("activations and gradients", module), model, x, target, make
@@ -86,9 +86,9 @@ def layer_activations(model: Model, layer: str | None, x: Tensor) -> Tensor:
             outputs.append(output.detach().clone())
             return output
 
-        with torch.no_grad(), changed(module, keep):
+        with torch.no_grad(), changed(module, keep, x.shape[2:]):
             model(x)
-        return (as_maps(outputs[-1]),)
+        return (as_maps(outputs[-1], x.shape[2:]),)
 
     # A pass that went on to the gradients has made the activations too.
     with_gradients = model.shared.computed(("activations and gradients", module), model, x)
@@ -128,24 +128,26 @@ def logits_with_scaled_channels(
 
     def scale(output: Tensor) -> Tensor:
         output = output.clone()
-        as_maps(output).mul_(factors[:, :, None, None])  # a view
+        as_maps(output, x.shape[2:]).mul_(factors[:, :, None, None])  # a view
         return output
 
-    with torch.no_grad(), changed(_module(model, layer), scale):
+    with torch.no_grad(), changed(_module(model, layer), scale, x.shape[2:]):
         logits: Tensor = model(x)
     return logits
 
 
 @contextmanager
-def changed(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Within this context the layer's output is `change(output)`.
+def changed(
+    module: nn.Module, change: Callable[[Tensor], Tensor], image: Sequence[int]
+) -> Iterator[None]:
+    """Within this context the layer's output is `change(output)`, for images of a height and width.
 
     Raises:
         MethodError: if the output is no maps, before `change` sees it.
     """
 
     def hook(module: nn.Module, inputs: Any, output: Any) -> Tensor:
-        as_maps(output)
+        as_maps(output, image)
         return change(output)
 
     handle = module.register_forward_hook(hook)

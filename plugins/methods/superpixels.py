@@ -124,10 +124,17 @@ def random_segments(
 
 
 def _segments(model: Model, x: Tensor, count: int) -> list[Tensor]:
-    """SLIC superpixels of each image, int64 [H,W] in 0..K-1."""
+    """SLIC superpixels of each image, int64 [H,W] in 0..K-1.
+
+    Of three channels or one by their CIELAB colours; of others each channel counts as much as lightness does.
+    """
     mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (model.card.mean, model.card.std))
     pixels = (x * std + mean).clamp(0, 1).permute(0, 2, 3, 1).double().cpu().numpy()
-    found = [slic(image, n_segments=count, compactness=10, sigma=1, start_label=0) for image in pixels]
+    channels = pixels.shape[3]
+    pixels = pixels[..., ::-1] if model.card.preparation.channels == "bgr" else pixels
+    pixels = pixels.repeat(3, axis=3) if channels == 1 else pixels
+    compactness = 10 if channels in (1, 3) else 0.1  # lightness is in 0..100, channels are in 0..1
+    found = [slic(image, n_segments=count, compactness=compactness, sigma=1, start_label=0) for image in pixels]
     return [torch.from_numpy(np.ascontiguousarray(labels)) for labels in found]
 
 

@@ -41,7 +41,7 @@ def attention_rollout(
         one = attention.mean(1) if heads == "mean" else getattr(attention, f"a{heads}")(1)
         mixed = (one + _identity(attention)) / 2
         rollout = mixed / mixed.sum(2, keepdim=True) @ rollout
-    return _patches(rollout)
+    return _patches(rollout, x)
 
 
 @method(
@@ -65,7 +65,7 @@ def attention_gradient(model: Model, x: Tensor, target: Tensor) -> Tensor:
     relevance = _identity(layers[0])
     for attention, slope in zip(layers, slopes, strict=True):
         relevance = relevance + (attention.detach() * slope).relu().mean(1) @ relevance
-    return _patches(relevance)
+    return _patches(relevance, x)
 
 
 def _identity(attention: Tensor) -> Tensor:
@@ -74,12 +74,10 @@ def _identity(attention: Tensor) -> Tensor:
     return torch.eye(tokens, dtype=attention.dtype, device=attention.device).expand(len(attention), -1, -1)
 
 
-def _patches(flow: Tensor) -> Tensor:
-    """What flows to the patches, [B,h,w] of [B,tokens,tokens]."""
-    tokens = flow.shape[-1]
-    has_others = int(tokens**0.5) ** 2 != tokens
-    row = flow[:, 0] if has_others else flow.mean(1)
-    return as_maps(row[:, :, None])[:, 0]
+def _patches(flow: Tensor, x: Tensor) -> Tensor:
+    """What flows to the patches, [B,h,w] of [B,tokens,tokens]: to the class token, or on average."""
+    patches, to_class = (as_maps(row[:, :, None], x.shape[2:])[:, 0] for row in (flow.mean(1), flow[:, 0]))
+    return patches if patches[0].numel() == flow.shape[-1] else to_class
 
 
 def _attentions(model: Model, x: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -66,7 +66,38 @@ def test_what_is_no_tensor_is_refused() -> None:
         as_maps((torch.zeros(2, 5, 3, 3),))
 
 
+@pytest.mark.parametrize("extra", [0, 1, 5])
+@pytest.mark.parametrize(("height", "width"), [(4, 6), (6, 4), (2, 7), (1, 3)])
+def test_tokens_over_an_image_that_is_not_square_make_its_grid(
+    extra: int, height: int, width: int
+) -> None:
+    tokens = torch.randn(2, extra + height * width, 5)
+    maps = as_maps(tokens, (16 * height, 16 * width))
+    assert torch.equal(maps.flatten(2), tokens[:, extra:].transpose(1, 2))
+    assert maps.shape == (2, 5, height, width)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 12), (7, 12), (58, 90), (2, 3)])
+@pytest.mark.parametrize("channels", [32, 64, 320])
+def test_channels_of_maps_that_are_not_square_get_to_the_front(
+    height: int, width: int, channels: int
+) -> None:
+    """Maps as strides make them of 64x96 pixels, or three convolutions without padding (58x90)."""
+    maps = torch.empty(2, channels, height, width, device="meta")
+    assert as_maps(maps, (64, 96)) is maps
+    last = as_maps(torch.empty(2, height, width, channels, device="meta"), (64, 96))
+    assert last.shape == (2, channels, height, width)
+
+
 # --- the last layer with more than one position
+
+
+@pytest.mark.parametrize(
+    ("size", "layer"), [((16, 24), "4"), ((24, 16), "4"), ((24, 96), "3")]
+)  # of 24x96, 2x2 cells are no map
+def test_it_is_found_over_images_that_are_not_square(size: tuple[int, int], layer: str) -> None:
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    assert last_spatial_layer(convolutional(), x) == layer
 
 
 NAMED = [

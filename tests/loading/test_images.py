@@ -15,10 +15,11 @@ from PIL import Image
 from torchvision.models import AlexNet_Weights, ResNet18_Weights, VGG16_Weights
 
 from interpbench.core.errors import DataError, UnreadableImageError
-from interpbench.core.preparation import Preparation
+from interpbench.core.preparation import Framing, Preparation
 from interpbench.core.types import DatasetCard, Sample, normalise
 from interpbench.loading.image_files import read_image
 from interpbench.loading.images import choose, fit, fit_mask, load_images
+from interpbench.studies.pictures.images import pixels_id
 
 
 class Memory:
@@ -139,6 +140,37 @@ def test_input_equals_torchvisions_transforms(weights: object, height: int, widt
     torch.testing.assert_close(mine, preset(Image.fromarray(image)), rtol=0, atol=1e-6)
 
 
+FRAMINGS = [
+    Framing(height=20, width=32, resize=None),
+    Framing(height=20, width=32, resize=36, interpolation="bicubic"),
+    Framing(height=32, width=20, resize=32, interpolation="lanczos"),
+    Framing(height=16, width=16, resize=24, interpolation="nearest"),
+]
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_floats_are_fitted_as_whole_numbers_are(framing: Framing) -> None:
+    """The same but for the rounding of whole numbers, and within 0..1 as well where they overshoot."""
+    image = 80 + random_image(47, 61) // 3
+    whole, floats = fit(image, framing), fit(image.astype(np.float32) / 255, framing)
+    assert floats.dtype == np.float32
+    assert floats.shape == whole.shape == (framing.height, framing.width, 3)
+    np.testing.assert_allclose(255 * floats, whole, atol=1.01)  # in two passes, each rounded
+    extreme = fit((image > 122).astype(np.float32), framing)
+    assert extreme.min() >= 0
+    assert extreme.max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_every_channel_is_fitted_for_itself(framing: Framing, channels: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (31, 44, channels), dtype=np.uint8)
+    fitted = fit(image, framing)
+    assert fitted.dtype == np.uint8
+    for i in range(channels):
+        np.testing.assert_array_equal(fitted[..., i], fit(image[..., [i] * 3], framing)[..., 0])
+
+
 @pytest.mark.parametrize("size", [32, 64])
 def test_an_image_of_the_models_size_is_untouched(size: int) -> None:
     image = random_image(size, size)
@@ -184,6 +216,70 @@ def test_a_mask_of_another_size_or_none_is_an_error(mask: np.ndarray | None) -> 
 
 
 # --- reading
+
+
+class Given(Memory):
+    """The images that it is given."""
+
+    def __init__(self, *images: object) -> None:
+        super().__init__([0] * len(images))
+        self.given = images
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(self.ids[index], self.given[index], 0)  # type: ignore[arg-type]
+
+
+def test_where_one_image_is_of_floats_all_become_so() -> None:
+    whole = random_image(8, 8)
+    floats = np.random.default_rng(0).random((8, 8, 3), dtype=np.float32)
+    loaded = load_images(Given(whole, floats), [0, 1], card(8))
+    assert loaded.images.dtype == torch.float32
+    np.testing.assert_array_equal(loaded.images[0].numpy(), whole / np.float32(255))
+    np.testing.assert_array_equal(loaded.images[1].numpy(), floats)
+    alone = load_images(Given(whole), [0], card(8))
+    assert torch.equal(normalise(alone.images, card(8))[0], normalise(loaded.images, card(8))[0])
+    assert pixels_id(alone.images[0]) == pixels_id(loaded.images[0])  # whatever it lies beside
+    assert pixels_id(loaded.images[1]) != pixels_id(loaded.images[1] * 0.999)
+
+
+def test_images_of_other_channels_in_one_data_set_are_an_error_that_names_one() -> None:
+    data = Given(np.zeros((8, 8, 5), np.uint8), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="Image 'image-1' has 3 channels, 'image-0' has 5"):
+        load_images(data, [0, 1], card(8))
+
+
+@pytest.mark.parametrize(
+    ("image", "what"),
+    [
+        (
+            np.zeros((8, 8), np.uint8),
+            r"is ndarray uint8 \(8, 8\); expected a numpy array \[H,W,C\]",
+        ),
+        (np.zeros((8, 8, 3)), r"is ndarray float64 .*expected .* uint8, or of float32 in 0\.\.1"),
+        (torch.zeros(8, 8, 3), r"is Tensor torch\.float32 .*expected a numpy array"),
+        (np.full((8, 8, 3), 200, np.float32), r"values from 200 to 200; expected .*Divide pixels"),
+        (np.full((8, 8, 3), -2, np.float32), r"values from -2 to -2; .*before any normalisation"),
+        (np.full((8, 8, 3), np.nan, np.float32), r"values from nan to nan"),
+    ],
+)
+def test_what_is_no_image_is_an_error_that_says_what_one_is(image: object, what: str) -> None:
+    with pytest.raises(DataError, match=rf"The image of sample 'image-0' .*{what}"):
+        load_images(Given(image), [0], card(8))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("deep", [False, True])
+def test_pictures_show_colours_or_grey_and_say_which_channels(channels: int, deep: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, channels), dtype=np.uint8)
+    given = pixels.astype(np.float32) / 255 if deep else pixels
+    loaded = load_images(Given(given, given), [0, 1], card(8))
+    [shown] = loaded.pictures([1])
+    assert shown.dtype == np.uint8
+    first = pixels[..., :3] if channels >= 3 else pixels[..., :1].repeat(3, axis=2)
+    np.testing.assert_array_equal(shown, first)
+    assert (loaded.shown == "") == (channels in (1, 3))
+    if channels == 5:
+        assert loaded.shown == "of 5 channels pictures show the first three as red, green and blue"
 
 
 def test_loaded_images_keep_ids_labels_and_masks() -> None:

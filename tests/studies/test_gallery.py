@@ -284,12 +284,13 @@ def test_maps_are_for_the_predicted_and_for_the_true_class(plugin: Path, tmp_pat
     explainer = Explainer(explained, CPU, 0)
     found = predict(explainer, data, range(40))
     chosen = select(found, data, "all", 12, 0)
-    rows = _rows(
+    rows, shown = _rows(
         PictureJob(explainer, OutputFolder(tmp_path, "gallery", Record()), Look()),
         data,
         found,
         chosen,
     )
+    assert shown == ""
     assert {row.correct for row in rows} == {True, False}
     names = ["nw", "ne", "sw", "se"]
     for i, row in zip(chosen, rows, strict=True):

@@ -13,7 +13,6 @@ from interpbench.loading.image_files import image_files, image_suffixes, read_im
 from interpbench.loading.images import ImageSet, fit_sample, image_set
 
 
-
 class Files:
     """Image files as a data set of one class, whose name nobody asks for.
 

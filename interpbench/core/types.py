@@ -4,7 +4,7 @@
   normalised space, target int64 [B] (indices of logits) and saliency [B,H,W], higher = more
   important for the target.
 * model: `(classes, size, *, parameters) -> torch.nn.Module` giving logits [B,classes] for x
-  [B,3,size,size].
+  [B,C,H,W]; `size` is the shorter side, and C is 3 unless the preparation says otherwise.
 * dataset: `(*, parameters) -> Dataset`.
 * metric: `(explanation, *, parameters) -> scores` float [B], or a `Perturbation`.
 """

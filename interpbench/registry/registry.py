@@ -173,7 +173,7 @@ def model(
     """Registers an architecture.
 
     The function is `(classes, size, *, parameters) -> torch.nn.Module`, which gives logits
-    [B,classes] for x [B,3,size,size].
+    [B,classes] for x [B,C,H,W]. `size` is the shorter side of the input; most have H = W and C = 3.
 
     Parameters:
         name: what users type.

@@ -15,6 +15,7 @@ from interpbench.scoring.curves import area, curves, thresholds
 from interpbench.scoring.ranking import rank, tie_breakers
 from tests.reference import rise
 from tests.tiny_models import Constant, Linear, convolutional, wrap
+from tests.user_inputs import KINDS, Kind, corner, wrapped
 
 SIDE = 8
 
@@ -298,3 +299,24 @@ def test_the_curve_asks_for_no_gradient() -> None:
     )
     assert not values.requires_grad
     assert values.is_inference()
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_images_of_any_channels_and_shape_change_position_by_position(
+    kind: Kind, memory_format: torch.memory_format
+) -> None:
+    """Against a loop: the most salient positions first, a row's length in positions a step, all channels at once."""
+    x, network = kind.images(3), corner(kind)
+    saliency = kind.images(3)[:, 0] - x.mean(1)
+    order = ranks_of(saliency)
+    start = x.contiguous(memory_format=memory_format)
+    path = Perturbation(start, torch.ones_like(x), output="logit")
+    target = torch.tensor([0, 2, 1])
+    [found] = curves(wrapped(network, kind), [path], order, target, BatchSize(7))
+    assert found.shape == (3, kind.height + 1)
+    for i in range(3):
+        for step in range(kind.height + 1):
+            changed = torch.where(order[i] < step * kind.width, torch.ones(()), x[i])
+            expected = network(changed[None])[0, target[i]]
+            assert float(found[i, step]) == pytest.approx(float(expected), abs=1e-5)

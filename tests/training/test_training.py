@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -360,6 +361,27 @@ def test_images_of_any_shape_are_resized_and_cropped(tiny, tmp_path):
     small = decode(data, 12, quiet).images[0].permute(1, 2, 0).numpy()
     resized = np.asarray(Image.fromarray(data[0].image).resize((19, 12), Image.Resampling.BILINEAR))
     assert np.array_equal(small, resized[:, 4:16])
+
+
+def test_images_of_floats_are_learned_from_at_eight_bits_and_other_channels_refused():
+    class Floats(Stripes):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return replace(sample, image=sample.image.astype(np.float32) / 255)
+
+    assert torch.equal(decode(Floats(), None, quiet).images, decode(Stripes(), None, quiet).images)
+    assert torch.equal(
+        decode(Floats(), 12, quiet)
+        .images.int()
+        .sub(decode(Stripes(), 12, quiet).images)
+        .abs()
+        .amax(),
+        torch.tensor(1),  # of the rounding between two passes of the resizing
+    )
+    with pytest.raises(
+        DataError, match="Image '0' has 5 channels: training is for images of three"
+    ):
+        decode(Stripes(shape=(16, 16, 5)), None, quiet)
 
 
 def test_what_was_interrupted_resumes_to_the_same_bytes(tiny, tmp_path):

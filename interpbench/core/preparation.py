@@ -1,5 +1,6 @@
 """How an image becomes a model's input: stated by somebody, shown, and never guessed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
@@ -34,6 +35,11 @@ class Framing:
     def size(self) -> int:
         """The shorter side."""
         return min(self.height, self.width)
+
+    @property
+    def as_square(self) -> int:
+        """The side of a square of as many pixels, about."""
+        return round(math.sqrt(self.height * self.width))
 
     @property
     def framing(self) -> "Framing":

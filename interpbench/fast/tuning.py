@@ -8,6 +8,7 @@ by what its passes compute, not by a clock.
 
 import hashlib
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -70,7 +71,7 @@ def tune(
     """
     seconds = _seconds(scorer, x[:1], passes)
     memory = _Memory(_key(scorer, x))
-    size = given or default_batch_size(x.shape[-1], x.device)
+    size = given or default_batch_size(round(math.sqrt(x.shape[2] * x.shape[3])), x.device)
     origin = "given" if given else "input size"
     if not given and seconds >= MEASURED_FROM:
         size, origin = memory.recall("batch_size", lambda: _fastest(scorer, x)), "measured"

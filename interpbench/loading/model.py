@@ -79,7 +79,7 @@ def load_model(
         data: the card of the data set.
         weights: a file, `random`, or None for what is shipped or torchvision's.
         stated: what the user says of the preparation, before all others.
-        batch_size: images a forward pass for an input of that side.
+        batch_size: images a forward pass for a square input of that side.
         seed: of random weights.
 
     Raises:
@@ -103,7 +103,7 @@ def load_model(
         gradients = lets_gradients_through(network, card.preparation.shape)
         choice = choice if gradients else choice.without_gradients()
         card = replace(card, target_layer=_target_layer(choice, network, card.preparation))
-        model = Model(network, card, batch_size(card.size)).eval()
+        model = Model(network, card, batch_size(card.preparation.as_square)).eval()
     model.notices, model.gradients = notices, gradients
     return model
 

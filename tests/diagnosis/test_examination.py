@@ -20,6 +20,7 @@ from tests import faulty_models as faulty
 from tests.command_line import call, refused
 from tests.paths import TINY
 from tests.tiny_models import wrap
+from tests.user_inputs import KINDS, Tokens, wrapped
 
 HOOKS = "methods that hook activations"
 
@@ -285,6 +286,12 @@ class TestLayers:
         assert finding.what == "17 tokens: a class token and a grid of 4x4"
         assert diagnosis.ruled_out == ["methods for ReLUs"]
         assert diagnosis.healthy
+
+    def test_tokens_over_an_image_that_is_not_square(self) -> None:
+        kind = KINDS["wide"]
+        diagnosis = examine(wrapped(Tokens(kind, class_token=True), kind), kind.images())
+        finding = found(diagnosis)["token grid"]
+        assert finding.what == "25 tokens: a class token and a grid of 4x6"
 
 
 GUIDED = "guided-backprop"

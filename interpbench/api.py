@@ -53,6 +53,7 @@ def run(
     data_root: str | Path | None = None,
     download: bool = False,
     weights: Names = None,
+    outputs: str | None = None,
     preparation: "str | Path | Preparation | None" = None,
     mean: "Numbers | None" = None,
     std: "Numbers | None" = None,
@@ -90,6 +91,9 @@ def run(
         mean, std: of pixels in 0..1, one number or one a channel; they win over `preparation`.
         size, resize: side of the input in pixels, or (height, width); the shorter side before the
             central crop, 0 to bring the whole image to the size. They win over `preparation`.
+        outputs: what the model's answers are: `softmax` (logits), `sigmoid` (logits), `binary` (one
+            logit), `log-softmax`, `probabilities` or `sigmoid-probabilities`; by default what its
+            weights or plugin say, or what is found.
         plugin: files or folders with plugins.
         output: the run folder; results/runs/<suite>-<time> by default.
         resume, overwrite: what to do with a folder that holds a run.
@@ -137,7 +141,7 @@ def run(
     selection = Selection.of(_suite(suite, Path(output) if resume and output else None), flags)
     computing = Computing.of(device, precision, batch_size, compile)
     stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
-    sources = Sources(data_root, download, _names(weights) or (), stated)
+    sources = Sources(data_root, download, _names(weights) or (), stated, outputs)
     plan = make_plan(selection, discover(_paths(plugin)), computing, sources)
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(selection.suite.name))
     finished = execute(plan, folder, mode, profile, listener or Listener())
@@ -154,6 +158,7 @@ def explain(
     method: Names,
     target: str | int = "predicted",
     weights: str | None = None,
+    outputs: str | None = None,
     preparation: "str | Path | Preparation | None" = None,
     mean: "Numbers | None" = None,
     std: "Numbers | None" = None,
@@ -182,7 +187,7 @@ def explain(
         model, method: as on the command line; methods may be several, and `all`.
         target: the class to explain: `predicted`, a class name, or a logit's index.
         weights: a file, `random`, or None for those that are shipped, or torchvision's.
-        preparation, mean, std, size, resize: as for `run`.
+        outputs, preparation, mean, std, size, resize: as for `run`.
         dataset: names the data set whose weights are meant.
         range: the value that is white in images of more than 8 bits, such as 4095 for 12 bits in
             16; None for the greatest that their type can hold.
@@ -230,7 +235,7 @@ def explain(
     files = Files(find_files([Path(path) for path in _paths(images)]), range=range)
     computing, registry = Computing.of(device), discover(_paths(plugin))
     stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
-    sources = Sources(data_root, download, _names(weights) or (), stated)
+    sources = Sources(data_root, download, _names(weights) or (), stated, outputs)
     methods = _names(method) or ()
     explainer = Explainer.load(registry, model, methods, dataset, sources, computing, seed)
     return explain_files(
@@ -252,6 +257,7 @@ def gallery(
     count: int = 20,
     images: int | None = None,
     weights: str | None = None,
+    outputs: str | None = None,
     preparation: "str | Path | Preparation | None" = None,
     mean: "Numbers | None" = None,
     std: "Numbers | None" = None,
@@ -279,7 +285,7 @@ def gallery(
             `correct` ones, or `all`, as a seeded, class-balanced choice.
         count: how many samples are drawn, at most.
         images: how many samples are classified, class-balanced; None for all.
-        weights, preparation, mean, std, size, resize, alpha, cmap, signed, seed, device, data_root,
+        weights, outputs, preparation, mean, std, size, resize, alpha, cmap, signed, seed, device, data_root,
             download, plugin, output, overwrite, progress: as for `explain`.
 
     Raises:
@@ -310,7 +316,7 @@ def gallery(
     look = look_of(alpha, cmap, signed)
     computing, registry = Computing.of(device), discover(_paths(plugin))
     stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
-    sources = Sources(data_root, download, _names(weights) or (), stated)
+    sources = Sources(data_root, download, _names(weights) or (), stated, outputs)
     data = open_dataset(choose_dataset(registry, dataset, sources))
     methods = _names(method) or ()
     explainer = Explainer.load(registry, model, methods, data.card, sources, computing, seed)
@@ -334,6 +340,7 @@ def sanity(
     test: Names = None,
     samples: int = 50,
     weights: str | None = None,
+    outputs: str | None = None,
     preparation: "str | Path | Preparation | None" = None,
     mean: "Numbers | None" = None,
     std: "Numbers | None" = None,
@@ -358,7 +365,7 @@ def sanity(
         test: cascading, independent, efficient, random-logit, smooth, or `all`; else all but
             smooth.
         samples: noisy images a map in the test smooth.
-        weights, preparation, mean, std, size, resize, seed, device, data_root, download, plugin,
+        weights, outputs, preparation, mean, std, size, resize, seed, device, data_root, download, plugin,
             output, overwrite, progress: as for `explain`.
 
     Raises:
@@ -388,7 +395,7 @@ def sanity(
     tests = choose_tests(_names(test) or DEFAULT)
     computing, registry = Computing.of(device), discover(_paths(plugin))
     stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
-    sources = Sources(data_root, download, _names(weights) or (), stated)
+    sources = Sources(data_root, download, _names(weights) or (), stated, outputs)
     data = open_dataset(choose_dataset(registry, dataset, sources))
     methods = _names(method) or METHODS
     explainer = Explainer.load(registry, model, methods, data.card, sources, computing, seed)
@@ -486,6 +493,7 @@ def doctor(
     *,
     dataset: str = "planted",
     weights: str | Path | None = None,
+    outputs: str | None = None,
     preparation: "str | Path | Preparation | None" = None,
     mean: "Numbers | None" = None,
     std: "Numbers | None" = None,
@@ -505,7 +513,7 @@ def doctor(
         model: one model, such as `resnet18:width=16`, or `FILE.py:FUNCTION`.
         dataset: whose first images are used.
         weights: a file or `random`; what is shipped, or torchvision's, by default.
-        preparation, mean, std, size, resize: as for `run`.
+        outputs, preparation, mean, std, size, resize: as for `run`.
         data_root, download: for data sets that lie on disk.
         seed: of random weights, and of all chance.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -532,7 +540,9 @@ def doctor(
     from interpbench.registry.discovery import discover
 
     stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
-    sources = Sources(data_root, download, () if weights is None else (str(weights),), stated)
+    sources = Sources(
+        data_root, download, () if weights is None else (str(weights),), stated, outputs
+    )
     where = resolve_device(device)
     return examine_and_repair(
         discover(_paths(plugin)), model, dataset, sources, device=where, seed=seed

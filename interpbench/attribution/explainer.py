@@ -1,6 +1,7 @@
 """A model on its device that classifies and explains whatever images it is given."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,18 @@ from interpbench.core.types import DatasetCard, Model, normalise
 from interpbench.registry.choosing import Sources
 from interpbench.registry.plugin import blaming
 from interpbench.registry.registry import Registry
+
+
+class Answers(NamedTuple):
+    """What a model says of N images.
+
+    Attributes:
+        probabilities: float32 [N,classes], on the CPU.
+        predicted: int64 [N], the greatest logits, which rounded probabilities may not tell apart.
+    """
+
+    probabilities: Tensor
+    predicted: Tensor
 
 
 class Explainer:
@@ -76,9 +89,17 @@ class Explainer:
         return [*self.explained.notices, *self.examined.notices(self.explained.methods)]
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """The softmax of the model's logits, float32 [N,classes] on the CPU.
+        """Of each class, as the model's outputs give it, float32 [N,classes] on the CPU.
 
         The images are uint8 [N,H,W,C].
+
+        Raises:
+            PluginError: if the model fails, or its logits are not finite.
+        """
+        return self.answers(images).probabilities
+
+    def answers(self, images: Tensor) -> "Answers":
+        """What the model says of images, uint8 [N,H,W,C].
 
         Raises:
             PluginError: if the model fails, or its logits are not finite.
@@ -86,8 +107,7 @@ class Explainer:
 
         def work(count: int) -> Tensor:
             parts = [
-                self.model(self._normalised(part)).float().softmax(1).cpu()
-                for part in images.split(count)
+                self.model(self._normalised(part)).float().cpu() for part in images.split(count)
             ]
             return torch.cat(parts)
 
@@ -99,12 +119,13 @@ class Explainer:
                 )
                 self._is_examined = True
             with torch.inference_mode():
-                probabilities = self._batch_size.attempt(work)
-        if not bool(probabilities.isfinite().all()):
+                logits = self._batch_size.attempt(work)
+        if not bool(logits.isfinite().all()):
             raise PluginError(
                 f"The logits of model {choice.label!r} are not all finite: mend its weights."
             )
-        return probabilities.clone()  # a tensor of inference mode could not be used elsewhere
+        logits = logits.clone()  # a tensor of inference mode could not be used elsewhere
+        return Answers(self.model.probabilities(logits), logits.argmax(1))
 
     def maps(
         self, label: str, images: Tensor, target: Tensor, ids: Sequence[str]

@@ -90,6 +90,7 @@ def load_model_and_methods(
         card,
         weights=weights,
         stated=sources.preparation,
+        outputs=sources.outputs,
         batch_size=computing.images_a_pass,
         seed=seed,
     )

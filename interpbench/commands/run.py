@@ -11,6 +11,7 @@ from interpbench.commands.shared import (
     Download,
     Mean,
     Names,
+    OutputsName,
     Plugins,
     PreparationName,
     Resize,
@@ -90,6 +91,7 @@ def run(
             metavar="W", help="FILE or `random`; MODEL=FILE where there are several models."
         ),
     ] = None,
+    outputs: OutputsName = None,
     preparation: PreparationName = None,
     mean: Mean = None,
     std: Std = None,
@@ -134,6 +136,7 @@ def run(
             data_root=data_root,
             download=download,
             weights=weights,
+            outputs=outputs,
             preparation=preparation,
             mean=mean,
             std=std,

@@ -14,6 +14,7 @@ from interpbench.commands.shared import (
     ModelName,
     Names,
     Output,
+    OutputsName,
     Overwrite,
     Plugins,
     PreparationName,
@@ -74,6 +75,7 @@ def sanity(
         int, typer.Option(metavar="N", min=1, help="Noisy images a map in the test smooth.")
     ] = 50,
     weights: Weights = None,
+    outputs: OutputsName = None,
     preparation: PreparationName = None,
     mean: Mean = None,
     std: Std = None,
@@ -103,6 +105,7 @@ def sanity(
             test=test,
             samples=samples,
             weights=weights,
+            outputs=outputs,
             preparation=preparation,
             mean=mean,
             std=std,

@@ -34,6 +34,15 @@ ModelName = Annotated[
 Weights = Annotated[
     str | None, typer.Option(metavar="W", help="FILE or `random`; by default what is shipped.")
 ]
+OutputsName = Annotated[
+    str | None,
+    typer.Option(
+        "--outputs",
+        metavar="O",
+        help="What the model gives: softmax (logits), sigmoid (logits), binary (one logit), "
+        "log-softmax, probabilities or sigmoid-probabilities; found out by default.",
+    ),
+]
 PreparationName = Annotated[
     str | None,
     typer.Option(

@@ -69,6 +69,10 @@ class PreparationError(InterpBenchError):
     """It is not known how images become a model's input, or what is said of it does not fit."""
 
 
+class OutputsError(InterpBenchError):
+    """It is not known what a model's answers are, or they are not what is said of them."""
+
+
 class DeviceError(InterpBenchError):
     """A device or precision that does not exist or that this machine lacks."""
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from interpbench.core.errors import MethodError, PreparationError
 from interpbench.core.layers import find_layer, is_scripted
+from interpbench.core.outputs import Outputs, probabilities_of
 from interpbench.core.preparation import Channels, Interpolation, Preparation, Size, Stated
 from interpbench.core.shared_passes import Shared
 
@@ -150,6 +151,8 @@ class ModelCard:
             and licence.
         notes: what the weights' file says of its training: recipe, seed, accuracy, library
             versions.
+        outputs: what the network's answers are, which says how probabilities are read off its
+            scores, see `core.outputs`.
 
     Example:
         >>> preparation = interpbench.Preparation(
@@ -174,6 +177,7 @@ class ModelCard:
     licence: str = ""
     reference: str = ""
     notes: dict[str, str] = field(default_factory=dict)
+    outputs: Outputs = "softmax"
 
     @property
     def size(self) -> int:
@@ -195,7 +199,7 @@ class Model(nn.Module):
     """A classifier ready to be explained, as methods get it.
 
     Attributes:
-        network: the module itself, in eval mode, its parameters frozen.
+        network: the module itself, in eval mode, its parameters frozen; gives logits [B,classes].
         card: what it is.
         batch_size: images a forward pass; methods that perturb pack their inputs to this number.
         shared: what methods have computed of it for the images at hand.
@@ -237,6 +241,13 @@ class Model(nn.Module):
         """Logits [B,classes] of x [B,C,H,W], which is normalised."""
         logits: Tensor = self.network(x)
         return logits
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """The probability of each class, in 0..1 [B,classes], of the model's logits [B,classes].
+
+        Their softmax, unless the card says that its outputs are others.
+        """
+        return probabilities_of(logits, self.card.outputs)
 
     @property
     def target_layer(self) -> nn.Module:
@@ -320,7 +331,7 @@ class Perturbation:
     Attributes:
         start, end: float32 [B,C,H,W], normalised.
         steps: how many steps; None means the image's width in positions a step.
-        output: what is read off the model for the target class: softmax probability or logit.
+        output: what is read off the model for the target class: its probability or its logit.
 
     Example:
         Deletion to 0 in normalised space:
@@ -414,6 +425,7 @@ class Pretrained:
             `mean`, `std`, `interpolation`, `channels`, `range`, `classes`.
         classes: names of the logits, where they are known.
         sha256: of the weights, where `load` is None; "" for that of the network's tensors.
+        outputs: what the network's answers are, see `core.outputs`; None where it is not settled.
 
     Example:
         A model plugin whose network has its weights from the start says so by a function of its
@@ -436,6 +448,7 @@ class Pretrained:
     interpolation: Interpolation | None = None
     channels: Channels | None = None
     beside: Path | None = None
+    outputs: Outputs | None = None
 
     @property
     def stated(self) -> Stated:

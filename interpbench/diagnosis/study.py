@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -128,13 +129,22 @@ def _load(
     stated, finding = sources.preparation, []
     offer = offered(choice)
     own = weights not in (None, RANDOM) or (offer is not None and offer.load is None)
+    load = partial(
+        load_model, choice, data.card, weights=weights, outputs=sources.outputs, seed=seed
+    )
     candidates: list[Candidate] = []
     if own:
         candidates = try_candidates(
-            choice, data, weights=weights, stated=stated, seed=seed, device=device
+            choice,
+            data,
+            weights=weights,
+            stated=stated,
+            outputs=sources.outputs,
+            seed=seed,
+            device=device,
         )
     try:
-        loaded = load_model(choice, data.card, weights=weights, stated=stated, seed=seed)
+        loaded = load(stated=stated)
     except UnstatedPreparationError as error:
         best = candidates[0]
         finding.append(
@@ -147,7 +157,7 @@ def _load(
             )
         )
         whole = replace(Stated.whole(best.preparation), by=f"nobody; tried: {best.name}")
-        loaded = load_model(choice, data.card, weights=weights, stated=whole, seed=seed)
+        loaded = load(stated=whole)
     return loaded, candidates, finding
 
 

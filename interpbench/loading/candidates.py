@@ -91,6 +91,7 @@ def try_candidates(
     *,
     weights: str | None,
     stated: Stated = Stated(),
+    outputs: str | None = None,
     seed: int = 0,
     device: torch.device = torch.device("cpu"),
 ) -> list[Candidate]:
@@ -101,6 +102,7 @@ def try_candidates(
         data: with labels; a class-balanced sample of it is classified.
         weights: a file, or None for those of the network.
         stated: what the user says of the preparation.
+        outputs: what the user says of the model's answers.
         seed: of the sample.
         device: where.
 
@@ -110,7 +112,14 @@ def try_candidates(
     candidates = usual(choice, data, stated)
     indices = choose(data, min(IMAGES, len(data.ids)), seed)
     first = next(iter(candidates.values()))
-    model = load_model(choice, data.card, weights=weights, stated=Stated.whole(first), seed=seed)
+    model = load_model(
+        choice,
+        data.card,
+        weights=weights,
+        stated=Stated.whole(first),
+        outputs=outputs,
+        seed=seed,
+    )
     with blaming(choice):
         model.to(device)
     tried = [

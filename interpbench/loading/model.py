@@ -17,9 +17,11 @@ from torch import Tensor, nn
 
 from interpbench.core.errors import NoWeightsError, PluginError, PreparationError, WeightsError
 from interpbench.core.layers import find_layer, last_spatial_layer
+from interpbench.core.outputs import named_outputs
 from interpbench.core.preparation import Preparation, Stated, missing, settle
 from interpbench.core.seeding import derive
 from interpbench.core.types import IMAGENET, DatasetCard, Model, ModelCard, Pretrained
+from interpbench.loading.answers import Expected, Reading, answering, ask, reading_of
 from interpbench.loading.fitting import load_state
 from interpbench.loading.logits import IMAGENET_CLASSES, logits_of_labels, other_classes
 from interpbench.loading.pretrained import download, hash_tensors, offered
@@ -66,6 +68,7 @@ def load_model(
     *,
     weights: str | None = None,
     stated: Stated = Stated(),
+    outputs: str | None = None,
     batch_size: Callable[[int], int] = lambda size: 32,
     seed: int = 0,
 ) -> Model:
@@ -79,6 +82,7 @@ def load_model(
         data: the card of the data set.
         weights: a file, `random`, or None for what is shipped or torchvision's.
         stated: what the user says of the preparation, before all others.
+        outputs: what the user says of the network's answers, see `core.outputs`.
         batch_size: images a forward pass for a square input of that side.
         seed: of random weights.
 
@@ -86,25 +90,38 @@ def load_model(
         WeightsError: if there are none, or they do not fit the architecture or the data set's
             classes.
         PreparationError: if nobody says how images become its input.
-        PluginError: if the plugin does not build a module.
+        OutputsError: if it is not known what its answers are, or they are not what is said.
+        UnknownNameError: if there are no such outputs.
+        PluginError: if the plugin does not build a module, or one without an answer [B,classes].
     """
     chosen = _find(choice, data, weights)
     choice = _with_card(choice, chosen)
     card = _card(choice, data, chosen, stated)
-    network, notices = _build(choice, card, seed)
+    expected = _expected(choice, card, chosen, outputs)
+    one = expected.outputs == "binary" or _has_one_logit(chosen)
+    network, notices = _build(choice, card, seed, 1 if one else card.classes)
     with blaming(choice):
         if chosen.state is not None:
             notices += load_state(network, chosen.state, chosen.source)
             _refuse_nonfinite(chosen)
         network.eval().requires_grad_(False)
         _refuse_other_channels(choice, network, card.preparation)
+        reading = _reading(choice, network, card, chosen, expected)
+        card = replace(card, outputs=reading.outputs)
         if chosen.decides_on_classes:
-            card = _own_classes(choice, network, card, data)
+            digest = card.weights_sha256 or hash_tensors(network.state_dict())
+            card = replace(card, weights_sha256=digest)
+        if reading.is_single:
+            card = _two_classes(choice, card, data, chosen)
+        elif chosen.decides_on_classes:
+            card = _own_classes(choice, reading.columns, card, data)
+        network = answering(network, reading)
         gradients = lets_gradients_through(network, card.preparation.shape)
         choice = choice if gradients else choice.without_gradients()
         card = replace(card, target_layer=_target_layer(choice, network, card.preparation))
         model = Model(network, card, batch_size(card.preparation.as_square)).eval()
-    model.notices, model.gradients = notices, gradients
+    said = (_which_is_which(card, data),) if reading.is_single else ()
+    model.notices, model.gradients = (*notices, *reading.notices, *said), gradients
     return model
 
 
@@ -115,6 +132,8 @@ def _logits(data: DatasetCard, weights: _Weights) -> int:
     """
     if weights.card is not None:
         return len(weights.card.classes)
+    if _has_one_logit(weights):
+        return len(data.classes) if data.logits is None else 2
     if data.logits is not None:  # of which there may be more than it names: a head comes last
         last = list((weights.state or {}).values())[-1:]
         of_weights = len(last[0]) if last and last[0].ndim else 0
@@ -128,6 +147,14 @@ def _logits(data: DatasetCard, weights: _Weights) -> int:
     # A head comes last, so the last tensor with as many rows as either tells.
     rows = [len(tensor) for tensor in weights.state.values() if tensor.ndim]
     return next((n for n in reversed(rows) if n in (own, IMAGENET_CLASSES)), usual)
+
+
+def _has_one_logit(weights: _Weights) -> bool:
+    """Whether weights without a card end in a head of a single row."""
+    if weights.card is not None or not weights.state:
+        return False
+    last = [tensor for tensor in weights.state.values() if tensor.ndim][-2:]
+    return len(last) > 0 and all(len(tensor) == 1 for tensor in last) and last[0].ndim > 1
 
 
 def _refuse_nonfinite(weights: _Weights) -> None:
@@ -372,12 +399,14 @@ def _match_classes(data: DatasetCard, card: WeightsCard, source: str) -> tuple[i
     return logits
 
 
-def _build(choice: Configured, card: ModelCard, seed: int) -> tuple[nn.Module, tuple[str, ...]]:
+def _build(
+    choice: Configured, card: ModelCard, seed: int, logits: int
+) -> tuple[nn.Module, tuple[str, ...]]:
     """The network that a plugin builds, usable; and what was done to make it so."""
     what = f"{choice.plugin.origin}: model {choice.name!r}"
     with torch.random.fork_rng(devices=[]), blaming(choice):
         torch.manual_seed(derive(seed, "weights", choice.name))
-        built = choice(card.classes, card.size)
+        built = choice(logits, card.size)
         usable = unwrapped(built, what, card.preparation.shape)
     return usable.network, usable.notices
 
@@ -402,24 +431,80 @@ def _refuse_other_channels(
     )
 
 
-def _own_classes(
-    choice: Configured, network: nn.Module, card: ModelCard, data: DatasetCard
-) -> ModelCard:
-    """The card of a network that brings its weights: their number tells which classes they are."""
-    with torch.no_grad(), blaming(choice):
-        logits = network(torch.zeros(1, *card.preparation.shape))
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1:
-        is_tensor = isinstance(logits, Tensor)
-        given = f"a tensor {list(logits.shape)}" if is_tensor else type(logits).__name__
-        raise PluginError(
-            f"Model {choice.label!r} must give logits [B,classes], not {given} for one image."
-        )
-    count = logits.shape[1]
-    card = replace(
-        card,
-        classes=count,
-        weights_sha256=card.weights_sha256 or hash_tensors(network.state_dict()),
+def _expected(
+    choice: Configured, card: ModelCard, weights: _Weights, outputs: str | None
+) -> Expected:
+    """What the user says of the answers, the weights' card, the plugin's offer: in this order."""
+    offer = weights.pretrained
+    stated: list[tuple[str | None, str]] = [(outputs, "--outputs")]
+    if weights.card is not None:
+        stated.append((weights.card.outputs, "the weights' card"))
+    elif offer is not None and (offer.load is None or card.classes == _logits_of(offer)):
+        stated.append((offer.outputs, offer.source))
+    said, by = next(((name, by) for name, by in stated if name is not None), (None, ""))
+    return Expected(
+        f"Model {choice.label!r}", card.classes, named_outputs(said), by, weights.source != RANDOM
     )
+
+
+def _reading(
+    choice: Configured, network: nn.Module, card: ModelCard, weights: _Weights, expected: Expected
+) -> Reading:
+    """How scores are read off what a network returns, by what it returns for noise."""
+    try:
+        with blaming(choice):
+            returned = ask(network, card.preparation.shape)
+    except PluginError:
+        if weights.decides_on_classes:  # which are not known without it
+            raise
+        return Reading(expected.outputs or "softmax")  # its own fault, which shows when measured
+    reading = reading_of(returned, expected)
+    if weights.decides_on_classes and reading.columns is None:
+        is_tensor = isinstance(returned, Tensor)
+        given = f"a tensor {list(returned.shape)}" if is_tensor else type(returned).__name__
+        raise PluginError(
+            f"Model {choice.label!r} must give logits [B,classes], not {given} for two images."
+        )
+    return reading
+
+
+def _two_classes(
+    choice: Configured, card: ModelCard, data: DatasetCard, weights: _Weights
+) -> ModelCard:
+    """The card of a network with one logit, which speaks for the second of two classes.
+
+    Where there is but one class, it speaks for that, unless the data set says otherwise.
+    """
+    offer = weights.pretrained
+    names = offer.classes if offer is not None and weights.card is None else ()
+    names = names if weights.card is None else weights.card.classes
+    logits = logits_of_labels(data, 2, names if len(names) == 2 else ())
+    if logits is None and len(data.classes) == 1 and data.logits is None:
+        logits = (1,)
+    if logits is None:
+        raise WeightsError(
+            f"Model {choice.label!r} gives a single logit, which tells two classes apart, but "
+            f"data set {data.name!r} has {len(data.classes)} classes. Choose the data set that it "
+            "was trained on."
+        )
+    return replace(card, classes=2, logit_of_label=logits)
+
+
+def _which_is_which(card: ModelCard, data: DatasetCard) -> str:
+    """Which classes one logit speaks for and against, in words."""
+    names = dict(zip(card.logit_of_label, data.classes, strict=True))
+    if len(names) == 1:
+        [(logit, name)] = names.items()
+        return f"Its one logit speaks {'for' if logit else 'against'} {name!r}, the only class."
+    return f"Its one logit speaks for {names[1]!r}, against {names[0]!r}."
+
+
+def _own_classes(
+    choice: Configured, count: int | None, card: ModelCard, data: DatasetCard
+) -> ModelCard:
+    """The card of a network that brings its weights: how many logits it has tells which classes."""
+    assert count is not None
+    card = replace(card, classes=count)
     offer = offered(choice)
     names = offer.classes if offer is not None else ()
     if names and len(names) != count:

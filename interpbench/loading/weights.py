@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from interpbench.core.errors import WeightsError
+from interpbench.core.outputs import Outputs
 from interpbench.core.preparation import Channels, Interpolation, Stated
 from interpbench.core.types import PerChannel
 from interpbench.files.atomic import write_atomically
@@ -41,6 +42,7 @@ class WeightsCard:
         notes: recipe, seed, accuracy and number of samples, library versions.
         resize, interpolation, channels: see `core.preparation.Preparation`; None for a shorter side
             of `size`, bilinear, and RGB.
+        outputs: what the network's answers are, see `core.outputs`; None where it is not said.
     """
 
     architecture: str
@@ -56,6 +58,7 @@ class WeightsCard:
     resize: int | None = None
     interpolation: Interpolation | None = None
     channels: Channels | None = None
+    outputs: Outputs | None = None
 
     @property
     def stated(self) -> Stated:

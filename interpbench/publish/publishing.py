@@ -216,6 +216,7 @@ def _model(info: RunInfo, measured: ModelRecord) -> dict[str, object]:
         "weights": measured.weights,
         "weights_sha256": info.identity.weights[label],
         "preparation": measured.card.prepared,
+        "outputs": info.identity.outputs.get(label, ""),
         "pixels_sha256": measured.pixels_sha256,
         "accuracy": measured.accuracy,
         "accuracy_images": measured.accuracy_images,

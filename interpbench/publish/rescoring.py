@@ -154,6 +154,11 @@ def _differences_here(submission: Submission, plan: Plan) -> Iterator[str]:
                 f"{label} got its images prepared otherwise: {theirs.preparation}; here "
                 f"{model.card.preparation.text}"
             )
+        if (theirs.outputs or "softmax") != model.card.outputs:
+            yield (
+                f"{label} has its answers read as {theirs.outputs or 'softmax'}; here as "
+                f"{model.card.outputs}"
+            )
         if theirs.source_hash != choice.plugin.source_hash:
             yield f"model {label} has another source here"
     for label, configured in plan.methods.items():

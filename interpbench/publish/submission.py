@@ -95,7 +95,8 @@ class ModelOf(Settings):
     """A model's weights, the pixels it was shown, and its accuracy on them.
 
     The weights are `random`, without a hash, if it is untrained. The preparation is how images
-    became its input, in words; older records leave it out.
+    became its input, in words, and the outputs are what its answers are, where they are no logits
+    of a softmax; older records leave them out.
     """
 
     source_hash: Sha256
@@ -103,16 +104,18 @@ class ModelOf(Settings):
     weights: Label
     weights_sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
     preparation: Text = ""
+    outputs: Text = ""
     pixels_sha256: Sha256
     accuracy: Share | None
     accuracy_images: NonNegativeInt
 
     @model_serializer(mode="wrap")
     def _as_it_was(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """An older record keeps its bytes, and so its digest."""
+        """A record that does not say a thing keeps its bytes, and so its digest."""
         contents: dict[str, Any] = write(self)
-        if not self.preparation:
-            del contents["preparation"]
+        for name in ("preparation", "outputs"):
+            if not contents[name]:
+                del contents[name]
         return contents
 
     def prepared_otherwise(self, preparation: str) -> bool:

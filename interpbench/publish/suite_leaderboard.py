@@ -166,6 +166,9 @@ def _differences(new: Submission, other: Submission) -> Iterable[str]:
                 f"{label} got its images prepared otherwise: {ours.models[label].preparation}, not "
                 f"{theirs.models[label].preparation}"
             )
+        elif ours.models[label].outputs != theirs.models[label].outputs:
+            outputs = [side.models[label].outputs or "softmax" for side in (ours, theirs)]
+            yield f"{label} has its answers read as {outputs[0]}, not {outputs[1]}"
         elif ours.models[label].pixels_sha256 != theirs.models[label].pixels_sha256:
             yield (
                 f"{label} was shown other pixels: the images' files "

@@ -23,12 +23,14 @@ class Sources:
         download: whether the data set may be fetched.
         weights: `FILE`, `random`, or `MODEL=FILE` where there are several models.
         preparation: what flags say of how images become a model's input.
+        outputs: what flags say of a model's answers, see `core.outputs`.
     """
 
     root: str | Path | None = None
     download: bool = False
     weights: tuple[str, ...] = ()
     preparation: Stated = Stated()
+    outputs: str | None = None
 
 
 @dataclass(frozen=True)

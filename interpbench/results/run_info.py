@@ -79,6 +79,7 @@ class CardRecord(Record):
     channels: str = ""
     prepared: str = ""
     stated_by: str = ""
+    outputs: str = ""
 
     @classmethod
     def of(cls, card: "ModelCard", *, logits: bool = True) -> "CardRecord":
@@ -333,6 +334,7 @@ class Identity(Record):
         batch_size: model -> images a forward pass.
         versions: of the packages that numbers depend on most.
         preparation: model -> how images become its input, in words.
+        outputs: model -> what its answers are, where they are no logits of a softmax.
     """
 
     suite: Settings = ForeignSettings()
@@ -344,6 +346,7 @@ class Identity(Record):
     batch_size: dict[str, int] = {}
     versions: dict[str, str] = {}
     preparation: dict[str, str] = {}
+    outputs: dict[str, str] = {}
 
     def differences(self, other: "Identity") -> list[str]:
         """The names of what is not the same."""

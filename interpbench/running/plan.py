@@ -204,6 +204,7 @@ def _models(
                 dataset.card,
                 weights=files.get(label),
                 stated=sources.preparation,
+                outputs=sources.outputs,
                 batch_size=size,
                 seed=suite.seed,
             )
@@ -215,6 +216,7 @@ def _models(
                         dataset,
                         weights=files.get(label),
                         stated=sources.preparation,
+                        outputs=sources.outputs,
                         seed=suite.seed,
                     )
                 )

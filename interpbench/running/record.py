@@ -141,6 +141,11 @@ def identity_of(plan: Plan) -> Identity:
             package: version for package, version in versions().items() if package in DECISIVE
         },
         preparation={label: model.card.preparation.text for label, (_, model) in models},
+        outputs={
+            label: model.card.outputs
+            for label, (_, model) in models
+            if model.card.outputs != "softmax"
+        },
     )
 
 

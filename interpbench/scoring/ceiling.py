@@ -200,11 +200,9 @@ class _Boxes:
         values = torch.empty(changed.shape, device=state.device)
         for i, wanted in enumerate(candidates.tolist()):
             for _, patch, logits in engine.logits(state[i : i + 1], path.end[i : i + 1], wanted):
-                read = (
-                    logits.float().softmax(dim=1)
-                    if path.output == "probability"
-                    else logits.float()
-                )
+                read = logits.float()
+                if path.output == "probability":
+                    read = self._explanation.model.probabilities(read)
                 values[i, patch] = read.index_select(1, target[i : i + 1])[:, 0]
         return values.gather(1, candidates)
 

@@ -108,9 +108,10 @@ def outputs(
                 batch = buffer if model.fixed_shape else buffer[: pieces[-1].rows.stop]
                 logits = model(layout.images(batch)).float()
                 for path, part, rows in pieces:
-                    outputs_of_paths[path][part] = _read(
-                        logits[rows], paths[path].output, targets[path][part]
-                    )
+                    of_path = logits[rows]
+                    if paths[path].output == "probability":
+                        of_path = model.probabilities(of_path)
+                    outputs_of_paths[path][part] = _of_target(of_path, targets[path][part])
         return [values.view(-1, len(ranks)).T for values in outputs_of_paths]
 
     return batch_size.attempt(score)
@@ -226,7 +227,6 @@ class _Layout:
         return rows.view(-1, channels, height, width)
 
 
-def _read(logits: Tensor, output: str, target: Tensor) -> Tensor:
-    """[n,classes] -> [n], the output of each item's target."""
-    values = logits.softmax(dim=1) if output == "probability" else logits
+def _of_target(values: Tensor, target: Tensor) -> Tensor:
+    """[n,classes] -> [n], the value of each item's target."""
     return values.gather(1, target[:, None])[:, 0]

@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from interpbench.core.types import Model
+
 
 def blocks(count: int, images: int, batch_size: int) -> Iterator[range]:
     """0..count-1 in parts, such that a part for each of the images fills a forward pass.
@@ -39,7 +41,7 @@ def target_outputs(
         model: gives logits [N,classes] for [N,C,H,W].
         variants: float [B,S,C,H,W], S of each image.
         target: int64 [B].
-        output: the logit, or the softmax probability.
+        output: the logit, or the probability: as a `Model` reads it, else the softmax.
 
     Example:
         >>> def model(x):  # the logits are the means of red, green and blue
@@ -50,7 +52,9 @@ def target_outputs(
         tensor([[0., 1., 2.]])
     """
     logits = model(variants.flatten(0, 1))
-    values = logits.softmax(dim=1) if output == "probability" else logits
+    values = logits
+    if output == "probability":
+        values = model.probabilities(logits) if isinstance(model, Model) else logits.softmax(dim=1)
     index = target[:, None, None].expand(-1, variants.shape[1], 1)
     return values.unflatten(0, variants.shape[:2]).gather(2, index).squeeze(2)
 

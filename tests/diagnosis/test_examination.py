@@ -560,7 +560,7 @@ class TestRun:
         ("network", "methods"),
         [
             ("HalfDetached", "gradient, gradcam."),
-            ("Softmax", "gradient, gradcam, center."),
+            ("InBatch", "gradient, gradcam, center."),
             ("TwiceCalled", "gradcam."),
         ],
     )

@@ -138,7 +138,7 @@ def test_a_changed_file_is_run_again(own: Path) -> None:
             PluginError,
             r"mine.py:\d+: model '.*' must return a torch.nn.Module, not function",
         ),
-        ("tuples", PluginError, r"must give logits \[B,classes\], not tuple for one image"),
+        ("tuples", PluginError, r"returns maps, \[0\] \[2, 3, 16, 16\] for 2 images"),
     ],
 )
 def test_what_is_no_model_is_refused(

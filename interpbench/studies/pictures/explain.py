@@ -136,8 +136,8 @@ def explain_files(
 def _explain_batch(
     job: PictureJob, batch: ImageSet, logit: int | None, names: Mapping[str, str]
 ) -> list[PanelRecord]:
-    probabilities = job.explainer.probabilities(batch.images)
-    targets = probabilities.argmax(1) if logit is None else torch.full((len(batch.ids),), logit)
+    probabilities, predicted = job.explainer.answers(batch.images)
+    targets = predicted if logit is None else torch.full((len(batch.ids),), logit)
     pixels = [pixels_id(image) for image in batch.images]
     maps = {
         label: job.maps(label, batch.images, targets, pixels) for label in job.explainer.accounts

@@ -68,12 +68,11 @@ def predict(
         skipped |= batch.skipped
         if not batch.ids:
             continue
-        probabilities = explainer.probabilities(batch.images)
+        probabilities, best = explainer.answers(batch.images)
         true = torch.tensor(card.logit_of_label)[batch.labels]
-        best = probabilities.max(1)
         labels.append(batch.labels)
-        predicted.append(best.indices)
-        probability.append(best.values)
+        predicted.append(best)
+        probability.append(probabilities.gather(1, best[:, None])[:, 0])
         true_probability.append(probabilities.gather(1, true[:, None])[:, 0])
         progress.advance("classifying", len(batch.ids))
     if not labels:

@@ -134,7 +134,7 @@ class Checks:
         self.left_out: list[str] = []
         self._images, self._tests, self._samples = images, tests, samples
         self._names = {"dataset": dataset, "model": trained.explained.choice.label}
-        self._target = trained.probabilities(images.images).argmax(1)
+        self._target = trained.answers(images.images).predicted
         self._other = None
         if "random-logit" in tests:
             self._other = other_classes(

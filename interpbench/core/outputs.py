@@ -50,16 +50,19 @@ def named_outputs(name: str | None) -> Outputs | None:
     return name
 
 
-def scores_of(answers: Tensor, outputs: Outputs) -> Tensor:
+def scores_of(answers: Tensor, outputs: Outputs, columns: int) -> Tensor:
     """What methods explain, float [B,K]; of one answer an image [B,2].
 
+    Which operations it takes does not depend on the tensor, so that torch.fx can trace it.
+
     Parameters:
-        answers: float [B,K] or [B,1].
+        answers: float [B,columns].
         outputs: what they are.
+        columns: K, or 1.
 
     Example:
         >>> from interpbench.core.outputs import scores_of
-        >>> scores_of(torch.tensor([[3.0], [-1.0]]), "binary")
+        >>> scores_of(torch.tensor([[3.0], [-1.0]]), "binary", columns=1)
         tensor([[-3.,  3.],
                 [ 1., -1.]])
     """
@@ -67,10 +70,10 @@ def scores_of(answers: Tensor, outputs: Outputs) -> Tensor:
         return answers if outputs == "log-softmax" else answers.clamp_min(LEAST).log()
     if outputs == "sigmoid-probabilities":
         answers = answers.logit(NEAREST)
-    if outputs == "softmax" or answers.shape[1] > 1:
+    if outputs == "softmax" or columns > 1:
         return answers
     # A linear layer, for which every method that gives layers rules has one.
-    one = torch.ones(1, 1, dtype=answers.dtype, device=answers.device)
+    one = answers.new_ones(1, 1)
     return F.linear(answers, torch.cat([-one, one]))
 
 

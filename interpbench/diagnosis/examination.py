@@ -245,7 +245,8 @@ def _output(model: Model, output: Any, x: Tensor) -> Iterator[Finding]:
             "output",
             (),
             "the rows sum to 1: these are probabilities, softmax is already applied",
-            "Return what goes into the softmax: gradients and scores are defined on logits.",
+            "Return what goes into the softmax: gradients and scores are defined on logits. Or "
+            "state --outputs probabilities.",
             "all methods",
         )
     elif bool(output.logsumexp(1).abs().amax() <= NOISE):

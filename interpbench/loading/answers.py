@@ -6,6 +6,7 @@ logit, probabilities, or logits. What is certain is used, and said; what is not 
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, cast
 
@@ -73,7 +74,9 @@ class Reading:
         answers = cast(Tensor, returned)
         if self.dimensions < 2:  # of one image alone, `squeeze` leaves nothing
             answers = answers.reshape(-1, 1)
-        return scores_of(answers.flatten(1) if self.dimensions > 2 else answers, self.outputs)
+        elif self.dimensions > 2:
+            answers = answers.flatten(1)
+        return scores_of(answers, self.outputs, self.columns or 0)
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,18 @@ class Expected:
 def ask(network: nn.Module, shape: tuple[int, int, int]) -> Any:
     """What a network returns for two images of noise; raises what the network raises.
 
+    With a graph of gradients, which tells of the last operations, unless it fails with one.
+
     Parameters:
         network: in eval mode.
         shape: channels, height and width of its images.
     """
     noise = torch.randn(IMAGES, *shape, generator=torch.Generator().manual_seed(0))
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        return network(noise.requires_grad_())
+    with torch.random.fork_rng(devices=[]):
+        with suppress(Exception), torch.enable_grad():
+            return network(noise.clone().requires_grad_().clone())  # which it may overwrite
+        with torch.no_grad():
+            return network(noise)
 
 
 def reading_of(returned: Any, expected: Expected) -> Reading:

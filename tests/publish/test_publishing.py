@@ -193,6 +193,10 @@ INCOMPARABLE = {
     ),
     "fewer images": (change("data/samples", ["a", "b", "c"]), "lists 3 images; the suite has 4"),
     "other weights": (change("weights/resnet18", "0" * 64), "resnet18 has other weights"),
+    "other outputs": (
+        change("outputs/resnet18", "sigmoid"),
+        "resnet18 has its answers read as sigmoid, not softmax",
+    ),
     "another protocol": (
         change("deletion:steps=6/protocol_text", "", where="metrics"),
         "does not have the hash",

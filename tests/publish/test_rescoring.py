@@ -192,6 +192,10 @@ WRONG_HASHES = {
         set_hash("models", "resnet18", "weights_sha256"),
         "resnet18 has other weights here",
     ),
+    "outputs": (
+        set_hash("models", "resnet18", "outputs"),
+        "resnet18 has its answers read as 0+; here as softmax",
+    ),
     "model": (
         set_hash("models", "resnet18", "source_hash"),
         "model resnet18 has another source here",

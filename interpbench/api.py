@@ -285,8 +285,8 @@ def gallery(
             `correct` ones, or `all`, as a seeded, class-balanced choice.
         count: how many samples are drawn, at most.
         images: how many samples are classified, class-balanced; None for all.
-        weights, outputs, preparation, mean, std, size, resize, alpha, cmap, signed, seed, device, data_root,
-            download, plugin, output, overwrite, progress: as for `explain`.
+        weights, outputs, preparation, mean, std, size, resize, alpha, cmap, signed, seed, device,
+            data_root, download, plugin, output, overwrite, progress: as for `explain`.
 
     Raises:
         InterpBenchError: if the input is wrong. A method that fails is named in `outcome.failures`.
@@ -365,8 +365,8 @@ def sanity(
         test: cascading, independent, efficient, random-logit, smooth, or `all`; else all but
             smooth.
         samples: noisy images a map in the test smooth.
-        weights, outputs, preparation, mean, std, size, resize, seed, device, data_root, download, plugin,
-            output, overwrite, progress: as for `explain`.
+        weights, outputs, preparation, mean, std, size, resize, seed, device, data_root, download,
+            plugin, output, overwrite, progress: as for `explain`.
 
     Raises:
         InterpBenchError: if the input is wrong. A method that fails has rows that say why.

@@ -422,7 +422,7 @@ class Pretrained:
         mean, std: per channel, of pixels in 0..1; None where they are not settled.
         interpolation, channels: see `Preparation`.
         beside: a TOML file that may say what this leaves open, if it is there: `size`, `resize`,
-            `mean`, `std`, `interpolation`, `channels`, `range`, `classes`.
+            `mean`, `std`, `interpolation`, `channels`, `range`, `classes`, `outputs`.
         classes: names of the logits, where they are known.
         sha256: of the weights, where `load` is None; "" for that of the network's tensors.
         outputs: what the network's answers are, see `core.outputs`; None where it is not settled.

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 from torch.autograd.graph import Node
 
 from interpbench.core.errors import OutputsError, PluginError
+from interpbench.core.layers import is_scripted
 from interpbench.core.outputs import READ, Outputs, scores_of
 
 IMAGES = 2
@@ -101,7 +102,8 @@ class Expected:
 def ask(network: nn.Module, shape: tuple[int, int, int]) -> Any:
     """What a network returns for two images of noise; raises what the network raises.
 
-    With a graph of gradients, which tells of the last operations, unless it fails with one.
+    With a graph of gradients, which tells of the last operations, unless it fails with one or is
+    TorchScript, which is compiled by what it is first called with.
 
     Parameters:
         network: in eval mode.
@@ -109,8 +111,9 @@ def ask(network: nn.Module, shape: tuple[int, int, int]) -> Any:
     """
     noise = torch.randn(IMAGES, *shape, generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng(devices=[]):
-        with suppress(Exception), torch.enable_grad():
-            return network(noise.clone().requires_grad_().clone())  # which it may overwrite
+        if not is_scripted(network):
+            with suppress(Exception), torch.enable_grad():
+                return network(noise.clone().requires_grad_().clone())  # which it may overwrite
         with torch.no_grad():
             return network(noise)
 

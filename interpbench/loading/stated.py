@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from interpbench.core.errors import PreparationError
+from interpbench.core.outputs import Outputs
 from interpbench.core.preparation import Channels, Interpolation, Preparation, Size, Stated
 from interpbench.core.types import Pretrained
 from interpbench.files import toml_settings
@@ -65,13 +66,15 @@ class PreparationFile(Settings):
 
 
 class ModelFile(PreparationFile):
-    """What a file beside a model may say: its preparation, and its classes.
+    """What a file beside a model may say: its preparation, its classes, and its outputs.
 
     Attributes:
         classes: names of the logits, in their order.
+        outputs: what the network's answers are, see `core.outputs`.
     """
 
     classes: tuple[str, ...] = ()
+    outputs: Outputs | None = None
 
 
 def completed(weights: Pretrained) -> Pretrained:
@@ -94,6 +97,7 @@ def completed(weights: Pretrained) -> Pretrained:
         interpolation=said.interpolation,
         channels=said.channels,
         classes=weights.classes or file.classes,
+        outputs=weights.outputs or file.outputs,
     )
 
 

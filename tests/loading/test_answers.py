@@ -374,7 +374,7 @@ def test_a_sigmoid_on_one_number_is_the_probability_of_the_second_class() -> Non
 def test_one_class_folder_is_what_one_logit_speaks_for() -> None:
     single = model("[B,1]", 1, data="only-present")
     assert (single.card.classes, single.card.logit_of_label) == (2, (1,))
-    assert "speaks for 'present', none of the images is of the other class" in single.notices[-1]
+    assert single.notices[-1] == "Its one logit speaks for 'present', the only class."
 
 
 def test_one_logit_for_more_classes_is_refused() -> None:
@@ -440,6 +440,19 @@ def test_a_plugin_says_it() -> None:
     assert loaded.card.outputs == "sigmoid"
     assert "as my run says" in loaded.notices[0]
     assert model("plain", says="sigmoid", outputs="softmax").card.outputs == "softmax"
+
+
+@pytest.mark.parametrize("place", ["file", "beside"])
+def test_a_file_of_a_model_says_it(place: str, tmp_path: Path) -> None:
+    source = "from tests.user_answers import ANSWERS, Net\n\ndef build():\n    return Net(ANSWERS['plain'])\n"
+    if place == "file":
+        source = f"import interpbench\npretrained = interpbench.Pretrained('mine', outputs='sigmoid')\n{source}"
+    else:
+        (tmp_path / "mine.toml").write_text('outputs = "sigmoid"\n')
+    (tmp_path / "mine.py").write_text(source)
+    choice = REGISTRY.configure("model", f"{tmp_path / 'mine.py'}:build", {})
+    loaded = load_model(choice, REGISTRY.configure("dataset", "noise", {})().card)
+    assert loaded.card.outputs == "sigmoid"
 
 
 # --- what is not so, or not known

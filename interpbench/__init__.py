@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from interpbench.files.versions import __version__
     from interpbench.loading.image_files import read_image
     from interpbench.loading.image_folder import ImageFolder, class_folders
-    from interpbench.results.finished_run import Run, load_run
+    from interpbench.report.run import Run, load_run
     from interpbench.toolbox.backward_rules import (
         ELEMENTWISE,
         MOVING,
@@ -77,8 +77,8 @@ _HOMES = {
     "run": "api",
     "sanity": "api",
     "train": "api",
-    "load_run": "results.finished_run",
-    "Run": "results.finished_run",
+    "load_run": "report.run",
+    "Run": "report.run",
     "Dataset": "core.types",
     "DatasetCard": "core.types",
     "Explanation": "core.types",

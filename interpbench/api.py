@@ -3,23 +3,28 @@
 What is done stands in the rooms.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interpbench.core.errors import ParameterError, RunFolderError
+from interpbench.core.calls import checked, job
+from interpbench.core.errors import DataError, ParameterError, RunFolderError
 from interpbench.core.progress import SILENT, Progress
+from interpbench.core.progress_lines import lines_of_a_call
 from interpbench.files.output_folder import Destination
-from interpbench.results.finished_run import Run, load_run
+from interpbench.report.run import Run, load_run
+from interpbench.results import finished_run
 from interpbench.results.run_folder import PAGE, Mode, RunFolder
-from interpbench.running.execute import Listener, execute
+from interpbench.running.execute import Listener, Reporter, execute
 from interpbench.suite.selection import Selection
 from interpbench.suite.suite import DEFAULT, Suite, load_suite
 
 if TYPE_CHECKING:
     from interpbench.core.preparation import Preparation, Size
     from interpbench.diagnosis.study import DoctorsReport
+    from interpbench.loading.in_memory import Handed, Images, Methods, Metrics, Models
     from interpbench.loading.stated import Numbers
     from interpbench.studies.conformance.study import Conformance
     from interpbench.studies.pictures.explain import Explained
@@ -32,16 +37,20 @@ if TYPE_CHECKING:
 RUNS = Path("results/runs")
 Names = str | Sequence[str] | None
 Paths = str | Path | Sequence[str | Path] | None
+Shown = Progress | bool | None
 
 
+@job
 def run(
     suite: str | None = None,
     *,
-    dataset: str | None = None,
-    model: Names = None,
-    method: Names = None,
-    metric: Names = None,
-    images: int | None = None,
+    dataset: "str | Images | None" = None,
+    model: "Models | None" = None,
+    method: "Methods | None" = None,
+    metric: "Metrics | None" = None,
+    images: "int | Images | None" = None,
+    labels: "Sequence[int] | None" = None,
+    classes: Sequence[str] | None = None,
     steps: int | None = None,
     target: str | None = None,
     ceiling: int | str | None = None,
@@ -66,6 +75,7 @@ def run(
     plots: bool = True,
     profile: bool = False,
     listener: Listener | None = None,
+    progress: bool | None = None,
 ) -> Run:
     """Explains and scores; writes the run folder; returns the run.
 
@@ -75,9 +85,18 @@ def run(
         suite: name of a bundled suite or path of a TOML file; `quick` by default. When resuming,
             what was recorded.
         dataset, model, method, metric: plugins as on the command line
-            (`occlusion:window=16,stride=8`), instead of the suite's.
-        images, steps, target, ceiling, seed: instead of the suite's. A suite's number of images
-            becomes less where the data set has fewer; one that is given here is refused.
+            (`occlusion:window=16,stride=8`), instead of the suite's. Or what is in memory: a model
+            is a torch.nn.Module, of which a copy is explained; a method a function (model, x,
+            target) -> saliency[B,H,W]; a metric a function (explanation) -> scores[B], or a pair of
+            it and `lower` or `higher`; a dict gives them names, a list may hold all kinds; a data
+            set as for `images`.
+        images: how many, instead of the suite's, whose number becomes less where the data set has
+            fewer; one that is given here is refused then. Or the images themselves: a tensor or an array
+            [N,C,H,W], uint8, or float in 0..1, or else normalised by `mean` and `std`; a torch
+            Dataset of (image, label); a data set of ours. They keep their size.
+        labels: of images in memory, as indices of logits; without any the accuracy is unknown.
+        classes: their names, in the order of the labels.
+        steps, target, ceiling, seed: instead of the suite's.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: of the scores' forward passes: `fp32`, `bf16`, `fp16` or `auto`.
         batch_size: images a forward pass; None chooses it from the input's size, or measures it in
@@ -101,6 +120,7 @@ def run(
         profile: whether to write profile.csv, what the time goes into, and trace.json, of the first
             batches.
         listener: told how it gets on.
+        progress: whether a line shows how it gets on; None shows it in IPython and notebooks.
 
     Raises:
         InterpBenchError: if the input is wrong. A method that fails only fails its own cells: see
@@ -119,20 +139,20 @@ def run(
         (4, True)
     """
     from interpbench.core.devices import Computing
-    from interpbench.loading.stated import stated_by_user
-    from interpbench.registry.choosing import Sources
-    from interpbench.registry.discovery import discover
     from interpbench.running.plan import make_plan
 
     if resume and (overwrite or output is None):
         raise RunFolderError("To resume, name the run with --output, and leave --overwrite out.")
     mode: Mode = "resume" if resume else "overwrite" if overwrite else "new"
+    handed = _hand(
+        plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
+    )
     flags = {
-        "dataset": dataset,
-        "models": _names(model),
-        "methods": _names(method),
-        "metrics": _names(metric),
-        "images": images,
+        "dataset": handed.dataset(dataset, images, labels, classes),
+        "models": handed.names("model", model),
+        "methods": handed.names("method", method),
+        "metrics": handed.names("metric", metric),
+        "images": images if isinstance(images, int) else handed.count,
         "steps": steps,
         "target": target,
         "ceiling": ceiling,
@@ -140,22 +160,23 @@ def run(
     }
     selection = Selection.of(_suite(suite, Path(output) if resume and output else None), flags)
     computing = Computing.of(device, precision, batch_size, compile)
-    stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
-    sources = Sources(data_root, download, _names(weights) or (), stated, outputs)
-    plan = make_plan(selection, discover(_paths(plugin)), computing, sources)
+    plan = make_plan(selection, handed.registry, computing, handed.sources)
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(selection.suite.name))
-    finished = execute(plan, folder, mode, profile, listener or Listener())
+    with _shown(progress if listener is None else False, "maps") as shown:
+        told = Reporter(shown) if listener is None else listener
+        finished = Run.of(execute(plan, folder, mode, profile, told))
     if plots:
         redraw(finished)
         write_page(finished)
     return finished
 
 
+@job
 def explain(
-    images: str | Path | Sequence[str | Path],
+    images: "str | Path | Sequence[str | Path] | Images",
     *,
-    model: str,
-    method: Names,
+    model: "Models",
+    method: "Methods",
     target: str | int = "predicted",
     weights: str | None = None,
     outputs: str | None = None,
@@ -166,6 +187,7 @@ def explain(
     resize: int | None = None,
     dataset: str | None = None,
     range: float | None = None,
+    classes: Sequence[str] | None = None,
     alpha: float = 0.8,
     cmap: str | None = None,
     signed: bool | None = None,
@@ -176,21 +198,23 @@ def explain(
     plugin: Paths = None,
     output: str | Path | None = None,
     overwrite: bool = False,
-    progress: Progress = SILENT,
+    progress: Shown = None,
 ) -> "Explained":
     """Explains images of one's own.
 
     Writes a panel an image, with predictions and each method's map, and the maps as .npy.
 
     Parameters:
-        images: image files, or folders of them.
-        model, method: as on the command line; methods may be several, and `all`.
+        images: image files, or folders of them; or images in memory, as for `run`.
+        model, method: as on the command line, or in memory, as for `run`; methods may be several,
+            and `all`.
         target: the class to explain: `predicted`, a class name, or a logit's index.
         weights: a file, `random`, or None for those that are shipped, or torchvision's.
         outputs, preparation, mean, std, size, resize: as for `run`.
         dataset: names the data set whose weights are meant.
         range: the value that is white in images of more than 8 bits, such as 4095 for 12 bits in
             16; None for the greatest that their type can hold.
+        classes: names of the model's logits, where it does not know them itself.
         alpha: opacity of the maps where they are strongest, 0..1.
         cmap: a colour map of matplotlib's.
         signed: True for colours that diverge from 0, False for |s|, None for each map by its own
@@ -201,7 +225,7 @@ def explain(
         plugin: files or folders with plugins.
         output: the folder; results/explain/<model>-N by default. `overwrite` replaces what the same
             call wrote there.
-        progress: told how it gets on.
+        progress: told how it gets on; or whether a line shows it, None shows it in IPython.
 
     Raises:
         InterpBenchError: if the input is wrong. A method that fails is named in `outcome.failures`.
@@ -225,34 +249,31 @@ def explain(
     from interpbench.attribution.explainer import Explainer
     from interpbench.core.devices import Computing
     from interpbench.drawing.overlay import look_of
-    from interpbench.loading.stated import stated_by_user
-    from interpbench.registry.choosing import Sources
-    from interpbench.registry.discovery import discover
     from interpbench.studies.pictures.explain import explain_files
     from interpbench.studies.pictures.images import Files, find_files
 
     look = look_of(alpha, cmap, signed)
-    files = Files(find_files([Path(path) for path in _paths(images)]), range=range)
-    computing, registry = Computing.of(device), discover(_paths(plugin))
-    stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
-    sources = Sources(data_root, download, _names(weights) or (), stated, outputs)
-    methods = _names(method) or ()
-    explainer = Explainer.load(registry, model, methods, dataset, sources, computing, seed)
-    return explain_files(
-        files,
-        explainer,
-        target=str(target),
-        look=look,
-        to=_destination(output, overwrite),
-        progress=progress,
+    handed = _hand(
+        plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
     )
+    paths = find_files([Path(path) for path in _paths(images)]) if _are_paths(images) else None
+    files = handed.images(images) if paths is None else Files(paths, range=range)
+    name, methods = handed.model(model), handed.names("method", method) or ()
+    data = handed.data_of(name, dataset, classes)
+    explainer = Explainer.load(
+        handed.registry, name, methods, data, handed.sources, Computing.of(device), seed
+    )
+    to = _destination(output, overwrite)
+    with _shown(progress) as shown:
+        return explain_files(files, explainer, target=str(target), look=look, to=to, progress=shown)
 
 
+@job
 def gallery(
-    dataset: str,
+    dataset: "str | Images",
     *,
-    model: str,
-    method: Names,
+    model: "Models",
+    method: "Methods",
     only: str = "misclassified",
     count: int = 20,
     images: int | None = None,
@@ -273,14 +294,15 @@ def gallery(
     plugin: Paths = None,
     output: str | Path | None = None,
     overwrite: bool = False,
-    progress: Progress = SILENT,
+    progress: Shown = None,
 ) -> "Gallery":
     """Draws a data set's samples with maps for the predicted and the true class.
 
     Writes the confusion matrix as well.
 
     Parameters:
-        dataset, model, method: as on the command line; methods may be several, and `all`.
+        dataset, model, method: as on the command line, or in memory, as for `run`: a data set, or a
+            pair of images and labels; methods may be several, and `all`.
         only: `misclassified` samples, with those first of which the model is most certain;
             `correct` ones, or `all`, as a seeded, class-balanced choice.
         count: how many samples are drawn, at most.
@@ -306,36 +328,39 @@ def gallery(
     from interpbench.core.devices import Computing
     from interpbench.drawing.overlay import look_of
     from interpbench.loading.dataset import open_dataset
-    from interpbench.loading.stated import stated_by_user
-    from interpbench.registry.choosing import Sources, choose_dataset
-    from interpbench.registry.discovery import discover
+    from interpbench.registry.choosing import choose_dataset
     from interpbench.studies.pictures.gallery import SampleChoice, draw_gallery
     from interpbench.studies.pictures.predictions import check_only
 
     check_only(only)
     look = look_of(alpha, cmap, signed)
-    computing, registry = Computing.of(device), discover(_paths(plugin))
-    stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
-    sources = Sources(data_root, download, _names(weights) or (), stated, outputs)
-    data = open_dataset(choose_dataset(registry, dataset, sources))
-    methods = _names(method) or ()
-    explainer = Explainer.load(registry, model, methods, data.card, sources, computing, seed)
-    return draw_gallery(
-        data,
-        explainer,
-        SampleChoice(only, count, images),
-        dataset=dataset,
-        look=look,
-        to=_destination(output, overwrite),
-        progress=progress,
+    handed = _hand(
+        plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
     )
+    text = handed.dataset(dataset) or ""
+    data = open_dataset(choose_dataset(handed.registry, text, handed.sources))
+    name, methods = handed.model(model), handed.names("method", method) or ()
+    explainer = Explainer.load(
+        handed.registry, name, methods, data.card, handed.sources, Computing.of(device), seed
+    )
+    with _shown(progress) as shown:
+        return draw_gallery(
+            data,
+            explainer,
+            SampleChoice(only, count, images),
+            dataset=text,
+            look=look,
+            to=_destination(output, overwrite),
+            progress=shown,
+        )
 
 
+@job
 def sanity(
-    dataset: str = "planted",
+    dataset: "str | Images" = "planted",
     *,
-    model: str = "resnet18",
-    method: Names = None,
+    model: "Models" = "resnet18",
+    method: "Methods | None" = None,
     images: int | None = None,
     test: Names = None,
     samples: int = 50,
@@ -353,14 +378,15 @@ def sanity(
     plugin: Paths = None,
     output: str | Path | None = None,
     overwrite: bool = False,
-    progress: Progress = SILENT,
+    progress: Shown = None,
 ) -> "Sanity":
     """Tests whether maps depend on what the model has learnt, and on the class.
 
     The first by parameter randomisation, the second by a random logit.
 
     Parameters:
-        dataset, model, method: as on the command line; methods may be several, and `all`.
+        dataset, model, method: as on the command line, or in memory, as for `run`: a data set, or a
+            pair of images and labels; methods may be several, and `all`.
         images: how many, class-balanced; two at least. 16 by default, or all where there are fewer.
         test: cascading, independent, efficient, random-logit, smooth, or `all`; else all but
             smooth.
@@ -385,39 +411,36 @@ def sanity(
     from interpbench.attribution.explainer import Explainer
     from interpbench.core.devices import Computing
     from interpbench.loading.dataset import open_dataset
-    from interpbench.loading.stated import stated_by_user
-    from interpbench.registry.choosing import Sources, choose_dataset
-    from interpbench.registry.discovery import discover
+    from interpbench.registry.choosing import choose_dataset
     from interpbench.studies.sanity.checks import DEFAULT, choose_tests
     from interpbench.studies.sanity.methods import METHODS
     from interpbench.studies.sanity.study import SanityPlan, check_sanity
 
     tests = choose_tests(_names(test) or DEFAULT)
-    computing, registry = Computing.of(device), discover(_paths(plugin))
-    stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
-    sources = Sources(data_root, download, _names(weights) or (), stated, outputs)
-    data = open_dataset(choose_dataset(registry, dataset, sources))
-    methods = _names(method) or METHODS
-    explainer = Explainer.load(registry, model, methods, data.card, sources, computing, seed)
-    plan = SanityPlan(images, tests, samples)
-    return check_sanity(
-        data,
-        explainer,
-        plan,
-        dataset=dataset,
-        to=_destination(output, overwrite),
-        progress=progress,
+    handed = _hand(
+        plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
     )
+    text = handed.dataset(dataset) or ""
+    data = open_dataset(choose_dataset(handed.registry, text, handed.sources))
+    name, methods = handed.model(model), handed.names("method", method) or METHODS
+    explainer = Explainer.load(
+        handed.registry, name, methods, data.card, handed.sources, Computing.of(device), seed
+    )
+    plan, to = SanityPlan(images, tests, samples), _destination(output, overwrite)
+    with _shown(progress) as shown:
+        return check_sanity(data, explainer, plan, dataset=text, to=to, progress=shown)
 
 
-def redraw(found: Run) -> list[Path]:
+@checked
+def redraw(found: finished_run.Run) -> list[Path]:
     """Draws a run's plots again; the files."""
     from interpbench.report.plots import draw
 
     return draw(found.tables, found.leaderboard, found.folder / "plots")
 
 
-def write_page(source: Run | str | Path, output: str | Path | None = None) -> Path:
+@checked
+def write_page(source: finished_run.Run | str | Path, output: str | Path | None = None) -> Path:
     """Writes a run, or a leaderboard's CSV, as one HTML page that needs no network; the file.
 
     Parameters:
@@ -431,12 +454,13 @@ def write_page(source: Run | str | Path, output: str | Path | None = None) -> Pa
     from interpbench.report.page.evidence import of_csv, of_run
     from interpbench.report.page.render import write_page
 
-    if not isinstance(source, Run) and Path(source).is_file():
+    if not isinstance(source, finished_run.Run) and Path(source).is_file():
         return write_page(of_csv(Path(source)), Path(output or Path(source).with_suffix(".html")))
-    finished = source if isinstance(source, Run) else load_run(source)
+    finished = source if isinstance(source, finished_run.Run) else load_run(source)
     return write_page(of_run(finished), Path(output or finished.folder / PAGE))
 
 
+@job
 def conformance(
     *,
     method: Names = None,
@@ -446,7 +470,7 @@ def conformance(
     plugin: Paths = None,
     output: str | Path | None = None,
     overwrite: bool = False,
-    progress: Progress = SILENT,
+    progress: Shown = None,
 ) -> "Conformance":
     """Compares methods with the implementations of other libraries, on untrained models.
 
@@ -482,16 +506,19 @@ def conformance(
     from interpbench.registry.discovery import discover
     from interpbench.studies.conformance.study import compare_methods
 
-    return compare_methods(
-        discover(_paths(plugin)), _names(method), _names(model), images=images, seed=seed,
-        to=_destination(output, overwrite), progress=progress,
-    )  # fmt: skip
+    with _shown(progress) as shown:
+        return compare_methods(
+            discover(_paths(plugin)), _names(method), _names(model), images=images, seed=seed,
+            to=_destination(output, overwrite), progress=shown,
+        )  # fmt: skip
 
 
+@job
 def doctor(
-    model: str,
+    model: "Models",
     *,
-    dataset: str = "planted",
+    dataset: "str | Images | None" = None,
+    images: "Images | None" = None,
     weights: str | Path | None = None,
     outputs: str | None = None,
     preparation: "str | Path | Preparation | None" = None,
@@ -510,8 +537,10 @@ def doctor(
     And what of it can be repaired, on a copy with the same answers.
 
     Parameters:
-        model: one model, such as `resnet18:width=16`, or `FILE.py:FUNCTION`.
-        dataset: whose first images are used.
+        model: one model, such as `resnet18:width=16`, or `FILE.py:FUNCTION`; or a module, of which
+            a copy is examined.
+        dataset: whose first images are used; `planted` by default.
+        images: in memory, as for `run`, instead of a data set.
         weights: a file or `random`; what is shipped, or torchvision's, by default.
         outputs, preparation, mean, std, size, resize: as for `run`.
         data_root, download: for data sets that lie on disk.
@@ -535,22 +564,24 @@ def doctor(
     """
     from interpbench.core.devices import resolve_device
     from interpbench.diagnosis.study import examine_and_repair
-    from interpbench.loading.stated import stated_by_user
-    from interpbench.registry.choosing import Sources
-    from interpbench.registry.discovery import discover
 
-    stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
-    sources = Sources(
-        data_root, download, () if weights is None else (str(weights),), stated, outputs
+    handed = _hand(
+        plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
     )
+    name, text = handed.model(model), handed.dataset(dataset, images)
+    if text is None and not isinstance(model, str):
+        raise DataError(
+            f"On which images is {name!r} to be examined? Give a few, images=x[:2], or a data set."
+        )
     where = resolve_device(device)
     return examine_and_repair(
-        discover(_paths(plugin)), model, dataset, sources, device=where, seed=seed
+        handed.registry, name, text or "planted", handed.sources, device=where, seed=seed
     )
 
 
+@job
 def check(
-    what: str | Path, *, method: Names = None, plugin: Paths = None, progress: Progress = SILENT
+    what: str | Path, *, method: Names = None, plugin: Paths = None, progress: Shown = None
 ) -> "list[CheckedMethod]":
     """Tries what every method promises, on three small models.
 
@@ -575,9 +606,11 @@ def check(
     """
     from interpbench.testing import check
 
-    return check(what, method=_names(method), plugin=_paths(plugin), progress=progress)
+    with _shown(progress) as shown:
+        return check(what, method=_names(method), plugin=_paths(plugin), progress=shown)
 
 
+@job
 def train(
     model: str,
     *,
@@ -598,7 +631,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     plugin: Paths = None,
-    progress: "Callable[[TrainingStep], None]" = lambda step: None,
+    progress: "Callable[[TrainingStep], None] | bool | None" = None,
 ) -> "TrainedModel":
     """Trains a model on a data set's train split, and writes its weights.
 
@@ -621,7 +654,8 @@ def train(
         resume: whether to go on with the unfinished training of `output`.
         overwrite: whether `output` may be replaced.
         plugin: files or folders with plugins.
-        progress: called after each batch, and with notes on what you should know.
+        progress: called after each batch, and with notes on what you should know; or whether a line
+            shows how it gets on, None shows it in IPython.
 
     Returns:
         the weights' file, its card with the accuracies, the record of the training, and notices.
@@ -661,11 +695,13 @@ def train(
     }
     data = (dataset, data_root, download, weights, split)
     plan = _plan_training(model, data, recipe, changes, output, plugin)
-    return train_as_planned(
-        plan, device=resolve_device(device), resume=resume, overwrite=overwrite, progress=progress
-    )
+    with _shown_steps(progress) as shown:
+        return train_as_planned(
+            plan, device=resolve_device(device), resume=resume, overwrite=overwrite, progress=shown
+        )
 
 
+@job
 def find_lr(
     model: str,
     *,
@@ -682,7 +718,7 @@ def find_lr(
     device: str = "auto",
     output: str | Path | None = None,
     plugin: Paths = None,
-    progress: "Callable[[TrainingStep], None]" = lambda step: None,
+    progress: "Callable[[TrainingStep], None] | bool | None" = None,
 ) -> "LearningRateSearch":
     """Searches for a learning rate; writes the search beside where `train` would put the weights.
 
@@ -690,7 +726,7 @@ def find_lr(
         model, dataset, data_root, download, weights, split, recipe, batch_size, size, seed,
             precision, device, plugin: as for `train`.
         output: the weights' file; NAME.lr.csv and .png lie beside it.
-        progress: called after each step.
+        progress: called after each step; or as for `train`.
 
     Returns:
         the suggested learning rate, and the table of the search.
@@ -721,7 +757,8 @@ def find_lr(
     changes = {"batch_size": batch_size, "size": size, "seed": seed, "precision": precision}
     data = (dataset, data_root, download, weights, split)
     plan = _plan_training(model, data, recipe, changes, output, plugin)
-    return search_as_planned(plan, device=resolve_device(device), progress=progress)
+    with _shown_steps(progress) as shown:
+        return search_as_planned(plan, device=resolve_device(device), progress=shown)
 
 
 def _plan_training(
@@ -749,6 +786,72 @@ def _plan_training(
         output=where,
         split=split,
     )
+
+
+def _hand(
+    plugin: Paths,
+    data: tuple[str | Path | None, bool],
+    network: "tuple[Names | Path, str | None]",
+    preparation: "str | Path | Preparation | None",
+    mean: "Numbers | None",
+    std: "Numbers | None",
+    size: "Size | str | None",
+    resize: int | None,
+) -> "Handed":
+    """All plugins, and what is said of data, weights and preparation; ready for what is in memory.
+
+    Parameters:
+        data: root, and whether it may be downloaded.
+        network: its weights, and what its outputs are.
+    """
+    from interpbench.loading.in_memory import Handed
+    from interpbench.loading.stated import stated_by_user
+    from interpbench.registry.choosing import Sources
+    from interpbench.registry.discovery import discover
+
+    stated = stated_by_user(preparation, mean=mean, std=std, size=size, resize=resize)
+    weights, outputs = network
+    names = _names(str(weights) if isinstance(weights, Path) else weights) or ()
+    sized = size is not None or resize is not None
+    return Handed(discover(_paths(plugin)), Sources(*data, names, stated, outputs), resized=sized)
+
+
+@contextmanager
+def _shown(progress: Shown, unit: str = "") -> Iterator[Progress]:
+    """What is told how a call gets on."""
+    if isinstance(progress, Progress):
+        yield progress
+        return
+    lines = lines_of_a_call(progress, unit)
+    if lines is None:
+        yield SILENT
+    else:
+        with lines:
+            yield lines
+
+
+@contextmanager
+def _shown_steps(
+    progress: "Callable[[TrainingStep], None] | bool | None",
+) -> "Iterator[Callable[[TrainingStep], None]]":
+    """What is told how a training gets on."""
+    from interpbench.training.step_lines import StepLines
+
+    if progress is not None and not isinstance(progress, bool):
+        yield progress
+        return
+    lines = lines_of_a_call(progress, "steps")
+    if lines is None:
+        yield lambda step: None
+    else:
+        with lines:
+            yield StepLines(lines)
+
+
+def _are_paths(images: object) -> bool:
+    """Whether images are named rather than given."""
+    several = images if isinstance(images, list | tuple) else [images]
+    return all(isinstance(image, str | Path) for image in several)
 
 
 def _suite(name: str | None, resumed: Path | None) -> Suite:

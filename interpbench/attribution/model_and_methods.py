@@ -82,7 +82,10 @@ def load_model_and_methods(
     """
     choice = choose_one(registry, "model", model, "Explain")
     chosen = choose_plugins(registry, "method", methods)
-    notices = left_out_without_gradients(Choices({choice.label: choice}), chosen)  # before the work
+    notices = [
+        *sources.notices,
+        *left_out_without_gradients(Choices({choice.label: choice}), chosen),  # before the work
+    ]
     card = data if isinstance(data, DatasetCard) else data_card(registry, choice, data, sources)
     weights = sources.weights[0] if sources.weights else None
     loaded = load_model(

@@ -8,6 +8,7 @@ import typer
 from interpbench.commands.shared import (
     Names,
     Plugins,
+    Quiet,
     interruptible,
     open_console,
     plain,
@@ -39,6 +40,7 @@ def check(
         ),
     ] = None,
     plugin: Plugins = None,
+    quiet: Quiet = False,
 ) -> None:
     """Try the contracts of methods on three small models, and say how to mend what is broken.
 
@@ -46,7 +48,7 @@ def check(
     """
     from interpbench import api
 
-    with interruptible(), progress_bar() as progress:
+    with interruptible(), progress_bar(quiet) as progress:
         checked = api.check(what, method=method, plugin=plugin, progress=progress)
     for checked_method in checked:
         _show(checked_method)

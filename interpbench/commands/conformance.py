@@ -9,6 +9,7 @@ from interpbench.commands.shared import (
     Output,
     Overwrite,
     Plugins,
+    Quiet,
     interruptible,
     open_console,
     progress_bar,
@@ -38,6 +39,7 @@ def conformance(
     plugin: Plugins = None,
     output: Output = None,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare methods with the implementations of other libraries, and tabulate the greatest
     differences.
@@ -48,7 +50,7 @@ def conformance(
     from interpbench import api
     from interpbench.studies.conformance import tables
 
-    with interruptible(), progress_bar() as progress:
+    with interruptible(), progress_bar(quiet) as progress:
         comparison = api.conformance(
             method=method,
             model=model,

@@ -18,6 +18,7 @@ from interpbench.commands.shared import (
     Overwrite,
     Plugins,
     PreparationName,
+    Quiet,
     Resize,
     Seed,
     Size,
@@ -121,13 +122,14 @@ def explain(
     plugin: Plugins = None,
     output: Output = None,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Explain your own images: a panel an image with predictions and each method's map, and the
     maps as .npy.
     """
     from interpbench import api
 
-    with interruptible(), progress_bar() as progress:
+    with interruptible(), progress_bar(quiet) as progress:
         explained = api.explain(
             image,
             model=model,
@@ -187,6 +189,7 @@ def gallery(
     plugin: Plugins = None,
     output: Output = None,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Draw a data set's samples with maps for the predicted and the true class, and the confusion
     matrix.
@@ -196,7 +199,7 @@ def gallery(
     """
     from interpbench import api
 
-    with interruptible(), progress_bar() as progress:
+    with interruptible(), progress_bar(quiet) as progress:
         drawn_gallery = api.gallery(
             dataset,
             model=model,

@@ -14,6 +14,7 @@ from interpbench.commands.shared import (
     OutputsName,
     Plugins,
     PreparationName,
+    Quiet,
     Resize,
     Size,
     Std,
@@ -111,13 +112,14 @@ def run(
             "--profile", help="Write what the time goes into, and a trace of the first batches."
         ),
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Explain images with each method, score the maps, write tables and plots."""
     from interpbench import api
     from interpbench.commands.run_progress import ProgressBar
 
     console = open_console()
-    with interruptible(ADVICE), ProgressBar(console) as progress:
+    with interruptible(ADVICE), ProgressBar(console, quiet=quiet) as progress:
         finished = api.run(
             suite,
             dataset=dataset,

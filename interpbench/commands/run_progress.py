@@ -1,5 +1,6 @@
 """The live progress bar of a run: images explained and scored, rate, and time left."""
 
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -18,8 +19,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from interpbench.core.progress_lines import Lines
 from interpbench.results.cell_results import CellResult
-from interpbench.running.execute import Listener
+from interpbench.running.execute import Listener, Reporter
 from interpbench.suite.cells import Cell
 
 if TYPE_CHECKING:
@@ -35,10 +37,18 @@ class _Rate(ProgressColumn):
 
 
 class ProgressBar(Listener):
-    """Draws on a terminal; on anything else only says when a cell has failed."""
+    """Draws on a terminal, writes a line now and then elsewhere; says when a cell has failed.
 
-    def __init__(self, console: Console) -> None:
+    Parameters:
+        console: where to.
+        quiet: whether it says nothing at all.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console = console
+        self._quiet = quiet
+        lines = not (quiet or console.is_terminal)
+        self._lines = Reporter(Lines(sys.stderr, unit="maps")) if lines else Listener()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -49,7 +59,7 @@ class ProgressBar(Listener):
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=quiet or not console.is_terminal,
             speed_estimate_period=60,
         )
         self._task: TaskID | None = None
@@ -70,6 +80,9 @@ class ProgressBar(Listener):
     def planned(self, plan: "Plan", folder: Path, done: int) -> None:
         """Says what will run."""
         self.folder = folder
+        self._lines.planned(plan, folder, done)
+        if self._quiet:
+            return
         cells, images = len(plan.cells), len(plan.indices)
         suite = f"{plan.suite.name}, changed" if plan.changed else plan.suite.name
         self._task = self._progress.add_task("starting", total=(cells - done) * images)
@@ -90,6 +103,7 @@ class ProgressBar(Listener):
 
     def images(self, cell: Cell, count: int) -> None:
         """Moves on."""
+        self._lines.images(cell, count)
         if self._task is not None:
             self._progress.update(
                 self._task, advance=count, description=f"{cell.model} {cell.method}"
@@ -98,5 +112,5 @@ class ProgressBar(Listener):
     def cell(self, result: CellResult) -> None:
         """Says at once when a cell has failed."""
         record = result.record
-        if record.status != "ok":
+        if record.status != "ok" and not self._quiet:
             self._console.print(Text(f"failed: {record.method} on {record.model}: {record.reason}"))

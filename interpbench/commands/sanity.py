@@ -18,6 +18,7 @@ from interpbench.commands.shared import (
     Overwrite,
     Plugins,
     PreparationName,
+    Quiet,
     Resize,
     Seed,
     Size,
@@ -88,6 +89,7 @@ def sanity(
     plugin: Plugins = None,
     output: Output = None,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Test whether maps depend on the model's weights (parameter randomisation) and on the class
     (random logit).
@@ -96,7 +98,7 @@ def sanity(
     """
     from interpbench import api
 
-    with interruptible(), progress_bar() as progress:
+    with interruptible(), progress_bar(quiet) as progress:
         checked = api.sanity(
             dataset,
             model=model,

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command needs it, so that --help answers at once.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interpbench.core.progress import Progress
+from interpbench.core.progress import SILENT, Progress
+from interpbench.core.progress_lines import Lines
 from interpbench.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ Output = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what the same command wrote to --output.")
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Names = list[str] | None
 
 
@@ -125,8 +128,15 @@ def first_and_more(items: list[str], count: int) -> str:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A live progress bar on a terminal for each piece of work; nothing elsewhere."""
+def progress_bar(quiet: bool = False) -> Iterator[Progress]:
+    """A live progress bar on a terminal for each piece of work; a line now and then elsewhere.
+
+    Nothing if it is to be quiet.
+    """
+    console = open_console()
+    if quiet or not console.is_terminal:
+        yield SILENT if quiet else Lines(sys.stderr)
+        return
     from rich import progress as rich
 
     columns = (
@@ -135,10 +145,7 @@ def progress_bar() -> Iterator[Progress]:
         rich.MofNCompleteColumn(),
     )
     times = (rich.TimeElapsedColumn(), rich.TextColumn("left"), rich.TimeRemainingColumn())
-    console = open_console()
-    with rich.Progress(
-        *columns, *times, console=console, transient=True, disable=not console.is_terminal
-    ) as display:
+    with rich.Progress(*columns, *times, console=console, transient=True) as display:
 
         class Bar(Progress):
             task: rich.TaskID | None = None

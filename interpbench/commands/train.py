@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interpbench.commands.shared import DataRoot, Device, Download, Plugins, interruptible, say
+from interpbench.commands.shared import (
+    DataRoot,
+    Device,
+    Download,
+    Plugins,
+    Quiet,
+    interruptible,
+    say,
+)
 
 if TYPE_CHECKING:
     from interpbench.training.plan import LearningRateSearch, TrainedModel
@@ -56,6 +64,7 @@ def train(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --output.")] = False,
     plugin: Plugins = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train a model on a data set's train split; write its weights with a card that states its test
     accuracy.
@@ -81,7 +90,7 @@ def train(
         "output": output,
         "plugin": plugin,
     }
-    with interruptible(), shown() as progress:
+    with interruptible(), shown(quiet=quiet) as progress:
         if find_lr:
             search = api.find_lr(model, **asked, progress=progress)
         else:

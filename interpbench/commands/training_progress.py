@@ -1,19 +1,27 @@
 """A training in the terminal, or line by line where there is none."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from rich import progress as rich
 from rich.console import Console
 
 from interpbench.commands.shared import open_console, plain
 from interpbench.training.loop import TrainingListener, TrainingStep
+from interpbench.training.step_lines import scores_of
 
 TENTHS = 10
 
 
-def shown(console: Console | None = None) -> AbstractContextManager[TrainingListener]:
-    """Shows how a training gets on: a live bar on a terminal, else a line now and then."""
+def shown(
+    console: Console | None = None, *, quiet: bool = False
+) -> AbstractContextManager[TrainingListener]:
+    """Shows how a training gets on: a live bar on a terminal, else a line now and then.
+
+    Nothing if it is to be quiet.
+    """
+    if quiet:
+        return nullcontext(lambda step: None)
     console = console or open_console()
     return _bar(console) if console.is_terminal else _lines(console)
 
@@ -37,7 +45,7 @@ def _bar(console: Console) -> Iterator[TrainingListener]:
         if step.stage not in tasks:
             tasks[step.stage] = display.add_task(step.stage, total=step.total, scores="")
             display.start()  # so that what is refused before the first step leaves no empty line
-        display.update(tasks[step.stage], completed=step.done, scores=_scores(step))
+        display.update(tasks[step.stage], completed=step.done, scores=scores_of(step))
 
     try:
         yield show
@@ -59,15 +67,7 @@ def _lines(console: Console) -> Iterator[TrainingListener]:
         before = reached.setdefault(step.stage, (step.done - 1) * parts // step.total)
         reached[step.stage] = step.done * parts // step.total
         if reached[step.stage] > before:
-            how_far = _scores(step) if step.epochs else f"{step.done} of {step.total}"
+            how_far = scores_of(step) if step.epochs else f"{step.done} of {step.total}"
             console.print(plain(f"{step.stage}: {how_far}"), soft_wrap=True)
 
     yield show
-
-
-def _scores(step: TrainingStep) -> str:
-    """This epoch's loss and accuracy; "" in a stage without."""
-    if step.epoch is None:
-        return ""
-    epochs = "" if step.epochs is None else f" of {step.epochs}"
-    return f"epoch {step.epoch}{epochs}  loss {step.loss:.3f}  accuracy {step.accuracy:.1%}"

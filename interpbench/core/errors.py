@@ -26,6 +26,13 @@ class ParameterError(InterpBenchError):
     """A parameter's value is missing, or not of the type that the plugin declares."""
 
 
+class ArgumentError(ParameterError, TypeError):
+    """A public function is called with an argument that it does not have, or one of another type.
+
+    It is a TypeError too, as Python's own would be.
+    """
+
+
 class DuplicatePluginError(InterpBenchError):
     """Two plugins of one kind want the same name; the message gives both origins."""
 

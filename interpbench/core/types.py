@@ -29,6 +29,7 @@ SCRIPTED = (
     "is TorchScript, in whose layers nobody can look: explain the Python module that it was made "
     "from."
 )
+UNKNOWN = -1  # the label of an image of which nobody says one
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Sample:
     Attributes:
         id: unique in the data set, and the same on every machine.
         image: uint8 [H,W,3], RGB; or float32 in 0..1; with other than three channels as it is.
-        label: index of `DatasetCard.classes`.
+        label: index of `DatasetCard.classes`, or -1 where it is not known.
         mask: bool [H,W], the evidence for the label; None where it is not known.
 
     Example:

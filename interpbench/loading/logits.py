@@ -40,7 +40,7 @@ def logits_of_labels(
         by_name = tuple(names.index(name) for name in data.classes)
     if data.logits is not None:
         agrees = by_name in (None, data.logits) and len(data.logit_names) in (0, count)
-        return data.logits if agrees and max(data.logits) < count else None
+        return data.logits if agrees and max(data.logits, default=-1) < count else None
     if by_name is not None:
         return by_name
     if count == IMAGENET_CLASSES and data.imagenet is not None:

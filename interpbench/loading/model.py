@@ -25,8 +25,10 @@ from interpbench.loading.answers import Expected, Reading, answering, ask, readi
 from interpbench.loading.fitting import load_state
 from interpbench.loading.logits import IMAGENET_CLASSES, logits_of_labels, other_classes
 from interpbench.loading.pretrained import download, hash_tensors, offered
+from interpbench.loading.tensors import HOW_TO_STATE
 from interpbench.loading.unwrapping import lets_gradients_through, unwrapped
 from interpbench.loading.weights import WeightsCard, read_weights, sha256
+from interpbench.registry.in_memory import SOURCE as IN_MEMORY
 from interpbench.registry.plugin import Configured, blaming
 
 RANDOM = "random"
@@ -137,7 +139,7 @@ def _logits(data: DatasetCard, weights: _Weights) -> int:
     if data.logits is not None:  # of which there may be more than it names: a head comes last
         last = list((weights.state or {}).values())[-1:]
         of_weights = len(last[0]) if last and last[0].ndim else 0
-        return len(data.logit_names) or of_weights or max(data.logits) + 1
+        return len(data.logit_names) or of_weights or max(data.logits, default=-1) + 1
     offer, own = weights.pretrained, len(data.classes)
     if data.imagenet is None or weights.decides_on_classes:
         return own
@@ -376,6 +378,13 @@ class UnstatedPreparationError(PreparationError):
 
     def __init__(self, model: str, weights: str, lacking: list[str]) -> None:
         names = self.lacking = " and ".join(lacking) if len(lacking) < 3 else "size, mean and std"
+        if weights == IN_MEMORY:
+            super().__init__(
+                f"It is not known how images become the input of {model!r}: nobody states {names}, "
+                f"and another preparation gives other scores. {HOW_TO_STATE}; and size=... in "
+                "pixels, where the images do not have the size of the input."
+            )
+            return
         flags = ", ".join(f"--{name}" for name in lacking)
         super().__init__(
             f"It is not known how images become the input of {model!r} with the weights "

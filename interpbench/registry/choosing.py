@@ -24,6 +24,7 @@ class Sources:
         weights: `FILE`, `random`, or `MODEL=FILE` where there are several models.
         preparation: what flags say of how images become a model's input.
         outputs: what flags say of a model's answers, see `core.outputs`.
+        notices: what was assumed of what the user gave, a sentence each.
     """
 
     root: str | Path | None = None
@@ -31,6 +32,7 @@ class Sources:
     weights: tuple[str, ...] = ()
     preparation: Stated = Stated()
     outputs: str | None = None
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

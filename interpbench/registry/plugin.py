@@ -28,6 +28,7 @@ Kind = Literal["method", "model", "dataset", "metric", "reference"]
 KINDS: tuple[Kind, ...] = ("method", "model", "dataset", "metric")  # what a run is made of
 REGISTERED: tuple[Kind, ...] = (*KINDS, "reference")
 REQUIRED = inspect.Parameter.empty
+MEMORY = "memory: "  # begins the origin of what is in no file that others could run
 
 
 @dataclass(frozen=True)
@@ -233,11 +234,18 @@ class Configured:
     plugin: Any  # one of the Plugin classes; Any, since each kind has its own traits
     values: Mapping[str, Any]
     given: frozenset[str] = field(default=frozenset())
+    alias: str = ""  # what the user calls it, where that is not what one would type
 
     @property
     def name(self) -> str:
         """The plugin's name."""
         return str(self.plugin.name)
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from; begins with MEMORY if others cannot have it by its label."""
+        origin = str(self.plugin.origin)
+        return MEMORY + origin if self.alias and not origin.startswith(MEMORY) else origin
 
     @property
     def label(self) -> str:
@@ -248,6 +256,8 @@ class Configured:
         The value of an only required parameter comes first, without its name:
         `imagefolder:photos,split=test`.
         """
+        if self.alias:
+            return self.alias
         defaults = {parameter.name: parameter.default for parameter in self.plugin.parameters}
         changed = {
             name: quoted(str(value))
@@ -289,7 +299,7 @@ def described(error: BaseException, choice: "Configured") -> str:
     """An exception with the line of the plugin's file that it came through, as far as it did."""
     text = in_one_line(error)
     frames = traceback.extract_tb(error.__traceback__)
-    file = choice.plugin.origin.rpartition(":")[0]
+    file = choice.plugin.origin.removeprefix(MEMORY).rpartition(":")[0]
     frame = next((frame for frame in reversed(frames) if frame.filename == file), None)
     return text if frame is None else f"{text} ({Path(frame.filename).name}:{frame.lineno})"
 

@@ -15,6 +15,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 from interpbench.core.errors import DuplicatePluginError, PluginError, unknown_name
@@ -49,11 +50,13 @@ class Registry:
     def __init__(self, find: Finder = lambda kind, name: None) -> None:
         self._plugins: dict[Kind, dict[str, Plugin]] = {kind: {} for kind in REGISTERED}
         self._find = find
+        self._aliases: dict[tuple[Kind, str], Configured] = {}
 
     def copy(self, find: Finder | None = None) -> "Registry":
         """Another registry with the same plugins, and with another finder if one is given."""
         copied = Registry(find or self._find)
         copied._plugins = {kind: dict(plugins) for kind, plugins in self._plugins.items()}
+        copied._aliases = dict(self._aliases)
         return copied
 
     def add(self, plugin: Plugin) -> None:
@@ -98,7 +101,21 @@ class Registry:
         self, kind: Kind, name: str, values: Mapping[str, Any] | None = None
     ) -> Configured:
         """The plugin `name` with parameter values; raises as `get` and `Plugin.configure` do."""
-        return self.get(kind, name).configure(values)
+        if not values and (kind, name) in self._aliases:
+            return self._aliases[kind, name]
+        configured: Configured = self.get(kind, name).configure(values)
+        return configured
+
+    def call(self, choice: Configured, alias: str) -> None:
+        """Gives a plugin with its parameters a name of the user's.
+
+        Raises:
+            DuplicatePluginError: if another plugin of its kind has that name.
+        """
+        kind = choice.plugin.kind
+        if alias in self._plugins[kind] or (kind, alias) in self._aliases:
+            raise DuplicatePluginError(f"Two {kind}s are called {alias!r}. Rename one of them.")
+        self._aliases[kind, alias] = replace(choice, alias=alias)
 
     @contextmanager
     def collecting(self) -> Iterator["Registry"]:

@@ -7,8 +7,9 @@ dashes make it readable without colours.
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from interpbench.core.errors import ParameterError, unknown_name
 from interpbench.core.seeding import derive
 from interpbench.drawing.method_colours import MARKERS, MethodLook, method_looks
 from interpbench.drawing.point_labels import place_labels
@@ -71,6 +73,33 @@ class _Scene:
         return f"{metric}  {ARROWS[better]} {better} is better"
 
 
+KINDS = ("scores", "curves", "maps", "shares", "quality-time", "critical-difference")
+
+
+def figure_of(tables: RunTables, board: pd.DataFrame, kind: str, **labels: str) -> Figure:
+    """One of the pictures that `draw` draws.
+
+    Parameters:
+        tables, board: of the run.
+        kind: of KINDS.
+        labels: `dataset` and `model` of the picture; the first that there are by default.
+
+    Raises:
+        UnknownNameError: if there is no such kind.
+        ParameterError: if the run has no data for it.
+    """
+    if kind not in KINDS:
+        raise unknown_name("picture", kind, KINDS)
+    scene = _Scene(tables, board, method_looks(sorted(set(tables.cells["method"]))))
+    wanted = {label for label in labels.values() if label is not None}
+    for (found, *of), make in _figures(scene):
+        if found == kind and wanted <= set(of):
+            with style():
+                return make()
+    where = f" of {', '.join(sorted(wanted))}" if wanted else ""
+    raise ParameterError(f"The run has no data for the picture {kind!r}{where}.")
+
+
 def draw(tables: RunTables, board: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw every picture that the run has data for into `folder` as PNG, and return the files.
 
@@ -83,14 +112,15 @@ def draw(tables: RunTables, board: pd.DataFrame, folder: Path) -> list[Path]:
     scene = _Scene(tables, board, method_looks(sorted(set(tables.cells["method"]))))
     written: list[Path] = []
     with style():
-        for labels, figure in _figures(scene):
+        for labels, make in _figures(scene):
             path = _unused(folder, "-".join(labels), written)
-            figure.savefig(path, dpi=DPI, metadata={"Software": None})
+            make().savefig(path, dpi=DPI, metadata={"Software": None})
             written.append(path)
     return written
 
 
-def _figures(scene: _Scene) -> Iterator[tuple[list[str], Figure]]:
+def _figures(scene: _Scene) -> Iterator[tuple[list[str], Callable[[], Figure]]]:
+    """Kind and labels of each picture, and what draws it."""
     pairs = scene.tables.cells[["dataset", "model"]].drop_duplicates()
     for dataset, model in pairs.itertuples(index=False):
         curves = _rows_of(scene.tables.curves, dataset=dataset, model=model)
@@ -98,23 +128,29 @@ def _figures(scene: _Scene) -> Iterator[tuple[list[str], Figure]]:
             curves[["metric", "method"]].drop_duplicates()
         )
         if not scored.empty:
-            yield ["curves", dataset, model], _curves(scene, dataset, model, scored, curves)
+            yield (
+                ["curves", dataset, model],
+                partial(_curves, scene, dataset, model, scored, curves),
+            )
         examples = [e for e in scene.tables.examples if (e.dataset, e.model) == (dataset, model)]
         if examples:
-            yield ["maps", dataset, model], map_grid(examples, _title(scene, dataset, model))
+            yield (
+                ["maps", dataset, model],
+                partial(map_grid, examples, _title(scene, dataset, model)),
+            )
     for dataset in pairs["dataset"].unique():
         if not scene.ranked(dataset=dataset).empty:
-            yield ["scores", dataset], _scores(scene, dataset)
+            yield ["scores", dataset], partial(_scores, scene, dataset)
             if scene.ranked(dataset=dataset)["share"].notna().any():
-                yield ["shares", dataset], _shares(scene, dataset)
+                yield ["shares", dataset], partial(_shares, scene, dataset)
         timed = _timed(scene, dataset)
         if not timed.empty:
-            yield ["quality-time", dataset], _quality_time(scene, dataset, timed)
+            yield ["quality-time", dataset], partial(_quality_time, scene, dataset, timed)
     ranks = critical_differences(
         scene.board, {metric: scene.heading(metric) for metric in scene.tables.metrics}
     )
     if ranks is not None:
-        yield ["critical-difference"], ranks
+        yield ["critical-difference"], lambda: ranks
 
 
 def _unused(folder: Path, name: str, taken: Sequence[Path]) -> Path:

@@ -22,20 +22,6 @@ class Run:
         tables: scores, curves, cells, timings, examples.
         conclusions: what follows from the scores, by the name of its file: see
             `leaderboard.conclude`.
-
-    Example:
-        >>> import interpbench
-        >>> finished = interpbench.run(
-        ...     dataset="planted", model="resnet18", method="saliency,random",
-        ...     metric="pointing-game", images=2, ceiling="none", device="cpu", plots=False,
-        ...     output="saliency-or-chance",
-        ... )
-        >>> set(finished.scores["metric"])
-        {'pointing-game'}
-        >>> finished.leaderboard.set_index("method").loc["random", "role"]
-        'control'
-        >>> finished.comparisons[["n"]].to_dict("records")
-        [{'n': 2}]
     """
 
     folder: Path
@@ -74,17 +60,6 @@ def load_run(folder: str | Path) -> Run:
 
     Raises:
         RunFolderError: if there is none.
-
-    Example:
-        >>> import interpbench
-        >>> finished = interpbench.run(
-        ...     dataset="planted", model="resnet18", method="saliency,random",
-        ...     metric="pointing-game", images=2, ceiling="none", device="cpu", plots=False,
-        ...     output="saliency-or-chance",
-        ... )
-        >>> again = interpbench.load_run("saliency-or-chance")
-        >>> again.leaderboard.equals(finished.leaderboard)
-        True
     """
     run_folder = RunFolder(Path(folder))
     tables = run_folder.tables()

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interpbench.core.progress import Progress
 from interpbench.files.csv_files import write_csv
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.finished_run import Run
@@ -27,6 +28,21 @@ class Listener:
 
     def cell(self, result: CellResult) -> None:
         """A cell is finished and written."""
+
+
+class Reporter(Listener):
+    """Tells it on, as maps that are made and scored."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def planned(self, plan: "Plan", folder: Path, done: int) -> None:
+        """Says how many maps there will be."""
+        self._progress.begin((len(plan.cells) - done) * len(plan.indices))
+
+    def images(self, cell: Cell, count: int) -> None:
+        """So many maps more."""
+        self._progress.advance(f"{cell.model} {cell.method}", count)
 
 
 def execute(plan: "Plan", folder: RunFolder, mode: Mode, profile: bool, listener: Listener) -> Run:

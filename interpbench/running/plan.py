@@ -5,7 +5,7 @@ Every plugin is found, every parameter checked and every file opened before anyt
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from interpbench.core.devices import Computing
@@ -16,7 +16,7 @@ from interpbench.core.errors import (
     WeightsError,
     unknown_name,
 )
-from interpbench.core.types import Dataset, Model
+from interpbench.core.types import UNKNOWN, Dataset, Model
 from interpbench.loading import images
 from interpbench.loading.candidates import in_words, try_candidates
 from interpbench.loading.dataset import open_dataset
@@ -141,9 +141,10 @@ def make_plan(
     suite = selection.suite
     dataset_choice = choose_dataset(registry, suite.dataset, sources)
     dataset = open_dataset(dataset_choice)
+    _refuse_unknown_target(suite, dataset)
     suite, fewer = _with_images(suite, selection, dataset)
-    metrics, notices = _metrics(registry, selection, dataset)
-    notices += fewer
+    metrics, left_out = _metrics(registry, selection, dataset)
+    notices = [*sources.notices, *left_out, *fewer]
     choices = choose_plugins(registry, "model", suite.models)
     methods = choose_plugins(registry, "method", suite.methods)
     notices += left_out_without_gradients(choices, methods, asked="method" in selection.named)
@@ -231,6 +232,14 @@ def _models(
     return models, notices
 
 
+def _refuse_unknown_target(suite: Suite, dataset: Dataset) -> None:
+    if suite.target == "label" and UNKNOWN in dataset.labels:
+        raise DataError(
+            f"target='label' explains the true class, and {dataset.card.name!r} has images without "
+            "labels. Give labels=, or explain the class that is predicted."
+        )
+
+
 def _metrics(
     registry: Registry, selection: Selection, dataset: Dataset
 ) -> tuple[dict[str, Configured], list[str]]:
@@ -249,7 +258,8 @@ def _metrics(
             notices.append(f"Left out: {what}.")
             continue
         if suite.steps is not None and choice.values.get("steps", 0) is None:
-            choice = choice.plugin.configure({**choice.values, "steps": suite.steps})
+            with_steps = choice.plugin.configure({**choice.values, "steps": suite.steps})
+            choice = replace(with_steps, alias=choice.alias)
         applying[choice.label] = choice
     if not applying:
         raise DataError(

@@ -11,7 +11,7 @@ from interpbench.attribution.attribute import Batch, Maps
 from interpbench.attribution.examined_model import ExaminedModel
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.time_spent import phase
-from interpbench.core.types import Explanation, Model, normalise
+from interpbench.core.types import UNKNOWN, Explanation, Model, normalise
 from interpbench.fast.scoring_copy import Scorer, prepare
 from interpbench.fast.tuning import tune
 from interpbench.loading.images import ImageSet
@@ -62,7 +62,8 @@ class PreparedModel:
         x = self._normalised(slice(0, 2), model)
         self._fastest_format = fastest_format(model, x)
         self.examined = ExaminedModel.of(model, x, plan.suite.seed)
-        self._logit_of_label = torch.tensor(self.model.card.logit_of_label)
+        logits = (*self.model.card.logit_of_label, UNKNOWN)  # the last is that of no label
+        self._logit_of_label = torch.tensor(logits)
         self._predicted = torch.empty(0, dtype=torch.int64)
 
     @property
@@ -79,15 +80,16 @@ class PreparedModel:
         self._predicted = batch_size.attempt(self._predict)
         self.batch_size = batch_size.images
         scoring = self._prepare_scoring(cells, halved=batch_size.halved > 0)
-        labels = self._logit_of_label[self.images.labels]
+        labels = self.labels(slice(None))
+        right = (self._predicted == labels)[labels != UNKNOWN]
         examples = self.examples()
         record = ModelRecord(
             dataset=self.plan.dataset.card.name,
             model=self.label,
             card=CardRecord.of(self.model.card),
             weights=self.model.card.weights,
-            accuracy=(self._predicted == labels).double().mean().item(),
-            accuracy_images=len(labels),
+            accuracy=right.double().mean().item() if len(right) else None,
+            accuracy_images=len(right),
             sample_ids=self.images.ids,
             pixels_sha256=self.images.sha256,
             skipped=self.images.skipped,
@@ -144,7 +146,10 @@ class PreparedModel:
         return self.labels(rows)
 
     def labels(self, rows: slice) -> Tensor:
-        """The logits of the true classes of some images, int64 [B], on the CPU."""
+        """The logits of the true classes of some images, int64 [B], on the CPU.
+
+        UNKNOWN where an image has no label.
+        """
         return self._logit_of_label[self.images.labels[rows]]
 
     def explanation(self, maps: Maps, batch: Batch, rows: slice) -> tuple[Explanation, Tensor]:
@@ -236,7 +241,7 @@ class PreparedModel:
         names = dict(
             zip(self.model.card.logit_of_label, self.plan.dataset.card.classes, strict=True)
         )
-        return names.get(logit, f"logit {logit}")
+        return "unknown" if logit == UNKNOWN else names.get(logit, f"logit {logit}")
 
 
 @torch.inference_mode()

@@ -161,7 +161,7 @@ def _plugin(plan: Plan, choice: Configured) -> PluginInfo:
         parameters = plan.models[choice.label][1].card.parameters
     plugin = choice.plugin
     return PluginInfo(
-        origin=plugin.origin,
+        origin=choice.origin,
         source_hash=plugin.source_hash,
         reference=plugin.reference,
         parameters=parameters,

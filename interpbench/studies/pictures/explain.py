@@ -1,7 +1,9 @@
 """Panels of a user's own images: what each is predicted to be, and each method's map."""
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Annotated
 
@@ -13,17 +15,19 @@ from torch import Tensor
 from interpbench.attribution.explainer import Explainer
 from interpbench.attribution.model_and_methods import find_class
 from interpbench.core.progress import SILENT, Progress
+from interpbench.core.types import Dataset
 from interpbench.drawing.overlay import Look
 from interpbench.files.output_folder import Destination, distinct
 from interpbench.files.records import INLINE, Record
 from interpbench.loading.images import ImageSet
-from interpbench.studies.pictures.images import Files, batches, pixels_id
+from interpbench.studies.pictures.images import batches, pixels_id
 from interpbench.studies.pictures.job import PictureJob
 from interpbench.studies.pictures.panels import Map, Panel, draw_panel, percent
 from interpbench.studies.records import MethodsOutcome, Provenance, notes_on
 
 AT_ONCE = 16  # images that are explained together: few, so that panels appear as they are made
 TOP = 5  # predictions that a panel lists
+SHOWN = 6  # panels that a notebook shows
 PREDICTED = "predicted"  # as target: the class that the model predicts
 
 
@@ -65,7 +69,7 @@ class ExplainRecord(Record):
     outcome: Annotated[MethodsOutcome | None, INLINE] = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explained:
     """What `explain` made.
 
@@ -88,9 +92,28 @@ class Explained:
         """Whether every image was read, and no method failed."""
         return not (self.skipped or self.outcome.failures)
 
+    def __repr__(self) -> str:
+        """How many images were explained, and where the pictures are."""
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        failed = f", failed: {', '.join(self.outcome.failures)}" if self.outcome.failures else ""
+        return f"Explained {len(self.images)} images{skipped}{failed}, in {self.folder}"
+
+    def _repr_html_(self) -> str:
+        """The first panels, for a notebook, and what the user should know."""
+        parts = [f"<p>{escape(note)}</p>" for note in self.notes]
+        for image in self.images[:SHOWN]:
+            content = b64encode((self.folder / image.panel).read_bytes()).decode()
+            parts.append(
+                f'<img alt="{escape(image.file)}" style="max-width: 100%" '
+                f'src="data:image/png;base64,{content}">'
+            )
+        more = len(self.images) - SHOWN
+        rest = f"and {more} more, in " if more > 0 else "in "
+        return "".join([*parts, f"<p>{rest}<code>{escape(str(self.folder))}</code></p>"])
+
 
 def explain_files(
-    files: Files,
+    files: Dataset,
     explainer: Explainer,
     *,
     target: str = PREDICTED,
@@ -101,7 +124,7 @@ def explain_files(
     """Writes `<image>.png` and `maps/<image>/<method>.npy` for each file, and explain.json.
 
     Parameters:
-        files: the images.
+        files: the images; their ids are paths, or names.
         explainer: the model and the methods.
         target: the class to explain: `predicted`, a class name, or a logit's index.
         look: how maps are drawn.

@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 
 from interpbench.attribution.explainer import Explainer
+from interpbench.core.errors import DataError
 from interpbench.core.progress import SILENT, Progress
-from interpbench.core.types import Dataset
+from interpbench.core.types import UNKNOWN, Dataset
 from interpbench.drawing.overlay import Look
 from interpbench.files.csv_files import write_csv
 from interpbench.files.output_folder import Destination
@@ -145,6 +146,11 @@ def draw_gallery(
         PluginError: if the model fails.
     """
     check_only(choice.only)
+    if UNKNOWN in data.labels:
+        raise DataError(
+            f"A gallery compares with the true classes, and {data.card.name!r} has images without "
+            "labels. Give labels=, or use `explain`."
+        )
     indices = choose(data, choice.images, explainer.seed)
     explained = explainer.explained
     record = GalleryRecord(

@@ -141,6 +141,8 @@ def _checked(method: Configured, answer: object, x: Tensor) -> Tensor:
         hint = (
             " (register the method with coarse=True if its maps are smaller than the image)"
             if fits
+            else " (one number a position: .sum(1) or .abs().amax(1) of one for each channel)"
+            if len(shape) == 4
             else ""
         )
         raise MethodError(f"returned a tensor {list(shape)}; {expected}{hint}.")

@@ -118,6 +118,8 @@ def fits(value: object, annotation: Any) -> bool:
         return callable(value)
     if kind is None:
         return value is None
+    if kind is Any:
+        return True
     return isinstance(value, kind) if isinstance(kind, type) else True
 
 

@@ -30,6 +30,7 @@ from interpbench.publish.suite_leaderboard import (
     why_not_comparable,
     write_leaderboard,
 )
+from interpbench.registry.plugin import MEMORY
 from interpbench.results.finished_run import Run
 from interpbench.results.run_folder import RunFolder
 from interpbench.results.run_info import ModelRecord, RunInfo
@@ -75,6 +76,13 @@ def publish(
     if not run.info.is_finished:
         raise SubmissionError(
             f"{run.folder} is not finished: run it again with --resume, then publish it."
+        )
+    in_memory = [name for name, it in run.info.plugins.items() if it.origin.startswith(MEMORY)]
+    if in_memory:
+        raise SubmissionError(
+            f"{run.folder} cannot be published: nobody else can run {', '.join(in_memory)}, which "
+            "exist in memory alone. Put them into files (--plugin FILE, FILE.py:FUNCTION, a folder "
+            "of images), and run it again."
         )
     if not by.strip():
         raise SubmissionError("Who publishes it? Give your name with --by.")

@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
+from interpbench.core.calls import checked
 from interpbench.core.errors import DuplicatePluginError, PluginError, unknown_name
 from interpbench.registry.plugin import (
     REGISTERED,
@@ -131,6 +132,7 @@ default_registry = Registry()
 _active: ContextVar[Registry] = ContextVar("active registry", default=default_registry)
 
 
+@checked
 def method(
     name: str,
     *,
@@ -178,6 +180,7 @@ def method(
     )  # fmt: skip
 
 
+@checked
 def model(
     name: str,
     *,
@@ -224,6 +227,7 @@ def model(
     )
 
 
+@checked
 def dataset(name: str, *, reference: str = "", licence: str = "") -> Callable[[Function], Function]:
     """Registers a data set.
 
@@ -255,6 +259,7 @@ def dataset(name: str, *, reference: str = "", licence: str = "") -> Callable[[F
     return _register(DatasetPlugin, name, reference, licence)
 
 
+@checked
 def metric(
     name: str,
     *,
@@ -305,6 +310,7 @@ def metric(
     )
 
 
+@checked
 def reference(
     method: str,
     *,

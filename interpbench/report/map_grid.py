@@ -64,8 +64,10 @@ def _image(cell: Axes, example: Example) -> None:
     cell.imshow(example.image, interpolation="nearest")
     outline(cell, example.mask)
     correct = example.true_class == example.predicted_class
-    true = textwrap.wrap(f"true: {example.true_class}", 18)
-    predicted = textwrap.wrap(f"{'✓' if correct else '✗'} predicted: {example.predicted_class}", 18)
+    known = example.true_class != ""
+    true = textwrap.wrap(f"true: {example.true_class or 'unknown'}", 18)
+    mark = ("✓ " if correct else "✗ ") if known else ""
+    predicted = textwrap.wrap(f"{mark}predicted: {example.predicted_class}", 18)
     middle = 0.5 + LINE / _CELL * (len(true) - len(predicted)) / 2
     place: dict[str, Any] = {
         "transform": cell.transAxes,
@@ -74,7 +76,7 @@ def _image(cell: Axes, example: Example) -> None:
         "linespacing": 1.15,
     }
     cell.text(-0.06, middle + 0.02, "\n".join(true), va="bottom", **place)
-    color, weight = (RIGHT, "normal") if correct else (WRONG, "bold")
+    color, weight = (RIGHT, "normal") if correct or not known else (WRONG, "bold")
     cell.text(
         -0.06, middle - 0.02, "\n".join(predicted), va="top", color=color, weight=weight, **place
     )

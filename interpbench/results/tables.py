@@ -23,6 +23,7 @@ class Example:
     Attributes:
         image: uint8 [H,W,3], RGB.
         mask: bool [H,W], the true evidence, or None where the data set has none.
+        true_class, predicted_class: their names; "" for a true class that is not known.
         maps: method label -> float32 [H,W], higher = more important; a method without a valid map
             is absent.
     """

@@ -241,7 +241,7 @@ class PreparedModel:
         names = dict(
             zip(self.model.card.logit_of_label, self.plan.dataset.card.classes, strict=True)
         )
-        return "unknown" if logit == UNKNOWN else names.get(logit, f"logit {logit}")
+        return "" if logit == UNKNOWN else names.get(logit, f"logit {logit}")
 
 
 @torch.inference_mode()

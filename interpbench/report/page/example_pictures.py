@@ -68,7 +68,7 @@ class Shown:
 
     @property
     def correct(self) -> bool:
-        return self.true_class == self.predicted_class
+        return self.true_class in ("", self.predicted_class)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,17 @@ exec(compile(SOURCE, "in_memory", "exec"), _module)
 Net = _module["Net"]
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 KEYWORDS: dict[str, Any] = {"mean": MEAN, "std": STD}
-QUICK: dict[str, Any] = {**KEYWORDS, "metric": "deletion", "steps": 3, "ceiling": "none", "device": "cpu", "plots": False}
-BYTES = torch.randint(0, 256, (4, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+QUICK: dict[str, Any] = {
+    **KEYWORDS,
+    "metric": "deletion",
+    "steps": 3,
+    "ceiling": "none",
+    "device": "cpu",
+    "plots": False,
+}
+BYTES = torch.randint(
+    0, 256, (4, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+)
 LABELS = [0, 0, 1, 2]
 
 

@@ -17,15 +17,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _turn = threading.RLock()
+_forked = False
 
 
-def _first_in_line() -> None:
-    global _turn
-    _turn = threading.RLock()
+def _begin_in_child() -> None:
+    """A forked process has none of its parent's threads: none lets go of the lock, none computes."""
+    global _turn, _forked
+    _turn, _forked = threading.RLock(), True
 
 
-if hasattr(os, "register_at_fork"):  # a child has no thread that could let go of it
-    os.register_at_fork(after_in_child=_first_in_line)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -50,7 +52,8 @@ def job(function: Callable[P, R]) -> Callable[P, R]:
     """As `checked`; and while it runs, torch is as it comes, whatever the caller has set.
 
     Jobs of several threads take turns, since torch's random state and switches are the process's:
-    each gives what it gives alone.
+    each gives what it gives alone. In a forked process torch computes in one thread: it would wait
+    for threads of the parent's.
     """
 
     @checked
@@ -58,7 +61,7 @@ def job(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         from interpbench.core.surroundings import as_torch_comes
 
-        with _turn, as_torch_comes():
+        with _turn, as_torch_comes(one_thread=_forked):
             return function(*args, **kwargs)
 
     return call

@@ -62,7 +62,9 @@ def test_each_wrong_call_gets_one_sentence(call: Callable[[], Any], message: str
 def test_what_fits_is_let_through_and_signature_and_docs_stay(tmp_path: Path) -> None:
     import numpy as np
 
-    with pytest.raises(interpbench.ParameterError, match="No metric is chosen"):  # which numpy's number got past
+    with pytest.raises(
+        interpbench.ParameterError, match="No metric is chosen"
+    ):  # which numpy's number got past
         interpbench.run(seed=np.int64(3), metric=(), dataset="planted", output=tmp_path / "run")  # type: ignore[arg-type]
     assert str(inspect.signature(interpbench.load_run)).startswith("(folder: str | pathlib")
     assert (interpbench.run.__doc__ or "").startswith("Explains and scores")

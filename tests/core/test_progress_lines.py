@@ -43,7 +43,13 @@ def test_in_place_one_line_is_written_over_and_wiped_at_the_end() -> None:
 
 
 def test_times_are_in_their_largest_unit() -> None:
-    assert [duration(s) for s in (0, 89, 100, 5000, 9000)] == ["0 s", "89 s", "2 min", "83 min", "2.5 h"]
+    assert [duration(s) for s in (0, 89, 100, 5000, 9000)] == [
+        "0 s",
+        "89 s",
+        "2 min",
+        "83 min",
+        "2.5 h",
+    ]
 
 
 def test_a_script_is_silent_and_a_notebook_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,9 @@ def pixels(images: Any, stated: Stated = STATED) -> np.ndarray:
     return np.stack([dataset[i].image for i in range(len(dataset.ids))])
 
 
-@pytest.mark.parametrize("given", [BYTES, BYTES.numpy(), PIXELS, PIXELS.numpy(), PIXELS.requires_grad_()])
+@pytest.mark.parametrize(
+    "given", [BYTES, BYTES.numpy(), PIXELS, PIXELS.numpy(), PIXELS.requires_grad_()]
+)
 def test_pixels_stay_as_they_are(given: Any) -> None:
     taken = pixels(given)
     expected = torch.as_tensor(given).detach().permute(0, 2, 3, 1).numpy()
@@ -35,10 +37,19 @@ def test_pixels_stay_as_they_are(given: Any) -> None:
     assert (taken == expected).all()
 
 
-@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-6), (torch.float64, 1e-6), (torch.float16, 1e-3)])
-def test_normalised_numbers_are_brought_back_to_pixels_and_it_is_said(dtype: torch.dtype, close: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "close"), [(torch.float32, 1e-6), (torch.float64, 1e-6), (torch.float16, 1e-3)]
+)
+def test_normalised_numbers_are_brought_back_to_pixels_and_it_is_said(
+    dtype: torch.dtype, close: float
+) -> None:
     taken = take_images(NORMALISED.detach().to(dtype), stated=STATED)
-    assert np.abs(pixels(NORMALISED.detach().to(dtype)) - PIXELS.detach().permute(0, 2, 3, 1).numpy()).max() < close
+    assert (
+        np.abs(
+            pixels(NORMALISED.detach().to(dtype)) - PIXELS.detach().permute(0, 2, 3, 1).numpy()
+        ).max()
+        < close
+    )
     assert "taken to be normalised by mean 0.5 0.4 0.3 and std 0.2 0.25 0.3" in taken.notices[0]
     assert take_images(PIXELS.detach(), stated=STATED).notices == ()
 
@@ -53,7 +64,9 @@ def test_the_input_has_the_images_own_size_and_one_number_counts_for_all_channel
     named = settle([take_images(PIXELS.detach(), stated=stated_by_user("imagenet")).stated])
     assert named is not None
     assert named.shape == (3, 6, 8)  # whatever the size that goes with the name
-    resized = take_images(PIXELS.detach(), stated=stated_by_user("imagenet", size=32), resized=True).stated
+    resized = take_images(
+        PIXELS.detach(), stated=stated_by_user("imagenet", size=32), resized=True
+    ).stated
     assert resized.size == 32
 
 
@@ -74,12 +87,16 @@ class Pairs(torch.utils.data.Dataset):
 
 def test_a_torch_dataset_gives_images_labels_and_classes() -> None:
     for images in (BYTES, [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in BYTES]):
-        pairs = Pairs([(image, torch.tensor(i % 2)) for i, image in enumerate(images)], ("cat", "dog"))
+        pairs = Pairs(
+            [(image, torch.tensor(i % 2)) for i, image in enumerate(images)], ("cat", "dog")
+        )
         dataset = take_images(pairs).dataset
         assert (dataset.card.name, dataset.card.classes) == ("Pairs", ("cat", "dog"))
         assert list(dataset.labels) == [0, 1, 0, 1]
         assert list(dataset.ids) == ["0001", "0002", "0003", "0004"]
-        assert (np.stack([dataset[i].image for i in range(4)]) == BYTES.permute(0, 2, 3, 1).numpy()).all()
+        assert (
+            np.stack([dataset[i].image for i in range(4)]) == BYTES.permute(0, 2, 3, 1).numpy()
+        ).all()
     subset = torch.utils.data.Subset(pairs, [2, 3])
     assert list(take_images(subset).dataset.labels) == [0, 1]
 
@@ -145,7 +162,9 @@ def test_a_data_set_of_ours_is_taken_as_it_is() -> None:
         (lambda: take_images(BYTES, [0, 1, 2, 3], ["a", "b"]), "names 2 classes"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_known_is_refused_in_a_sentence(call: Callable[[], Any], message: str) -> None:
+def test_what_cannot_be_known_is_refused_in_a_sentence(
+    call: Callable[[], Any], message: str
+) -> None:
     with pytest.raises(InterpBenchError) as error:
         call()
     assert message in str(error.value)

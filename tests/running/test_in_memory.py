@@ -15,7 +15,18 @@ from torch import Tensor, nn
 import interpbench
 from interpbench.core.errors import DataError, DuplicatePluginError, SubmissionError, WeightsError
 from interpbench.publish.publishing import publish
-from tests.in_memory import BYTES, KEYWORDS, LABELS, MEAN, QUICK, SOURCE, STD, Net, gradient, network
+from tests.in_memory import (
+    BYTES,
+    KEYWORDS,
+    LABELS,
+    MEAN,
+    QUICK,
+    SOURCE,
+    STD,
+    Net,
+    gradient,
+    network,
+)
 
 
 def folder_of_images(folder: Path) -> Path:
@@ -43,7 +54,9 @@ def values(run: interpbench.Run, method: str) -> list[float]:
 
 
 @pytest.mark.parametrize("how", ["bytes", "pixels", "dataset", "pairs", "ours"])
-def test_a_run_in_memory_equals_that_of_files_to_the_bit(how: str, files: interpbench.Run, tmp_path: Path) -> None:
+def test_a_run_in_memory_equals_that_of_files_to_the_bit(
+    how: str, files: interpbench.Run, tmp_path: Path
+) -> None:
     images: dict[str, Any] = {
         "bytes": {"images": BYTES, "labels": LABELS},
         "pixels": {"images": (BYTES.float() / 255).numpy(), "labels": torch.tensor(LABELS)},
@@ -51,7 +64,9 @@ def test_a_run_in_memory_equals_that_of_files_to_the_bit(how: str, files: interp
         "pairs": {"images": [(image, label) for image, label in zip(BYTES, LABELS, strict=True)]},
         "ours": {"dataset": (BYTES, LABELS)},
     }[how]  # fmt: skip
-    run = interpbench.run(model=network(), method=["saliency", gradient], output=tmp_path / "run", **images, **QUICK)
+    run = interpbench.run(
+        model=network(), method=["saliency", gradient], output=tmp_path / "run", **images, **QUICK
+    )
     assert len(run.scores) == 8
     assert values(run, "saliency") == values(files, "saliency")
     assert values(run, "gradient") == values(files, "saliency")
@@ -62,7 +77,9 @@ def test_a_run_in_memory_equals_that_of_files_to_the_bit(how: str, files: interp
         assert ours.pixels_sha256 == theirs.pixels_sha256
 
 
-def test_normalised_tensors_give_the_scores_of_their_pixels(files: interpbench.Run, tmp_path: Path) -> None:
+def test_normalised_tensors_give_the_scores_of_their_pixels(
+    files: interpbench.Run, tmp_path: Path
+) -> None:
     mean, std = (torch.tensor(v)[:, None, None] for v in (MEAN, STD))
     run = interpbench.run(
         model=network(), method="saliency", images=(BYTES / 255 - mean) / std, labels=LABELS, output=tmp_path / "run",
@@ -80,11 +97,18 @@ def test_the_user_s_module_and_tensors_stay_untouched(tmp_path: Path) -> None:
     before, images = copy.deepcopy(net), BYTES.clone()
     hooks = {name: dict(module._forward_hooks) for name, module in net.named_modules()}
     interpbench.run(
-        model=net, method=["saliency", "gradcam"], images=BYTES, labels=LABELS, output=tmp_path / "run", **QUICK
+        model=net,
+        method=["saliency", "gradcam"],
+        images=BYTES,
+        labels=LABELS,
+        output=tmp_path / "run",
+        **QUICK,
     )
-    interpbench.explain(BYTES, model=net, method="saliency", device="cpu", output=tmp_path / "explained", **KEYWORDS)
+    interpbench.explain(
+        BYTES, model=net, method="saliency", device="cpu", output=tmp_path / "explained", **KEYWORDS
+    )
     interpbench.doctor(net, images=BYTES, device="cpu", **KEYWORDS)
-    assert (BYTES == images).all()
+    assert (images == BYTES).all()
     assert all(module.training for module in net.modules())
     assert {name: dict(module._forward_hooks) for name, module in net.named_modules()} == hooks
     for (name, now), (_, then) in zip(
@@ -105,8 +129,12 @@ def test_lists_and_dicts_of_models_methods_and_metrics(tmp_path: Path) -> None:
     class Noise:
         """An object that is called."""
 
-        def __call__(self, model: nn.Module, x: Tensor, target: Tensor, *, generators: Any) -> Tensor:
-            return torch.stack([torch.rand(x.shape[2:], generator=generator) for generator in generators])
+        def __call__(
+            self, model: nn.Module, x: Tensor, target: Tensor, *, generators: Any
+        ) -> Tensor:
+            return torch.stack(
+                [torch.rand(x.shape[2:], generator=generator) for generator in generators]
+            )
 
     def positive(explanation: interpbench.Explanation) -> Tensor:
         return (explanation.saliency > 0).float().mean((1, 2))
@@ -122,7 +150,11 @@ def test_lists_and_dicts_of_models_methods_and_metrics(tmp_path: Path) -> None:
     assert set(board["model"]) == {"small", "other"}
     assert set(board["method"]) == {"brightness", "as-is", "power", "Noise", "random"}
     better = board.drop_duplicates("metric").set_index("metric")["better"]
-    assert better.to_dict() == {"insertion:steps=3": "higher", "positive": "lower", "plain": "higher"}
+    assert better.to_dict() == {
+        "insertion:steps=3": "higher",
+        "positive": "lower",
+        "plain": "higher",
+    }
     assert [n for n in run.info.notices if "more is taken to be better" in n] == [
         "Of plain, more is taken to be better: if not, (plain, 'lower')."
     ]
@@ -134,7 +166,11 @@ def test_lists_and_dicts_of_models_methods_and_metrics(tmp_path: Path) -> None:
 
 def test_without_labels_pictures_and_page_claim_no_truth(tmp_path: Path) -> None:
     run = interpbench.run(
-        model=network(), method="saliency", images=BYTES, output=tmp_path / "run", **{**QUICK, "plots": True}
+        model=network(),
+        method="saliency",
+        images=BYTES,
+        output=tmp_path / "run",
+        **{**QUICK, "plots": True},
     )
     page = (run.folder / "report.html").read_text()
     assert "taken for" not in page
@@ -142,7 +178,9 @@ def test_without_labels_pictures_and_page_claim_no_truth(tmp_path: Path) -> None
     assert {example.true_class for example in run.tables.examples} == {""}
     assert "accuracy unknown" in run._repr_html_()
     with pytest.raises(DataError, match="without labels"):
-        interpbench.run(model=network(), images=BYTES, target="label", output=tmp_path / "other", **QUICK)
+        interpbench.run(
+            model=network(), images=BYTES, target="label", output=tmp_path / "other", **QUICK
+        )
     with pytest.raises(DataError, match="without labels"):
         interpbench.gallery(BYTES, model=network(), method="saliency", device="cpu", **KEYWORDS)
 
@@ -151,13 +189,17 @@ def test_a_decorated_function_is_the_plugin_that_it_registered(tmp_path: Path) -
     from interpbench.registry.discovery import discover
 
     saliency = discover().get("method", "saliency").call
-    run = interpbench.run(model=network(), method=saliency, images=BYTES, output=tmp_path / "run", **QUICK)
+    run = interpbench.run(
+        model=network(), method=saliency, images=BYTES, output=tmp_path / "run", **QUICK
+    )
     assert set(run.scores["method"]) == {"saliency"}
     assert not run.info.plugins["method saliency"].origin.startswith("memory")
 
 
 def test_what_is_in_memory_alone_is_not_published(tmp_path: Path) -> None:
-    run = interpbench.run(model=network(), method=[gradient], images=BYTES, output=tmp_path / "run", **QUICK)
+    run = interpbench.run(
+        model=network(), method=[gradient], images=BYTES, output=tmp_path / "run", **QUICK
+    )
     with pytest.raises(SubmissionError) as error:
         publish(run, "Ada", results=tmp_path / "results")
     for name in ("dataset in-memory", "model Net", "method gradient", "in memory alone"):
@@ -166,7 +208,9 @@ def test_what_is_in_memory_alone_is_not_published(tmp_path: Path) -> None:
 
 def test_labels_beyond_the_logits_and_two_of_one_name_are_refused(tmp_path: Path) -> None:
     base = {"images": BYTES, "method": "saliency", "output": tmp_path / "run", **QUICK}
-    with pytest.raises(WeightsError, match="gives 3 logits, but the labels of 'tensors' go up to 7"):
+    with pytest.raises(
+        WeightsError, match="gives 3 logits, but the labels of 'tensors' go up to 7"
+    ):
         interpbench.run(model=network(), labels=[0, 1, 2, 7], **base)
     with pytest.raises(DuplicatePluginError, match="Give them names"):
         interpbench.run(model=[network(), network()], **base)
@@ -176,7 +220,9 @@ def test_labels_beyond_the_logits_and_two_of_one_name_are_refused(tmp_path: Path
         interpbench.run(model=Net, **base)
     with pytest.raises(interpbench.ParameterError, match=r"must take \(model, x, target\)"):
         interpbench.run(model=network(), **{**base, "method": lambda x: x})
-    with pytest.raises(interpbench.core.errors.PreparationError, match="State mean=... and std=..."):
+    with pytest.raises(
+        interpbench.core.errors.PreparationError, match="State mean=... and std=..."
+    ):
         interpbench.run(model=network(), **{**base, "mean": None, "std": None})
     with pytest.raises(interpbench.core.errors.PluginError, match="is on the meta device"):
         interpbench.run(model=network().to("meta"), **base)
@@ -188,9 +234,15 @@ def test_labels_beyond_the_logits_and_two_of_one_name_are_refused(tmp_path: Path
         interpbench.doctor(network(), **KEYWORDS)
 
 
-def test_a_method_that_gives_a_number_for_each_channel_is_told_how_to_reduce_them(tmp_path: Path) -> None:
+def test_a_method_that_gives_a_number_for_each_channel_is_told_how_to_reduce_them(
+    tmp_path: Path,
+) -> None:
     run = interpbench.run(
-        model=network(), method={"raw": lambda model, x, target: x}, images=BYTES, output=tmp_path / "run", **QUICK
+        model=network(),
+        method={"raw": lambda model, x, target: x},
+        images=BYTES,
+        output=tmp_path / "run",
+        **QUICK,
     )
     assert ".sum(1) or .abs().amax(1)" in run.failed["reason"].iloc[0]
 
@@ -214,7 +266,9 @@ def test_sanity_and_gallery_take_a_pair_of_images_and_labels(tmp_path: Path) -> 
         (BYTES, LABELS), images=4, test="random-logit", output=tmp_path / "sanity", **asked
     )
     assert set(checked.table["method"]) == {"gradient"}
-    drawn = interpbench.gallery((BYTES, LABELS), only="all", count=2, output=tmp_path / "gallery", **asked)
+    drawn = interpbench.gallery(
+        (BYTES, LABELS), only="all", count=2, output=tmp_path / "gallery", **asked
+    )
     assert (drawn.summary.classified, drawn.summary.drawn) == (4, 2)
 
 

@@ -90,10 +90,10 @@ def run(
             target) -> saliency[B,H,W]; a metric a function (explanation) -> scores[B], or a pair of
             it and `lower` or `higher`; a dict gives them names, a list may hold all kinds; a data
             set as for `images`.
-        images: how many, instead of the suite's, whose number becomes less where the data set has
-            fewer; one that is given here is refused then. Or the images themselves: a tensor or an array
-            [N,C,H,W], uint8, or float in 0..1, or else normalised by `mean` and `std`; a torch
-            Dataset of (image, label); a data set of ours. They keep their size.
+        images: how many. A suite's number becomes less where the data set has fewer; one that is
+            given here is refused. Or the images themselves: a tensor or an array [N,C,H,W], uint8,
+            or float in 0..1, or else normalised by `mean` and `std`; a torch Dataset of (image,
+            label); a data set of ours. They keep their size.
         labels: of images in memory, as indices of logits; without any the accuracy is unknown.
         classes: their names, in the order of the labels.
         steps, target, ceiling, seed: instead of the suite's.

@@ -21,7 +21,7 @@ _forked = False
 
 
 def _begin_in_child() -> None:
-    """A forked process has none of its parent's threads: none lets go of the lock, none computes."""
+    """In a forked process none of its parent's threads lets go of the lock, and none computes."""
     global _turn, _forked
     _turn, _forked = threading.RLock(), True
 
@@ -42,7 +42,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        check_arguments(function.__name__, signature, args, kwargs)
+        _check_arguments(function.__name__, signature, args, kwargs)
         return function(*args, **kwargs)
 
     return call
@@ -67,7 +67,7 @@ def job(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def check_arguments(
+def _check_arguments(
     name: str, signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> None:
     """Whether a function could be called so.

@@ -73,10 +73,10 @@ def resolve_device(name: str) -> torch.device:
         raise DeviceError(
             f"Device {name!r} is absent: torch sees no CUDA GPU here. Use --device cpu or auto."
         )
-    if kind == "cuda" and torch.cuda._is_in_bad_fork():  # type: ignore[no-untyped-call]
+    if kind == "cuda" and torch.cuda._is_in_bad_fork():
         raise DeviceError(
-            "This process was forked from one that had used CUDA, which then works in neither. Start "
-            "it with multiprocessing.get_context('spawn'), or give device='cpu'."
+            "This process was forked from one that had used CUDA, which does not work here then. "
+            "Start it with multiprocessing.get_context('spawn'), or give device='cpu'."
         )
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise DeviceError(

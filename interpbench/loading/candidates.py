@@ -12,7 +12,7 @@ import torch
 from interpbench.core.devices import exact_arithmetic
 from interpbench.core.errors import InterpBenchError, first_line
 from interpbench.core.preparation import Preparation, Stated, settle
-from interpbench.core.types import Dataset, Model, normalise
+from interpbench.core.types import UNKNOWN, Dataset, Model, normalise
 from interpbench.loading.images import choose, load_images
 from interpbench.loading.model import UNTRAINED, load_model
 from interpbench.loading.pretrained import offered
@@ -97,9 +97,11 @@ def try_candidates(
 ) -> list[Candidate]:
     """The usual preparations, the one with the greatest accuracy first.
 
+    None where the data have no labels to be right about.
+
     Parameters:
         choice: the model plugin with its parameters.
-        data: with labels; a class-balanced sample of it is classified.
+        data: a class-balanced sample of it is classified.
         weights: a file, or None for those of the network.
         stated: what the user says of the preparation.
         outputs: what the user says of the model's answers.
@@ -109,6 +111,8 @@ def try_candidates(
     Raises:
         InterpBenchError: if the model cannot be loaded at all.
     """
+    if UNKNOWN in data.labels:
+        return []
     candidates = usual(choice, data, stated)
     indices = choose(data, min(IMAGES, len(data.ids)), seed)
     first = next(iter(candidates.values()))

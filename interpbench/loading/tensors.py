@@ -1,4 +1,4 @@
-"""Images that a user holds in memory, as a data set: tensors, arrays, a torch Dataset, PIL images."""
+"""Images in memory as a data set: tensors, arrays, a torch Dataset, PIL images."""
 
 import hashlib
 from collections.abc import Sequence

@@ -33,12 +33,10 @@ Better = Literal["lower", "higher"]
 SOURCE = "in memory"  # where the weights of a module came from
 DATASET = "in-memory"  # what the plugin of a data set is called; the data set has its own name
 EXPECTED = {
-    "model": "the name of a plugin, a torch.nn.Module, a dict of these by name, or a list of these",
-    "method": "the name of a plugin, a function (model, x, target) -> saliency[B,H,W], a dict of "
-    "these by name, or a list of these",
-    "metric": "the name of a plugin, a function (explanation) -> scores[B], a pair of such a "
-    "function and 'lower' or 'higher' (what is better), a dict of these by name, or a list of these",
-}  # fmt: skip
+    "model": "a torch.nn.Module",
+    "method": "a function (model, x, target) -> saliency[B,H,W]",
+    "metric": "a function (explanation) -> scores[B], a pair of it and 'lower' or 'higher'",
+}
 Made = TypeVar("Made", bound=Plugin)
 
 
@@ -48,7 +46,7 @@ def register(registry: Registry, kind: Kind, given: object) -> tuple[tuple[str, 
     Parameters:
         registry: gets the plugins.
         kind: `model`, `method` or `metric`.
-        given: as `EXPECTED` says.
+        given: the name of a plugin, or what EXPECTED says; a dict of these by name; or a list.
 
     Returns:
         what the plugins are called, as one would type it; and notices of what was assumed.
@@ -153,7 +151,10 @@ def _refused(kind: Kind, value: object) -> ParameterError:
         hint = " This is a function: give what it returns."
     shown = repr(value)
     shown = shown if len(shown) < 60 else f"a {type(value).__name__}"
-    return ParameterError(f"{kind}={shown}: expected {EXPECTED[kind]}.{hint}")
+    return ParameterError(
+        f"{kind}={shown}: expected the name of a plugin, {EXPECTED[kind]}, a dict of these by "
+        f"name, or a list of these.{hint}"
+    )
 
 
 def _of_function(

@@ -160,7 +160,7 @@ def _cell(row: pd.Series) -> str:
 
 
 def _best(rows: pd.DataFrame) -> str:
-    """The best row of a metric: `deletion gradcam 0.123`, with its model where there are several."""
+    """A metric's best row: `deletion gradcam 0.123`, with its model where there are several."""
     rows = rows[rows["n"] > 0]
     metric = "" if rows.empty else rows["metric"].iloc[0]
     if rows.empty:

@@ -27,6 +27,9 @@ ASKED: dict[str, Any] = {
 }
 
 
+NETWORK = network()  # made once, since that seeds the process's random state
+
+
 def content(run: interpbench.Run) -> dict[str, bytes]:
     """The tables that hold no times."""
     return {name: (run.folder / name).read_bytes() for name in ("scores.csv", "comparisons.csv")}
@@ -39,7 +42,7 @@ def chance(model: Any, x: torch.Tensor, target: Any) -> torch.Tensor:
 
 
 def run_into(folder: Path, **changed: Any) -> interpbench.Run:
-    return interpbench.run(model=network(), output=folder, **{**ASKED, **changed})
+    return interpbench.run(model=NETWORK, output=folder, **{**ASKED, **changed})
 
 
 @pytest.fixture(scope="module")
@@ -204,9 +207,14 @@ print(in_a_child("fork", there).keys() == content(run_into(here)).keys())
 def test_a_forked_process_does_not_wait_for_its_parent_s_threads(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", FORKED, tmp_path], env=environment, cwd=ROOT, timeout=120, capture_output=True, text=True,
+        [sys.executable, "-c", FORKED, tmp_path],
+        env=environment,
+        cwd=ROOT,
+        timeout=120,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.stdout == "True\n", done.stderr
 
 

@@ -209,7 +209,7 @@ def test_what_is_in_memory_alone_is_not_published(tmp_path: Path) -> None:
 def test_labels_beyond_the_logits_and_two_of_one_name_are_refused(tmp_path: Path) -> None:
     base = {"images": BYTES, "method": "saliency", "output": tmp_path / "run", **QUICK}
     with pytest.raises(
-        WeightsError, match="gives 3 logits, but the labels of 'tensors' go up to 7"
+        WeightsError, match="gives 3 logits, but what is said of the classes of 'tensors' takes 8"
     ):
         interpbench.run(model=network(), labels=[0, 1, 2, 7], **base)
     with pytest.raises(DuplicatePluginError, match="Give them names"):
@@ -220,9 +220,7 @@ def test_labels_beyond_the_logits_and_two_of_one_name_are_refused(tmp_path: Path
         interpbench.run(model=Net, **base)
     with pytest.raises(interpbench.ParameterError, match=r"must take \(model, x, target\)"):
         interpbench.run(model=network(), **{**base, "method": lambda x: x})
-    with pytest.raises(
-        interpbench.core.errors.PreparationError, match="State mean=... and std=..."
-    ):
+    with pytest.raises(interpbench.core.errors.PreparationError, match="State mean="):
         interpbench.run(model=network(), **{**base, "mean": None, "std": None})
     with pytest.raises(interpbench.core.errors.PluginError, match="is on the meta device"):
         interpbench.run(model=network().to("meta"), **base)
@@ -272,7 +270,9 @@ def test_sanity_and_gallery_take_a_pair_of_images_and_labels(tmp_path: Path) -> 
     assert (drawn.summary.classified, drawn.summary.drawn) == (4, 2)
 
 
-def test_progress_is_shown_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:  # fmt: skip
+def test_progress_is_shown_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("interpbench.core.progress_lines.EVERY", 0.0)
     asked: dict[str, Any] = {"model": network(), "method": "saliency", "images": BYTES, **QUICK}
     interpbench.run(**asked, output=tmp_path / "silent")

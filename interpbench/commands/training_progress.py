@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 from rich import progress as rich
 from rich.console import Console
@@ -18,11 +19,11 @@ def shown(
 ) -> AbstractContextManager[TrainingListener]:
     """Shows how a training gets on: a live bar on a terminal, else a line now and then.
 
-    Nothing if it is to be quiet.
+    Notes alone if it is to be quiet.
     """
-    if quiet:
-        return nullcontext(lambda step: None)
     console = console or open_console()
+    if quiet:
+        return nullcontext(partial(_note, console))
     return _bar(console) if console.is_terminal else _lines(console)
 
 
@@ -61,7 +62,7 @@ def _lines(console: Console) -> Iterator[TrainingListener]:
 
     def show(step: TrainingStep) -> None:
         if step.note:
-            console.print(plain(f"Note: {step.note}"), soft_wrap=True)
+            _note(console, step)
             return
         parts = step.epochs or TENTHS
         before = reached.setdefault(step.stage, (step.done - 1) * parts // step.total)
@@ -71,3 +72,9 @@ def _lines(console: Console) -> Iterator[TrainingListener]:
             console.print(plain(f"{step.stage}: {how_far}"), soft_wrap=True)
 
     yield show
+
+
+def _note(console: Console, step: TrainingStep) -> None:
+    """The step's note, if it is one."""
+    if step.note:
+        console.print(plain(f"Note: {step.note}"), soft_wrap=True)

@@ -9,13 +9,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+import interpbench
 from interpbench.attribution.model_and_methods import load_model_and_methods
+from interpbench.core.errors import PreparationError
 from interpbench.core.seeding import derive
 from interpbench.files.output_folder import distinct, fresh_folder
 from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import bundled_folder, discover
 from interpbench.studies.pictures.explain import _top
 from interpbench.studies.pictures.images import batches
+from tests import in_memory
 from tests.command_line import call, refused
 from tests.paths import TINY
 from tests.picture_commands import (
@@ -378,3 +381,38 @@ def test_batches_are_the_images_in_order_whatever_their_size(base: list[object])
         np.testing.assert_array_equal(
             torch.cat([b.masks for b in found]), [dataset[i].mask for i in (7, 5, 30)]
         )
+
+
+def test_tensors_and_a_module_give_the_maps_that_autograd_gives(tmp_path: Path) -> None:
+    network, x = in_memory.network(), in_memory.BYTES
+    explained = interpbench.explain(
+        x, model=network, method=[in_memory.gradient], target="dog", classes=("cat", "dog", "cow"), device="cpu",
+        output=tmp_path / "out", **in_memory.KEYWORDS,
+    )  # fmt: skip
+    mean, std = (torch.tensor(v)[:, None, None] for v in (in_memory.MEAN, in_memory.STD))
+    inputs = ((x / 255 - mean) / std).requires_grad_()
+    logits = network.eval()(inputs)
+    (expected,) = torch.autograd.grad(logits[:, 1].sum(), inputs)
+    for i, image in enumerate(explained.images):
+        found = np.load(explained.folder / image.maps["gradient"])
+        assert np.abs(found - expected[i].abs().amax(0).numpy()).max() < 1e-6
+        assert (image.file, image.target.name) == (f"000{i + 1}", "dog")
+        assert image.target.probability == pytest.approx(
+            float(logits[i].detach().softmax(0)[1]), abs=1e-6
+        )
+
+
+def test_a_module_explains_files_once_their_size_is_stated(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png", 0)
+    asked = {
+        "model": in_memory.network(),
+        "method": "saliency",
+        "device": "cpu",
+        **in_memory.KEYWORDS,
+    }
+    with pytest.raises(PreparationError, match="nobody states size"):
+        interpbench.explain(tmp_path / "a.png", **asked)
+    explained = interpbench.explain(
+        tmp_path / "a.png", size=(16, 24), output=tmp_path / "out", **asked
+    )
+    assert np.load(explained.folder / explained.images[0].maps["saliency"]).shape == (16, 24)

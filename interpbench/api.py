@@ -6,6 +6,7 @@ What is done stands in the rooms.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -152,7 +153,7 @@ def run(
         "models": handed.names("model", model),
         "methods": handed.names("method", method),
         "metrics": handed.names("metric", metric),
-        "images": images if isinstance(images, int) else handed.count,
+        "images": int(images) if isinstance(images, Integral) else handed.count,
         "steps": steps,
         "target": target,
         "ceiling": ceiling,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 from torch import nn
@@ -84,7 +85,7 @@ class Handed:
             DataError: if there are two data sets, or none to which labels could belong.
             PreparationError: if it is not known how the images are normalised.
         """
-        given = images if images is not None and not isinstance(images, int) else None
+        given = images if images is not None and not isinstance(images, Integral) else None
         if given is not None and dataset is not None:
             raise DataError("dataset= and images= are both given: which of the two is meant?")
         given = dataset if given is None and not isinstance(dataset, str) else given

@@ -12,7 +12,8 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeVar, get_args
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from interpbench.core.errors import DuplicatePluginError, ParameterError, PluginError
 from interpbench.core.types import Dataset, Pretrained
@@ -130,7 +131,7 @@ def _registered(registry: Registry, kind: Kind, value: object) -> Plugin | None:
 
 def _plugin(kind: Kind, name: str, value: object) -> tuple[Plugin, list[str]]:
     if kind == "model" and isinstance(value, nn.Module):
-        return _of_module(name or _name_of(type(value)), value), []
+        return _of_module(name or _name_of_module(value), value), []
     if kind == "method" and callable(value):
         traits: dict[str, Any] = {"coarse": True}
         return _of_function(MethodPlugin, name, value, traits), []
@@ -239,8 +240,15 @@ def _copied(name: str, module: nn.Module) -> nn.Module:
         raise PluginError(
             f"Model {name!r} has no weights: {empty[0]!r} is on the meta device. Load them first."
         )
+    computed = {  # such as a normalised weight; torch copies none that it could differentiate
+        id(value): value.detach().clone()
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
     try:
-        return copy.deepcopy(module).to("cpu")
+        with torch.no_grad():
+            return copy.deepcopy(module, computed).to("cpu")
     except Exception as error:
         raise PluginError(
             f"Model {name!r} cannot be copied ({type(error).__name__}: {error}), and yours must "
@@ -264,6 +272,17 @@ def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
 def _name_of(what: Callable[..., Any]) -> str:
     """As a plugin is called: `<lambda>` becomes `lambda`."""
     return re.sub(r"[^\w.-]+", "", getattr(what, "__name__", type(what).__name__)) or "unnamed"
+
+
+def _name_of_module(module: nn.Module) -> str:
+    """Its class's name, without what wraps it."""
+    while True:
+        wrapped = getattr(module, "_orig_mod", None)
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            wrapped = module.module
+        if not isinstance(wrapped, nn.Module):
+            return str(getattr(module, "original_name", None) or _name_of(type(module)))
+        module = wrapped
 
 
 def _origin(what: Any) -> str:

@@ -3,6 +3,7 @@
 import copy
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,36 @@ def test_the_user_s_module_and_tensors_stay_untouched(tmp_path: Path) -> None:
             then.requires_grad, then.dtype, then.device, then.stride()
         )  # fmt: skip
         assert (now.grad is None) == (name != "head.bias")
+
+
+def normed(net: nn.Module) -> nn.Module:
+    """A layer's weight is computed before each pass, and no leaf."""
+    net.head = nn.utils.weight_norm(net.head)
+    return net
+
+
+WRAPPED: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "compiled": torch.compile,
+    "data parallel": nn.DataParallel,
+    "traced": lambda net: torch.jit.trace(net, torch.rand(1, 3, 10, 12)),
+    "double": lambda net: net.double(),
+    "computed weights": normed,
+}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("how", WRAPPED)
+def test_a_module_in_a_wrapping_is_explained_and_stays(
+    how: str, files: interpbench.Run, tmp_path: Path
+) -> None:
+    net = WRAPPED[how](network().eval())
+    types = [type(module) for module in net.modules()]
+    run = interpbench.run(
+        model=net, method="saliency", images=BYTES, labels=LABELS, output=tmp_path / "run", **QUICK
+    )
+    assert set(run.scores["model"]) == {"Net"}
+    assert values(run, "saliency") == pytest.approx(values(files, "saliency"), abs=1e-6)
+    assert [type(module) for module in net.modules()] == types
 
 
 def test_lists_and_dicts_of_models_methods_and_metrics(tmp_path: Path) -> None:

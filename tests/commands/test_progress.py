@@ -42,7 +42,13 @@ def commands(folder: Path) -> dict[str, list[object]]:
     }
 
 
-@pytest.mark.parametrize("name", ["run", "explain", "gallery", "sanity"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "explain",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("run", "gallery", "sanity")),
+    ],
+)
 def test_a_pipe_gets_lines_and_quiet_ones_none(name: str, tmp_path: Path) -> None:
     command = commands(tmp_path)[name]
     code, out, err = call(*command, "--output", tmp_path / "shown")

@@ -18,6 +18,7 @@ import interpbench
 from interpbench.core.errors import DeviceError
 from tests.in_memory import BYTES, LABELS, QUICK, gradient, network
 from tests.paths import ROOT
+from tests.picture_commands import draw_coarsely
 
 ASKED: dict[str, Any] = {
     "images": BYTES,
@@ -80,15 +81,16 @@ SETTINGS: dict[str, AbstractContextManager[Any]] = {
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_what_the_caller_has_set_changes_nothing_and_stays(
-    setting: str, tmp_path: Path, plain: dict[str, bytes]
+    setting: str, tmp_path: Path, plain: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    draw_coarsely(monkeypatch)
     net, setting_of = network(), SETTINGS[setting]
     with setting_of:
         state = surroundings()
         assert state != surroundings_of_default()
         run = interpbench.run(model=net, output=tmp_path / "run", **ASKED)
         explained = interpbench.explain(
-            BYTES,
+            BYTES[:1],
             model=net,
             method=[gradient],
             mean=0.5,

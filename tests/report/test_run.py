@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 import interpbench
 from interpbench.core.errors import ParameterError, UnknownNameError
 from tests.in_memory import BYTES, KEYWORDS, LABELS, QUICK, gradient, network
+from tests.picture_commands import draw_coarsely
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,10 @@ def test_plot_gives_one_picture_as_a_figure(run: interpbench.Run) -> None:
         run.plot(dataset="nowhere")
 
 
-def test_what_explain_gives_shows_its_first_panels(tmp_path: Path) -> None:
+def test_what_explain_gives_shows_its_first_panels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_coarsely(monkeypatch)
     explained = interpbench.explain(
         BYTES.repeat(2, 1, 1, 1),
         model=network(),

@@ -139,7 +139,9 @@ WRAPPED: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-@pytest.mark.parametrize("how", WRAPPED)
+@pytest.mark.parametrize(
+    "how", [pytest.param(how, marks=[pytest.mark.slow] * (how == "compiled")) for how in WRAPPED]
+)
 def test_a_module_in_a_wrapping_is_explained_and_stays(
     how: str, files: interpbench.Run, tmp_path: Path
 ) -> None:
@@ -322,7 +324,8 @@ net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Ad
 x, y = torch.rand(6, 1, 12, 12), torch.tensor([0, 1, 2, 3, 0, 1])
 def mine(model, x, target):
     return x.abs().sum(1)
-run = interpbench.run(model=net, method=[mine, "gradcam", "random"], images=x, labels=y, mean=0.5, std=0.25, steps=3)
+run = interpbench.run(model=net, method=[mine, "gradcam", "random"], images=x, labels=y, mean=0.5, std=0.25, steps=3,
+                      plots=False)
 explained = interpbench.explain(x[0], model=net, method=mine, mean=0.5, std=0.25, output="explained")
 table, figure = run._repr_html_(), run.plot()
 """

@@ -1,6 +1,8 @@
 """The live progress bar of a run: images explained and scored, rate, and time left."""
 
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from interpbench.core.progress_lines import Lines
+from interpbench.core.progress_lines import Lines, duration
 from interpbench.results.cell_results import CellResult
 from interpbench.running.execute import Listener, Reporter
 from interpbench.suite.cells import Cell
@@ -28,12 +30,61 @@ if TYPE_CHECKING:
     from interpbench.running.plan import Plan
 
 
+WORTH_A_WORD, LONG = 60.0, 600.0  # seconds
+CHEAPER = (
+    "Cheaper: fewer --images, --steps, methods or metrics, --ceiling none, --precision bf16; what "
+    "is finished stays, and --resume goes on."
+)
+
+
 class _Rate(ProgressColumn):
     """Maps a second."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f} maps/s", style="progress.data.speed")
+
+
+class Outlook:
+    """How long a run will take, as its first batch tells; said once, where it is worth a word.
+
+    Parameters:
+        maps: that are to be made and scored.
+        clock: the time in seconds.
+    """
+
+    def __init__(self, maps: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._left, self._clock = maps, clock
+        self._begun: float | None = None
+        self._said = False
+
+    def after(self, count: int) -> str:
+        """What is to be said after a batch of so many maps, or "".
+
+        The first batch is left out: it has to compile and to allocate.
+        """
+        self._left -= count
+        if self._begun is None:
+            self._begun = self._clock()
+            return ""
+        if self._said:
+            return ""
+        self._said = True
+        seconds = (self._clock() - self._begun) / count * self._left
+        if seconds < WORTH_A_WORD:
+            return ""
+        cheaper = f" {CHEAPER}" if seconds > LONG else ""
+        return f"About {duration(seconds)} at the rate of the first batches.{cheaper}"
+
+
+def _preparations(plan: "Plan") -> dict[str, list[str]]:
+    """How images become the models' input, and who says so -> the models."""
+    said: dict[str, list[str]] = {}
+    for label, (_, model) in plan.models.items():
+        preparation = model.card.preparation
+        text = f"{preparation.text}, as stated by {preparation.stated_by}"
+        said.setdefault(text, []).append(label)
+    return said
 
 
 class ProgressBar(Listener):
@@ -63,6 +114,7 @@ class ProgressBar(Listener):
             speed_estimate_period=60,
         )
         self._task: TaskID | None = None
+        self._outlook: Outlook | None = None
         self.folder: Path | None = None  # known once the run has begun
 
     def __enter__(self) -> "ProgressBar":
@@ -95,15 +147,16 @@ class ProgressBar(Listener):
                 f"about {plan.scored_images(plan.cells):,} images, besides those of the methods"
             )
         )
-        for label, (_, model) in plan.models.items():
-            preparation = model.card.preparation
-            self._console.print(
-                Text(f"{label}: {preparation.text}, as stated by {preparation.stated_by}")
-            )
+        for said, labels in _preparations(plan).items():
+            self._console.print(Text(f"{', '.join(labels)}: {said}"))
+        self._outlook = Outlook((cells - done) * images)
 
     def images(self, cell: Cell, count: int) -> None:
         """Moves on."""
         self._lines.images(cell, count)
+        said = self._outlook.after(count) if self._outlook is not None else ""
+        if said:
+            self._console.print(Text(said))
         if self._task is not None:
             self._progress.update(
                 self._task, advance=count, description=f"{cell.model} {cell.method}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from interpbench.commands.run_progress import Outlook
 from interpbench.commands.training_progress import shown
 from interpbench.training.loop import TrainingStep
 from tests.command_line import call
@@ -68,3 +69,25 @@ def test_a_quiet_training_says_its_notes_alone() -> None:
         show(TrainingStep("training", 1, 1, 1, 0.5, 0.5, 1))
         show(TrainingStep("training", 1, 1, note="few images"))
     assert file.getvalue() == "Note: few images\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.5, ""),
+        (2.0, "About 3 min at the rate of the first batches."),
+        (20.0, "About 30 min at the rate of the first batches. Cheaper: fewer --images, --steps"),
+    ],
+)
+def test_how_long_a_run_takes_is_said_once_and_what_makes_it_cheaper(
+    seconds: float, said: str
+) -> None:
+    now = 0.0
+    outlook = Outlook(920, clock=lambda: now)
+    assert outlook.after(10) == ""
+    now += seconds
+    text = outlook.after(10)
+    assert text.startswith(said)
+    assert bool(text) == bool(said)
+    now += 1000
+    assert outlook.after(10) == ""

@@ -17,8 +17,9 @@ from interpbench.core.errors import (
     unknown_name,
 )
 from interpbench.core.types import IMAGENET, DatasetCard, Model
+from interpbench.loading.chosen_weights import RANDOM, shipped_cards, shipped_weights
 from interpbench.loading.dataset import open_dataset
-from interpbench.loading.model import RANDOM, load_model, shipped_cards, shipped_weights
+from interpbench.loading.model import load_model
 from interpbench.loading.pretrained import offered
 from interpbench.loading.weights import WeightsCard, read_weights
 from interpbench.registry.choosing import (

@@ -109,7 +109,7 @@ def _show_plugin(plugin: Plugin, console: "Console") -> None:
 
 def _show_preparations(plugin: ModelPlugin) -> None:
     """How images become the model's input, by the weights that come with it."""
-    from interpbench.loading.model import shipped_cards
+    from interpbench.loading.chosen_weights import shipped_cards
     from interpbench.loading.pretrained import offered
 
     if plugin.required:

@@ -14,9 +14,11 @@ from interpbench.core.types import Dataset, Model, normalise
 from interpbench.diagnosis.examination import Diagnosis, Finding, examine
 from interpbench.diagnosis.repair import Repair, repair
 from interpbench.loading.candidates import Candidate, try_candidates
+from interpbench.loading.chosen_weights import RANDOM
 from interpbench.loading.dataset import open_dataset
 from interpbench.loading.images import choose, load_images
-from interpbench.loading.model import RANDOM, UnstatedPreparationError, load_model
+from interpbench.loading.model import load_model
+from interpbench.loading.model_card import UnstatedPreparationError
 from interpbench.loading.pretrained import offered
 from interpbench.registry.choosing import Sources, choose_dataset, choose_one
 from interpbench.registry.plugin import Configured, blaming

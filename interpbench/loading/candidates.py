@@ -14,7 +14,8 @@ from interpbench.core.errors import InterpBenchError, first_line
 from interpbench.core.preparation import Preparation, Stated, settle
 from interpbench.core.types import UNKNOWN, Dataset, Model, normalise
 from interpbench.loading.images import choose, load_images
-from interpbench.loading.model import UNTRAINED, load_model
+from interpbench.loading.model import load_model
+from interpbench.loading.model_card import UNTRAINED
 from interpbench.loading.pretrained import offered
 from interpbench.loading.stated import named_preparation
 from interpbench.registry.plugin import Configured, blaming

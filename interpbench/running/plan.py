@@ -19,8 +19,10 @@ from interpbench.core.errors import (
 from interpbench.core.types import UNKNOWN, Dataset, Model
 from interpbench.loading import images
 from interpbench.loading.candidates import in_words, try_candidates
+from interpbench.loading.chosen_weights import RANDOM
 from interpbench.loading.dataset import open_dataset
-from interpbench.loading.model import RANDOM, UnstatedPreparationError, load_model
+from interpbench.loading.model import load_model
+from interpbench.loading.model_card import UnstatedPreparationError
 from interpbench.registry.choosing import (
     Choices,
     Sources,

@@ -9,7 +9,7 @@ import torch
 
 from interpbench.core.errors import ParameterError, RecipeError
 from interpbench.core.types import DatasetCard
-from interpbench.loading.model import shipped_card, weights_file, with_parameters
+from interpbench.loading.chosen_weights import shipped_card, weights_file, with_parameters
 from interpbench.loading.weights import WeightsCard, check_writable
 from interpbench.registry.choosing import Sources, choose_one
 from interpbench.registry.registry import Registry

@@ -11,8 +11,9 @@ from interpbench.core.errors import PreparationError, WeightsError
 from interpbench.core.preparation import Stated
 from interpbench.core.seeding import derive
 from interpbench.core.types import DatasetCard
+from interpbench.loading.chosen_weights import RANDOM, configured_by, refuse_nonfinite
 from interpbench.loading.fitting import in_names_of, load_state
-from interpbench.loading.model import IMAGENET_CLASSES, RANDOM, configured_by, refuse_nonfinite
+from interpbench.loading.logits import IMAGENET_CLASSES
 from interpbench.loading.pretrained import download, hash_tensors, offered
 from interpbench.loading.weights import read_weights, sha256
 from interpbench.registry.plugin import Configured, blaming

@@ -11,7 +11,8 @@ from torchvision.models import ResNet18_Weights
 
 from interpbench.core.errors import NoWeightsError, PluginError, WeightsError
 from interpbench.core.types import DatasetCard, Model
-from interpbench.loading.model import load_model, shipped_weights, weights_file
+from interpbench.loading.chosen_weights import shipped_weights, weights_file
+from interpbench.loading.model import load_model
 from interpbench.loading.weights import WeightsCard, save_weights
 from interpbench.registry.discovery import discover, load_file
 from interpbench.registry.plugin import Configured

@@ -15,7 +15,8 @@ from interpbench.core.errors import InterpBenchError, PreparationError, UnknownN
 from interpbench.core.preparation import Preparation, Stated, settle
 from interpbench.core.types import normalise
 from interpbench.loading.images import fit
-from interpbench.loading.model import UnstatedPreparationError, load_model
+from interpbench.loading.model import load_model
+from interpbench.loading.model_card import UnstatedPreparationError
 from interpbench.loading.stated import named_preparation, stated_by_user
 from interpbench.loading.weights import WeightsCard, save_weights
 from tests.command_line import call, refused

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from interpbench.core.errors import ParameterError
 from interpbench.core.seeding import derive
 from interpbench.core.types import DatasetCard, Model
-from interpbench.loading.model import RANDOM, load_model
+from interpbench.loading.chosen_weights import RANDOM
+from interpbench.loading.model import load_model
 from interpbench.loading.pretrained import offered
 from interpbench.registry.plugin import Configured
 

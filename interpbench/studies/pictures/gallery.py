@@ -17,8 +17,8 @@ from interpbench.drawing.overlay import Look
 from interpbench.files.csv_files import write_csv
 from interpbench.files.output_folder import Destination
 from interpbench.files.records import INLINE, Record
+from interpbench.loading.chosen_weights import RANDOM
 from interpbench.loading.images import choose
-from interpbench.loading.model import RANDOM
 from interpbench.studies.pictures.confusion_plot import confusion_table, draw_confusion
 from interpbench.studies.pictures.images import batches
 from interpbench.studies.pictures.job import PictureJob

@@ -9,7 +9,7 @@ from interpbench.attribution.explainer import Explainer
 from interpbench.core.progress import SILENT, Progress
 from interpbench.drawing.overlay import Look
 from interpbench.files.output_folder import OutputFolder
-from interpbench.loading.model import RANDOM
+from interpbench.loading.chosen_weights import RANDOM
 from interpbench.studies.pictures.panels import Map
 
 

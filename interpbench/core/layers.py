@@ -126,7 +126,8 @@ def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
 
     It is the last at which more than one position still matters to the logits, and, of maps,
     through which all that the logits depend on runs: never one branch of a concatenation, but the
-    module that holds the concatenation, or the last layer before it. In a convolutional network it
+    module that holds the concatenation, or the last layer before it. A layer that is called several
+    times comes last, as its name does not say which call. In a convolutional network it
     gives the last maps before they are pooled to one position; in a transformer it is the layer
     norm before the last attention, behind which only the class token matters. None if there is no
     such layer, or no gradient to tell.
@@ -139,8 +140,8 @@ def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
 
     def watch(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         if _gives_maps(module, output, x.shape[2:]):
-            seen.pop(name, None)
-            seen[name] = _Seen(output.grad_fn, is_tokens=output.ndim == 3)
+            again = seen.pop(name, None) is not None
+            seen[name] = _Seen(output.grad_fn, is_tokens=output.ndim == 3, again=again)
             output.register_hook(partial(seen[name].note, x.shape[2:]))
 
     layers = [(name, module) for name, module in hookable(network) if name]
@@ -155,10 +156,13 @@ def last_spatial_layer(network: nn.Module, x: Tensor) -> str | None:
     finally:
         for handle in handles:
             handle.remove()
-    for name, layer in reversed(seen.items()):
-        if layer.matters and (layer.is_tokens or _all_runs_through(layer.made_by, logits, x)):
-            return name
-    return None
+    found = [
+        (name, layer)
+        for name, layer in reversed(seen.items())
+        if layer.matters and (layer.is_tokens or _all_runs_through(layer.made_by, logits, x))
+    ]
+    once = [name for name, layer in found if not layer.again]
+    return next(iter(once or [name for name, _ in found]), None)
 
 
 @dataclass
@@ -169,11 +173,13 @@ class _Seen:
         made_by: the node of the graph of gradients that made it.
         is_tokens: whether it is tokens, of which the class token passes by the layer norms.
         matters: whether more than one of its positions matters to the logits.
+        again: whether the layer was called before, so that its name does not say which call.
     """
 
     made_by: Node | None
     is_tokens: bool
     matters: bool = False
+    again: bool = False
 
     def note(self, image: Sequence[int], gradient: Tensor) -> None:
         self.matters = int(as_maps(gradient, image).ne(0).any(1).any(0).sum()) > 1

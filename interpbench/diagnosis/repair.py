@@ -316,11 +316,16 @@ def _compare(before: Diagnosis, after: Diagnosis) -> Iterator[Finding]:
     """
     for finding in before.findings:
         remaining = [later for later in after.findings if later.kind == finding.kind]
+        if any(not set(later.where) <= set(finding.where) for later in remaining):
+            # The copy has it where the model had none: in another guise, it may be the same fault.
+            yield finding
+            continue
         places = {place for later in remaining for place in later.where}
         mended = tuple(place for place in finding.where if place not in places)
         left = tuple(place for place in finding.where if place in places)
-        if not finding.where:
+        if not finding.where or any(not later.where for later in remaining):
             yield replace(finding, repaired=not remaining)
+            continue
         if mended:
             yield replace(finding, where=mended, repaired=True)
         if left:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from interpbench.diagnosis.study import DoctorsReport
     from interpbench.loading.in_memory import Handed, Images, Methods, Metrics, Models
     from interpbench.loading.stated import Numbers
+    from interpbench.registry.choosing import Sources
     from interpbench.studies.conformance.study import Conformance
     from interpbench.studies.pictures.explain import Explained
     from interpbench.studies.pictures.gallery import Gallery
@@ -258,6 +259,8 @@ def explain(
         plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
     )
     paths = find_files([Path(path) for path in _paths(images)]) if _are_paths(images) else None
+    if range is None and isinstance(dataset, str):  # what is said of the data set's files
+        range = handed.range_of(dataset)
     files = handed.images(images) if paths is None else Files(paths, range=range)
     name, methods = handed.model(model), handed.names("method", method) or ()
     data = handed.data_of(name, dataset, classes)
@@ -620,6 +623,9 @@ def train(
     download: bool = False,
     weights: str | Path | None = None,
     split: float | None = None,
+    preparation: "str | Path | Preparation | None" = None,
+    mean: "Numbers | None" = None,
+    std: "Numbers | None" = None,
     recipe: str | Path | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -645,6 +651,8 @@ def train(
         weights: to start from: a file, or `imagenet` for those that come with the architecture. The
             last layer starts anew where they have another number of classes; images get the size
             and the normalisation of their input.
+        preparation, mean, std: how images are normalised, as for `run`; by default as the weights
+            or the data set say.
         split: the share of each class that is held out to test on, in 0..1, where the data are one
             folder of class folders.
         recipe: a bundled recipe or a TOML file; by default `fine-tune` with `weights`, else that of
@@ -684,6 +692,8 @@ def train(
         '8 images'
     """
     from interpbench.core.devices import resolve_device
+    from interpbench.loading.stated import stated_by_user
+    from interpbench.registry.choosing import Sources
     from interpbench.training.plan import train_as_planned
 
     changes = {
@@ -694,8 +704,11 @@ def train(
         "seed": seed,
         "precision": precision,
     }
-    data = (dataset, data_root, download, weights, split)
-    plan = _plan_training(model, data, recipe, changes, output, plugin)
+    stated = stated_by_user(preparation, mean=mean, std=std)
+    sources = Sources(
+        data_root, download, _names(None if weights is None else str(weights)) or (), stated
+    )
+    plan = _plan_training(model, (dataset, split), sources, recipe, changes, output, plugin)
     with _shown_steps(progress) as shown:
         return train_as_planned(
             plan, device=resolve_device(device), resume=resume, overwrite=overwrite, progress=shown
@@ -711,6 +724,9 @@ def find_lr(
     download: bool = False,
     weights: str | Path | None = None,
     split: float | None = None,
+    preparation: "str | Path | Preparation | None" = None,
+    mean: "Numbers | None" = None,
+    std: "Numbers | None" = None,
     recipe: str | Path | None = None,
     batch_size: int | None = None,
     size: int | None = None,
@@ -724,8 +740,8 @@ def find_lr(
     """Searches for a learning rate; writes the search beside where `train` would put the weights.
 
     Parameters:
-        model, dataset, data_root, download, weights, split, recipe, batch_size, size, seed,
-            precision, device, plugin: as for `train`.
+        model, dataset, data_root, download, weights, split, preparation, mean, std, recipe,
+            batch_size, size, seed, precision, device, plugin: as for `train`.
         output: the weights' file; NAME.lr.csv and .png lie beside it.
         progress: called after each step; or as for `train`.
 
@@ -753,35 +769,40 @@ def find_lr(
         (['lr', 'loss', 'smoothed'], 'colours.lr.csv')
     """
     from interpbench.core.devices import resolve_device
+    from interpbench.loading.stated import stated_by_user
+    from interpbench.registry.choosing import Sources
     from interpbench.training.plan import search_as_planned
 
     changes = {"batch_size": batch_size, "size": size, "seed": seed, "precision": precision}
-    data = (dataset, data_root, download, weights, split)
-    plan = _plan_training(model, data, recipe, changes, output, plugin)
+    stated = stated_by_user(preparation, mean=mean, std=std)
+    sources = Sources(
+        data_root, download, _names(None if weights is None else str(weights)) or (), stated
+    )
+    plan = _plan_training(model, (dataset, split), sources, recipe, changes, output, plugin)
     with _shown_steps(progress) as shown:
         return search_as_planned(plan, device=resolve_device(device), progress=shown)
 
 
 def _plan_training(
     model: str,
-    data: tuple[str, str | Path | None, bool, str | Path | None, float | None],
+    data: tuple[str, float | None],
+    sources: "Sources",
     recipe: str | Path | None,
     changes: Mapping[str, int | float | str | None],
     output: str | Path | None,
     plugin: Paths,
 ) -> "TrainingPlan":
-    from interpbench.registry.choosing import Sources
     from interpbench.registry.discovery import discover
     from interpbench.training.plan import plan_training
 
-    dataset, root, download, weights, split = data
+    dataset, split = data
     named = None if recipe is None else str(recipe)
     where = None if output is None else Path(output)
     return plan_training(
         discover(_paths(plugin)),
         model,
         dataset,
-        Sources(root, download, () if weights is None else (str(weights),)),
+        sources,
         recipe=named,
         changes=changes,
         output=where,

@@ -62,8 +62,8 @@ class ExaminedModel:
         for finding in self.findings:
             labels = [label for label, method in methods.items() if finding.concerns(method)]
             if labels:
-                where = f" ({', '.join(finding.where[:3])})" if finding.where else ""
+                where = f"{', '.join(finding.where[:3])}: " if finding.where else ""
                 notices.append(
-                    f"{finding.what}{where}, which rules out {', '.join(labels)}. {finding.advice}"
+                    f"{where}{finding.what}, which rules out {', '.join(labels)}. {finding.advice}"
                 )
         return notices

@@ -86,7 +86,12 @@ class Explainer:
     @property
     def notices(self) -> list[str]:
         """What the user should know: which methods cannot be trusted on the model, and why."""
-        return [*self.explained.notices, *self.examined.notices(self.explained.methods)]
+        preparation = self.model.card.preparation
+        prepared = (
+            f"Images become the input: {preparation.text}, as stated by {preparation.stated_by}."
+        )
+        found = self.examined.notices(self.explained.methods)
+        return [prepared, *self.explained.notices, *found]
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Of each class, as the model's outputs give it, float32 [N,classes] on the CPU.

@@ -13,7 +13,6 @@ from interpbench.core.errors import (
     NoWeightsError,
     ParameterError,
     UnknownNameError,
-    WeightsError,
     unknown_name,
 )
 from interpbench.core.types import IMAGENET, DatasetCard, Model
@@ -119,7 +118,7 @@ def data_card(
     weights. Only where none of them does, the data set itself is opened.
 
     Raises:
-        WeightsError: if weights without a card are given and no data set is named.
+        WeightsError: if weights cannot be read.
         NoWeightsError: if there are none.
         ParameterError: if several data sets have weights and none is named.
     """
@@ -129,11 +128,8 @@ def data_card(
             continue
         card = read_weights(Path(weights))[1]
         if card is None and dataset is None and _own_card(choice) is None:
-            raise WeightsError(
-                f"Weights {weights} have no card that says their classes, input size and "
-                "normalisation. Name the data set that they were trained on with --dataset, such "
-                f"as {IMAGENET}."
-            )
+            # Its classes have no names; how many there are their last layer tells.
+            return DatasetCard(Path(weights).name, (), "", logits=())
     if card is not None and dataset in (None, card.dataset):
         return _as_data(card)
     if dataset is None:

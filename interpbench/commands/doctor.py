@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from interpbench.diagnosis.repair import Repair
     from interpbench.diagnosis.study import DoctorsReport
 
+NAMED = 12  # methods that are ruled out
 SHOWN = 3  # places of a finding that are listed
 
 
@@ -105,7 +106,8 @@ def _candidates(report: "DoctorsReport") -> "Table":
 
     count = report.candidates[0].images
     table = Table(f"accuracy on {count} images", "preparation", "in full")
-    stated = report.preparation.text if report.preparation else ""
+    nobody = "preparation" in report.diagnosis.kinds
+    stated = report.preparation.text if report.preparation and not nobody else ""
     for candidate in report.candidates:
         here = " (as stated)" if candidate.preparation.text == stated else ""
         accuracy = candidate.failure or f"{candidate.accuracy:.1%}"
@@ -145,4 +147,5 @@ def _show_verdict(report: "DoctorsReport") -> None:
         repaired = any(finding.repaired for finding in report.diagnosis.findings)
         say("Healthy once repaired." if repaired else "Healthy.")
     for scope, names in report.ruled_out.items():
-        say(f"Ruled out: {scope}" + (f", such as {', '.join(names)}." if names else "."))
+        some = f", such as {first_and_more(list(names), NAMED)}" if names else ""
+        say(f"Ruled out: {scope}{'' if scope == 'all methods' else some}.")

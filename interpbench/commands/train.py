@@ -9,8 +9,11 @@ from interpbench.commands.shared import (
     DataRoot,
     Device,
     Download,
+    Mean,
     Plugins,
+    PreparationName,
     Quiet,
+    Std,
     interruptible,
     say,
 )
@@ -64,6 +67,9 @@ def train(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --output.")] = False,
     plugin: Plugins = None,
+    preparation: PreparationName = None,
+    mean: Mean = None,
+    std: Std = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on a data set's train split; write its weights with a card that states its test
@@ -81,6 +87,9 @@ def train(
         "download": download,
         "weights": weights,
         "split": split,
+        "preparation": preparation,
+        "mean": mean,
+        "std": std,
         "recipe": recipe,
         "batch_size": batch_size,
         "size": size,

@@ -96,9 +96,11 @@ def _check_arguments(
     for argument, value in bound.arguments.items():
         annotation = signature.parameters[argument].annotation
         if not fits(value, annotation):
+            is_module = hasattr(value, "named_parameters") and "model" in known
+            hint = " Did you mean model=?" if is_module and argument != "model" else ""
             raise ArgumentError(
                 f"{name}(): {argument}={_shown(value)} is of type {type(value).__name__}; expected "
-                f"{type_text(annotation)}."
+                f"{type_text(annotation)}.{hint}"
             )
 
 

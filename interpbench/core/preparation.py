@@ -84,12 +84,15 @@ class Preparation(Framing):
     @property
     def text(self) -> str:
         """In words: equal words, equal inputs."""
-        how = "squeezed" if self.resize is None else f"from the shorter side at {self.resize}"
+        whole = (
+            "of the whole image" if self.height == self.width else "(height x width) of all of it"
+        )
+        how = whole if self.resize is None else f"from the shorter side at {self.resize}"
         names = {"own": f"{len(self.mean)} channels", "grey": "grey"}
         channels = names.get(self.channels, self.channels.upper())
         mean, std = (" ".join(f"{v:.6g}" for v in values) for values in (self.mean, self.std))
         return (
-            f"{self.width}x{self.height} {how} ({self.interpolation}), {channels}, mean {mean}, "
+            f"{self.height}x{self.width} {how} ({self.interpolation}), {channels}, mean {mean}, "
             f"std {std}"
         )
 
@@ -126,6 +129,13 @@ class Stated:
             mean=preparation.mean,
             std=preparation.std,
         )
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if value is not None:  # a number, or any sequence of numbers, as people write it
+                values = (value,) if isinstance(value, int | float) else tuple(value)
+                object.__setattr__(self, name, tuple(map(float, values)))
 
     @property
     def is_empty(self) -> bool:
@@ -169,6 +179,11 @@ def settle(sources: Sequence[Stated]) -> Preparation | None:
         return None
     height, width = (whole.size,) * 2 if isinstance(whole.size, int) else whole.size
     resize = whole.resize if whole.resize is not None else (height if height == width else 0)
+    if 0 < resize < max(height, width) and height == width:
+        raise PreparationError(
+            f"The shorter side is brought to {resize} pixels, and {height} are cut out of it: "
+            "state a resize of at least the size, or 0 for the whole image."
+        )
     channels = whole.channels or _channels_of(whole)
     count = NUMBER_OF.get(channels, max(len(whole.mean), len(whole.std)))
     by = next(iter(used)) if len(used) == 1 else "; ".join(

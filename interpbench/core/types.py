@@ -238,6 +238,19 @@ class Model(nn.Module):
         self.batch_size = batch_size
         self.shared = Shared()
 
+    def __getattr__(self, name: str) -> Any:
+        """An attribute that there is not: says where the network's layers are."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            network = vars(self).get("_modules", {}).get("network")
+            if network is None or not hasattr(network, name):
+                raise
+            raise AttributeError(
+                f"A Model has no {name!r}; its network has: model.network.{name}, or "
+                f"model.layer({name!r})."
+            ) from None
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B,classes] of x [B,C,H,W], which is normalised."""
         logits: Tensor = self.network(x)

@@ -539,7 +539,7 @@ def _wrong_layer(
 ) -> Finding:
     better = better_layer(model, seen, x)
     leave_out = "No layer has maps that matter to the logits: leave CAM methods out."
-    advice = f"Name {better!r}." if better else leave_out
+    advice = f"Name {better!r}: METHOD:layer={better}." if better else leave_out
     return Finding("CAM layer", tuple(filter(None, where)), what, advice, "CAM methods")
 
 

@@ -90,6 +90,7 @@ class Expected:
         outputs: what somebody says that the answers are; None if nobody does.
         stated_by: who, in words.
         trained: whether its weights are; else there is nothing to be right about.
+        own: whether the network is the user's own, of which nothing else is known.
     """
 
     model: str
@@ -97,6 +98,7 @@ class Expected:
     outputs: Outputs | None = None
     stated_by: str = ""
     trained: bool = True
+    own: bool = False
 
 
 def ask(network: nn.Module, shape: tuple[int, int, int]) -> Any:
@@ -144,6 +146,16 @@ def reading_of(returned: Any, expected: Expected) -> Reading:
         outputs, why = _outputs(answers, expected)
     else:
         _refuse_others(answers.detach(), outputs, expected)
+        if outputs in LOGITS and _in_range(answers.detach()) and _origin(answers) == "sigmoid":
+            raise OutputsError(
+                f"{expected.model} ends in a sigmoid, so its answers are no {outputs} logits, as "
+                f"{expected.stated_by} says. State sigmoid-probabilities with --outputs."
+            )
+    if outputs == "softmax" and expected.outputs is None and expected.own:
+        notices.append(
+            "Its outputs are taken to be logits of a softmax; if each class has a probability of "
+            "its own, state --outputs sigmoid."
+        )
     if outputs != "softmax":
         notices.append(f"Its outputs are {outputs}, {why}: {READ[outputs]}.")
     return Reading(outputs, columns, path, tensor.ndim, tuple(notices))

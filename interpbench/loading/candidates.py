@@ -22,6 +22,7 @@ from interpbench.registry.plugin import Configured, blaming
 
 IMAGES = 64  # that each is tried on, at most
 SHOWN = 4  # in a message
+SIZES = (96, 128, 160, 224)  # that are tried where nobody states one
 CROPPED = 256 / 224  # of the input's side is the shorter side before the crop
 
 _COLOURS = {
@@ -131,7 +132,39 @@ def try_candidates(
         _tried(choice, model, data, indices, name, preparation)
         for name, preparation in candidates.items()
     ]
-    return sorted(tried, key=lambda candidate: (-_known(candidate.accuracy), candidate.name))
+    tried = _best_first(tried)
+    if stated.size is None:
+        others = _at_other_sizes(choice, data, tried[0], weights=weights, seed=seed, device=device)
+        tried = _best_first([*tried, *others])
+    return tried
+
+
+def _at_other_sizes(
+    choice: Configured,
+    data: Dataset,
+    best: Candidate,
+    *,
+    weights: str | None,
+    seed: int,
+    device: torch.device,
+) -> list[Candidate]:
+    """The best of the candidates at the other usual sizes, as far as the model takes them."""
+    preparation, found = best.preparation, []
+    indices = choose(data, min(IMAGES, len(data.ids)), seed)
+    share = (preparation.resize or 0) / preparation.size
+    for size in SIZES:
+        if size == preparation.size:
+            continue
+        resize = math.floor(size * share) or None
+        other = replace(preparation, height=size, width=size, resize=resize)
+        try:
+            model = load_model(
+                choice, data.card, weights=weights, stated=Stated.whole(other), seed=seed
+            )
+        except InterpBenchError:  # of this size it is another network
+            continue
+        found.append(_tried(choice, model.to(device), data, indices, best.name, other))
+    return found
 
 
 def in_words(candidates: Sequence[Candidate]) -> str:
@@ -139,8 +172,16 @@ def in_words(candidates: Sequence[Candidate]) -> str:
     tried = [candidate for candidate in candidates if not candidate.failure]
     if not tried:
         return ""
-    shown = "; ".join(f"{c.accuracy:.1%} {c.name}" for c in tried[:SHOWN])
+    shown = "; ".join(
+        f"{c.accuracy:.1%} {c.name} at {c.preparation.height}x{c.preparation.width}"
+        for c in tried[:SHOWN]
+    )
     return f"On {tried[0].images} images the accuracy is {shown}."
+
+
+def _best_first(tried: Sequence[Candidate]) -> list[Candidate]:
+    """The most accurate first; of several that are equal the likelier, as they come."""
+    return sorted(tried, key=lambda candidate: -_known(candidate.accuracy))
 
 
 def _known(accuracy: float) -> float:

@@ -99,9 +99,16 @@ def read_image(path: Path, name: str, *, range: float | None = None) -> np.ndarr
 def _scaled(values: np.ndarray, name: str, white: float | None, *, stated: bool) -> np.ndarray:
     """float32 in 0..1."""
     low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise DataError(f"{name} holds values that are no finite numbers: mend or remove the file.")
     held = f"{name} holds values from {low:g} to {high:g} ({values.dtype})"
     if white is None and values.dtype.kind == "f" and 0 <= low <= high <= 1:
         white = 1.0
+    if low < 0:
+        raise DataError(
+            f"{held}; black is 0 here: add a number to all files that brings the least to 0 or "
+            "above, and state the value that is then white."
+        )
     if white is None:
         raise DataError(
             f"{held}, and it is not known which value is white: state it, as in "

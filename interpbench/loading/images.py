@@ -18,6 +18,7 @@ from interpbench.core.preparation import Framing, Interpolation
 from interpbench.core.seeding import shuffled
 from interpbench.core.types import Dataset, Sample
 
+DARK = 1 / 8  # of white: 12 bits in 16 reach a sixteenth
 _RESAMPLING: dict[Interpolation, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -43,6 +44,19 @@ class ImageSet:
     labels: Tensor
     masks: Tensor | None
     skipped: dict[str, str]
+
+    @property
+    def too_dark(self) -> str:
+        """A word on images finer than 8 bits of which none comes near to white, or ""."""
+        if not self.images.is_floating_point() or not self.images.numel():
+            return ""
+        brightest = float(self.images.max())
+        if brightest > DARK:
+            return ""
+        return (
+            f"The brightest pixel of these images has {brightest:.1%} of what their type can hold: "
+            "if they have fewer bits, say which value is white, such as range=4095."
+        )
 
     @property
     def sha256(self) -> str:

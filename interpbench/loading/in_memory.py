@@ -10,7 +10,7 @@ from torch import nn
 from interpbench.core.errors import DataError, ParameterError
 from interpbench.core.types import Dataset, DatasetCard
 from interpbench.loading.tensors import Taken, take_images
-from interpbench.registry.choosing import Sources, choose_one
+from interpbench.registry.choosing import Sources, choose_dataset, choose_one
 from interpbench.registry.in_memory import SOURCE, register, register_dataset
 from interpbench.registry.plugin import MEMORY, Kind
 from interpbench.registry.registry import Registry
@@ -98,6 +98,14 @@ class Handed:
         taken = self._take(given, labels, classes)
         self.count = len(taken.dataset.ids)
         return register_dataset(self.registry, taken.dataset)
+
+    def range_of(self, dataset: str) -> float | None:
+        """The value that a data set's name says is white, `imagefolder:photos,range=4095`."""
+        name, _, _ = dataset.partition(":")
+        if name not in self.registry.names("dataset"):
+            return None
+        stated: float | None = choose_dataset(self.registry, dataset).values.get("range")
+        return stated
 
     def images(self, given: object) -> Dataset:
         """Images in memory, whatever their classes."""

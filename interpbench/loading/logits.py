@@ -6,7 +6,10 @@ from interpbench.core.errors import WeightsError
 from interpbench.core.types import DatasetCard
 
 IMAGENET_CLASSES = 1000
-HINT = " A folder of images takes labels=FILE, which says which of its classes is which logit."
+HINT = (
+    ' A folder of images takes classes="a,b,c", all of the model\'s classes in their order, or '
+    "labels=FILE, which says which of its classes is which logit."
+)
 
 
 def logits_of_labels(
@@ -61,6 +64,11 @@ def other_classes(
             f"is one of the {len(data.classes)} classes of {data.name!r}.{hint}"
         )
     stated = len(data.logit_names) or max(data.logits or (0,)) + 1
+    if data.logits is not None and not data.logit_names and stated > count:
+        return WeightsError(
+            f"{what} gives {count} logits, 0 to {count - 1}, but the labels of {data.name!r} go up "
+            f"to {stated - 1}. Give the labels that the model was trained with."
+        )
     if data.logits is None:
         why = f"data set {data.name!r} has {len(data.classes)} classes"
     elif stated > count or len(data.logit_names) not in (0, count):

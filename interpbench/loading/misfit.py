@@ -69,7 +69,9 @@ class Misfit:
             return (
                 f"Weights {source} are for {given} classes, the data set has {wanted} "
                 f"({name!r}). Use weights that were trained on this data set, or the data set of "
-                "these weights."
+                "these weights. A folder of images that has some of their classes, or whose "
+                'subfolders have other names, says so: imagefolder:root=DIR,classes="a,b,c", all '
+                "of the model's classes in their order."
             )
         causes: list[Callable[[], str]] = [self._other_kind, self._strange, self._depth, self._part]
         cause = next(filter(None, (cause() for cause in [*causes, self._width])), "")

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from interpbench.core.errors import PluginError, PreparationError
+from interpbench.core.errors import ParameterError, PluginError, PreparationError
 from interpbench.core.layers import find_layer, last_spatial_layer
 from interpbench.core.outputs import named_outputs
 from interpbench.core.preparation import Preparation, Stated
@@ -26,6 +26,7 @@ from interpbench.loading.chosen_weights import (
     with_weights_card,
 )
 from interpbench.loading.fitting import load_state
+from interpbench.loading.logits import IMAGENET_CLASSES
 from interpbench.loading.model_card import (
     card_of,
     has_one_logit,
@@ -36,7 +37,8 @@ from interpbench.loading.model_card import (
 )
 from interpbench.loading.pretrained import hash_tensors
 from interpbench.loading.unwrapping import lets_gradients_through, unwrapped
-from interpbench.registry.plugin import Configured, blaming
+from interpbench.registry.in_memory import SOURCE as IN_MEMORY
+from interpbench.registry.plugin import MEMORY, Configured, blaming
 
 
 def load_model(
@@ -74,9 +76,16 @@ def load_model(
     chosen = find_weights(choice, data, weights)
     choice = with_weights_card(choice, chosen)
     card = card_of(choice, data, chosen, stated)
+    if not card.classes and not chosen.decides_on_classes:
+        raise ParameterError(
+            f"It is not known how many classes {choice.label!r} is to have, as the images have no "
+            "labels: give labels=... or classes=..., or a module that is made."
+        )
     expected = _expected(choice, card, chosen, outputs)
     one = expected.outputs == "binary" or has_one_logit(chosen)
     network, notices = _build(choice, card, seed, 1 if one else card.classes)
+    if chosen.source == IN_MEMORY:
+        notices += _left_on(network)
     with blaming(choice):
         if chosen.state is not None:
             notices += load_state(network, chosen.state, chosen.source)
@@ -92,6 +101,8 @@ def load_model(
             card = two_classes(choice, card, data, chosen)
         elif chosen.decides_on_classes:
             card = own_classes(choice, reading.columns, card, data)
+        elif data.logits == () and reading.columns:  # nothing but its answers tells how many
+            card = replace(card, classes=reading.columns)
         network = answering(network, reading)
         gradients = lets_gradients_through(network, card.preparation.shape)
         choice = choice if gradients else choice.without_gradients()
@@ -114,6 +125,21 @@ def _build(
     return usable.network, usable.notices
 
 
+def _left_on(network: nn.Module) -> tuple[str, ...]:
+    """What a user's own module brings along that changes what it does here, in words."""
+    said = []
+    if network.training:
+        said.append("It is in train mode; the copy that is explained is in eval mode.")
+    hooked = [
+        name or type(module).__name__
+        for name, module in network.named_modules()
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+    ]
+    if hooked:
+        said.append(f"It carries hooks ({', '.join(hooked[:3])}), which run on the copy as well.")
+    return tuple(said)
+
+
 def _refuse_other_channels(
     choice: Configured, network: nn.Module, preparation: Preparation
 ) -> None:
@@ -125,12 +151,20 @@ def _refuse_other_channels(
     with suppress(Exception), torch.no_grad():  # it may be called with something else
         network(torch.zeros(1, *preparation.shape))
         return
-    kind = "grey" if first.in_channels == 1 else "own"
+    if choice.plugin.origin.startswith(MEMORY):
+        raise PreparationError(
+            f"Model {choice.label!r} takes images of {first.in_channels} channels, and these have "
+            f"{made}: give images with as many."
+        )
+    way = "state --preparation grey, with --size, --mean and --std"
+    if first.in_channels != 1:
+        way = (
+            'state `channels = "own"` in a file for --preparation, with a mean and a std for each '
+            "channel, or in the plugin's Pretrained(...)"
+        )
     raise PreparationError(
         f"Model {choice.label!r} takes images of {first.in_channels} channels, but the preparation "
-        f'that is stated makes {made} ({preparation.text}): state `channels = "{kind}"` in a file '
-        "for --preparation, with a mean and a std for each channel, or in the plugin's "
-        "Pretrained(...)."
+        f"makes {made} ({preparation.text}, as stated by {preparation.stated_by}): {way}."
     )
 
 
@@ -146,7 +180,12 @@ def _expected(
         stated.append((offer.outputs, offer.source))
     said, by = next(((name, by) for name, by in stated if name is not None), (None, ""))
     return Expected(
-        f"Model {choice.label!r}", card.classes, named_outputs(said), by, weights.source != RANDOM
+        f"Model {choice.label!r}",
+        card.classes,
+        named_outputs(said),
+        by,
+        trained=weights.source != RANDOM,
+        own=weights.decides_on_classes and card.classes != IMAGENET_CLASSES,
     )
 
 

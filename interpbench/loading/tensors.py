@@ -98,8 +98,14 @@ def take_images(
         return Taken(images, stated)
     name, tensors, found = _unpacked(images)
     stated = _for_channels(stated, {len(tensor) for tensor in tensors})
-    tensors, notices = _pixels(tensors, stated)
+    tensors, stated, notices = _pixels(tensors, stated)
     sizes = {tuple(tensor.shape[1:]) for tensor in tensors}
+    if len(sizes) > 1 and stated.size is None:
+        shown = ", ".join(f"{height}x{width}" for height, width in sorted(sizes)[:4])
+        raise PreparationError(
+            f"The images have {len(sizes)} sizes ({shown}): give size=..., in pixels or (height, "
+            "width), that all are brought to."
+        )
     if len(sizes) == 1 and not resized:
         [(height, width)] = sizes
         by = ", ".join(filter(None, [stated.by, "the images' own size"]))
@@ -194,11 +200,11 @@ def _for_channels(stated: Stated, counts: set[int]) -> Stated:
     return replace(stated, mean=mean, std=std, channels=channels)  # type: ignore[arg-type]
 
 
-def _pixels(tensors: list[Tensor], stated: Stated) -> tuple[list[Tensor], tuple[str, ...]]:
-    """The images as pixels: uint8, or float32 in 0..1; and what was assumed."""
+def _pixels(tensors: list[Tensor], stated: Stated) -> tuple[list[Tensor], Stated, tuple[str, ...]]:
+    """The images as pixels, uint8 or float32 in 0..1; what normalises them; what was assumed."""
     types = {tensor.dtype for tensor in tensors}
     if types == {torch.uint8}:
-        return tensors, ()
+        return tensors, stated, ()
     if not all(tensor.is_floating_point() for tensor in tensors):
         raise DataError(
             f"images= holds {', '.join(sorted(map(str, types)))}; expected torch.uint8 (0..255) or "
@@ -209,15 +215,34 @@ def _pixels(tensors: list[Tensor], stated: Stated) -> tuple[list[Tensor], tuple[
     high = max(float(tensor.max()) for tensor in tensors)
     if not np.isfinite([low, high]).all():
         raise DataError("images= holds numbers that are not finite.")
-    if low >= 0 and high <= 1:
-        return tensors, ()
     found = f"images= holds numbers from {low:.3g} to {high:.3g}"
+    if low >= 0 and high <= 1:
+        how = f", and are normalised by mean {_words(stated.mean)} and std {_words(stated.std)}"
+        said = how if stated.mean and stated.std else ""
+        return tensors, stated, (f"{found}, so they are taken to be pixels in 0..1{said}.",)
+    if stated.mean and stated.std and not any(stated.mean) and set(stated.std) == {1.0}:
+        return _as_they_are(tensors, stated, (low, high), found)
     pixels = _unnormalised(tensors, stated, found)
     notice = (
         f"{found}, so they are taken to be normalised by mean {_words(stated.mean)} and std "
         f"{_words(stated.std)}; pictures and baselines are of the pixels before that."
     )
-    return pixels, (notice,)
+    return pixels, stated, (notice,)
+
+
+def _as_they_are(
+    tensors: list[Tensor], stated: Stated, bounds: tuple[float, float], found: str
+) -> tuple[list[Tensor], Stated, tuple[str, ...]]:
+    """What the model takes without any normalisation: as pixels from the least to the greatest."""
+    low, high = bounds
+    span = high - low
+    count = len(stated.mean or ())
+    whole = replace(stated, mean=(-low / span,) * count, std=(1 / span,) * count)
+    notice = (
+        f"{found}, and the model takes them as they are: pictures, black and white go from the "
+        "least of them to the greatest."
+    )
+    return [((tensor - low) / span).clamp(0, 1) for tensor in tensors], whole, (notice,)
 
 
 def _unnormalised(tensors: list[Tensor], stated: Stated, found: str) -> list[Tensor]:

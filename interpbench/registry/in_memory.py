@@ -74,7 +74,12 @@ def register(registry: Registry, kind: Kind, given: object) -> tuple[tuple[str, 
                 f"Two {kind}s are called {plugin.name!r}. Give them names: "
                 f"{kind}={{'one': ..., 'other': ...}}."
             )
-        registry.add(plugin)
+        try:
+            registry.add(plugin)
+        except DuplicatePluginError as error:
+            raise DuplicatePluginError(
+                f"{error} Or give yours another name: {kind}={{'mine': ...}}."
+            ) from None
         texts.append(plugin.name)
         notices += notice
     return tuple(texts), notices
@@ -102,6 +107,10 @@ def register_dataset(registry: Registry, dataset: Dataset) -> str:
 def _named(kind: Kind, given: object) -> Iterator[tuple[str, object]]:
     """Each plugin with its name, or "" where it has none of the user's."""
     if isinstance(given, Mapping):
+        if kind == "model" and given and all(isinstance(v, Tensor) for v in given.values()):
+            raise ParameterError(
+                "model= is a state dict: give the module, after module.load_state_dict(...)."
+            )
         for name, value in given.items():
             if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+ -]*", name) or name == ALL:
                 raise ParameterError(

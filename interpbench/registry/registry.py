@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from interpbench.core.calls import checked
@@ -84,10 +85,7 @@ class Registry:
         plugin = self._plugins[kind].get(name) or self._find(kind, name)
         if plugin is None:
             error = unknown_name(kind, name, self._plugins[kind])
-            raise type(error)(
-                f"{error} See `python -m interpbench list {kind}s`; one in a file of yours needs "
-                "--plugin FILE."
-            )
+            raise type(error)(f"{error} {_where_to_look(kind, name)}")
         return plugin
 
     def names(self, kind: Kind) -> list[str]:
@@ -126,6 +124,16 @@ class Registry:
             yield self
         finally:
             _active.reset(token)
+
+
+def _where_to_look(kind: Kind, name: str) -> str:
+    """What a user may have meant by a name that no plugin has."""
+    path = Path(name)
+    if kind == "model" and path.is_file():
+        return f"That is a file: an architecture and its weights are --model NAME --weights {name}."
+    if kind == "dataset" and path.is_dir():
+        return f"That is a folder: a data set of images is --dataset imagefolder:{name}."
+    return f"See `python -m interpbench list {kind}s`; one in a file of yours needs --plugin FILE."
 
 
 default_registry = Registry()

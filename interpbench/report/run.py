@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOTICES = 10  # that a notebook shows
+WARNINGS = 3  # lines of what went wrong, in print
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,15 +80,22 @@ class Run(finished_run.Run):
         return figure
 
     def __repr__(self) -> str:
-        """What was run, the best of each metric, and the folder, in two lines."""
+        """What was run and where it lies, the best of each metric, and what went wrong."""
         failed = f", {len(self.failed)} of them failed" if len(self.failed) else ""
         cells = f"{len(self.tables.cells)} cells{failed}"
         unfinished = "" if self.info.is_finished else ", not finished"
         best = "; ".join(_best(rows) for _, rows in self.leaderboard.groupby("metric", sort=False))
         return (
             f"Run of {self.info.suite.name}: {cells}{unfinished}, in {self.folder}\n"
-            f"best: {best or 'nothing is scored'}"
+            f"best: {best or 'nothing is scored'}{self._warnings()}"
         )
+
+    def _warnings(self) -> str:
+        """A line each for what failed and for what cannot be trusted, of a few."""
+        lines = [f"failed: {row.method}: {row.reason}" for row in self.failed.itertuples()]
+        lines += [f"note: {notice}" for notice in self.info.notices if "rules out" in notice]
+        more = [f"and {len(lines) - WARNINGS} more: run.failed, run.info.notices"]
+        return "".join(f"\n{line}" for line in lines[:WARNINGS] + more * (len(lines) > WARNINGS))
 
     def _repr_html_(self) -> str:
         """The leaderboard as a table for each data set and model, then notices and links."""
@@ -168,7 +176,9 @@ def _best(rows: pd.DataFrame) -> str:
     least = rows["better"].iloc[0] == "lower"
     best = rows.loc[rows["mean"].idxmin() if least else rows["mean"].idxmax()]
     where = f" on {best['model']}" if len(set(rows["model"])) > 1 else ""
-    return f"{metric} {best['method']}{where} {best['mean']:.3f}"
+    level = int(((rows["model"] == best["model"]) & (rows["rank"] == best["rank"])).sum()) - 1
+    others = f", level with {level} more" if level else ""
+    return f"{metric} {best['method']}{where} {best['mean']:.3f}{others}"
 
 
 def _png(figure: "Figure") -> bytes:

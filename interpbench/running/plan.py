@@ -247,7 +247,7 @@ def _metrics(
 ) -> tuple[dict[str, Configured], list[str]]:
     """The metrics that apply to the data, with the suite's steps; and notices of those left out."""
     applying: dict[str, Configured] = {}
-    notices = []
+    without_masks: list[str] = []
     suite = selection.suite
     chosen = choose_plugins(registry, "metric", suite.metrics)
     for choice in chosen.plugins.values():
@@ -257,12 +257,18 @@ def _metrics(
             )
             if "metric" in selection.named and choice.name in chosen.named:
                 raise DataError(f"Metric {what}. Choose another metric or data set.")
-            notices.append(f"Left out: {what}.")
+            without_masks.append(choice.name)
             continue
         if suite.steps is not None and choice.values.get("steps", 0) is None:
             with_steps = choice.plugin.configure({**choice.values, "steps": suite.steps})
             choice = replace(with_steps, alias=choice.alias)
         applying[choice.label] = choice
+    notices = []
+    if without_masks:
+        notices.append(
+            f"Left out, as {dataset.card.name!r} has no ground-truth masks: "
+            f"{', '.join(without_masks)}."
+        )
     if not applying:
         raise DataError(
             f"No metric of the suite applies to {dataset.card.name!r}: {' '.join(notices)}"

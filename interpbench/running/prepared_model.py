@@ -213,6 +213,8 @@ class PreparedModel:
         ]
         if self.images.shown:
             notices.append(f"{self.plan.dataset.card.name}: {self.images.shown}.")
+        if self.images.too_dark:
+            notices.append(self.images.too_dark)
         precision = self.plan.computing.precision
         lowered = self.scorer.report.precision or precision
         if lowered != precision:

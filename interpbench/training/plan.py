@@ -123,7 +123,7 @@ def plan_training(
     choice = choose_one(registry, "model", model, "Train")
     check_trainable(choice)
     data = open_data(registry, dataset, sources, split)
-    start = find_start(choice, _starting_weights(sources))
+    start = find_start(choice, _starting_weights(sources), sources.preparation)
     start, settings = _settings(start, data.card, recipe)
     settings = settings.changed(changes or {})
     path = output or Path(weights_file(start.model, data.card.name))

@@ -47,19 +47,29 @@ class Start:
     Attributes:
         model: the architecture with its parameters.
         weights: None for those that the recipe's seed draws.
+        said: what the user says of the input.
     """
 
     model: Configured
     weights: StartingWeights | None = None
+    said: Stated = Stated()
 
     @property
     def _stated(self) -> Stated:
-        return Stated() if self.weights is None else self.weights.stated
+        return self.said.over(Stated() if self.weights is None else self.weights.stated)
 
     @property
     def states_normalisation(self) -> bool:
-        """Whether the weights say how their images were normalised."""
+        """Whether the user or the weights say how their images are normalised."""
         return self._stated.mean is not None and self._stated.std is not None
+
+    @property
+    def normalised_by(self) -> str:
+        """Who says how the images are normalised; "" if neither the user nor the weights do."""
+        if not self.states_normalisation:
+            return ""
+        by_user = self.said.mean is not None and self.said.std is not None
+        return self.said.by if by_user or self.weights is None else self.weights.source
 
     def sized(self, recipe: Recipe) -> Recipe:
         """The recipe; at the weights' size of the input where it names none.
@@ -81,10 +91,20 @@ class Start:
     def normalised(self, data: DatasetCard) -> DatasetCard:
         """The data set's card, with the mean and std that this training normalises images by.
 
-        Those of the weights where they state them, else the data set's.
+        As the user states them, the weights, or else the data set.
+
+        Raises:
+            PreparationError: if there are weights and nobody says what they were trained with.
         """
         stated = self._stated
-        return replace(data, mean=stated.mean or data.mean, std=stated.std or data.std)
+        mean, std = stated.mean or data.mean, stated.std or data.std
+        if self.weights is not None and (mean is None or std is None):
+            raise PreparationError(
+                f"It is not known how the images of {self.weights.source} were normalised, and a "
+                "training that starts from it must do the same: state it with --preparation "
+                "imagenet, clip, inception or a TOML file, or with --mean and --std."
+            )
+        return replace(data, mean=_of_rgb(mean), std=_of_rgb(std))
 
     def build(self, classes: int, size: int, seed: int) -> tuple[nn.Module, tuple[str, ...]]:
         """The network with its first weights, and the layers of it that start anew.
@@ -111,29 +131,36 @@ class Start:
         return network, tuple(dict.fromkeys(name.rpartition(".")[0] or name for name in anew))
 
 
-def find_start(choice: Configured, weights: str | None) -> Start:
+def _of_rgb(values: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """A number a channel, of one that counts for all."""
+    return values * 3 if values is not None and len(values) == 1 else values
+
+
+def find_start(choice: Configured, weights: str | None, said: Stated = Stated()) -> Start:
     """Reads the weights that a training is to start from.
 
     Parameters:
         choice: the architecture; parameters that the user left out are those of the weights' card.
         weights: a file; `imagenet` for those that come with the architecture; `random` or None for
             first weights.
+        said: what the user says of the input; of its size the recipe or `--size` says it.
 
     Raises:
         WeightsError: if there are none, they cannot be read, or are of another architecture.
         PreparationError: if their input is not RGB.
     """
     if weights is None or weights == RANDOM:
-        return Start(choice)
+        return _fed_with_rgb(Start(choice, None, said))
     if weights == OFFERED:
-        return _fed_with_rgb(Start(choice, _offered(choice)))
+        return _fed_with_rgb(Start(choice, _offered(choice), said))
     path = Path(weights)
     state, card = read_weights(path)
     refuse_nonfinite(state, path.name)
     if card is not None:
         choice = configured_by(choice, card, path.name)
     stated = _offer_for(choice, state) if card is None else card.stated
-    return _fed_with_rgb(Start(choice, StartingWeights(path.name, sha256(path), state, stated)))
+    found = StartingWeights(path.name, sha256(path), state, stated)
+    return _fed_with_rgb(Start(choice, found, said))
 
 
 def _offered(choice: Configured) -> StartingWeights:
@@ -179,7 +206,7 @@ def _offer_for(choice: Configured, state: Mapping[str, Tensor]) -> Stated:
 
 def _fed_with_rgb(start: Start) -> Start:
     """The start, if its weights take the images that a training feeds them with."""
-    stated = Stated() if start.weights is None else start.weights.stated
+    stated = start.said.over(Stated() if start.weights is None else start.weights.stated)
     if stated.channels not in (None, "rgb") or len(stated.mean or (0,)) not in (1, 3):
         raise PreparationError(
             f"The input of these weights has other channels ({stated.channels or stated.mean}) "

@@ -147,7 +147,7 @@ def _origin(start: Start, splits: Splits, anew: tuple[str, ...]) -> dict[str, st
     notes = {"held_out": splits.held_out} if splits.held_out else {}
     if start.weights is None:
         return notes
-    owner = start.weights.source if start.states_normalisation else splits.train.card.name
+    owner = start.normalised_by or splits.train.card.name
     return notes | {
         "started_from": start.weights.source,
         "started_from_sha256": start.weights.sha256,
@@ -168,8 +168,8 @@ def _notices(start: Start, training: Training, origin: dict[str, str]) -> Iterat
         if not start.states_normalisation:
             yield (
                 f"{origin['started_from']} does not say how its images were normalised: here they "
-                "are as it is usual for the data set. Weights with a card, or of an architecture "
-                "that comes with its own, say it."
+                f"are as for {origin['normalisation'].removeprefix('that of ')}, if that is wrong "
+                "say it with --preparation, or --mean and --std."
             )
     if training.validated_on is not None and len(training.validated_on) < FEW:
         yield _few(len(training.validated_on), len(training.trained_on))

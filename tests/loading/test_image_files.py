@@ -226,11 +226,6 @@ def test_sixteen_bits_keep_all_their_levels(tmp_path: Path) -> None:
     ("values", "held"),
     [
         (255 * FLOAT[..., 0], r"from 2\.\d+ to 25\d\.\d+ \(float32\)"),
-        (-FLOAT[..., 0], r"from -0\.\d+ to -0\.\d+ \(float32\)"),
-        (
-            np.where(FLOAT[..., 0] > 0.5, np.nan, 0.5).astype(np.float32),
-            r"from nan to nan \(float32\)",
-        ),
         (GREY.astype(np.int32), r"from \d+ to \d+ \(int32\)"),
         ((GREY >> 1).astype(np.int16), r"from \d+ to \d+ \(int16\)"),
     ],
@@ -242,6 +237,22 @@ def test_what_cannot_be_known_is_asked_for(tmp_path: Path, values: np.ndarray, h
     ) as error:
         read_image(tmp_path / "a.tif", "photos/a")
     assert not isinstance(error.value, UnreadableImageError)  # a run does not pass over it
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (-FLOAT[..., 0], r"from -0\.\d+ to -0\.\d+ \(float32\); black is 0 here: add"),
+        (
+            np.where(FLOAT[..., 0] > 0.5, np.nan, 0.5).astype(np.float32),
+            "that are no finite numbers: mend or remove the file",
+        ),
+    ],
+)
+def test_what_no_range_can_mend_says_so(tmp_path: Path, values: np.ndarray, said: str) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    with pytest.raises(DataError, match=f"^photos/a holds values {said}"):
+        read_image(tmp_path / "a.tif", "photos/a")
 
 
 @pytest.mark.parametrize(

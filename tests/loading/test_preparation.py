@@ -232,6 +232,17 @@ def test_grey_is_pils() -> None:
     assert (normalise(colours, preparation)[0] - grey).abs().max() <= 0.51  # without PIL's rounding
 
 
+def test_a_crop_of_more_than_there_is_is_refused_and_numbers_may_be_single() -> None:
+    with pytest.raises(PreparationError, match="brought to 112 pixels, and 128 are cut out"):
+        settle([stated_by_user("imagenet", size=128, resize=112)])
+    single = settle([Stated(size=8, mean=0.25, std=0.5, channels="grey")])  # type: ignore[arg-type]
+    assert single is not None
+    assert (single.mean, single.std) == ((0.25,), (0.5,))
+    flags = settle([stated_by_user("grey", size="96,64", mean="0.25", std="0.1")])
+    assert flags is not None
+    assert flags.text.startswith("96x64 (height x width) of all of it (bilinear), grey")
+
+
 def test_channels_that_cannot_be_made_are_refused() -> None:
     preparation = settle([Stated(size=4, mean=(0.0,) * 5, std=(1.0,) * 5)])
     assert preparation is not None
@@ -246,7 +257,7 @@ def test_channels_that_cannot_be_made_are_refused() -> None:
 def test_a_run_without_it_says_what_the_usual_ones_give(light: Path) -> None:
     message = refused(*run(light))
     assert "nobody states size, mean and std" in message
-    assert "On 6 images the accuracy is 100.0% 0..1, " in message
+    assert "On 6 images the accuracy is 100.0% 0..1, with a crop at 224x224" in message
     assert not (light / "out").exists()
 
 
@@ -258,7 +269,14 @@ def test_the_doctor_tries_the_usual_ones(light: Path) -> None:
     assert "nobody states the size, mean and std" in out
     assert "100.0%" in rows[0]
     assert "0..1, " in rows[0]
-    assert {line.split("│")[1].strip() for line in rows[2:]} == {"50.0%"}
+    right = [line for line in rows if "100.0%" in line]
+    assert all("mean 0 0 0, std 1 1 1" in line for line in right)
+    assert {size for size in (96, 128, 160, 224) for line in right if f"{size}x{size}" in line} == {
+        96,
+        128,
+        160,
+        224,
+    }
     code, out, _ = call(*arguments, "--device", "cpu", "--size", "24", "--mean", "0", "--std", "1")
     assert code == 0, out
     assert any("(as stated)" in line and "100.0%" in line for line in out.splitlines())

@@ -10,7 +10,7 @@ from PIL import Image
 
 from interpbench.core.errors import DataError, InterpBenchError, PreparationError
 from interpbench.core.preparation import Stated, settle
-from interpbench.core.types import DatasetCard, Sample
+from interpbench.core.types import DatasetCard, Sample, normalise
 from interpbench.loading.stated import stated_by_user
 from interpbench.loading.tensors import take_images
 
@@ -51,7 +51,15 @@ def test_normalised_numbers_are_brought_back_to_pixels_and_it_is_said(
         < close
     )
     assert "taken to be normalised by mean 0.5 0.4 0.3 and std 0.2 0.25 0.3" in taken.notices[0]
-    assert take_images(PIXELS.detach(), stated=STATED).notices == ()
+    [notice] = take_images(PIXELS.detach(), stated=STATED).notices
+    assert "taken to be pixels in 0..1, and are normalised by mean 0.5 0.4 0.3" in notice
+    whole = take_images(NORMALISED.detach(), stated=stated_by_user(mean=0, std=1))
+    preparation = settle([whole.stated])
+    assert preparation is not None
+    given = [torch.from_numpy(whole.dataset[i].image) for i in range(len(whole.dataset.ids))]
+    made = normalise(torch.stack(given), preparation)
+    torch.testing.assert_close(made, NORMALISED.detach().float(), atol=1e-5, rtol=1e-5)
+    assert "takes them as they are" in whole.notices[0]
 
 
 def test_the_input_has_the_images_own_size_and_one_number_counts_for_all_channels() -> None:

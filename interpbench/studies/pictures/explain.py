@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interpbench.attribution.explainer import Explainer
 from interpbench.attribution.model_and_methods import find_class
+from interpbench.core.errors import unknown_name
 from interpbench.core.progress import SILENT, Progress
 from interpbench.core.types import Dataset
 from interpbench.drawing.overlay import Look
@@ -91,6 +92,23 @@ class Explained:
     def complete(self) -> bool:
         """Whether every image was read, and no method failed."""
         return not (self.skipped or self.outcome.failures)
+
+    def saliency(self, image: int = 0, method: str | None = None) -> np.ndarray:
+        """A map as it was made, float32 [H,W].
+
+        Parameters:
+            image: its number among `images`.
+            method: the label of one; may be left out where there is one alone.
+
+        Raises:
+            UnknownNameError: if there is no such map.
+        """
+        files = self.images[image].maps
+        name = next(iter(files)) if method is None and len(files) == 1 else str(method)
+        if name not in files:
+            raise unknown_name("map", name, files)
+        saliency: np.ndarray = np.load(self.folder / files[name])
+        return saliency
 
     def __repr__(self) -> str:
         """How many images were explained, and where the pictures are."""

@@ -99,6 +99,10 @@ class Gallery:
     outcome: MethodsOutcome
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """What was drawn, and where it is."""
+        return f"{self.text} In {self.folder}"
+
     @property
     def text(self) -> str:
         """What was drawn, for people."""

@@ -74,10 +74,25 @@ class Sanity:
     record: SanityRecord
     outcome: MethodsOutcome
 
+    def __repr__(self) -> str:
+        """The verdicts, and where the rest is."""
+        return f"{self.verdicts.to_string(index=False)}\nIn {self.folder}"
+
     @property
     def failed(self) -> bool:
         """Whether some method broke down."""
         return bool((self.table["status"] == "failed").any())
+
+
+def _of_one_logit(explainer: Explainer, plan: SanityPlan) -> list[str]:
+    """That the test random-logit says nothing of a model with one logit, where it does not."""
+    if explainer.model.card.outputs != "binary" or "random-logit" not in plan.tests:
+        return []
+    return [
+        "The model has one logit, so that the two classes' maps are each other's negatives and "
+        "their absolute values the same: whatever random-logit says of a gradient method is so by "
+        "construction."
+    ]
 
 
 def check_sanity(
@@ -134,7 +149,8 @@ def check_sanity(
         folder.write("sanity.csv", partial(write_csv, table))
         folder.write("verdicts.csv", partial(write_csv, judged))
         _draw(table, f"{label.label} on {data.card.name}, {len(images.ids)} images", folder)
-        outcome = MethodsOutcome.of(explainer).with_notices(fewer)
+        said = [*fewer, *_of_one_logit(explainer, plan)]
+        outcome = MethodsOutcome.of(explainer).with_notices(said)
         record = record.model_copy(update={"copies": tuple(checks.copies), "outcome": outcome})
         folder.record = record
     return Sanity(folder.path, table, judged, record, outcome)

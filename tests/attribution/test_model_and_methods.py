@@ -40,7 +40,7 @@ def test_weights_without_a_card_need_the_name_of_their_data(tmp_path: Path) -> N
     assert "nobody states size, mean and std" in message
     stated = ["--size", "16", "--mean", "0.5", "--std", "0.25"]
     assert call(*arguments, *stated, "--output", tmp_path / "unnamed")[0] == 0
-    assert record(tmp_path / "unnamed")["images"][0]["predictions"][0]["name"].startswith("logit")
+    assert record(tmp_path / "unnamed")["images"][0]["predictions"][0]["class"].startswith("logit")
     assert call(*arguments, "--dataset", "tiny")[0] == 0
     assert record(tmp_path / "out")["model"]["dataset"] == "tiny"
 

@@ -187,6 +187,7 @@ def verify(
 
 
 def _check_or_rebuild(results: Path, rebuild: bool) -> None:
+    from interpbench.publish.hearsay import hearsay
     from interpbench.publish.integrity import check
     from interpbench.publish.suite_leaderboard import suites, write_leaderboard
 
@@ -202,6 +203,7 @@ def _check_or_rebuild(results: Path, rebuild: bool) -> None:
         console.print(plain(f"{'bad ' if faults else 'good'}  {name}"), soft_wrap=True)
         for fault in faults:
             console.print(plain(f"      {fault}"), soft_wrap=True)
+    console.print(plain(hearsay()), soft_wrap=True)
     if not faults_of:
         console.print(plain(f"Nothing is published in {results}."), soft_wrap=True)
     raise typer.Exit(1 if any(faults_of.values()) else 0)
@@ -266,6 +268,8 @@ def _print_grids(grids: "list[Grid]") -> None:
 
 
 def _print_verification(verification: "Verification", console: "Console") -> None:
+    from interpbench.publish.hearsay import hearsay
+
     record = verification.submission.record
     console.print(
         plain(
@@ -291,12 +295,14 @@ def _print_verification(verification: "Verification", console: "Console") -> Non
         console.print(
             plain(
                 f"Wrong: {row.metric} of {row.method} on {row.model}, {row.sample_id}: published "
-                f"{row.published:.6g}, found {row.found:.6g}, allowed {row.tolerance:.2g}"
+                f"{row.published:.6g}, found {row.found:.6g}, allowed {row.tolerance:.2g}: "
+                f"{row.wrong}"
             ),
             soft_wrap=True,
         )
     if len(differing) > SHOWN:
         console.print(plain(f"and {len(differing) - SHOWN} more."))
+    console.print(plain(hearsay()), soft_wrap=True)
     verdict = "It holds." if verification.holds else "It does not hold."
     console.print(plain(verdict))
 

@@ -13,7 +13,13 @@ import numpy as np
 import pandas as pd
 
 from interpbench.core.errors import InterpBenchError, SubmissionError
-from interpbench.publish.submission import Submission, SubmissionRecord, hashes, read_submission
+from interpbench.publish.submission import (
+    Submission,
+    SubmissionRecord,
+    hashes,
+    is_written,
+    read_submission,
+)
 from interpbench.publish.suite_leaderboard import (
     COLUMNS,
     LEADERBOARDS,
@@ -28,6 +34,8 @@ from interpbench.suite.cells import search_for, searched_metric
 from interpbench.suite.suite import Suite, load_suite, suite_names
 
 KEY = ["model", "method", "metric", "sample_id"]
+LOGITS = "parameter output: logit"  # in the protocol of a metric whose range says nothing
+ROUNDING = 1e-6  # of an area, beyond its range
 
 
 def check(results: Path) -> dict[str, list[str]]:
@@ -81,6 +89,8 @@ def faults(
 def _seal_faults(record: SubmissionRecord, folder: Path) -> Iterator[str]:
     if record.digest != record.computed_digest:
         yield "run.json was changed after it was published: its digest does not fit"
+    elif not is_written(record, folder):
+        yield "its record is not written as `publish` writes it, though it says the same"
     published = record.files.model_dump()
     for name, digest in hashes(folder).items():
         if digest != published[name]:
@@ -155,6 +165,8 @@ def _cell_faults(record: SubmissionRecord) -> Iterator[str]:
             yield f"{method} on {model} is a {cell.role}, elsewhere a {record.methods[method].role}"
         if cell.status == "failed" and not record.failures_declared:
             yield f"{method} on {model} failed, which is not declared: {cell.reason}"
+        if cell.status == "ok" and cell.reason:
+            yield f"{method} on {model} did not fail, and has a reason: {cell.reason}"
         if cell.status == "ok" and cell.images != len(record.data.samples):
             yield f"{method} on {model} saw {cell.images} of {len(record.data.samples)} images"
     if record.settings.ceiling == "none":
@@ -198,8 +210,26 @@ def _row_faults(submission: Submission) -> Iterator[str]:
             yield f"{name} is not sorted by {', '.join(KEY)}"
         if not np.isfinite(frame["value"].dropna()).all() or not frame["tied"].between(0, 1).all():
             yield f"{name} has a value that is not finite, or a share of ties that is not in 0..1"
+    yield from _range_faults(submission)
     yield from _count_faults(submission)
     yield from _target_faults(submission)
+
+
+def _range_faults(submission: Submission) -> Iterator[str]:
+    """Scores lie within their metric's range, but for areas of logits, which have none."""
+    rows = pd.concat([submission.scores, submission.ceilings])
+    for label, metric in submission.record.metrics.items():
+        if LOGITS in metric.protocol_text.splitlines():
+            continue
+        least, greatest = metric.range
+        values = rows.loc[rows["metric"] == label].dropna(subset=["value"])
+        outside = values[~values["value"].between(least - ROUNDING, greatest + ROUNDING)]
+        if len(outside):
+            row = outside.iloc[0]
+            yield (
+                f"{label} of {row['method']} on {row['model']}, {row['sample_id']}, is "
+                f"{row['value']:.6g}; its range is {least:g} to {greatest:g}"
+            )
 
 
 def _count_faults(submission: Submission) -> Iterator[str]:
@@ -234,6 +264,7 @@ def _target_faults(submission: Submission) -> Iterator[str]:
         for model, of_model in images.groupby("model"):
             accuracy = record.models[str(model)].accuracy
             whole = len(of_model) == len(record.data.samples)
+            of_model = of_model[of_model["label"] >= 0]  # of the others no class is known
             if (
                 whole
                 and accuracy is not None

@@ -3,22 +3,22 @@
 import os
 import re
 import shutil
+import tempfile
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ValidationError
+import pandas as pd
 
 from interpbench.core.errors import SubmissionError
 from interpbench.files.atomic import folder_beside
-from interpbench.files.records import first_problem
 from interpbench.publish.integrity import faults
+from interpbench.publish.run_record import Signed, record_of
 from interpbench.publish.submission import (
     SLUG,
-    CellOf,
     Submission,
     SubmissionRecord,
     read_submission,
@@ -26,14 +26,15 @@ from interpbench.publish.submission import (
 )
 from interpbench.publish.suite_leaderboard import (
     OTHER_FOLDERS,
+    published_leaderboard,
     read_submissions,
     why_not_comparable,
+    write_board,
     write_leaderboard,
 )
 from interpbench.registry.plugin import MEMORY
 from interpbench.results.finished_run import Run
 from interpbench.results.run_folder import RunFolder
-from interpbench.results.run_info import ModelRecord, RunInfo
 from interpbench.suite.suite import Suite
 
 
@@ -73,19 +74,7 @@ def publish(
         SubmissionError: if the run is not finished or cannot be compared with what is published;
             the message lists why.
     """
-    if not run.info.is_finished:
-        raise SubmissionError(
-            f"{run.folder} is not finished: run it again with --resume, then publish it."
-        )
-    in_memory = [name for name, it in run.info.plugins.items() if it.origin.startswith(MEMORY)]
-    if in_memory:
-        raise SubmissionError(
-            f"{run.folder} cannot be published: nobody else can run {', '.join(in_memory)}, which "
-            "exist in memory alone. Put them into files (--plugin FILE, FILE.py:FUNCTION, a folder "
-            "of images), and run it again."
-        )
-    if not by.strip():
-        raise SubmissionError("Who publishes it? Give your name with --by.")
+    _refuse_unfit(run, by)
     results = Path(results)
     name = _slug(by) if name is None else name
     if not re.fullmatch(SLUG, name):
@@ -100,29 +89,70 @@ def publish(
             "is for something else."
         )
     final = results / suite_name / name
-    old = read_submission(final) if final.exists() else None
-    fixed = {"by": by, "name": name, "comment": comment, "failures_declared": declare_failures}
-    with _disk(final.parent), folder_beside(final) as partial:
-        partial.chmod(0o755)  # it is to be read by others
-        files = write_tables(run.tables.scores, run.tables.ceilings, partial)
-        record = _record(
-            run, {**fixed, "files": files, "supersedes": old.record.supersedes if old else ()}
+    with _disk(final.parent), tempfile.TemporaryDirectory() as folder:
+        old = read_submission(final) if final.exists() else None
+        signed = Signed(
+            name,
+            by,
+            comment,
+            declare_failures,
+            old.record.supersedes if old else (),
+            write_tables(run.tables.scores, run.tables.ceilings, Path(folder)),
         )
-        if old and record.digest == old.record.digest:
+        models, cells = list(run.tables.models.values()), RunFolder(run.folder).cell_records()
+        new = record_of(run.info, models, cells, signed)
+        if old and new.digest == old.record.digest:
             return Published(final, write_leaderboard(results, suite_name), "unchanged")
         if old:
-            record = _superseding(record, old.record, supersede)
-        (partial / "run.json").write_text(record.text(), encoding="utf-8", newline="\n")
-        new = read_submission(partial)
-        _refuse(new, faults(new, suite=suite))
-        others = [other for other in read_submissions(results, suite_name) if other.name != name]
-        _refuse(new, [reason for other in others for reason in why_not_comparable(new, other)])
-        if old:
+            new = _superseding(new, old.record, supersede)
+        (Path(folder) / "run.json").write_text(new.text(), encoding="utf-8", newline="\n")
+        board = _board_with(read_submission(Path(folder)), results, suite)
+        _move(Path(folder), final)
+        return Published(
+            final,
+            write_board(results, suite_name, board),
+            "superseded" if old else "published",
+        )
+
+
+def _refuse_unfit(run: Run, by: str) -> None:
+    if not run.info.is_finished:
+        raise SubmissionError(
+            f"{run.folder} is not finished: run it again with --resume, then publish it."
+        )
+    in_memory = [name for name, it in run.info.plugins.items() if it.origin.startswith(MEMORY)]
+    if in_memory:
+        raise SubmissionError(
+            f"{run.folder} cannot be published: nobody else can run {', '.join(in_memory)}, which "
+            "exist in memory alone. Put them into files (--plugin FILE, FILE.py:FUNCTION, a folder "
+            "of images), and run it again."
+        )
+    if not by.strip():
+        raise SubmissionError("Who publishes it? Give your name with --by.")
+
+
+def _board_with(new: Submission, results: Path, suite: Suite | None) -> pd.DataFrame:
+    """The leaderboard with a new submission, or an old one's place taken by it.
+
+    Raises:
+        SubmissionError: if it does not hold together, or cannot be compared with the others.
+    """
+    _refuse(new, faults(new, suite=suite))
+    published = read_submissions(results, new.record.suite.name)
+    others = [other for other in published if other.name != new.name]
+    _refuse(new, [reason for other in others for reason in why_not_comparable(new, other)])
+    return published_leaderboard(sorted([*others, new], key=lambda submission: submission.name))
+
+
+def _move(draft: Path, final: Path) -> None:
+    """Puts a submission where it is published; it appears whole or not at all."""
+    with folder_beside(final) as partial:
+        partial.chmod(0o755)  # it is to be read by others
+        for file in draft.iterdir():
+            shutil.copyfile(file, partial / file.name)
+        if final.exists():
             shutil.rmtree(final)
         os.replace(partial, final)
-    return Published(
-        final, write_leaderboard(results, suite_name), "superseded" if old else "published"
-    )
 
 
 def _superseding(new: SubmissionRecord, old: SubmissionRecord, asked: bool) -> SubmissionRecord:
@@ -159,76 +189,6 @@ def _disk(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SubmissionError(f"Cannot write to {folder}: {error.strerror or error}.") from error
-
-
-def _record(run: Run, given: Mapping[str, Any]) -> SubmissionRecord:
-    """What a run says of itself, without the paths of the machine that it ran on; sealed.
-
-    Raises:
-        SubmissionError: if something in it cannot be published, such as a name that is too long.
-    """
-    info, settings = run.info, run.info.settings
-    if not isinstance(settings, Suite):
-        raise SubmissionError(
-            f"{run.folder} was made by another version of InterpBench, which has to publish it."
-        )
-    (dataset,) = {name for name, _ in run.tables.models}
-    cells = RunFolder(run.folder).cell_records()
-    contents = {
-        **given,
-        "suite": {"name": settings.name, "version": settings.version, "frame": settings.frame},
-        "settings": settings,
-        "data": {
-            "name": dataset,
-            **info.identity.data.contents(),
-            "source_hash": info.identity.plugins[settings.dataset.partition(":")[0]],
-        },
-        "models": {
-            label: _model(info, model) for (_, label), model in sorted(run.tables.models.items())
-        },
-        "methods": {
-            record.method: {
-                "source_hash": info.plugins[f"method {record.method}"].source_hash,
-                "reference": info.plugins[f"method {record.method}"].reference,
-                "parameters": record.parameters,
-                "role": record.role,
-            }
-            for record in sorted(cells, key=lambda record: record.method)
-            if not record.is_search
-        },
-        "metrics": {
-            label: {**metric.contents(), "source_hash": info.plugins[f"metric {label}"].source_hash}
-            for label, metric in sorted(info.metrics.items())
-        },
-        "cells": [{key: getattr(record, key) for key in CellOf.model_fields} for record in cells],
-        "git": info.git.contents(),
-        **{
-            key: getattr(info, key)
-            for key in ("started", "finished", "device", "precision", "versions")
-        },
-    }
-    try:
-        return SubmissionRecord.model_validate(contents).sealed()
-    except ValidationError as invalid:
-        key, reason, value = first_problem(invalid)
-        raise SubmissionError(
-            f"The run cannot be published: {key}: {reason} (got {str(value)[:200]!r})."
-        ) from None
-
-
-def _model(info: RunInfo, measured: ModelRecord) -> dict[str, object]:
-    label = measured.model
-    return {
-        "source_hash": info.identity.plugins[label],
-        "parameters": info.plugins[f"model {label}"].parameters,
-        "weights": measured.weights,
-        "weights_sha256": info.identity.weights[label],
-        "preparation": measured.card.prepared,
-        "outputs": info.identity.outputs.get(label, ""),
-        "pixels_sha256": measured.pixels_sha256,
-        "accuracy": measured.accuracy,
-        "accuracy_images": measured.accuracy_images,
-    }
 
 
 def _slug(text: str) -> str:

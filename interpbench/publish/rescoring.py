@@ -1,32 +1,44 @@
-"""Whether a submission's scores are true: some of its images are scored again.
+"""Whether a submission is true: some of its images are scored again.
 
 They are explained and scored from their names alone. No code of the submission is run, for it has
-none: its methods are those of that name that are installed here or that the user gives.
+none: its methods are those of that name that are installed here or that the user gives. Its record
+is made again as `publish` would make it here, and compared field by field; what a score may differ
+by follows from the plugins here, not from what the record says of them.
 """
 
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from interpbench.core.devices import Computing, describe
 from interpbench.core.errors import ParameterError, SubmissionError
 from interpbench.core.seeding import shuffled
+from interpbench.publish.hearsay import differences
 from interpbench.publish.integrity import faults
-from interpbench.publish.submission import Submission, read_submission
-from interpbench.publish.suite_leaderboard import tolerance
-from interpbench.registry.choosing import Sources
+from interpbench.publish.run_record import Signed, record_of
+from interpbench.publish.submission import CellOf, Submission, SubmissionRecord, read_submission
+from interpbench.publish.suite_leaderboard import same_kind, tolerance
+from interpbench.registry.choosing import ALL, Sources
 from interpbench.registry.discovery import discover
 from interpbench.registry.registry import Registry
+from interpbench.registry.spec import parse_specs
 from interpbench.results.cell_results import ModelResult
+from interpbench.results.run_info import CellRecord, ModelRecord
 from interpbench.running.plan import Plan, make_plan
-from interpbench.running.runner import run_cells
+from interpbench.running.record import begun
+from interpbench.running.runner import run_cells, shown_pixels
+from interpbench.suite.cells import SCORE_COLUMNS
 from interpbench.suite.selection import Selection
 from interpbench.suite.suite import Suite, load_suite
 
 KEY = ["model", "method", "metric", "sample_id"]
+COMPARED = [*KEY, "published", "found", "difference", "tolerance", "wrong", "agrees"]
+TIED = 0.01  # how far two shares of tied positions may be apart, on one kind of device
 Progress = Callable[[str], None]
 
 
@@ -36,10 +48,11 @@ class Verification:
 
     Attributes:
         submission: that was verified.
-        faults: what is wrong without any scoring: hashes, plugins, data, weights, protocols.
+        faults: what is wrong besides single scores: hashes, and whatever field of the record is not
+            what it is here.
         compared: one row per score that was made again: model, method, metric, sample_id,
-            published, found, difference, tolerance, agrees. A score that only one side has is NaN
-            on the other, and does not agree.
+            published, found, difference, tolerance, wrong, agrees. A score that only one side has
+            is NaN on the other, and does not agree; `wrong` says what does not, or is empty.
         images: how many were scored again, of how many.
         seed: which chose them.
         device, precision: of the scoring here.
@@ -97,14 +110,17 @@ def verify(
     _refuse_unknown_methods(submission, registry)
     computing = Computing.of(device, submission.record.precision)
     plan = make_plan(_selection(submission, chosen), registry, computing, sources)
-    wrong += _differences_here(submission, plan)
     seed = secrets.randbelow(2**31) if seed is None else seed
-    plan = _part(plan, part, seed)
+    part_of_plan = _part(plan, part, seed)
+    made = _Made.of(part_of_plan, progress)
+    here = _record_here(submission.record, plan, made, whole=part_of_plan.indices == plan.indices)
+    wrong += differences(submission.record, here)
+    compared = _compared(submission, made, part_of_plan)
     return Verification(
         submission,
-        wrong,
-        compared=_compared(submission, _scores(plan, progress), plan),
-        images=(len(plan.indices), len(submission.record.data.samples)),
+        [*wrong, *_mean_faults(compared)],
+        compared=compared[COMPARED],
+        images=(len(part_of_plan.indices), len(submission.record.data.samples)),
         seed=seed,
         device=describe(computing.device),
         precision=computing.precision,
@@ -112,7 +128,9 @@ def verify(
 
 
 def _refuse_unknown_methods(submission: Submission, registry: Registry) -> None:
-    for name in submission.record.methods:
+    record = submission.record
+    written = [name for name, _ in parse_specs(record.settings.methods) if name != ALL]
+    for name in (*record.methods, *written):
         if name.partition(":")[0] not in registry.names("method"):
             raise SubmissionError(
                 f"Method {name!r} of this submission is not installed here, and no code is taken "
@@ -125,57 +143,17 @@ def _selection(submission: Submission, suite: Suite) -> Selection:
     """The suite's own data, models and metrics, as far as the submission ran them.
 
     And the methods of the submission. Whatever else the submission says is not acted upon: a
-    stranger's file must not name a model that is code.
+    stranger's file must not name a model that is code. Where it ran `all` methods, these are the
+    ones that it lists, for others may be installed here.
     """
-    settings = submission.record.settings
+    record = submission.record
+    everything = ALL in (name for name, _ in parse_specs(record.settings.methods))
     chosen = {
-        "models": [model for model in suite.models if model in settings.models],
-        "metrics": [metric for metric in suite.metrics if metric in settings.metrics],
-        "methods": sorted(submission.record.methods),
+        "models": [model for model in record.settings.models if model in suite.models],
+        "metrics": [metric for metric in record.settings.metrics if metric in suite.metrics],
+        "methods": sorted(record.methods) if everything else record.settings.methods,
     }
     return Selection(suite.changed(chosen))
-
-
-def _differences_here(submission: Submission, plan: Plan) -> Iterator[str]:
-    """What the submission was made with that is not the same here."""
-    record = submission.record
-    if record.data.revision != plan.dataset.card.revision:
-        yield f"its data are {record.data.revision!r}; here they are {plan.dataset.card.revision!r}"
-    elif list(record.data.samples) != [plan.dataset.ids[i] for i in plan.indices]:
-        yield "its images are not those that the suite chooses"
-    for label, (choice, model) in plan.models.items():
-        theirs = record.models.get(label)
-        if theirs is None:
-            continue
-        if theirs.weights_sha256 != model.card.weights_sha256:
-            yield f"{label} has other weights here"
-        if theirs.prepared_otherwise(model.card.preparation.text):
-            yield (
-                f"{label} got its images prepared otherwise: {theirs.preparation}; here "
-                f"{model.card.preparation.text}"
-            )
-        if (theirs.outputs or "softmax") != model.card.outputs:
-            yield (
-                f"{label} has its answers read as {theirs.outputs or 'softmax'}; here as "
-                f"{model.card.outputs}"
-            )
-        if theirs.source_hash != choice.plugin.source_hash:
-            yield f"model {label} has another source here"
-    for label, configured in plan.methods.items():
-        if label not in record.methods:
-            yield f"it does not list {label} under that name"
-        elif record.methods[label].source_hash != configured.plugin.source_hash:
-            yield (
-                f"method {label} has another source here: it was changed after the run, or is "
-                "another plugin"
-            )
-        elif record.methods[label].parameters != configured.parameters_json:
-            yield f"method {label} has the parameters {configured.parameters_json} here"
-    for label, protocol in plan.protocols.items():
-        if label in record.metrics and record.metrics[label].protocol != protocol.hash:
-            yield (
-                f"{label} has protocol {record.metrics[label].protocol}; here it is {protocol.hash}"
-            )
 
 
 def _part(plan: Plan, part: float, seed: int) -> Plan:
@@ -185,45 +163,157 @@ def _part(plan: Plan, part: float, seed: int) -> Plan:
     return replace(plan, indices=[plan.indices[i] for i in sorted(shuffled(ids, seed)[:count])])
 
 
-def _scores(plan: Plan, progress: Progress) -> pd.DataFrame:
-    """All cells of the plan; those that fail have no scores."""
-    frames = []
-    for result in run_cells(plan):
-        if isinstance(result, ModelResult):
-            continue
-        progress(f"{result.record.method} on {result.record.model}")
-        frames.append(result.scores)
-    return pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """What a plan gives here: of its models and of its cells, and all scores."""
+
+    models: list[ModelRecord]
+    cells: list[CellRecord]
+    scores: pd.DataFrame
+
+    @classmethod
+    def of(cls, plan: Plan, progress: Progress) -> "_Made":
+        models, cells, frames = [], [], [pd.DataFrame(columns=SCORE_COLUMNS)]
+        for result in run_cells(plan):
+            if isinstance(result, ModelResult):
+                models.append(result.record)
+                continue
+            progress(f"{result.record.method} on {result.record.model}")
+            cells.append(result.record)
+            frames.append(result.scores)
+        filled = [frame for frame in frames if len(frame)]
+        scores = pd.concat(filled, ignore_index=True) if filled else frames[0]
+        return cls(models, cells, scores)
 
 
-def _compared(submission: Submission, rescored: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def _record_here(
+    theirs: SubmissionRecord, plan: Plan, made: _Made, *, whole: bool
+) -> SubmissionRecord:
+    """The record that `publish` would write here, but for what is hearsay.
+
+    Parameters:
+        theirs: the record that was published.
+        plan: for all images.
+        made: what was made here.
+        whole: whether it was made of all images. If not, accuracies and what became of the cells
+            are taken over as well; what they count is then compared row by row.
+    """
+    info = begun(plan)
+    settings = plan.suite.changed({"methods": theirs.settings.methods})
+    pixels = shown_pixels(plan)
+    models = [
+        _seen_whole(model, theirs, whole).model_copy(update={"pixels_sha256": pixels[model.model]})
+        for model in made.models
+    ]
+    published = {(cell.model, cell.method): cell for cell in theirs.cells}
+    cells = [
+        _as_published(cell, published.get((cell.model, cell.method)), whole) for cell in made.cells
+    ]
+    return record_of(
+        info.model_copy(update={"settings": settings, "finished": info.started}),
+        models,
+        cells,
+        Signed.of(theirs),
+    )
+
+
+def _seen_whole(model: ModelRecord, theirs: SubmissionRecord, whole: bool) -> ModelRecord:
+    published = theirs.models.get(model.model)
+    if whole or published is None:
+        return model
+    return model.model_copy(
+        update={"accuracy": published.accuracy, "accuracy_images": published.accuracy_images}
+    )
+
+
+def _as_published(cell: CellRecord, published: CellOf | None, whole: bool) -> CellRecord:
+    """A cell made here, with what of it cannot be compared as it was published."""
+    if published is None:
+        return cell
+    taken = ["reason"] if whole else ["status", "reason", "images", "constant", "nonfinite"]
+    if whole and (cell.status, published.status) != ("failed", "failed"):
+        taken = []
+    return cell.model_copy(update={name: getattr(published, name) for name in taken})
+
+
+def _compared(submission: Submission, made: _Made, plan: Plan) -> pd.DataFrame:
+    """Both sides' rows of the plan's images, with what each may differ by, and what is wrong."""
     ids = [plan.dataset.ids[i] for i in plan.indices]
     published = pd.concat([submission.scores, submission.ceilings])
     published = published[published["sample_id"].isin(ids)]
-    merged = published.merge(rescored, on=KEY, how="outer", suffixes=("", "_found"))
+    merged = published.merge(made.scores, on=KEY, how="outer", suffixes=("", "_found"))
     merged = merged.rename(columns={"value": "published", "value_found": "found"})
-    allowed = {m: _tolerance(submission, m, plan) for m in submission.record.metrics}
-    merged["tolerance"] = merged["metric"].map(allowed).fillna(0.0)
+    devices = (submission.record.device, describe(plan.computing.device))
+    ranges = {label: metric.plugin.range for label, metric in plan.metrics.items()}
+    exact = {label: tolerance(limits, *devices) for label, limits in ranges.items()}
+    rounding = _rounding(submission, made)
+    merged["exact"] = merged["metric"].map(exact).fillna(0.0)
+    merged["rounding"] = [
+        rounding.get(key, 0.0) for key in zip(merged["model"], merged["metric"], strict=True)
+    ]
+    merged["tolerance"] = merged["exact"] + merged["rounding"]
     merged["difference"] = (merged["published"] - merged["found"]).abs()
-    same = merged["difference"] <= merged["tolerance"]
-    undefined = (
-        merged["published"].isna()
-        & merged["found"].isna()
-        & merged["target"].notna()
-        & merged["target_found"].notna()
-    )
+    merged["wrong"] = _wrong(merged, same_kind(*devices))
+    merged["agrees"] = merged["wrong"] == ""
+    return merged.sort_values(KEY, ignore_index=True)
+
+
+def _wrong(merged: pd.DataFrame, ties_are_the_same: bool) -> np.ndarray:
+    """What of each row is not what was found, in words, or an empty text."""
+    both = merged["target"].notna() & merged["target_found"].notna()
     of_same_class = (merged["target"] == merged["target_found"]) & (
         merged["label"] == merged["label_found"]
     )
-    merged["agrees"] = (same | undefined) & of_same_class
-    return merged[[*KEY, "published", "found", "difference", "tolerance", "agrees"]].sort_values(
-        KEY, ignore_index=True
-    )
+    undefined = merged["published"].isna() & merged["found"].isna()
+    same = (merged["difference"] <= merged["tolerance"]) | undefined
+    tied_alike = (merged["tied"] - merged["tied_found"]).abs() <= TIED
+    problems = {
+        "only one side has it": ~both,
+        "its class": ~of_same_class,
+        "its score": ~same,
+        "its share of ties": ~tied_alike & ties_are_the_same,
+    }
+    return np.select(list(problems.values()), list(problems), default="").astype(object)
 
 
-def _tolerance(submission: Submission, metric: str, plan: Plan) -> float:
-    here = submission.record.model_copy(
-        update={"device": describe(plan.computing.device), "precision": plan.computing.precision}
-    )
-    submissions = (submission, Submission(here, submission.scores, submission.ceilings))
-    return tolerance(submission.record.metrics[metric], *submissions)
+def _rounding(submission: Submission, made: _Made) -> dict[tuple[str, str], float]:
+    """(model, metric) -> how far scores of half precision may be apart besides; empty in float32.
+
+    Twice the greatest difference from float32 that is found here: either side may be so far from
+    it.
+
+    Raises:
+        SubmissionError: if the precision does not work here.
+    """
+    precision = submission.record.precision
+    if precision == "fp32":
+        return {}
+    for model in made.models:
+        if model.scoring is not None and model.scoring.precision != precision:
+            raise SubmissionError(
+                f"The submission was scored in {precision}, which does not work here on "
+                f"{model.model} ({model.scoring.precision}). Verify it on another --device."
+            )
+    greatest: dict[tuple[str, str], float] = defaultdict(float)
+    for cell in made.cells:
+        for metric, effect in cell.precision_effect.items():
+            key = (cell.model, metric)
+            greatest[key] = max(greatest[key], 2 * effect.greatest_difference)
+    return dict(greatest)
+
+
+def _mean_faults(compared: pd.DataFrame) -> Iterator[str]:
+    """Methods all of whose scores are moved a little, each within its tolerance.
+
+    What rounding does to scores has no direction, so that means agree better than scores do: by the
+    root of the number of images.
+    """
+    both = compared.dropna(subset=["published", "found"])
+    for (model, method, metric), rows in both.groupby(KEY[:3]):
+        off = abs((rows["published"] - rows["found"]).mean())
+        allowed = rows["exact"].iloc[0] / np.sqrt(len(rows)) + rows["rounding"].iloc[0]
+        if off > allowed and rows["agrees"].all():
+            yield (
+                f"{metric} of {method} on {model} is off by {off:.2g} in the mean of {len(rows)} "
+                f"images, {allowed:.2g} is allowed: its scores were moved together"
+            )

@@ -15,7 +15,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +22,7 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     Field,
     NonNegativeInt,
     PositiveInt,
@@ -47,7 +47,7 @@ COLUMNS = ["model", "method", "metric", "sample_id", "label", "target", "tied", 
 LARGEST = {"run.json": 8_000_000, "scores.csv": 400_000_000, "ceilings.csv": 100_000_000}  # bytes
 
 # \n and \t are text.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def _printable(text: str) -> str:
@@ -64,6 +64,12 @@ def _slug(text: str) -> str:
     return text
 
 
+def _from_low_to_high(limits: tuple[float, float]) -> tuple[float, float]:
+    if not limits[0] < limits[1]:
+        raise ValueError("a lower number, then a greater one, are expected")
+    return limits
+
+
 Text = Annotated[str, StringConstraints(max_length=4000), AfterValidator(_printable)]
 _LINE = StringConstraints(min_length=1, max_length=200, pattern=r"^\S(.*\S)?$")
 Label = Annotated[str, _LINE, AfterValidator(_printable)]
@@ -71,6 +77,7 @@ SLUG = r"(?=.{1,64}$)[a-z0-9]+([._-][a-z0-9]+)*"  # of a file that every system 
 Slug = Annotated[str, AfterValidator(_slug)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ShortHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+Range = Annotated[tuple[float, float], AfterValidator(_from_low_to_high)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -100,7 +107,7 @@ class ModelOf(Settings):
     """
 
     source_hash: Sha256
-    parameters: dict[Label, str | int | float | bool | None]
+    parameters: dict[Label, Text | int | float | bool | None]
     weights: Label
     weights_sha256: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
     preparation: Text = ""
@@ -138,7 +145,7 @@ class MetricOf(Settings):
     source_hash: Sha256
     summary: Text = ""
     better: Literal["lower", "higher"]
-    range: tuple[float, float]
+    range: Range
     unit: Text
     curve: bool
     protocol: ShortHash
@@ -190,12 +197,12 @@ class SubmissionRecord(Settings):
     methods: dict[Label, MethodOf]
     metrics: dict[Label, MetricOf]
     cells: Annotated[tuple[CellOf, ...], Field(min_length=1)]
-    started: datetime
-    finished: datetime
+    started: AwareDatetime
+    finished: AwareDatetime
     device: Label
     precision: Literal["fp32", "bf16", "fp16"]
     versions: dict[Label, Label]
-    git: dict[Label, str | bool]
+    git: dict[Label, Text | bool]
     files: TableHashes
     digest: Sha256 | Literal[""] = ""
 
@@ -306,9 +313,15 @@ def _refuse_what_does_not_belong(folder: Path) -> None:
             )
 
 
+def is_written(record: SubmissionRecord, folder: Path) -> bool:
+    """Whether a submission's run.json has the very text of its record."""
+    return (folder / "run.json").read_text(encoding="utf-8") == record.text()
+
+
 def _read_record(path: Path) -> SubmissionRecord:
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        contents = json.loads(text, object_pairs_hook=_without_duplicates)
     except (OSError, ValueError, RecursionError) as error:
         raise SubmissionError(f"{path} is no valid JSON: {error}.") from None
     if isinstance(contents, Mapping) and contents.get("schema_version") != SCHEMA_VERSION:
@@ -321,6 +334,15 @@ def _read_record(path: Path) -> SubmissionRecord:
     except ValidationError as invalid:
         key, reason, _ = first_problem(invalid)
         raise SubmissionError(f"{path}: key {key[:200]!r}: {reason}.") from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    contents = dict(pairs)
+    if len(contents) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice[:200]!r} stands there twice")
+    return contents
 
 
 def _read_table(path: Path) -> pd.DataFrame:

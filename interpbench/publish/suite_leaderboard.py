@@ -18,7 +18,7 @@ import pandas as pd
 from interpbench.core.errors import SubmissionError
 from interpbench.files.atomic import write_atomically
 from interpbench.files.csv_files import read_csv, write_csv
-from interpbench.publish.submission import SCHEMA_VERSION, MetricOf, Submission, read_submission
+from interpbench.publish.submission import SCHEMA_VERSION, Submission, read_submission
 from interpbench.results import leaderboard as board
 from interpbench.results.tables import RunTables
 
@@ -46,6 +46,8 @@ _NUMBERS = {
     **dict.fromkeys(["floor", "ceiling", "share", "share_low", "share_high"], "float64"),
     "rank": "Int64",
 }
+# Of a metric's range: how far two scores may be apart if one is of half precision.
+HALF_PRECISION = 0.02
 TYPES = {column: _NUMBERS.get(column, "str") for column in COLUMNS}
 
 
@@ -111,14 +113,21 @@ def write_leaderboard(results: Path, suite: str) -> Path:
     Raises:
         SubmissionError: if a submission cannot be read, or the file not be written.
     """
+    return write_board(results, suite, published_leaderboard(read_submissions(results, suite)))
+
+
+def write_board(results: Path, suite: str, board: pd.DataFrame) -> Path:
+    """Writes a suite's leaderboard; the file. One without rows is removed.
+
+    Raises:
+        SubmissionError: if the file cannot be written.
+    """
     path = results / LEADERBOARDS / f"{suite}.csv"
-    submissions = read_submissions(results, suite)
     try:
-        if not submissions:
+        if board.empty:
             path.unlink(missing_ok=True)
-            return path
-        board = published_leaderboard(submissions)
-        write_atomically(path, lambda partial: write_csv(board, partial))
+        else:
+            write_atomically(path, lambda partial: write_csv(board, partial))
     except OSError as error:
         raise SubmissionError(f"Cannot write {path}: {error.strerror or error}.") from error
     return path
@@ -158,6 +167,10 @@ def _differences(new: Submission, other: Submission) -> Iterable[str]:
                 f"{label} has protocol {ours.metrics[label].protocol}, not "
                 f"{theirs.metrics[label].protocol}"
             )
+        for name in ("better", "range", "unit", "curve"):
+            mine, other_s = (getattr(side.metrics[label], name) for side in (ours, theirs))
+            if mine != other_s:
+                yield f"the {name} of {label} is {mine}, not {other_s}"
     for label in ours.models.keys() & theirs.models.keys():
         if ours.models[label].weights_sha256 != theirs.models[label].weights_sha256:
             yield f"{label} has other weights"
@@ -194,8 +207,13 @@ def _other_scores(new: Submission, other: Submission, changed: Sequence[str]) ->
     merged = merged[~merged["method"].isin(changed)]
     if merged.empty:
         return
+    devices = (new.record.device, other.record.device)
+    half = {new.record.precision, other.record.precision} != {"fp32"}
     allowed = merged["metric"].map(
-        {m: tolerance(info, new, other) for m, info in new.record.metrics.items()}
+        {
+            label: HALF_PRECISION * scale(info.range) if half else tolerance(info.range, *devices)
+            for label, info in new.record.metrics.items()
+        }
     )
     differing = merged[(merged["value"] - merged["value_other"]).abs() > allowed]
     for method, rows in differing.groupby("method"):
@@ -207,19 +225,28 @@ def _other_scores(new: Submission, other: Submission, changed: Sequence[str]) ->
         )
 
 
-def tolerance(metric: MetricOf, *submissions: Submission) -> float:
-    """How far two scores of one map may be apart, in the metric's unit.
+def tolerance(limits: tuple[float, float], *devices: str) -> float:
+    """How far two float32 scores of one map may be apart, in the metric's unit.
 
     Sums in another order change the last digits of an attribution, and so the order of positions
-    that are nearly equal: 0.1 % of the metric's range in float32, 0.5 % between kinds of devices,
-    and 2 % in half precision.
+    that are nearly equal: 0.1 % of the metric's range, 0.5 % between kinds of devices.
+
+    Parameters:
+        limits: the metric's range.
+        devices: that scored, in the words of the record.
     """
-    least, greatest = metric.range
-    scale = greatest - least if np.isfinite(greatest - least) else 1.0
-    if any(s.record.precision != "fp32" for s in submissions):
-        return 0.02 * scale
-    kinds = {s.record.device.partition(" ")[0].partition(":")[0] for s in submissions}
-    return (0.001 if len(kinds) == 1 else 0.005) * scale
+    return (0.001 if same_kind(*devices) else 0.005) * scale(limits)
+
+
+def same_kind(*devices: str) -> bool:
+    """Whether all devices, in the words of the record, are CPUs, or all GPUs of a kind."""
+    return len({device.partition(" ")[0].partition(":")[0] for device in devices}) == 1
+
+
+def scale(limits: tuple[float, float]) -> float:
+    """The width of a metric's range; 1 where it has no end."""
+    width = limits[1] - limits[0]
+    return width if np.isfinite(width) else 1.0
 
 
 def _name(submission: Submission) -> str:
@@ -246,7 +273,8 @@ def _merged(
 ) -> RunTables:
     def owned(submission: Submission, frame: pd.DataFrame) -> pd.DataFrame:
         keys = zip(frame["model"], frame["method"], strict=True)
-        return frame[[owners.get(key) is submission for key in keys]]
+        mine = np.array([owners.get(key) is submission for key in keys], dtype=bool)
+        return frame[mine]
 
     tables_of_submissions = [submission.tables for submission in submissions]
     pairs = list(zip(submissions, tables_of_submissions, strict=True))

@@ -42,6 +42,17 @@ def run_cells(
                 yield from _run_model(plan, label, decoded[framing], todo, progress)
 
 
+def shown_pixels(plan: Plan) -> dict[str, str]:
+    """Model label -> sha256 of the pixels that it is shown of all the plan's images."""
+    framings = {label: model.card.preparation.framing for label, (_, model) in plan.models.items()}
+    digests: dict[Framing, str] = {}
+    with blaming(plan.dataset_choice):
+        for framing in framings.values():
+            if framing not in digests:
+                digests[framing] = load_images(plan.dataset, plan.indices, framing).sha256
+    return {label: digests[framing] for label, framing in framings.items()}
+
+
 def _run_model(
     plan: Plan, label: str, images: ImageSet, todo: list[Cell], progress: Progress
 ) -> Iterator[ModelResult | CellResult]:

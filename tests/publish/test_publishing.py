@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from interpbench import api
 from interpbench.core.errors import SubmissionError
+from interpbench.publish import publishing
 from interpbench.publish.integrity import check
 from interpbench.publish.publishing import publish
 from interpbench.publish.submission import read_submission
@@ -228,8 +230,6 @@ def test_scores_of_another_machine_that_disagree_are_refused(
     scores = pd.read_parquet(cell / "scores.parquet")
     scores.loc[0, "value"] += 0.01
     scores.to_parquet(cell / "scores.parquet", index=False)
-    from interpbench import api
-
     with pytest.raises(
         SubmissionError, match="random has other scores, though it has the same source"
     ):
@@ -259,6 +259,34 @@ def test_an_unfinished_run_is_not_published(finished: Run, suite: Suite, tmp_pat
     run = copy_of(finished, tmp_path / "run", lambda info: info.update(status="running"))
     with pytest.raises(SubmissionError, match="not finished: run it again with --resume"):
         publish(run, "Ada", results=tmp_path / "results", suite=suite)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_run_without_ceilings(suite: Suite, suite_file: Path, tmp_path: Path) -> None:
+    run = api.run(
+        str(suite_file), model="alexnet", method="center", ceiling="none", output=tmp_path / "run", device="cpu",
+        plots=False,
+    )  # fmt: skip
+    with pytest.raises(SubmissionError, match="changed the suite: ceiling is 'none', not 2"):
+        publish(run, "Ada", results=tmp_path / "results", suite=suite)
+    assert not (tmp_path / "results").exists()
+    without = suite.changed({"ceiling": "none"})
+    publish(run, "Ada", results=tmp_path / "results", suite=without)
+    assert not any(check(tmp_path / "results").values())
+    board = read_leaderboard(tmp_path / "results" / "leaderboards" / "few.csv")
+    assert board["share"].isna().all()
+    assert board["mean"].notna().all()
+
+
+def test_what_cannot_be_put_on_a_leaderboard_is_refused_before_it_is_written(
+    finished: Run, suite: Suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(submissions: object) -> None:
+        raise SubmissionError("no leaderboard")
+
+    monkeypatch.setattr(publishing, "published_leaderboard", fails)
+    with pytest.raises(SubmissionError, match="no leaderboard"):
+        publish(finished, "Ada", results=tmp_path / "results", suite=suite)
     assert not (tmp_path / "results").exists()
 
 
@@ -306,8 +334,6 @@ def test_a_name_that_is_no_name_writes_nothing(
 def test_submissions_of_the_same_methods_on_different_models_stand_side_by_side(
     suite_file: Path, suite: Suite, tmp_path: Path
 ) -> None:
-    from interpbench import api
-
     for model in suite.models:
         run = api.run(
             str(suite_file), model=model, method="center", metric="deletion", output=tmp_path / model, device="cpu",

@@ -28,8 +28,8 @@ MARGINS = (
     "why a cell that fails here too has failed",
     "whatever a smaller run would not have held: a method, model or metric that is left out "
     "altogether",
-    "a score that is moved by less than its tolerance, and a mean by less than its tolerance over "
-    "the root of the number of images",
+    "a score that is moved by less than its tolerance, which is greater for another kind of "
+    "device, and a mean by less than its tolerance over the root of the number of images",
     "the share of tied positions, where the devices are of different kinds",
 )
 # Made of the rest of the record; `integrity` compares them with what lies there.

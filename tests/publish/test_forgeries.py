@@ -237,14 +237,17 @@ def other_images(said: Said, scores: pd.DataFrame, ceilings: pd.DataFrame) -> No
         frame["sample_id"] = frame["sample_id"].replace(old, "planted-test-000000")
 
 
-def own_protocol(said: Said, *_: object) -> None:
-    text = said["metrics"][DELETION]["protocol_text"].replace(
-        "most salient first", "least salient first"
-    )
-    said["metrics"][DELETION] |= {
-        "protocol_text": text,
-        "protocol": hashlib.sha256(text.encode()).hexdigest()[:12],
-    }
+def own_protocol(old: str, new: str) -> Edit:
+    """A metric was another one, and its protocol's hash is right."""
+
+    def edit(said: Said, *_: object) -> None:
+        text = said["metrics"][DELETION]["protocol_text"]
+        assert old in text
+        text = text.replace(old, new)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        said["metrics"][DELETION] |= {"protocol_text": text, "protocol": digest}
+
+    return edit
 
 
 def own_suite(key: str, value: Any) -> Edit:
@@ -283,7 +286,9 @@ FORGERIES: dict[str, Forgery] = {
     "another unit": Forgery(put("logit", *METRIC, "unit"), "verify", "unit"),
     "another summary": Forgery(put("The truth.", *METRIC, "summary"), "verify", "summary"),
     "no curve": Forgery(put(False, *METRIC, "curve"), "--check", "knows no such model or method"),
-    "another protocol": Forgery(own_protocol, "verify", "protocol_text"),
+    "another protocol": Forgery(
+        own_protocol("most salient first", "least salient first"), "verify", "protocol_text"
+    ),
     "a protocol without its text": Forgery(
         put("0" * 12, *METRIC, "protocol"), "--check", "does not have the hash"
     ),
@@ -389,6 +394,25 @@ FORGERIES: dict[str, Forgery] = {
     "an infinite score": Forgery(one("value", lambda value: float("inf")), "--check", "not finite"),
     "all scores a little better": Forgery(
         moved(-0.0009, metric=DELETION, method="saliency"), "verify", "moved together"
+    ),
+    "scores of logits, which have no range": Forgery(
+        both(own_protocol("output: probability", "output: logit"), one("value", lambda value: 1.5)),
+        "verify",
+        "protocol_text",
+    ),
+    "scores that another device would excuse": Forgery(
+        both(
+            put("cuda:0 NVIDIA H200", "device"), moved(-0.0009, metric=DELETION, method="saliency")
+        ),
+        "hearsay",
+        "greater for another kind of device",
+    ),
+    "scores that no device excuses": Forgery(
+        both(
+            put("cuda:0 NVIDIA H200", "device"), moved(-0.004, metric=DELETION, method="saliency")
+        ),
+        "verify",
+        "moved together",
     ),
     "scores in half precision": Forgery(half_precision(-0.015), "verify", "its score"),
     "two methods' scores": Forgery(swapped_methods, "verify", "its score"),

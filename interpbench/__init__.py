@@ -6,6 +6,14 @@ command line in Python. Names are imported when they are first used, so that `im
 does not import torch.
 """
 
+import sys
+
+# As `python -m interpbench`, before anything else is imported.
+if sys.argv[:1] == ["-m"] and any(arg.split(".")[0] == "interpbench" for arg in sys.orig_argv):
+    from interpbench.core.safe_path import leave_out_current_folder
+
+    leave_out_current_folder(__path__[0])
+
 import importlib
 from typing import TYPE_CHECKING, Any
 

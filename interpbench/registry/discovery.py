@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from interpbench.core.errors import PluginError
+from interpbench.core.safe_path import allow_current_folder
 from interpbench.registry.plugin import REGISTERED, Plugin
 from interpbench.registry.registry import Registry, default_registry
 from interpbench.registry.user_file import function_in_file, naming_failures, run_file
@@ -56,6 +57,7 @@ def load_path(path: Path, registry: Registry) -> None:
         raise PluginError(
             f"No plugin file or folder {str(path)!r}. Give --plugin an existing path."
         )
+    allow_current_folder()
     there = Registry()
     if path.is_dir():
         load_folder(path, there)

@@ -14,6 +14,7 @@ from types import FunctionType, ModuleType
 from typing import ClassVar
 
 from interpbench.core.errors import DuplicatePluginError, PluginError, unknown_name
+from interpbench.core.safe_path import allow_current_folder
 from interpbench.core.seeding import derive
 from interpbench.core.types import Pretrained
 from interpbench.registry.plugin import Kind, ModelPlugin, Plugin
@@ -89,6 +90,7 @@ def function_in_file(kind: Kind, name: str) -> Plugin | None:
             f"Model {name!r}: there is no file {path}. "
             "Give the path of a Python file, FILE.py:FUNCTION."
         )
+    allow_current_folder()
     module = _run(path, hashlib.sha256(path.read_bytes()).hexdigest())
     functions = {
         key: value for key, value in vars(module).items() if isinstance(value, FunctionType)

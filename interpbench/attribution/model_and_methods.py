@@ -15,6 +15,7 @@ from interpbench.core.errors import (
     UnknownNameError,
     unknown_name,
 )
+from interpbench.core.text import whole_number
 from interpbench.core.types import IMAGENET, DatasetCard, Model
 from interpbench.loading.chosen_weights import RANDOM, shipped_cards, shipped_weights
 from interpbench.loading.dataset import open_dataset
@@ -228,8 +229,9 @@ def find_class(text: str, classes: Sequence[str]) -> int:
         raise UnknownNameError(
             f"Several classes are called {text!r}. Give an index: {', '.join(map(str, logits))}."
         )
-    if text.isdecimal() and int(text) < len(classes):
-        return int(text)
+    index = whole_number(text)
+    if index is not None and index < len(classes):
+        return index
     raise UnknownNameError(
         f"{unknown_name('class', text, classes)} An index from 0 to {len(classes) - 1} will do as "
         "well, or `predicted`."

@@ -21,6 +21,7 @@ from interpbench.commands.sanity import sanity
 from interpbench.commands.shared import Interrupted, open_console, plain
 from interpbench.commands.train import train
 from interpbench.core.errors import InterpBenchError
+from interpbench.core.text import shown
 from interpbench.files.versions import __version__
 
 app = typer.Typer(
@@ -63,6 +64,17 @@ def main() -> None:
         app()
     except InterpBenchError as error:
         open_console(stderr=True).print("[bold red]Error:[/]", plain(error), soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:  # of the disk, or of a path: no fault of the program
+        name = "" if error.filename is None else f" {shown(str(error.filename))}"
+        message = f"{error.strerror or error}:{name or ' while files were read or written'}."
+        open_console(stderr=True).print("[bold red]Error:[/]", plain(message), soft_wrap=True)
+        sys.exit(2)
+    except MemoryError:
+        message = (
+            "The memory ran out. Give smaller images, a smaller --batch-size, or fewer of them."
+        )
+        open_console(stderr=True).print("[bold red]Error:[/]", message, soft_wrap=True)
         sys.exit(2)
     except Interrupted as interrupted:
         open_console(stderr=True).print(plain(interrupted), soft_wrap=True)

@@ -217,15 +217,15 @@ def _write(
     from interpbench.files.csv_files import write_csv
     from interpbench.publish import leaderboard_view as boards
 
-    grids = boards.grids(board, whole)
     if format is Format.table and output is None:
-        _print_grids(grids)
+        _print_grids(boards.grids(board, whole))
         return
     if format is Format.csv:
         with tempfile.TemporaryDirectory() as folder:
             write_csv(board, Path(folder) / "board.csv")
             text = (Path(folder) / "board.csv").read_text(encoding="utf-8")
     else:
+        grids = boards.grids(board, whole)
         text = boards.latex(grids) if format is Format.latex else boards.markdown(grids)
     if output is None:
         typer.echo(text, nl=False)

@@ -24,6 +24,7 @@ from interpbench.commands.shared import (
     say,
 )
 from interpbench.core.errors import ParameterError
+from interpbench.core.text import shown, whole_number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -230,11 +231,13 @@ def _show_profile(finished: "Run", console: "Console") -> None:
 def _batch_size(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) == 0:
-        raise ParameterError(f"--batch-size {text!r}: expected a positive number or `auto`.")
-    return int(text)
+    number = whole_number(text)
+    if not number:
+        raise ParameterError(f"--batch-size {shown(text)}: expected a positive number or `auto`.")
+    return number
 
 
 def _ceiling(text: str | None) -> int | str | None:
     """A number if it is one; whether it is allowed the suite knows."""
-    return int(text) if text is not None and text.isdigit() else text
+    number = None if text is None else whole_number(text)
+    return text if number is None else number

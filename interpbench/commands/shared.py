@@ -13,6 +13,7 @@ import typer
 
 from interpbench.core.progress import SILENT, Progress
 from interpbench.core.progress_lines import Lines
+from interpbench.core.text import printable
 from interpbench.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -104,9 +105,19 @@ def open_registry(paths: list[Path] | None) -> Registry:
 
 
 def open_console(stderr: bool = False) -> "Console":
-    from rich.console import Console
+    """A console that names from plugins and files cannot steer: escapes in them are spelled out."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
-    return Console(stderr=stderr)
+    class Unsteered(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                text, style, control = segment
+                yield segment if control else Segment(printable(text), style)
+
+    return Unsteered(stderr=stderr)
 
 
 def plain(text: object) -> Any:

@@ -11,7 +11,10 @@ from typing import Literal, cast, get_args
 
 import torch
 
-from interpbench.core.errors import DeviceError, unknown_name
+from interpbench.core.errors import DeviceError, ParameterError, unknown_name
+from interpbench.core.text import shown, whole_number
+
+MOST_IMAGES = 2**20  # of a forward pass
 
 PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 Compile = Literal["auto", "always", "never"]
@@ -49,6 +52,10 @@ class Computing:
             UnknownNameError: for a device, a precision or a way of compiling that does not exist.
             DeviceError: if this machine lacks the device.
         """
+        if batch_size is not None and not 1 <= batch_size <= MOST_IMAGES:
+            raise ParameterError(
+                f"A batch size of {shown(batch_size)}: expected one from 1 to {MOST_IMAGES}."
+            )
         where = resolve_device(device)
         return cls(where, resolve_precision(precision, where), batch_size, resolve_compile(compile))
 
@@ -67,7 +74,9 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = _best_device()
     kind, colon, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (colon and (kind != "cuda" or not index.isdigit())):
+    if kind not in ("cpu", "cuda", "mps") or (
+        colon and (kind != "cuda" or whole_number(index) is None)
+    ):
         raise unknown_name("device", name, ["auto", "cpu", "cuda", "cuda:N", "mps"])
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(

@@ -6,6 +6,8 @@ Each message says what was wrong, what was expected and what to do next.
 import difflib
 from collections.abc import Iterable, Sequence
 
+from interpbench.core.text import LONGEST, shown
+
 NEAR = 5  # near names in a message
 FEW = 8  # so many names are all listed, whether some are near or not
 LISTED = 40  # names in a message where none is near
@@ -130,15 +132,16 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError
     names = sorted(known)
     near = _near(name, names)
     if near and len(names) > FEW:
-        return UnknownNameError(f"Unknown {what} {name!r}. Did you mean {_either(near)}?")
+        return UnknownNameError(f"Unknown {what} {shown(name)}. Did you mean {_either(near)}?")
     hint = f"Did you mean {_either(near)}? " if near else ""
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     listing = ", ".join(names[:LISTED]) + more if names else "none"
-    return UnknownNameError(f"Unknown {what} {name!r}. {hint}Known: {listing}.")
+    return UnknownNameError(f"Unknown {what} {shown(name)}. {hint}Known: {listing}.")
 
 
 def _near(name: str, names: Sequence[str]) -> list[str]:
     """The nearest names, best first, or the one that differs in the case of its letters alone."""
+    name = name[:LONGEST]  # difflib takes long over long names
     by_lower = {known.lower(): known for known in reversed(names)}
     if name.lower() in by_lower:
         return [by_lower[name.lower()]]

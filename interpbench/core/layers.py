@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from interpbench.core.errors import MethodError
+from interpbench.core.text import whole_number
 
 EXTRA_TOKENS = 5  # at most so many stand before the image's: a class token and four registers
 
@@ -55,9 +56,9 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     module = network
     for part in name.split("."):
         children = list(module.children())
-        from_last = part.removeprefix("-") if part.startswith("-") else ""
-        if from_last.isdecimal() and 0 < int(from_last) <= len(children):
-            module = children[-int(from_last)]
+        from_last = whole_number(part.removeprefix("-")) if part.startswith("-") else None
+        if from_last is not None and 0 < from_last <= len(children):
+            module = children[-from_last]
         else:
             module = module.get_submodule(part)
     return module

@@ -12,6 +12,8 @@ Channels = Literal["rgb", "bgr", "grey", "own"]
 Size = int | tuple[int, int]
 Number = int | float
 
+MOST_PIXELS = 2**15  # a side: of an input, and of what images are resized to
+
 NUMBER_OF: dict[Channels, int] = {"rgb": 3, "bgr": 3, "grey": 1}
 
 

@@ -46,8 +46,13 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
             f"its columns are {', '.join(map(str, frame.columns))[:500]}; "
             f"expected {', '.join(columns)}."
         )
+    if not isinstance(frame.index, pd.RangeIndex):  # else pandas takes the first for an index
+        raise ValueError("its rows have more fields than its header.")
     for column, dtype in columns.items():
         if dtype == "str":
+            if frame[column].isna().any():
+                row = int(frame[column].isna().to_numpy().argmax()) + 1
+                raise ValueError(f"row {row} has no {column}: it ends too early.")
             frame[column] = frame[column].map(restored)
     return frame
 

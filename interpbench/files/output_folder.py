@@ -11,6 +11,7 @@ from types import TracebackType
 
 from interpbench.core.errors import RunFolderError
 from interpbench.files.atomic import write_atomically, write_text_atomically
+from interpbench.files.names import unreserved
 from interpbench.files.records import Record
 
 RESULTS = Path("results")
@@ -154,6 +155,7 @@ def distinct(texts: Sequence[str]) -> list[str]:
     taken: set[str] = set()
     for text in texts:
         safe = re.sub(r"[^\w.=,-]+", "-", text)[:80].strip(".-") or "unnamed"
+        safe = unreserved(safe)
         candidates = itertools.chain([safe], (f"{safe}-{number}" for number in itertools.count(2)))
         name = next(name for name in candidates if name.lower() not in taken)
         taken.add(name.lower())

@@ -5,15 +5,32 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from interpbench.core.errors import InterpBenchError, unknown_name
+from interpbench.core.text import shown
+
+MOST = 2**63 - 1  # of every number: what tables' integers hold
+MOST_BYTES = 2**20  # of a file of settings
 
 
 class Settings(BaseModel):
-    """Base of all settings: no key beyond those declared, and no change after they are read."""
+    """Base of all settings: no key beyond those declared, and no change after they are read.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    Every number is finite.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _number_that_fits(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and field.annotation is not bool:  # pydantic takes true for 1
+            raise ValueError("true and false are not expected here")
+        if isinstance(value, int) and abs(value) > MOST:
+            raise ValueError(f"at most {MOST} is expected")
+        return value
 
 
 Kind = TypeVar("Kind", bound=Settings)
@@ -51,15 +68,33 @@ def load(
         if name not in names(folder):
             raise unknown_name(what, name, names(folder))
         path = folder / f"{name}.toml"
+    where = f"{what} file {shown(name)}"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = read(path)
     except OSError as problem:
         raise error(
-            f"{what.capitalize()} file {name!r} cannot be read: {problem.strerror}."
+            f"{where[0].upper()}{where[1:]} cannot be read: {problem.strerror}."
         ) from problem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise error(f"{what.capitalize()} file {name!r} is no valid TOML: {problem}.") from problem
-    return validate(kind, values, f"{what} file {name!r}", error)
+    except ValueError as problem:
+        raise error(f"{where[0].upper()}{where[1:]} is no valid TOML: {problem}.") from problem
+    return validate(kind, values, where, error)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no TOML, or more or deeper than settings are.
+    """
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES} bytes")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def validate(
@@ -75,7 +110,7 @@ def validate(
             allowed = _keys(kind, problem["loc"][:-1])
             raise error(f"In {where}: {unknown_name('key', key, allowed)}") from None
         raise error(
-            f"In {where}: key {key!r}: {problem['msg']} (got {problem['input']!r})."
+            f"In {where}: key {shown(key)}: {problem['msg']} (got {shown(problem['input'])})."
         ) from None
 
 

@@ -8,6 +8,7 @@ import argparse
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ KEYS = (
 )  # fmt: skip
 EITHER = ("teacher", "student")  # taken only where there is one of them
 SHOWN = 5  # names in a message
+MOST_PACKED = 2**26  # bytes: TorchScript packs its code
+DEEPEST = 8  # mappings within mappings down to the network's tensors
 # Plain values that stand beside tensors in many a checkpoint: they hold data, and run nothing.
 _SCALAR = np.float64(0).__reduce__()[0]
 HARMLESS: list[Any] = [
@@ -71,7 +74,7 @@ def read_checkpoint(path: Path) -> StateDict:
     content = _loaded(path)
     taken: list[str] = []
     beside: list[str] = []
-    while (key := _key(path, content)) is not None:
+    while (key := _key(path, content)) is not None and len(taken) < DEEPEST:
         beside += [str(name) for name in content if name != key]
         taken.append(key)
         content = content[key]
@@ -100,7 +103,7 @@ def _key(path: Path, content: Any) -> str | None:
     """
     if not isinstance(content, Mapping):
         return None
-    holding = [key for key in (*KEYS, *EITHER) if _holds_tensors(content.get(key))]
+    holding = [key for key in (*KEYS, *EITHER) if _holds_tensors(content.get(key), DEEPEST)]
     if set(holding) == set(EITHER):
         raise WeightsError(
             f"Weights {path} hold two networks, {' and '.join(EITHER)}. Save the one that you mean:"
@@ -109,11 +112,12 @@ def _key(path: Path, content: Any) -> str | None:
     return holding[0] if holding else None
 
 
-def _holds_tensors(value: Any) -> bool:
-    """Whether it is a state dict, or a mapping in which one stands."""
-    if not isinstance(value, Mapping):
+def _holds_tensors(value: Any, depth: int) -> bool:
+    """Whether it is a state dict, or a mapping in which one stands, at most so deep."""
+    if not isinstance(value, Mapping) or not depth:
         return False
-    return bool(_tensors_of(value)) or any(_holds_tensors(value.get(key)) for key in KEYS)
+    inner = (value.get(key) for key in KEYS)
+    return bool(_tensors_of(value)) or any(_holds_tensors(part, depth - 1) for part in inner)
 
 
 def _tensors_of(content: Any) -> dict[str, Tensor]:
@@ -126,7 +130,24 @@ def _tensors_of(content: Any) -> dict[str, Tensor]:
     }
 
 
+def _refuse_packed(path: Path) -> None:
+    """Raises WeightsError for a zip file that holds far more than itself: torch packs no tensor."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            unpacked = sum(entry.file_size for entry in file.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return  # which torch will say
+    if unpacked > path.stat().st_size + MOST_PACKED:
+        raise WeightsError(
+            f"Weights {path} are a compressed file, which holds {unpacked} bytes; nothing of them "
+            "was loaded. torch.save does not compress: give the file that it wrote."
+        )
+
+
 def _loaded(path: Path) -> Any:
+    _refuse_packed(path)
     try:
         with warnings.catch_warnings():  # torch warns of the files that it refuses just below
             warnings.simplefilter("ignore")

@@ -34,6 +34,7 @@ class Misfit:
         in_file: the file's names as they stand there.
         missing, unexpected: names of one that the other has not.
         shapes: name -> the shape in the file and the network's, where they differ.
+        types: names whose tensor in the file is of no real numbers, where the network's are floats.
     """
 
     own: Mapping[str, Tensor]
@@ -42,6 +43,7 @@ class Misfit:
     missing: list[str]
     unexpected: list[str]
     shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    types: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -56,10 +58,12 @@ class Misfit:
             if name in given
         }
         shapes = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-        return cls(own, given, in_file, missing, unexpected, shapes)
+        floats = [name for name in pairs if own[name].is_floating_point()]
+        types = tuple(name for name in floats if not given[name].is_floating_point())
+        return cls(own, given, in_file, missing, unexpected, shapes, types)
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.unexpected or self.shapes)
+        return bool(self.missing or self.unexpected or self.shapes or self.types)
 
     def message(self, source: str) -> str:
         """The cause, as far as it can be told, and what differs."""
@@ -162,6 +166,9 @@ class Misfit:
         if self.shapes:
             name, (given, wanted) = next(iter(self.shapes.items()))
             yield f"{name!r} has shape {given}, the model's has {wanted}{_more(self.shapes)}"
+        if self.types:
+            kind = str(self.given[self.types[0]].dtype).removeprefix("torch.")
+            yield f"{self.types[0]!r} holds {kind}, the model's floats{_more(self.types)}"
 
 
 def _resnet(tensors: Mapping[str, Tensor]) -> str:

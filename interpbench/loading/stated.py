@@ -3,18 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeInt, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from interpbench.core.errors import PreparationError
 from interpbench.core.outputs import Outputs
-from interpbench.core.preparation import Channels, Interpolation, Preparation, Size, Stated
+from interpbench.core.preparation import (
+    MOST_PIXELS,
+    Channels,
+    Interpolation,
+    Preparation,
+    Size,
+    Stated,
+)
+from interpbench.core.text import shown
 from interpbench.core.types import Pretrained
 from interpbench.files import toml_settings
 from interpbench.files.toml_settings import Settings
 
 FOLDER = Path(__file__).parent / "preparations"
+Side = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+Number = Annotated[float, Field(strict=True)]  # no text, and no truth values
 Numbers = str | float | Sequence[float]
 
 
@@ -33,13 +43,13 @@ class PreparationFile(Settings):
     """
 
     description: str = ""
-    size: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
-    resize: NonNegativeInt | None = None
+    size: Side | tuple[Side, Side] | None = None
+    resize: Annotated[int, Field(ge=0, le=MOST_PIXELS)] | None = None
     interpolation: Interpolation | None = None
     channels: Channels | None = None
     range: Literal[1, 255] = 1
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    mean: tuple[Number, ...] | None = None
+    std: tuple[Number, ...] | None = None
 
     @field_validator("mean", "std", mode="before")
     @classmethod
@@ -172,12 +182,12 @@ def _numbers(name: str, value: Numbers | None) -> tuple[float, ...] | None:
         numbers = tuple(float(part) for part in parts)
     except ValueError:
         raise PreparationError(
-            f"--{name} {value!r}: expected one number, or one a channel with commas between."
+            f"--{name} {shown(value)}: expected one number, or one a channel with commas between."
         ) from None
     if any(not -1 <= number <= 2 for number in numbers):
         raise PreparationError(
-            f"--{name} {value}: these are not of pixels in 0..1. Divide them by 255, or give a "
-            "file to --preparation with `range = 255`."
+            f"--{name} {shown(value)}: these are not of pixels in 0..1. Divide them by 255, or "
+            "give a file to --preparation with `range = 255`."
         )
     return numbers
 
@@ -190,16 +200,18 @@ def _size(value: Size | str | None) -> Size | None:
         sides = (int(parts),) if isinstance(parts, int) else tuple(int(part) for part in parts)
     except ValueError:
         sides = ()
-    if len(sides) not in (1, 2) or min(sides) < 1:
+    if len(sides) not in (1, 2) or not all(1 <= side <= MOST_PIXELS for side in sides):
         raise PreparationError(
-            f"--size {value!r}: expected the side in pixels, or HEIGHT,WIDTH, such as 224 or 64,96."
+            f"--size {shown(value)}: expected the side in pixels, or HEIGHT,WIDTH, such as 224 or "
+            f"64,96; at most {MOST_PIXELS}."
         )
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
 def _resize(value: int | None) -> int | None:
-    if value is not None and value < 0:
+    if value is not None and not 0 <= value <= MOST_PIXELS:
         raise PreparationError(
-            f"--resize {value}: expected pixels, or 0 to resize the whole image."
+            f"--resize {shown(value)}: expected pixels, or 0 to resize the whole image; at "
+            f"most {MOST_PIXELS}."
         )
     return value

@@ -6,31 +6,43 @@ Reading never executes code.
 import hashlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from interpbench.core.errors import WeightsError
 from interpbench.core.outputs import Outputs
-from interpbench.core.preparation import Channels, Interpolation, Stated
+from interpbench.core.preparation import (
+    MOST_PIXELS,
+    NUMBER_OF,
+    Channels,
+    Interpolation,
+    Stated,
+)
+from interpbench.core.text import acts, printable, shown
 from interpbench.core.types import PerChannel
 from interpbench.files.atomic import write_atomically
+from interpbench.files.records import first_problem
 from interpbench.loading.checkpoints import SUFFIXES, StateDict, read_checkpoint
 
 # One metadata entry, because safetensors writes several in an order of chance and equal weights
 # should be equal bytes.
 KEY = "interpbench"
 SAFETENSORS = ".safetensors"
+MOST_CHARACTERS = 2**22  # of a card, which names every class
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class WeightsCard:
-    """What a weights' file holds, and how it came to be.
+    """What a weights' file holds, and how it came to be; checked whenever one is made.
 
     Attributes:
         architecture: the model plugin's name, `parameters` its values.
@@ -43,6 +55,11 @@ class WeightsCard:
         resize, interpolation, channels: see `core.preparation.Preparation`; None for a shorter side
             of `size`, bilinear, and RGB.
         outputs: what the network's answers are, see `core.outputs`; None where it is not said.
+
+    Raises:
+        pydantic.ValidationError: if a value is of another type, or not what it should be: a name of
+            a class missing or there twice, a size that is none, a mean and a std of different
+            lengths or not of pixels in 0..1.
     """
 
     architecture: str
@@ -50,15 +67,35 @@ class WeightsCard:
     dataset: str
     data_revision: str
     classes: tuple[str, ...]
-    size: int
+    size: Annotated[int, Field(ge=1, le=MOST_PIXELS)]
     mean: PerChannel
     std: PerChannel
     licence: str = ""
     notes: dict[str, str] = field(default_factory=dict)
-    resize: int | None = None
+    resize: Annotated[int, Field(ge=0, le=MOST_PIXELS)] | None = None
     interpolation: Interpolation | None = None
     channels: Channels | None = None
     outputs: Outputs | None = None
+
+    @model_validator(mode="after")
+    def _go_together(self) -> "WeightsCard":
+        twice = [name for name, count in Counter(self.classes).items() if count > 1]
+        if twice or "" in self.classes or not self.classes:
+            what = (
+                f"{shown(twice[0])} is there twice" if twice else "one has none, or there is none"
+            )
+            raise ValueError(f"classes have a name each: {what}")
+        steering = [name for name in (self.dataset, *self.classes) if acts(name)]
+        if steering:
+            raise ValueError(f"{shown(steering[0])} holds characters that control a terminal")
+        counts = {len(self.mean), len(self.std)} | {NUMBER_OF.get(self.channels or "own", 0)}
+        if len(counts - {0, 1}) > 1 or not self.mean or not self.std:
+            raise ValueError("mean and std are a number a channel of the input, or one for all")
+        if not all(-1 <= value <= 2 for value in self.mean):
+            raise ValueError("the mean is of pixels in 0..1")
+        if not all(0 < value <= 2 for value in self.std):
+            raise ValueError("the std is of pixels in 0..1, and every number above 0")
+        return self
 
     @property
     def stated(self) -> Stated:
@@ -80,11 +117,25 @@ class WeightsCard:
 
     @classmethod
     def from_json(cls, text: str) -> "WeightsCard":
-        """The card that `as_json` wrote; raises ValueError, TypeError or KeyError if it is none."""
-        values = json.loads(text)
-        for name in ("classes", "mean", "std"):
-            values[name] = tuple(values[name])
-        return cls(**values)
+        """The card that `as_json` wrote.
+
+        Raises:
+            ValueError: if it is none; the message says why.
+        """
+        if len(text) > MOST_CHARACTERS:
+            raise ValueError(f"it has more than {MOST_CHARACTERS} characters")
+        try:
+            values = json.loads(text, object_pairs_hook=_each_once)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        if not isinstance(values, dict):
+            raise ValueError(f"it is {shown(values)}, no mapping of names to values")
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        try:
+            return cls(**values | lists)
+        except ValidationError as invalid:
+            key, reason, given = first_problem(invalid)
+            raise ValueError(f"{key or 'card'}: {reason}, got {shown(given)}") from None
 
 
 def save_weights(
@@ -181,8 +232,17 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], WeightsCard | None
         return StateDict.of(tensors), None
     try:
         return tensors, WeightsCard.from_json(metadata[KEY])
-    except (ValueError, TypeError, KeyError) as error:
+    except ValueError as error:
         raise WeightsError(
-            f"The card of weights {path} cannot be read ({error}). "
+            f"The card of weights {path} cannot be read ({printable(str(error))}). "
             "Make them again with this version."
         ) from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON; raises ValueError for a name that stands there twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(name for name, count in Counter(k for k, _ in pairs).items() if count > 1)
+        raise ValueError(f"{shown(twice)} stands there twice")
+    return values

@@ -13,11 +13,13 @@ from typing import Literal
 import pandas as pd
 
 from interpbench.core.errors import SubmissionError, unknown_name
+from interpbench.core.text import printable
 from interpbench.files.csv_files import read_csv
 from interpbench.publish.suite_leaderboard import COLUMNS as PUBLISHED
 from interpbench.publish.suite_leaderboard import TYPES
 from interpbench.results import leaderboard
 from interpbench.results.leaderboard import rank_texts
+from interpbench.results.sound_board import first_fault
 from interpbench.results.tables import ARROWS
 
 KEY = ["dataset", "model", "metric", "method"]
@@ -33,7 +35,10 @@ def read_board(path: Path) -> pd.DataFrame:
     try:
         header = path.open(encoding="utf-8").readline().strip().split(",")
         columns = PUBLISHED if "submission" in header else leaderboard.COLUMNS
-        return read_csv(path, {column: TYPES[column] for column in columns})[columns]
+        board = read_csv(path, {column: TYPES[column] for column in columns})[columns]
+        if fault := first_fault(board):
+            raise ValueError(fault)
+        return board
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SubmissionError(
@@ -233,6 +238,7 @@ def markdown(grids: Sequence[Grid]) -> str:
 
 
 def _markdown_text(text: str) -> str:
+    text = " ".join(printable(text).split())
     for character in "\\`*_{}[]<>#|":
         text = text.replace(character, "\\" + character)
     return text
@@ -278,4 +284,4 @@ _LATEX = str.maketrans(
 
 
 def _latex_text(text: str) -> str:
-    return text.translate(_LATEX)
+    return " ".join(printable(text).split()).translate(_LATEX)

@@ -5,6 +5,7 @@ And what it becomes when a user gives the parameters values.
 
 import inspect
 import json
+import math
 import re
 import traceback
 import typing
@@ -22,12 +23,14 @@ from interpbench.core.errors import (
     in_one_line,
     unknown_name,
 )
+from interpbench.core.text import shown
 from interpbench.registry.spec import PAIR, POSITIONAL, quoted
 
 Kind = Literal["method", "model", "dataset", "metric", "reference"]
 KINDS: tuple[Kind, ...] = ("method", "model", "dataset", "metric")  # what a run is made of
 REGISTERED: tuple[Kind, ...] = (*KINDS, "reference")
 REQUIRED = inspect.Parameter.empty
+LONGEST_SLUG = 120  # characters: with a data set's name before it, one file name
 MEMORY = "memory: "  # begins the origin of what is in no file that others could run
 
 
@@ -66,13 +69,17 @@ class Parameter:
             value = literals.get(value, value)
         try:
             config = pydantic.ConfigDict(arbitrary_types_allowed=True)
-            return pydantic.TypeAdapter(self.annotation, config=config).validate_python(value)
+            found = pydantic.TypeAdapter(self.annotation, config=config).validate_python(value)
         except pydantic.ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise ParameterError(
-                f"Parameter {self.name}={value!r} is not valid: "
-                f"expected {self.type_name} ({reason})."
-            ) from None
+        else:
+            if not isinstance(found, float) or math.isfinite(found):
+                return found
+            reason = "a finite number is expected"
+        raise ParameterError(
+            f"Parameter {self.name}={shown(value)} is not valid: "
+            f"expected {self.type_name} ({reason})."
+        )
 
 
 @dataclass(frozen=True)
@@ -272,7 +279,7 @@ class Configured:
     def slug(self) -> str:
         """Name and the value of an only required parameter, fit for a file's name."""
         parts = [self.name, *(str(self.values[name]) for name in self._first)]
-        return re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-")
+        return re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-")[:LONGEST_SLUG]
 
     @property
     def _first(self) -> list[str]:

@@ -19,8 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from interpbench.core.calls import checked
+from interpbench.core.calls import checked, fits
 from interpbench.core.errors import DuplicatePluginError, PluginError, unknown_name
+from interpbench.core.text import shown
 from interpbench.registry.plugin import (
     REGISTERED,
     Configured,
@@ -284,7 +285,8 @@ def metric(
     Parameters:
         name: what users type.
         better: which direction is better.
-        range: the least and the greatest possible score.
+        range: the least and the greatest possible score; the metric fails where it gives another,
+            but for NaN, which says that it means nothing for an image.
         unit: of the score.
         reference: authors, year and place of the paper.
         licence: of the metric's code, where it is not the package's own.
@@ -305,13 +307,19 @@ def metric(
         >>> positive_share(SimpleNamespace(saliency=maps))
         tensor([0.7500, 0.2500])
     """
+    limits = [float(limit) for limit in range if fits(limit, float)]
+    if len(limits) != 2 or len(range) != 2 or not limits[0] < limits[1]:
+        raise PluginError(
+            f"Metric {name!r}: range={shown(range)} is no range. Expected the least and the "
+            "greatest score, such as (0.0, 1.0)."
+        )
     return _register(
         MetricPlugin,
         name,
         reference,
         licence,
         better=better,
-        range=range,
+        range=(limits[0], limits[1]),
         unit=unit,
         needs_mask=needs_mask,
         curve=curve,
@@ -381,7 +389,7 @@ def _register(
         origin, source_hash = origin_of(function)
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
             raise PluginError(
-                f"{origin}: {name!r} is no plugin name: "
+                f"{origin}: {shown(name)} is no plugin name: "
                 "use lower case letters, digits, dashes and underscores."
             )
         parameters, takes = parameters_of(record, name, function, origin)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from interpbench.core.errors import ParameterError
+from interpbench.core.text import acts, shown
 
 POSITIONAL = ""  # stands for the name of a value that is written without one, as in `folder:photos`
 
@@ -40,6 +41,11 @@ def parse_specs(texts: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
     """
     specs: list[tuple[str, dict[str, str]]] = []
     for text in texts:
+        if acts(text):
+            raise ParameterError(
+                f"{shown(text)} holds characters that control a terminal, or a line end. Leave "
+                "them out, or rename the file."
+            )
         for piece in filter(None, map(str.strip, _PIECE.findall(text))):
             if "=" in piece.partition(":")[0]:  # parameter=value of the spec before
                 if not specs:

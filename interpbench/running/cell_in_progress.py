@@ -169,6 +169,10 @@ class CellInProgress:
         scores, curves, effect = [], [], {}
         for label in self._values.keys() - self._failed.keys():
             scored = Scored.of(self._values[label], kept)
+            outside = scored.outside(self._plan.metrics[label].plugin.range)
+            if outside:
+                self.failures.append(f"metric {label}: {outside}")
+                continue
             names = {
                 **self._cell.as_dict(),
                 "parameters": self._account.method.parameters_json,

@@ -12,6 +12,8 @@ from interpbench.results.run_info import PrecisionEffect
 from interpbench.scoring.curves import area
 from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS
 
+ROUNDING = 1e-4  # share of a metric's range by which a score may leave it
+
 
 @dataclass(frozen=True, eq=False)
 class Scored:
@@ -37,6 +39,22 @@ class Scored:
         if values.ndim == 1:
             return cls(values.double().numpy())
         return cls(area(values).numpy(), values.numpy())
+
+    def outside(self, limits: tuple[float, float]) -> str:
+        """What says that a score is not within a metric's range; empty where all are, or NaN.
+
+        Scores that are areas are the engine's own: of logits, they have no range.
+        """
+        least, greatest = limits
+        slack = ROUNDING * (greatest - least) if np.isfinite(greatest - least) else 0.0
+        values = self.per_image
+        wrong = (values < least - slack) | (values > greatest + slack) | np.isinf(values)
+        if self.outputs is not None or not wrong.any():
+            return ""
+        return (
+            f"returned {values[wrong][0]:.6g}, and its range is {least:g} to "
+            f"{greatest:g}: mend the metric, or its range"
+        )
 
 
 def precision_effect(low: Sequence[Tensor], exact: Sequence[Tensor]) -> PrecisionEffect:

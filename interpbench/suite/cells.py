@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from interpbench.files.names import unreserved
+
 SCORE_COLUMNS = [
     "dataset",
     "model",
@@ -76,6 +78,7 @@ def searched_metric(label: str) -> str | None:
 
 def safe_name(*labels: str) -> str:
     """Labels as one file name: readable, and unique through a short hash."""
-    digest = hashlib.sha256("\x1f".join(labels).encode()).hexdigest()[:8]
+    together = "\x1f".join(labels).encode(errors="backslashreplace")  # of lone surrogates
+    digest = hashlib.sha256(together).hexdigest()[:8]
     readable = "-".join(re.sub(r"[^A-Za-z0-9.]+", "_", label)[:40] for label in labels)
-    return f"{readable}-{digest}"
+    return unreserved(f"{readable}-{digest}")

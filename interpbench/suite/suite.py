@@ -15,6 +15,7 @@ from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from interpbench.core.errors import SuiteError
 from interpbench.files import toml_settings as settings
+from interpbench.files.names import is_folder_name
 from interpbench.files.toml_settings import Settings
 from interpbench.suite.protocol import Target
 
@@ -28,7 +29,8 @@ class Suite(Settings):
     Plugins are written as on the command line: `occlusion:window=16,stride=8`.
 
     Attributes:
-        name, version, description: of the suite.
+        name: of the suite, and of folders that are called after it; so it can be one's.
+        version, description: of the suite.
         dataset, models, methods, metrics: which plugins; `all` means all that apply.
         images: how many, class-balanced; None for all.
         steps: of every curve metric; None for the image's width in positions a step.
@@ -50,6 +52,16 @@ class Suite(Settings):
     ceiling: int | Literal["none"] = 6
     target: Target = "predicted"
     seed: NonNegativeInt = 0
+
+    @field_validator("name")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        if not is_folder_name(value):
+            raise ValueError(
+                "a name that can be a folder's is expected: up to 64 letters, digits, dashes, "
+                "underscores, and spaces and dots within"
+            )
+        return value
 
     @field_validator("version", "images", "steps", "seed", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from interpbench.core.errors import RecipeError
+from interpbench.core.preparation import MOST_PIXELS
 from interpbench.files import toml_settings as settings
 from interpbench.files.toml_settings import Settings
 
@@ -136,7 +137,7 @@ class Recipe(Settings):
     description: str = ""
     epochs: PositiveInt = 16
     batch_size: PositiveInt = 128
-    size: PositiveInt | None = None
+    size: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None = None
     seed: NonNegativeInt = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     validation: BelowOne = 0.02

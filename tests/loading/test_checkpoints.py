@@ -3,6 +3,7 @@
 import argparse
 import copy
 import pathlib
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -356,3 +357,24 @@ def test_the_file_itself_is_left_as_it_was(tmp_path: Path) -> None:
     load_state(network(), given, "w.pt")
     assert list(given) == list(kept)
     assert all(torch.equal(given[name], kept[name]) for name in kept)
+
+
+def test_checkpoints_that_hold_themselves_end(tmp_path: Path) -> None:
+    around: dict[str, Any] = {"weight": torch.ones(1)}
+    around["model"] = around
+    torch.save(around, tmp_path / "around.pt")
+    assert set(read_weights(tmp_path / "around.pt")[0]) == {"weight"}
+    empty: dict[str, Any] = {}
+    empty["model"] = empty
+    torch.save(empty, tmp_path / "empty.pt")
+    with pytest.raises(WeightsError, match="are not a mapping of names to tensors"):
+        read_weights(tmp_path / "empty.pt")
+
+
+def test_a_file_that_unpacks_to_far_more_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("bomb/data.pkl", bytes(100_000_000))
+    assert path.stat().st_size < 200_000
+    with pytest.raises(WeightsError, match="compressed file, which holds 100000000 bytes"):
+        read_weights(path)

@@ -1,5 +1,6 @@
 """Weights on disk: what goes in comes out, wrong files are named and never executed."""
 
+import json
 import pickle
 
 import pytest
@@ -103,6 +104,34 @@ def test_the_first_mismatch_is_named(change, message):
     change(state)
     with pytest.raises(WeightsError, match=message):
         load_state(network(), state, "w.pt")
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool, torch.complex64])
+def test_tensors_of_no_real_numbers_are_no_weights(kind):
+    state = network().state_dict()
+    state["0.weight"] = state["0.weight"].to(kind)
+    with pytest.raises(WeightsError, match=r"'0.weight' holds .*, the model's floats"):
+        load_state(network(), state, "w.pt")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"std": (0.2, 0.0, 0.2)}, "the std is of pixels in 0..1"),
+        ({"mean": (123.7, 116.3, 103.5)}, "the mean is of pixels in 0..1"),
+        ({"mean": (0.5, 0.5)}, "a number a channel"),
+        ({"classes": ("a", "a")}, "'a' is there twice"),
+        ({"size": 0}, "size: .* greater than or equal to 1"),
+        ({"size": True}, "size: .* valid integer"),
+        ({"unheard": 1}, "unheard: Unexpected keyword argument"),
+    ],
+)
+def test_a_card_that_cannot_be_is_refused_with_its_key(tmp_path, change, message):
+    path = tmp_path / "w.safetensors"
+    card = json.dumps(json.loads(CARD.as_json()) | change)
+    save_file(network().state_dict(), path, {"interpbench": card})
+    with pytest.raises(WeightsError, match=f"The card of weights .*{message}"):
+        read_weights(path)
 
 
 def test_a_mismatch_changes_nothing():

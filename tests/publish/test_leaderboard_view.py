@@ -171,3 +171,12 @@ def test_where_several_people_have_published_each_method_says_whose_it_is(
     assert {method for method, _ in grids(theirs)[0].rows} == {
         f"{method} ({'Ada' if method == 'random' else 'Grace'})" for method in METHODS
     }
+
+
+def test_names_steer_neither_markdown_nor_latex(board: pd.DataFrame) -> None:
+    named = board.assign(method=board["method"].replace("random", "a\x1b[2Jb\n| c\u202ed"))
+    for text in (markdown(grids(named)), latex(grids(named))):
+        assert not set(text) & {"\x1b", "\u202e"}
+        assert "x1b" in text
+    rows = [line for line in markdown(grids(named)).splitlines() if "x1b" in line]
+    assert all(line.startswith("| a") and line.endswith(" |") for line in rows)

@@ -1,6 +1,7 @@
 """Names, parameters and what is said when one is wrong."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import PositiveInt
 
 from interpbench import dataset, method, metric, model
 from interpbench.core.errors import (
+    ArgumentError,
     DuplicatePluginError,
     ParameterError,
     PluginError,
@@ -302,7 +304,7 @@ def test_parameters_json_holds_all_values_sorted() -> None:
         {},
         optional={
             "count": st.integers(1, 10**6),
-            "noise": st.floats(allow_nan=False),
+            "noise": st.floats(allow_nan=False, allow_infinity=False),
             "fill": st.sampled_from(["zero", "blur"]),
             "cells": st.sampled_from([4, 8]),
             "window": st.none() | st.integers(),
@@ -444,3 +446,31 @@ def test_specs_written_out_are_read_back(
         for name, values in specs
     ]
     assert parse_specs([",".join(texts)] if together else texts) == specs
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [(1.0, 0.0), (0.0, 0.0), (0.0, math.nan), (0.0,), (0.0, 0.5, 1.0), ("0", "1"), (False, True)],
+)
+def test_a_range_that_is_none_is_refused_when_a_metric_is_registered(limits: Any) -> None:
+    with (
+        Registry().collecting(),
+        pytest.raises(PluginError, match=r"is no range\. Expected the least and the greatest"),
+    ):
+        metric("wrong", better="lower", range=limits)
+
+
+def test_a_direction_that_is_none_is_refused_when_a_metric_is_registered() -> None:
+    direction: Any = "Lower"
+    with (
+        Registry().collecting(),
+        pytest.raises(ArgumentError, match=r"better='Lower'.*'lower' or 'higher'"),
+    ):
+        metric("wrong", better=direction)
+
+
+def test_whole_numbers_are_a_range_and_so_is_half_a_line() -> None:
+    registry = Registry()
+    with registry.collecting():
+        metric("counts", better="lower", range=(0, math.inf))(lambda explanation: explanation)
+    assert registry.get("metric", "counts").range == (0.0, math.inf)

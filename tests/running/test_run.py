@@ -130,6 +130,39 @@ def test_a_metric_that_fails_leaves_the_other_metrics(tmp_path: Path) -> None:
     assert set(finished.scores["metric"]) == {"deletion"}
 
 
+BEYOND = """
+import interpbench
+
+@interpbench.metric("beyond", better="higher", range=(0.0, 1.0))
+def beyond(explanation, *, value: float = 1.0, infinite: bool = False):
+    "The value for images of the second class; it means nothing for those of the first."
+    scores = explanation.saliency.amax(dim=(1, 2)) * 0 + (float("inf") if infinite else value)
+    return scores.masked_fill(explanation.label == 0, float("nan"))
+"""
+
+
+def test_a_score_outside_its_range_fails_its_metric_alone(tmp_path: Path) -> None:
+    (tmp_path / "beyond.py").write_text(BEYOND)
+    metrics = [
+        "deletion",
+        "beyond",
+        "beyond:value=1.01",
+        "beyond:value=-0.5",
+        "beyond:infinite=true",
+    ]
+    finished = run(
+        tmp_path / "run", metric=metrics, method="gradient", plugin=[TINY, tmp_path / "beyond.py"]
+    )
+    reason = finished.failed["reason"].item()
+    assert "metric beyond:value=1.01: returned 1.01, and its range is 0 to 1" in reason
+    assert "metric beyond:value=-0.5: returned -0.5" in reason
+    assert "metric beyond:infinite=True: returned inf" in reason
+    assert set(finished.scores["metric"]) == {"deletion", "beyond"}
+    assert set(finished.scores.loc[finished.scores["metric"] == "beyond", "value"].dropna()) == {
+        1.0
+    }
+
+
 def test_a_model_that_fails_fails_its_own_cells(tmp_path: Path) -> None:
     finished = run(tmp_path / "run", model=["unsound", "quadrants"])
     assert set(finished.failed["model"]) == {"unsound"}

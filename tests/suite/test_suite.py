@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from interpbench.core.errors import SuiteError, UnknownNameError
+from interpbench.files.names import is_reserved
+from interpbench.files.output_folder import distinct
 from interpbench.registry.discovery import discover
 from interpbench.registry.plugin import KINDS
 from interpbench.registry.spec import parse_specs
+from interpbench.suite.cells import safe_name
 from interpbench.suite.suite import DEFAULT, Suite, load_suite, suite_names
 
 MINIMAL = """
@@ -198,3 +201,17 @@ def test_the_hash_does_not_change_with_comments_order_or_written_defaults(tmp_pa
 def test_a_suite_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_suite(DEFAULT).seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("label", ["con", "NUL.x", "com1", "lpt9.tar", "CONIN$"])
+def test_no_file_is_called_as_windows_calls_its_devices(label: str) -> None:
+    [name] = distinct([label])
+    assert name.lower() == f"_{label.replace('$', '-').strip('-').lower()}" or "$" in label
+    assert not is_reserved(safe_name(label))
+    assert not is_reserved(name)
+
+
+def test_cells_keep_their_names_and_any_label_has_one() -> None:
+    assert safe_name("planted", "resnet18", "saliency") == "planted-resnet18-saliency-41fdd4c9"
+    assert safe_name("\ud800", "x" * 5000).isascii()
+    assert len(safe_name("\ud800", "x" * 5000)) < 60

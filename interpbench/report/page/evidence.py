@@ -1,5 +1,6 @@
 """What a page is made from: a run's tables and record, or no more than a leaderboard's CSV."""
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from interpbench.results.run_info import (
     RunInfo,
     SuiteInfo,
 )
+from interpbench.results.sound_board import first_fault
 from interpbench.results.tables import RunTables
 from interpbench.suite.suite import Suite, load_suite, suite_names
 
@@ -64,6 +66,7 @@ _NUMBERS = [
     "nonfinite",
     "unscored",
 ]
+MOST_ROWS = 5000  # of a page, which shows them all
 _COUNTS = ["n", "constant", "nonfinite", "unscored"]
 
 
@@ -234,12 +237,27 @@ def _submissions(raw: pd.DataFrame) -> tuple[SubmissionSaid, ...]:
 def _read(path: Path) -> pd.DataFrame:
     """A leaderboard's CSV, all of it as text."""
     try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False).map(restored)
-    except (OSError, ValueError) as error:
+        with path.open(encoding="utf-8", newline="") as file:
+            header = next(csv.reader(file), [])
+        raw = pd.read_csv(path, dtype=str, keep_default_na=False, nrows=MOST_ROWS + 1)
+        if len(set(header)) < len(header) or not isinstance(raw.index, pd.RangeIndex):
+            raise ValueError("A column is there twice, or rows have more fields than the header.")
+        if raw.isna().to_numpy().any():
+            row = int(raw.isna().any(axis="columns").to_numpy().argmax()) + 1
+            raise ValueError(f"Row {row} ends too early.")
+        if len(raw) <= MOST_ROWS:
+            raw = raw.map(restored)
+    except (OSError, ValueError, csv.Error) as error:
         # pandas' own errors, and that it is no UTF-8, are ValueErrors.
         raise RunFolderError(
             f"{path} cannot be read as CSV: {str(error).strip()}. Give a run's leaderboard.csv."
         ) from error
+    if len(raw) > MOST_ROWS:
+        raise RunFolderError(
+            f"{path} has more than {MOST_ROWS} rows, too many for a page. Take a part of it: "
+            "python -m interpbench leaderboard CSV --dataset D --model M --metric N --format csv "
+            "--output PART.csv."
+        )
     missing = [column for column in _NEEDED if column not in raw.columns]
     if missing or raw.empty:
         wrong = f"it lacks the columns {', '.join(missing)}" if missing else "it has no rows"
@@ -254,6 +272,8 @@ def _board(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
     board = pd.DataFrame({column: raw.get(column, "") for column in _TEXTS}, index=raw.index)
     for column in _NUMBERS:
         board[column] = _numbers(raw, column, path)
+    if fault := first_fault(board[[column for column in board if column in raw]]):
+        raise RunFolderError(f"{path} is no leaderboard: {fault}")
     board[_COUNTS] = board[_COUNTS].fillna(0).astype(int)
     board["rank"] = board["rank"].astype("Int64")
     _refuse_what_cannot_be_compared(board, path)

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from interpbench.core.errors import RunFolderError
+from interpbench.core.text import printable
 from interpbench.drawing.method_colours import DASHES, PALETTE
 from interpbench.files.atomic import write_text_atomically
 from interpbench.files.versions import __version__
@@ -60,6 +61,7 @@ def page(evidence: Evidence) -> str:
     environment = Environment(
         loader=PackageLoader("interpbench.report.page"),
         autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -137,7 +139,7 @@ def _template_variables(evidence: Evidence) -> dict[str, Any]:
 
 def _breakable(label: str) -> Markup:
     """A method's label that may break between its parameters."""
-    return Markup("<wbr>").join(re.split(r"(?<=[:,=])", label))
+    return Markup("<wbr>").join(re.split(r"(?<=[:,=])", printable(label)))
 
 
 def _hashed(text: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 # What a spreadsheet may take for the start of a formula.
@@ -36,10 +37,11 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         ValueError: if it is no CSV, or has other columns or types; the message says which.
     """
     try:
-        frame = pd.read_csv(
-            path, dtype=dict(columns), keep_default_na=False, na_values=_empty_numbers(columns)
-        )
-    except (OSError, ValueError, OverflowError, pd.errors.ParserError) as error:
+        with np.errstate(invalid="raise"):  # where NaN or infinity would become a whole number
+            frame = pd.read_csv(
+                path, dtype=dict(columns), keep_default_na=False, na_values=_empty_numbers(columns)
+            )
+    except (OSError, ValueError, TypeError, ArithmeticError, pd.errors.ParserError) as error:
         raise ValueError(f"no table of this kind: {str(error)[:300]}.") from None
     if sorted(frame.columns) != sorted(columns):
         raise ValueError(
@@ -50,9 +52,6 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         raise ValueError("its rows have more fields than its header.")
     for column, dtype in columns.items():
         if dtype == "str":
-            if frame[column].isna().any():
-                row = int(frame[column].isna().to_numpy().argmax()) + 1
-                raise ValueError(f"row {row} has no {column}: it ends too early.")
             frame[column] = frame[column].map(restored)
     return frame
 

@@ -1,8 +1,11 @@
 """Settings in TOML files, validated by pydantic; messages name the file, the key and near keys."""
 
+import math
 import tomllib
+import typing
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -17,17 +20,22 @@ MOST_BYTES = 2**20  # of a file of settings
 class Settings(BaseModel):
     """Base of all settings: no key beyond those declared, and no change after they are read.
 
-    Every number is finite.
+    A number is finite, whole ones fit into a table, and neither truth nor text stands for one.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _number_that_fits(cls, value: Any, info: ValidationInfo) -> Any:
-        field = cls.model_fields[str(info.field_name)]
-        if isinstance(value, bool) and field.annotation is not bool:  # pydantic takes true for 1
+        # pydantic takes true for 1, and "3" for 3
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and not {annotation, *typing.get_args(annotation)} & {bool, Any}:
             raise ValueError("true and false are not expected here")
+        if isinstance(value, str) and _is_number(annotation):
+            raise ValueError("text is not expected here")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("a finite number is expected")
         if isinstance(value, int) and abs(value) > MOST:
             raise ValueError(f"at most {MOST} is expected")
         return value
@@ -112,6 +120,16 @@ def validate(
         raise error(
             f"In {where}: key {shown(key)}: {problem['msg']} (got {shown(problem['input'])})."
         ) from None
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether a field takes nothing but numbers, or None."""
+    parts = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _is_number(parts[0])
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        return all(part is type(None) or _is_number(part) for part in parts)
+    return annotation in (int, float)
 
 
 def _keys(kind: type[Settings], location: tuple[int | str, ...]) -> list[str]:

@@ -24,7 +24,7 @@ from interpbench.files.toml_settings import Settings
 
 FOLDER = Path(__file__).parent / "preparations"
 Side = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
-Number = Annotated[float, Field(strict=True)]  # no text, and no truth values
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # no text, and no truth values
 Numbers = str | float | Sequence[float]
 
 

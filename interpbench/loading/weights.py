@@ -88,8 +88,8 @@ class WeightsCard:
         steering = [name for name in (self.dataset, *self.classes) if acts(name)]
         if steering:
             raise ValueError(f"{shown(steering[0])} holds characters that control a terminal")
-        counts = {len(self.mean), len(self.std)} | {NUMBER_OF.get(self.channels or "own", 0)}
-        if len(counts - {0, 1}) > 1 or not self.mean or not self.std:
+        lengths = {len(self.mean), len(self.std)}
+        if not lengths <= {1, NUMBER_OF.get(self.channels or "own", max(1, *lengths))}:
             raise ValueError("mean and std are a number a channel of the input, or one for all")
         if not all(-1 <= value <= 2 for value in self.mean):
             raise ValueError("the mean is of pixels in 0..1")

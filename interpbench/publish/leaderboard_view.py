@@ -33,7 +33,8 @@ def read_board(path: Path) -> pd.DataFrame:
         SubmissionError: if it is none.
     """
     try:
-        header = path.open(encoding="utf-8").readline().strip().split(",")
+        with path.open(encoding="utf-8") as file:
+            header = file.readline().strip().split(",")
         columns = PUBLISHED if "submission" in header else leaderboard.COLUMNS
         board = read_csv(path, {column: TYPES[column] for column in columns})[columns]
         if fault := first_fault(board):

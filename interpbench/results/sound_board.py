@@ -53,6 +53,7 @@ def _faults(board: pd.DataFrame) -> Iterator[str]:
         if column in COUNTS:
             least = 1 if column == "rank" else 0
             wrong = (values < least) | (values > MOST) | (values % 1 > 0)
+            wrong |= values.isna() & (column == "n")
             yield from _of(board, column, wrong, f"a whole number from {least}")
         if column in SHARES:
             yield from _of(board, column, (values < 0) | (values > 1), "a share from 0 to 1")

@@ -4,12 +4,14 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from interpbench.core.errors import RunFolderError
+from interpbench.core.text import shown
 from interpbench.files.csv_files import restored
 from interpbench.results.comparison import agreement, mean_ranks
 from interpbench.results.finished_run import Run
@@ -237,21 +239,20 @@ def _submissions(raw: pd.DataFrame) -> tuple[SubmissionSaid, ...]:
 def _read(path: Path) -> pd.DataFrame:
     """A leaderboard's CSV, all of it as text."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header = next(csv.reader(file), [])
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False, nrows=MOST_ROWS + 1)
-        if len(set(header)) < len(header) or not isinstance(raw.index, pd.RangeIndex):
-            raise ValueError("A column is there twice, or rows have more fields than the header.")
-        if raw.isna().to_numpy().any():
-            row = int(raw.isna().any(axis="columns").to_numpy().argmax()) + 1
-            raise ValueError(f"Row {row} ends too early.")
-        if len(raw) <= MOST_ROWS:
-            raw = raw.map(restored)
-    except (OSError, ValueError, csv.Error) as error:
-        # pandas' own errors, and that it is no UTF-8, are ValueErrors.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(islice(filter(None, csv.reader(file, strict=True)), MOST_ROWS + 2))
+    except (OSError, ValueError, csv.Error) as error:  # that it is no UTF-8 is a ValueError
         raise RunFolderError(
             f"{path} cannot be read as CSV: {str(error).strip()}. Give a run's leaderboard.csv."
         ) from error
+    header = rows[0] if rows else []
+    other = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
+    if other is not None or len(set(header)) < len(header):
+        what = "a column is there twice" if other is None else f"row {other} has another length"
+        raise RunFolderError(
+            f"{path} is no leaderboard: {what}. Give a run's leaderboard.csv, or a run folder."
+        )
+    raw = pd.DataFrame(rows[1:], columns=header, dtype=str).map(restored)
     if len(raw) > MOST_ROWS:
         raise RunFolderError(
             f"{path} has more than {MOST_ROWS} rows, too many for a page. Take a part of it: "
@@ -288,7 +289,7 @@ def _numbers(raw: pd.DataFrame, column: str, path: Path) -> pd.Series:
     wrong = texts[numbers.isna() & texts.notna()]
     if not wrong.empty:
         raise RunFolderError(
-            f"{path}: {column} is {wrong.iloc[0]!r} in row {wrong.index[0] + 1}; expected a number."
+            f"{path}: {column} is {shown(wrong.iloc[0])} in row {wrong.index[0] + 1}; expected a number."
         )
     return numbers.astype(float)
 

@@ -129,7 +129,7 @@ def test_what_cannot_be_compared_is_refused(
     ("content", "says"),
     [
         (b"a,b\n1,2\n", "lacks the columns dataset, model"),
-        (b"", "cannot be read"),
+        (b"", "lacks the columns dataset, model"),
         (b"\xff\xfe\x00,", "cannot be read"),
         (b"dataset,model,metric,better,method,n,mean,rank\n", "no rows"),
     ],

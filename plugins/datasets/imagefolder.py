@@ -112,7 +112,7 @@ class Known:
         if not self.names:
             return None
         found = [logit for logit, names in self.names.items() if called in names]
-        if not found and called.isdecimal() and int(called) in self.names:
+        if not found and _is_index(called) and int(called) in self.names:
             return int(called)
         if not found:
             raise unknown_name(f"class of {self.where}:", called, {n for names in self.names.values() for n in names})
@@ -163,7 +163,7 @@ def _known(classes: str, labels: Path | None) -> Known:
     found = _read(labels, where)
     if isinstance(found, list):
         found = {str(logit): names for logit, names in enumerate(found)}
-    if found and all(key.isdecimal() for key in found):
+    if found and all(map(_is_index, found)):
         if listed:
             raise ParameterError(f"{where} names the logits, and so does classes=. Leave one of them away.")
         return Known(where, {int(key): _names(value, where) for key, value in found.items()})
@@ -175,16 +175,31 @@ def _read(path: Path, where: str) -> list[Any] | dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
-            found = json.loads(text)
+            found = json.loads(text, object_pairs_hook=_each_once)
         elif path.suffix in (".csv", ".tsv"):
             found = _pairs(list(csv.reader(text.splitlines(), delimiter="\t" if path.suffix == ".tsv" else ",")), where)
         else:
             found = [line.strip() for line in text.splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
+    except RecursionError:
+        raise DataError(f"{where} is nested too deeply. Expected a list of names, or pairs{SEE}.") from None
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{where} cannot be read ({error}). Expected .txt, .json, .csv or .tsv{SEE}.") from None
     if not isinstance(found, list | dict) or not found:
         raise DataError(f"{where} holds no labels. Expected a list of names, or pairs{SEE}.")
     return found
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping of JSON; raises ValueError for a key that stands there twice."""
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"{twice[0]!r} is there twice")
+    return dict(pairs)
+
+
+def _is_index(text: str) -> bool:
+    """Whether it is an index in digits 0 to 9, and of no more of them than an index has."""
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _pairs(rows: list[list[str]], where: str) -> dict[str, str]:
@@ -194,7 +209,7 @@ def _pairs(rows: list[list[str]], where: str) -> dict[str, str]:
         if len(row) != 2:
             raise DataError(f"{where} has a row of {len(row)} columns, {row}. Expected two: a class folder, its class.")
     columns = zip(*rows, strict=True)
-    headed = any(not top.isdecimal() and rest and all(map(str.isdecimal, rest)) for top, *rest in columns)
+    headed = any(not _is_index(top) and rest and all(map(_is_index, rest)) for top, *rest in columns)
     pairs = rows[headed:]
     twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
     if twice:
@@ -213,7 +228,7 @@ def _names(value: Any, where: str) -> list[str]:
 def _one(value: Any, where: str) -> int | str:
     """A logit's index, or a class's name."""
     if isinstance(value, str) and value:
-        return int(value) if value.isdecimal() else value
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return int(value) if _is_index(value) else value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9:
         return value
     raise DataError(f"{where} says {value!r} of a class folder. Expected the index of a logit, or a class's name.")

@@ -213,3 +213,13 @@ def test_a_page_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     evidence = board_evidence(("a", "deletion", "x", 0.1, 1, "a"))
     with pytest.raises(RunFolderError, match="Cannot write"):
         write_page(evidence, tmp_path / "file" / "page.html")
+
+
+def test_what_steers_a_terminal_is_spelled_out_on_the_page() -> None:
+    name = "a\x1b[2J\x9b\u202eb"
+    evidence = board_evidence(
+        ("r", "deletion", name, 0.1, 1, "a"), ("r", "deletion", "c", 0.2, 2, "b"), dataset=name
+    )
+    text = page(evidence)
+    assert not set(text) & {"\x1b", "\x9b", "\u202e"}
+    assert r"a\x1b[2J\x9b\u202eb" in text

@@ -387,10 +387,10 @@ def _register(
 
     def decorate(function: Function) -> Function:
         origin, source_hash = origin_of(function)
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,99}", name):
             raise PluginError(
                 f"{origin}: {shown(name)} is no plugin name: "
-                "use lower case letters, digits, dashes and underscores."
+                "use up to 100 lower case letters, digits, dashes and underscores."
             )
         parameters, takes = parameters_of(record, name, function, origin)
         doc = inspect.getdoc(function) or ""

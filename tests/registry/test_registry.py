@@ -478,5 +478,8 @@ def test_whole_numbers_are_a_range_and_so_is_half_a_line() -> None:
 
 @pytest.mark.parametrize("name", ["x" * 5000, "\x1b[31m", "a\nb", "a\0", "../x", "A", "", ".", "-"])
 def test_names_of_plugins_are_short_and_plain(name: str) -> None:
-    with Registry().collecting(), pytest.raises(PluginError, match="is no plugin name: use up to 100"):
+    with (
+        Registry().collecting(),
+        pytest.raises(PluginError, match="is no plugin name: use up to 100"),
+    ):
         method(name)(lambda model, x, target: x)

@@ -289,7 +289,8 @@ def _numbers(raw: pd.DataFrame, column: str, path: Path) -> pd.Series:
     wrong = texts[numbers.isna() & texts.notna()]
     if not wrong.empty:
         raise RunFolderError(
-            f"{path}: {column} is {shown(wrong.iloc[0])} in row {wrong.index[0] + 1}; expected a number."
+            f"{path}: {column} is {shown(wrong.iloc[0])} in row {wrong.index[0] + 1}; expected a "
+            "number."
         )
     return numbers.astype(float)
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from interpbench.attribution.attribute import Attempt, Maps
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.errors import InterpBenchError
+from interpbench.core.errors import InterpBenchError, said
 from interpbench.registry.plugin import Configured, described
 
 
@@ -48,7 +48,7 @@ class Account:
     def fail(self, error: BaseException) -> None:
         """It broke down, for this reason."""
         self.error = (
-            str(error) if isinstance(error, InterpBenchError) else described(error, self.method)
+            said(error) if isinstance(error, InterpBenchError) else described(error, self.method)
         )
 
     @property

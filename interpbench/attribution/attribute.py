@@ -70,7 +70,7 @@ class Attempt:
     """
 
     maps: Maps | None
-    error: Exception | SystemExit | None = None
+    error: BaseException | None = None
     left_behind: tuple[str, ...] = ()
 
 
@@ -112,7 +112,9 @@ def attribute(
 
     try:
         saliency = batch_size.attempt(work)
-    except (Exception, SystemExit) as error:  # a plugin may call sys.exit; it fails alone as well
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of any kind, as sys.exit's: a plugin fails alone
         return Attempt(None, error, tuple(left_behind))
     finite = saliency.isfinite().flatten(1).all(1)
     constant = finite & (saliency.amax((1, 2)) == saliency.amin((1, 2)))

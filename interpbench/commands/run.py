@@ -156,7 +156,7 @@ def run(
     if profile:
         _show_profile(finished, console)
     say(f"Page: {finished.folder / api.PAGE}")
-    raise typer.Exit(1 if len(finished.failed) else 0)
+    raise typer.Exit(0 if finished.info.is_finished and not len(finished.failed) else 1)
 
 
 def report(

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 import torch
 
+from interpbench.core.errors import said
+
 Result = TypeVar("Result")
 
 
@@ -38,4 +40,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception means that the device's (or the host's) memory is full."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return "can't allocate memory" in str(error)
+    return "can't allocate memory" in said(error)

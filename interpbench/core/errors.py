@@ -11,6 +11,7 @@ from interpbench.core.text import LONGEST, shown
 NEAR = 5  # near names in a message
 FEW = 8  # so many names are all listed, whether some are near or not
 LISTED = 40  # names in a message where none is near
+MOST_SAID = 2000  # characters of what an exception says
 
 
 class InterpBenchError(Exception):
@@ -101,12 +102,27 @@ class MethodError(InterpBenchError):
     """
 
 
+def said(error: BaseException) -> str:
+    """What an exception says, as text that can be written down.
+
+    A `__str__` of a plugin may raise itself, or give what no file can hold: lone surrogates are
+    written as `\\udc80`.
+    """
+    try:
+        text = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as another:
+        text = f"(what it says cannot be read: its __str__ raises {type(another).__name__})"
+    return text[:MOST_SAID].encode("utf-8", "backslashreplace").decode()
+
+
 def in_one_line(error: BaseException) -> str:
     """An exception's kind and what it says, without line breaks.
 
     Of TorchScript's report, which quotes the code with a traceback of its own, the reason alone.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in said(error).splitlines() if line.strip()]
     if any("TorchScript" in line for line in lines[:2]):
         return lines[-1]
     return f"{type(error).__name__}: {' '.join(lines)}"
@@ -114,7 +130,7 @@ def in_one_line(error: BaseException) -> str:
 
 def first_line(error: BaseException) -> str:
     """An exception's kind and the first line of what it says."""
-    line, _, _ = str(error).partition("\n")
+    line, _, _ = said(error).partition("\n")
     return f"{type(error).__name__}: {line}"
 
 

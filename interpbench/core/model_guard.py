@@ -7,7 +7,7 @@ neither on what ran before nor on the order of methods.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,22 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-# Global switches that a plugin may flip: name -> (read, write).
-_SWITCHES: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
-    "grad mode": (torch.is_grad_enabled, torch.set_grad_enabled),
-    "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "number of threads": (torch.get_num_threads, torch.set_num_threads),
-    "anomaly detection": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-    "deterministic algorithms": (
-        torch.are_deterministic_algorithms_enabled,
-        torch.use_deterministic_algorithms,
-    ),
-    "cudnn.benchmark": (
-        lambda: torch.backends.cudnn.benchmark,
-        lambda value: setattr(torch.backends.cudnn, "benchmark", value),
-    ),
-    "matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-}
+from interpbench.core.switches import SWITCHES
 
 
 class Guard:
@@ -53,14 +38,14 @@ class Guard:
         classes = _ClassState({type(m.module) for m in modules})
         global_hooks = _GlobalHooks()
         tensors = [_TensorState(name, tensor) for name, tensor in self._tensors]
-        switches = {name: read() for name, (read, _) in _SWITCHES.items()}
+        switches = {name: read() for name, (read, _) in SWITCHES.items()}
         random_state = _random_state()
         _seed_all(seed)
         try:
             yield left
         finally:
             _set_random_state(random_state)
-            for name, (read, write) in _SWITCHES.items():
+            for name, (read, write) in SWITCHES.items():
                 if read() != switches[name]:
                     write(switches[name])
                     left.append(f"global {name} changed")

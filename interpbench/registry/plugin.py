@@ -320,9 +320,9 @@ def blaming(choice: Configured) -> Iterator[None]:
     """
     try:
         yield
-    except InterpBenchError:
+    except (InterpBenchError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # a plugin may call sys.exit
+    except BaseException as error:  # of any kind: a plugin may call sys.exit
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise PluginError(
             f"{choice.plugin.kind} {choice.label!r} failed: {in_one_line(error)} "

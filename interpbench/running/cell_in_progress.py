@@ -89,6 +89,16 @@ class CellInProgress:
             self.failures.append(f"gave a constant map for each of the {account.images} images")
         self.failures += [f"metric {label}: {reason}" for label, reason in self._failed.items()]
 
+    def note_left_behind(self, what: Sequence[str]) -> None:
+        """Takes down what was found changed after it, and is put back."""
+        self._account.left_behind |= dict.fromkeys(what)
+
+    def discard(self, reason: str) -> None:
+        """Nothing that was scored counts, for this reason."""
+        self._values.clear()
+        self._maps.clear()
+        self.failures.append(reason)
+
     def result(self) -> CellResult:
         """The finished cell."""
         with phase("waiting"):

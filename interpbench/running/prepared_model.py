@@ -107,6 +107,11 @@ class PreparedModel:
             masks=None if self.images.masks is None else self.images.masks[examples].numpy(),
         )
 
+    def forget(self) -> None:
+        """Nothing counts any more that was computed for one cell and kept for the next."""
+        self.model.shared.forget()
+        self.end_points = EndPoints()
+
     def examples(self) -> list[int]:
         """The numbers of the images whose maps are kept, evenly spread."""
         count = len(self.images.ids)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from interpbench.core.batch_size import BatchSize
+from interpbench.core.errors import said
 from interpbench.core.types import Explanation, Perturbation
 from interpbench.fast.scoring_copy import Scorer
 from interpbench.registry.plugin import Configured
@@ -140,12 +141,16 @@ def evaluate(
             if label not in of_images:
                 of_images[label] = _is_of_images(metric, answer, explanation, passes.watching)
             paths[label] = answer
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of any kind: a metric fails alone
             scores.failed[label] = _reason(error)
     if paths:
         try:
             _add_curves(scores, paths, explanation, passes, compared)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             scores.failed |= dict.fromkeys(paths, _reason(error))
     return scores
 
@@ -171,8 +176,8 @@ def _add_curves(
         scores.in_float32 = dict(zip(paths, exact, strict=True))
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {said(error)}"
 
 
 def _call(

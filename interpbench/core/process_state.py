@@ -1,0 +1,293 @@
+"""What a plugin may change of the process that runs it, and putting it back.
+
+The guard looks after the model at each call. What is here costs some milliseconds to look through,
+and is looked through once a cell: torch's functions and ours, modules, settings of Python, and files
+that are left open.
+"""
+
+import builtins
+import gc
+import inspect
+import io
+import json
+import locale
+import logging
+import math
+import os
+import random
+import shutil
+import signal
+import socket
+import stat
+import sys
+import tempfile
+import threading
+import time
+import types
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import nn
+
+from interpbench.core.switches import SWITCHES, Switch
+
+MOST_LEFT_OPEN = 32  # files that a cell may leave open; more are closed, since a process has few
+MOST_LOOKED_AT = 4096  # descriptors
+_ABSENT = object()
+
+
+@dataclass
+class Undone:
+    """What was changed and is put back.
+
+    Attributes:
+        harmful: what may have falsified numbers, or what others need.
+        harmless: settings that were flipped.
+    """
+
+    harmful: list[str] = field(default_factory=list)
+    harmless: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def staying_alive() -> Iterator[None]:
+    """Within this context `os._exit` raises SystemExit, as `sys.exit` does.
+
+    Not in processes that were forked meanwhile, which end by it.
+    """
+    end, process = os._exit, os.getpid()
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != process:
+            end(status)
+        raise SystemExit(f"os._exit({status}) was called")
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = end
+
+
+class ProcessState:
+    """This process as it is now."""
+
+    def __init__(self) -> None:
+        self._python = {name: f for name, f in vars(builtins).items() if callable(f)}
+        self._names = [_Names(owner) for owner in _owners()]
+        self._modules = dict(sys.modules)
+        self._settings = {name: read() for name, (read, _) in _settings().items()}
+        self._open = _open_files()
+
+    def undo(self) -> Undone:
+        """Puts back what has changed since."""
+        undone = Undone()
+        now = builtins.__dict__  # first, since all the rest is done with what is there
+        undone.harmful += [
+            f"{name} patched" for name, f in self._python.items() if now[name] is not f
+        ]
+        now.update(self._python)
+        for names in self._names:
+            undone.harmful += [f"{name} patched" for name in names.undo()]
+        undone.harmful += self._undo_modules()
+        for name, (read, write) in _settings().items():
+            if read() != self._settings[name]:
+                write(self._settings[name])
+                if name not in _CHANGED_BY_IMPORTS:
+                    undone.harmless.append(f"global {name} changed")
+        left = _open_files() - self._open
+        if len(left) > MOST_LEFT_OPEN:
+            _close(left)
+            undone.harmful.append(f"{len(left)} files left open")
+        return undone
+
+    def _undo_modules(self) -> list[str]:
+        lost = [name for name in self._modules if sys.modules.get(name) is not self._modules[name]]
+        for name in lost:
+            sys.modules[name] = self._modules[name]
+        packages = {name.partition(".")[0] for name in lost}
+        return [f"module {name} taken away" for name in sorted(packages)]
+
+
+class _Names:
+    """The functions, classes and modules that a module holds; the functions of a class."""
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+        self._is_class = isinstance(owner, type)
+        self._before = self._kept()
+
+    def undo(self) -> list[str]:
+        """Puts back what was replaced, and takes away what hides what a class inherits."""
+        now = vars(self._owner)
+        replaced = [
+            name
+            for name, value in self._before.items()
+            if now.get(name, _ABSENT) is not value and not _of_the_compiler(now.get(name))
+        ]
+        for name in replaced:
+            setattr(self._owner, name, self._before[name])
+        added = []
+        if self._is_class:
+            added = [
+                name
+                for name, value in self._kept().items()
+                if name not in self._before and not _of_the_compiler(value)
+            ]
+            for name in added:
+                delattr(self._owner, name)
+        return [f"{self._owner.__name__}.{name}" for name in [*replaced, *added]]
+
+    def _kept(self) -> dict[str, Any]:
+        kinds = _IN_CLASSES if self._is_class else _IN_MODULES
+        return {
+            name: value for name, value in vars(self._owner).items() if isinstance(value, kinds)
+        }
+
+
+_FUNCTIONS = (
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    np.ufunc,
+)
+_IN_MODULES = (*_FUNCTIONS, type, types.ModuleType, type(torch.ops.aten.relu))
+_IN_CLASSES = (*_FUNCTIONS, property, staticmethod, classmethod)
+_COMPILER = os.path.join("torch", "_dynamo")
+
+
+def _of_the_compiler(value: Any) -> bool:
+    """Whether torch's own compiler has put it there, as it does when it is first imported."""
+    code = getattr(value, "__code__", None)
+    return _COMPILER in getattr(code, "co_filename", "")
+
+
+def _owners() -> Iterator[Any]:
+    """Whose functions may be patched: modules and classes of torch, numpy, Python and ours."""
+    yield from (torch, nn, nn.functional, torch.autograd, torch.linalg, torch.fft, torch.special)
+    yield from (np, np.random, os, os.path, Path, math, random, json, shutil, tempfile, time)
+    yield from (io, warnings, threading, inspect)
+    yield from (torch.Tensor, torch.autograd.Function, nn.Parameter)
+    yield from {value for value in vars(nn).values() if isinstance(value, type)}
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "interpbench" and module is not None:
+            yield module
+            yield from (
+                value
+                for value in vars(module).values()
+                if isinstance(value, type) and value.__module__ == name
+            )
+
+
+# What importing a package changes as well: it is put back and not worth a word.
+_CHANGED_BY_IMPORTS = {"warning filters", "environment", "search path"}
+
+
+def _flag(owner: Any, name: str) -> Switch:
+    return (lambda: getattr(owner, name)), (lambda value: setattr(owner, name, value))
+
+
+def _settings() -> Mapping[str, Switch]:
+    """The switches of torch, and what Python and the system keep for a process."""
+    settings: dict[str, Switch] = {
+        **SWITCHES,
+        "working folder": (_working_folder, os.chdir),
+        "environment": (lambda: dict(os.environ), _set_environment),
+        "search path": (lambda: list(sys.path), lambda value: sys.path.__setitem__(_ALL, value)),
+        "warning filters": (lambda: list(warnings.filters), _set_filters),
+        "showing of warnings": _flag(warnings, "showwarning"),
+        "standard output": _flag(sys, "stdout"),
+        "standard error": _flag(sys, "stderr"),
+        "hook of uncaught errors": _flag(sys, "excepthook"),
+        "recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
+        "garbage collection": (gc.isenabled, lambda on: gc.enable() if on else gc.disable()),
+        "trace function": (sys.gettrace, sys.settrace),
+        "profile function": (sys.getprofile, sys.setprofile),
+        "logging": _flag(logging.root.manager, "disable"),
+        "numpy's errors": (np.geterr, lambda value: np.seterr(**value)),
+        "locale": (
+            lambda: locale.setlocale(locale.LC_ALL),
+            lambda value: locale.setlocale(locale.LC_ALL, value),
+        ),
+        "mask of new files": (_mask, os.umask),
+    }
+    if threading.current_thread() is threading.main_thread():
+        settings["signal handlers"] = (_handlers, _set_handlers)
+    if hasattr(signal, "setitimer"):
+        settings["alarm"] = (_alarm_is_set, _silence_alarm)
+    return settings
+
+
+_ALL = slice(None)
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return ""
+
+
+def _set_environment(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def _set_filters(filters: list[Any]) -> None:
+    warnings.resetwarnings()  # which also makes Python look at them anew
+    warnings.filters[:] = filters  # type: ignore[index]  # a list, in all but its stub
+
+
+def _mask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def _set_handlers(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        if handler is not None and signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+def _alarm_is_set() -> bool:
+    return signal.getitimer(signal.ITIMER_REAL)[0] > 0
+
+
+def _silence_alarm(was_set: bool) -> None:
+    if not was_set:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _open_files() -> set[int]:
+    """Descriptors of files, pipes and sockets; asked without opening anything."""
+    found = set()
+    for descriptor in range(MOST_LOOKED_AT if os.name == "posix" else 0):
+        with suppress(OSError):
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+                found.add(descriptor)
+    return found
+
+
+def _close(descriptors: set[int]) -> None:
+    """Closes files through the objects that hold them, else themselves."""
+    gc.collect()
+    for held in gc.get_objects():
+        if isinstance(held, io.FileIO | socket.socket) and held.fileno() in descriptors:
+            descriptors.discard(held.fileno())
+            held.close()
+    for descriptor in descriptors:
+        with suppress(OSError):
+            os.close(descriptor)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from interpbench.core.loaded_modules import LoadedModules
 from interpbench.core.switches import SWITCHES
 
 
@@ -40,10 +41,12 @@ class Guard:
         tensors = [_TensorState(name, tensor) for name, tensor in self._tensors]
         switches = {name: read() for name, (read, _) in SWITCHES.items()}
         random_state = _random_state()
+        loaded = LoadedModules()
         _seed_all(seed)
         try:
             yield left
         finally:
+            left += loaded.undo()
             _set_random_state(random_state)
             for name, (read, write) in SWITCHES.items():
                 if read() != switches[name]:

@@ -1,7 +1,7 @@
 """What a plugin may change of the process that runs it, and putting it back.
 
 The guard looks after the model at each call. What is here costs some milliseconds to look through,
-and is looked through once a cell: torch's functions and ours, modules, settings of Python, and files
+and is looked through once a cell: torch's functions and ours, settings of Python, and files
 that are left open.
 """
 
@@ -81,7 +81,6 @@ class ProcessState:
     def __init__(self) -> None:
         self._python = {name: f for name, f in vars(builtins).items() if callable(f)}
         self._names = [_Names(owner) for owner in _owners()]
-        self._modules = dict(sys.modules)
         self._settings = {name: read() for name, (read, _) in _settings().items()}
         self._open = _open_files()
 
@@ -95,10 +94,10 @@ class ProcessState:
         now.update(self._python)
         for names in self._names:
             undone.harmful += [f"{name} patched" for name in names.undo()]
-        undone.harmful += self._undo_modules()
         for name, (read, write) in _settings().items():
-            if read() != self._settings[name]:
-                write(self._settings[name])
+            before = self._settings.get(name)
+            if read() != before:
+                write(before)
                 if name not in _CHANGED_BY_IMPORTS:
                     undone.harmless.append(f"global {name} changed")
         left = _open_files() - self._open
@@ -107,13 +106,6 @@ class ProcessState:
             undone.harmful.append(f"{len(left)} files left open")
         return undone
 
-    def _undo_modules(self) -> list[str]:
-        lost = [name for name in self._modules if sys.modules.get(name) is not self._modules[name]]
-        for name in lost:
-            sys.modules[name] = self._modules[name]
-        packages = {name.partition(".")[0] for name in lost}
-        return [f"module {name} taken away" for name in sorted(packages)]
-
 
 class _Names:
     """The functions, classes and modules that a module holds; the functions of a class."""
@@ -121,6 +113,7 @@ class _Names:
     def __init__(self, owner: Any) -> None:
         self._owner = owner
         self._is_class = isinstance(owner, type)
+        self._all = set(vars(owner)) if self._is_class else set()
         self._before = self._kept()
 
     def undo(self) -> list[str]:
@@ -133,33 +126,24 @@ class _Names:
         ]
         for name in replaced:
             setattr(self._owner, name, self._before[name])
-        added = []
-        if self._is_class:
-            added = [
-                name
-                for name, value in self._kept().items()
-                if name not in self._before and not _of_the_compiler(value)
-            ]
-            for name in added:
-                delattr(self._owner, name)
+        added = [
+            name
+            for name in (now.keys() - self._all if self._is_class else ())
+            if hasattr(super(self._owner, self._owner), name) and not _of_the_compiler(now[name])
+        ]
+        for name in added:
+            delattr(self._owner, name)
         return [f"{self._owner.__name__}.{name}" for name in [*replaced, *added]]
 
     def _kept(self) -> dict[str, Any]:
-        kinds = _IN_CLASSES if self._is_class else _IN_MODULES
+        kinds = (property, staticmethod, classmethod) if self._is_class else types.ModuleType
         return {
-            name: value for name, value in vars(self._owner).items() if isinstance(value, kinds)
+            name: value
+            for name, value in vars(self._owner).items()
+            if callable(value) or isinstance(value, kinds)
         }
 
 
-_FUNCTIONS = (
-    types.FunctionType,
-    types.BuiltinFunctionType,
-    types.MethodDescriptorType,
-    types.WrapperDescriptorType,
-    np.ufunc,
-)
-_IN_MODULES = (*_FUNCTIONS, type, types.ModuleType, type(torch.ops.aten.relu))
-_IN_CLASSES = (*_FUNCTIONS, property, staticmethod, classmethod)
 _COMPILER = os.path.join("torch", "_dynamo")
 
 
@@ -285,9 +269,11 @@ def _close(descriptors: set[int]) -> None:
     """Closes files through the objects that hold them, else themselves."""
     gc.collect()
     for held in gc.get_objects():
-        if isinstance(held, io.FileIO | socket.socket) and held.fileno() in descriptors:
-            descriptors.discard(held.fileno())
-            held.close()
+        if issubclass(type(held), io.FileIO | socket.socket):  # isinstance would ask proxies
+            with suppress(ValueError, OSError):  # of one that is closed
+                if held.fileno() in descriptors:
+                    descriptors.discard(held.fileno())
+                    held.close()
     for descriptor in descriptors:
         with suppress(OSError):
             os.close(descriptor)

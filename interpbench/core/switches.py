@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils import _device
 
 Switch = tuple[Callable[[], Any], Callable[[Any], Any]]
 
@@ -28,7 +29,9 @@ def _autocast(kind: str) -> Switch:
     )
 
 
-_inference_modes: list[Any] = []  # that were entered to undo one; torch ends a mode that nobody holds
+_inference_modes: list[
+    Any
+] = []  # that were entered to undo one; torch ends a mode that nobody holds
 
 
 def _set_inference_mode(enabled: bool) -> None:
@@ -56,11 +59,11 @@ def _modes_of(kind: str) -> Switch:
 def _default_device() -> tuple[Any, Any]:
     """What `torch.set_default_device` and a `with torch.device` leave beside their mode."""
     held = torch._GLOBAL_DEVICE_CONTEXT
-    return getattr(held, "device_context", None), torch.utils._device.CURRENT_DEVICE
+    return getattr(held, "device_context", None), _device.CURRENT_DEVICE
 
 
 def _set_default_device(state: tuple[Any, Any]) -> None:
-    torch._GLOBAL_DEVICE_CONTEXT.device_context, torch.utils._device.CURRENT_DEVICE = state
+    torch._GLOBAL_DEVICE_CONTEXT.device_context, _device.CURRENT_DEVICE = state
 
 
 _SMALLEST = 5e-324  # a denormal number

@@ -163,8 +163,9 @@ class CellInProgress:
 
         Of the images with a valid map.
         """
-        prepared, rows = self._prepared, slice(0, self._account.images)
-        kept = self._account.valid
+        # Fewer than are explained, where it broke down between.
+        prepared, rows = self._prepared, slice(0, sum(map(len, self._tied)))
+        kept = self._account.valid[rows]
         sample_ids = [
             name for name, valid in zip(prepared.images.ids, kept.tolist(), strict=False) if valid
         ]

@@ -3,22 +3,24 @@
 What is done stands in the rooms.
 """
 
+import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from interpbench.core.calls import checked, job
-from interpbench.core.errors import DataError, ParameterError, RunFolderError
+from interpbench.core.errors import DataError, ParameterError, RunFolderError, unknown_name
 from interpbench.core.progress import SILENT, Progress
 from interpbench.core.progress_lines import lines_of_a_call
 from interpbench.files.output_folder import Destination
 from interpbench.report.run import Run, load_run
 from interpbench.results import finished_run
 from interpbench.results.run_folder import PAGE, Mode, RunFolder
-from interpbench.running.execute import Listener, Reporter, execute
+from interpbench.running.execute import Executor, Listener, Reporter, execute
 from interpbench.suite.selection import Selection
 from interpbench.suite.suite import DEFAULT, Suite, load_suite
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from interpbench.loading.in_memory import Handed, Images, Methods, Metrics, Models
     from interpbench.loading.stated import Numbers
     from interpbench.registry.choosing import Sources
+    from interpbench.running.plan import Plan
     from interpbench.studies.conformance.study import Conformance
     from interpbench.studies.pictures.explain import Explained
     from interpbench.studies.pictures.gallery import Gallery
@@ -78,6 +81,8 @@ def run(
     profile: bool = False,
     listener: Listener | None = None,
     progress: bool | None = None,
+    isolation: str | None = None,
+    timeout: float | None = None,
 ) -> Run:
     """Explains and scores; writes the run folder; returns the run.
 
@@ -123,6 +128,10 @@ def run(
             batches.
         listener: told how it gets on.
         progress: whether a line shows how it gets on; None shows it in IPython and notebooks.
+        isolation: `none` runs all cells in this process (the default); `cell` in a process of their
+            own, so that one that crashes or hangs is lost alone. What is in memory cannot go there.
+        timeout: seconds that a cell, or getting a model ready, may take; needs, and brings,
+            `isolation="cell"`.
 
     Raises:
         InterpBenchError: if the input is wrong. A method that fails only fails its own cells: see
@@ -140,37 +149,115 @@ def run(
         >>> len(finished.scores), finished.failed.empty
         (4, True)
     """
-    from interpbench.core.devices import Computing
-    from interpbench.running.plan import make_plan
-
+    arguments = dict(locals())
     if resume and (overwrite or output is None):
         raise RunFolderError("To resume, name the run with --output, and leave --overwrite out.")
     mode: Mode = "resume" if resume else "overwrite" if overwrite else "new"
-    handed = _hand(
-        plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
-    )
-    flags = {
-        "dataset": handed.dataset(dataset, images, labels, classes),
-        "models": handed.names("model", model),
-        "methods": handed.names("method", method),
-        "metrics": handed.names("metric", metric),
-        "images": int(images) if isinstance(images, Integral) else handed.count,
-        "steps": steps,
-        "target": target,
-        "ceiling": ceiling,
-        "seed": seed,
-    }
-    selection = Selection.of(_suite(suite, Path(output) if resume and output else None), flags)
-    computing = Computing.of(device, precision, batch_size, compile)
-    plan = make_plan(selection, handed.registry, computing, handed.sources)
-    folder = RunFolder(Path(output) if output is not None else _fresh_folder(selection.suite.name))
+    executor = _executor(arguments, isolation, timeout, profile=profile)
+    plan = _planned(arguments)
+    folder = RunFolder(Path(output) if output is not None else _fresh_folder(plan.suite.name))
     with _shown(progress if listener is None else False, "maps") as shown:
         told = Reporter(shown) if listener is None else listener
-        finished = Run.of(execute(plan, folder, mode, profile, told))
+        finished = Run.of(execute(plan, folder, mode, profile, told, executor))
     if plots:
         redraw(finished)
         write_page(finished)
     return finished
+
+
+def rebuilt(arguments: str) -> "Plan":
+    """The plan of a `run` in another process.
+
+    Parameters:
+        arguments: all that decide on its plan, as a Python literal.
+
+    Raises:
+        InterpBenchError: whatever is wrong with the input.
+    """
+    return _planned(ast.literal_eval(arguments))
+
+
+def _planned(arguments: Mapping[str, Any]) -> "Plan":
+    from interpbench.core.devices import Computing
+    from interpbench.running.plan import make_plan
+
+    asked = SimpleNamespace(**arguments)
+    handed = _hand(
+        asked.plugin,
+        (asked.data_root, asked.download),
+        (asked.weights, asked.outputs),
+        *(asked.preparation, asked.mean, asked.std, asked.size, asked.resize),
+    )
+    count = int(asked.images) if isinstance(asked.images, Integral) else None
+    flags = {
+        "dataset": handed.dataset(asked.dataset, asked.images, asked.labels, asked.classes),
+        "models": handed.names("model", asked.model),
+        "methods": handed.names("method", asked.method),
+        "metrics": handed.names("metric", asked.metric),
+        "images": handed.count if count is None else count,
+        "steps": asked.steps,
+        "target": asked.target,
+        "ceiling": asked.ceiling,
+        "seed": asked.seed,
+    }
+    resumed = Path(asked.output) if asked.resume and asked.output else None
+    selection = Selection.of(_suite(asked.suite, resumed), flags)
+    computing = Computing.of(asked.device, asked.precision, asked.batch_size, asked.compile)
+    return make_plan(selection, handed.registry, computing, handed.sources)
+
+
+NOT_OF_THE_PLAN = ("listener", "progress", "plots", "profile", "isolation", "timeout", "overwrite")
+
+
+def _executor(
+    arguments: Mapping[str, Any], isolation: str | None, timeout: float | None, *, profile: bool
+) -> Executor | None:
+    """Where the cells run; None is this process.
+
+    Raises:
+        ParameterError: if what is asked for cannot run there.
+    """
+    from interpbench.running.local_pool import LocalPool
+
+    if isolation not in (None, "none", "cell"):
+        raise unknown_name("isolation", isolation, ["none", "cell"])
+    if timeout is not None and not 0 < timeout < float("inf"):
+        raise ParameterError(f"timeout={timeout}: expected a number of seconds above 0.")
+    if isolation == "none" and timeout is not None:
+        raise ParameterError(
+            "A cell that takes too long can be ended only in a process of its own: leave "
+            "isolation=none out, or timeout."
+        )
+    if isolation != "cell" and timeout is None:
+        return None
+    if profile:
+        raise ParameterError("A profile is taken of this process: use isolation=none for it.")
+    texts = {
+        name: _literal(name, value)
+        for name, value in arguments.items()
+        if name not in NOT_OF_THE_PLAN
+    }
+    literal = ", ".join(f"{name!r}: {text}" for name, text in texts.items())
+    return LocalPool(f"{{{literal}}}", timeout)
+
+
+def _literal(name: str, value: object) -> str:
+    """An argument as text that another process understands.
+
+    Raises:
+        ParameterError: if it is in memory alone.
+    """
+    several = value if isinstance(value, list | tuple) else [value]
+    plain = [str(item) if isinstance(item, Path) else item for item in several]
+    text = repr(type(value)(plain) if isinstance(value, list | tuple) else plain[0])
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise ParameterError(
+            f"isolation=cell runs cells in another process, to which {name}= cannot be sent: it is "
+            "in memory alone. Name a plugin's file instead, or use isolation=none and no timeout."
+        ) from None
+    return text
 
 
 @job

@@ -113,6 +113,19 @@ def run(
             "--profile", help="Write what the time goes into, and a trace of the first batches."
         ),
     ] = False,
+    isolation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I",
+            help="Where cells run: `none`, this process (default), or `cell`, one of their own.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="A cell that takes longer is lost; brings --isolation cell."
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Explain images with each method, score the maps, write tables and plots."""
@@ -150,6 +163,8 @@ def run(
             resume=resume,
             overwrite=overwrite,
             profile=profile,
+            isolation=isolation,
+            timeout=timeout,
             listener=progress,
         )
     _show(finished, console)

@@ -45,8 +45,23 @@ class Reporter(Listener):
         self._progress.advance(f"{cell.model} {cell.method}", count)
 
 
-def execute(plan: "Plan", folder: RunFolder, mode: Mode, profile: bool, listener: Listener) -> Run:
-    """Runs what is not done yet; writes the folder; the finished run."""
+# Where cells run: runs those of a plan that are not done, and writes each as it is finished.
+Executor = Callable[["Plan", RunFolder, set[Cell], Listener], None]
+
+
+def execute(
+    plan: "Plan",
+    folder: RunFolder,
+    mode: Mode,
+    profile: bool,
+    listener: Listener,
+    executor: Executor | None = None,
+) -> Run:
+    """Runs what is not done yet; writes the folder; the finished run.
+
+    Parameters:
+        executor: where the cells run; None is this process.
+    """
     from interpbench.running.record import begun, ended, finished_cells
 
     folder.start(mode)
@@ -55,7 +70,9 @@ def execute(plan: "Plan", folder: RunFolder, mode: Mode, profile: bool, listener
     folder.write_info(info)
     listener.planned(plan, folder.path, len(done))
     try:
-        if profile:
+        if executor is not None:
+            executor(plan, folder, done, listener)
+        elif profile:
             _run_profiled(plan, folder, done, listener)
         else:
             _run_cells(plan, folder, done, listener, listener.images)

@@ -535,7 +535,7 @@ def closes_everything(model, x):
     os.closerange(0, 256)
 
 
-@kills("cannot be undone")
+@kills("cannot be brought back")
 def overrides_an_operator(model, x):
     library = torch.library.Library("aten", "IMPL")
     library.impl("relu", lambda x: x * 0, "CPU")

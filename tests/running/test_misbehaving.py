@@ -5,18 +5,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import interpbench
+from interpbench.core.errors import ParameterError, UnknownNameError
 from interpbench.results.run_folder import RunFolder
 from interpbench.results.run_info import CellRecord
+from interpbench.running import local_pool
 from tests.paths import ROOT, TESTS, TINY
 
 MISBEHAVING = TESTS / "plugins" / "misbehaving.py"
-FLAGS = ["--dataset", "tiny", "--model", "quadrants", "--metric", "deletion", "--weights", "random", "--device", "cpu",
-         "--images", "2", "--steps", "4", "--ceiling", "none", "--plugin", str(TINY), "--plugin", str(MISBEHAVING),
-         "--quiet"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,20 @@ def plugin() -> dict[str, object]:
     return vars(module)
 
 
-def command(folder: Path, methods: list[str], *flags: str) -> subprocess.CompletedProcess[str]:
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-m", "interpbench", "run", *FLAGS, "--output", str(folder), *flags]
-        + [argument for name in methods for argument in ("--method", name)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def settings(folder: Path, methods: list[str]) -> dict[str, Any]:
+    """A small run of these methods."""
+    return {
+        "dataset": "tiny", "model": "quadrants", "metric": "deletion", "weights": "random", "device": "cpu",
+        "images": 2, "steps": 4, "ceiling": "none", "plugin": [str(TINY), str(MISBEHAVING)], "output": str(folder),
+        "plots": False, "method": methods,
+    }  # fmt: skip
 
 
 def alternating(names: list[str]) -> list[str]:
@@ -47,17 +55,17 @@ def records(folder: Path) -> dict[str, CellRecord]:
     return {record.method: record for record in RunFolder(folder).cell_records()}
 
 
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    """What each sound cell wrote, but for its record, which has times."""
-    found = {}
-    for method, record in records(folder).items():
-        if method.startswith("sound"):
-            assert record.status == "ok", record.reason
-            assert not record.left_behind, record.left_behind
-            files = folder / "cells" / record.cell.folder
-            found[method] = b"".join(
-                (files / name).read_bytes() for name in ("scores.parquet", "curves.parquet")
-            )
+def bytes_of(folder: Path, *methods: str) -> dict[str, bytes]:
+    """What sound cells wrote, but for their records, which have times; all of them if none is named."""
+    found, cells = {}, records(folder)
+    for method in methods or [name for name in cells if name.startswith("sound")]:
+        record = cells[method]
+        assert record.status == "ok", record.reason
+        assert not record.left_behind, record.left_behind
+        files = folder / "cells" / record.cell.folder
+        found[method] = b"".join(
+            (files / name).read_bytes() for name in ("scores.parquet", "curves.parquet")
+        )
     return found
 
 
@@ -65,41 +73,88 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The sound cells of a run in which nobody misbehaves."""
     folder = tmp_path_factory.mktemp("clean") / "run"
-    interpbench.run(
-        dataset="tiny", model="quadrants", metric="deletion", weights="random", device="cpu", images=2, steps=4,
-        ceiling="none", plugin=[TINY, MISBEHAVING], output=folder, plots=False,
-        method=[f"sound:number={i + 1}" for i in range(80)],
-    )  # fmt: skip
+    interpbench.run(**settings(folder, [f"sound:number={i + 1}" for i in range(80)]))
     return bytes_of(folder)
 
 
 def test_whatever_a_method_does_its_own_cell_alone_is_lost(
     plugin: dict[str, dict[str, str]], clean: dict[str, bytes], tmp_path: Path
 ) -> None:
-    fails, undone = plugin["FAILS"], plugin["UNDONE"]
-    done = command(tmp_path / "run", alternating([*fails, *undone]))
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    found = records(tmp_path / "run")
+    fails, undone, folder = plugin["FAILS"], plugin["UNDONE"], tmp_path / "run"
+    names = [*alternating([*fails, *undone]), "overrides-an-operator", "sound"]
+    done = python("-c", f"import interpbench; interpbench.run(**{settings(folder, names)!r})")
+    assert done.returncode == 0, done.stderr
+    found = records(folder)
     wrong = {
         name: found[name].reason for name, words in fails.items() if words not in found[name].reason
     }
     assert not wrong
     assert all(found[name].status == "failed" for name in fails)
     assert {name: found[name].reason for name in undone if found[name].status != "ok"} == {}
-    sound = bytes_of(tmp_path / "run")
-    assert len(sound) == len(fails) + len(undone)
-    assert {name for name in sound if sound[name] != clean[name]} == set()
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
-
-
-def test_what_cannot_be_undone_ends_the_run_and_the_other_cells_say_why(tmp_path: Path) -> None:
-    names = ["sound:number=1", "overrides-an-operator", "sound:number=2"]
-    done = command(tmp_path / "run", names)
-    assert done.returncode == 1, done.stderr
-    found = records(tmp_path / "run")
-    assert found["sound:number=1"].status == "ok"
+    assert json.loads((folder / "run.json").read_text())["status"] == "finished"
+    # The last one does what nothing can undo in this process, so that nothing can be run after it.
     assert "cannot be brought back" in found["overrides-an-operator"].reason
-    assert found["sound:number=2"].reason.startswith(
-        "not run: overrides-an-operator on quadrants has changed"
+    after = found["sound"].reason
+    assert after.startswith("not run: overrides-an-operator on quadrants has changed how")
+    sound = bytes_of(folder, *[f"sound:number={i + 1}" for i in range(len(fails) + len(undone))])
+    assert {name for name in sound if sound[name] != clean[name]} == set()
+
+
+def isolated(folder: Path, reasons: dict[str, str], clean: dict[str, bytes], **how: Any) -> None:
+    """Runs some in processes of their own: their cells alone are lost, and say why."""
+    names = alternating(list(reasons))
+    finished = interpbench.run(**settings(folder, names), **how)
+    assert finished.info.is_finished
+    found = records(folder)
+    assert set(found) == set(names)
+    wrong = {
+        name: record.reason
+        for name, record in found.items()
+        if reasons.get(name, "") not in record.reason
+    }
+    assert not wrong
+    assert set(finished.failed["method"]) == set(reasons)
+    sound = bytes_of(folder)
+    assert {name for name in sound if sound[name] != clean[name]} == set()
+
+
+def test_a_process_that_dies_costs_its_cell_alone(
+    plugin: dict[str, dict[str, str]], clean: dict[str, bytes], tmp_path: Path
+) -> None:
+    reasons = {"segfault": plugin["KILLS"]["segfault"]}
+    isolated(tmp_path / "run", reasons, clean, isolation="cell")
+
+
+def test_a_worker_that_says_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_pool, "WORKER", "import time; time.sleep(60)")
+    with local_pool._Worker("{}") as worker:
+        assert worker.next(0.2) == {"died": "took more than 0.2 seconds and was ended"}
+    monkeypatch.setattr(
+        local_pool, "WORKER", "print('{\"ready\": true}'); print('not ours'); raise SystemExit(3)"
     )
+    with local_pool._Worker("{}") as worker:
+        assert worker.next(None) == {"ready": True}
+        assert worker.next(None) == {"died": "ended with exit code 3"}
+
+
+def test_what_is_in_memory_is_not_isolated(tmp_path: Path) -> None:
+    def bright(model, x, target):
+        return x.sum(1)
+
+    plain = {"dataset": "tiny", "model": "quadrants", "plugin": TINY, "output": tmp_path / "run"}
+    with pytest.raises(ParameterError, match="method= cannot be sent: it is in memory alone"):
+        interpbench.run(method=bright, isolation="cell", **plain)
+    with pytest.raises(ParameterError, match="only in a process of its own"):
+        interpbench.run(method="random", isolation="none", timeout=3, **plain)
+    with pytest.raises(ParameterError, match="expected a number of seconds above 0"):
+        interpbench.run(method="random", timeout=0, **plain)
+    with pytest.raises(UnknownNameError, match="Did you mean 'cell'"):
+        interpbench.run(method="random", isolation="cells", **plain)
+
+
+@pytest.mark.slow
+def test_every_death_costs_its_cell_alone(
+    plugin: dict[str, dict[str, str]], clean: dict[str, bytes], tmp_path: Path
+) -> None:
+    assert sum(len(plugin[table]) for table in ("FAILS", "UNDONE", "KILLS")) >= 60
+    isolated(tmp_path / "run", plugin["KILLS"], clean, timeout=20)

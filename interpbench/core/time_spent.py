@@ -15,7 +15,9 @@ from typing import Literal
 
 import torch
 
-Phase = Literal["attribution", "forwards", "perturbation", "ranking", "transfers", "waiting"]
+Phase = Literal[
+    "attribution", "forwards", "perturbation", "ranking", "transfers", "waiting", "canary"
+]
 
 
 @dataclass
@@ -80,3 +82,14 @@ def phase(name: Phase) -> Iterator[None]:
             yield
     finally:
         clock.end()
+
+
+@contextmanager
+def phase_as_a_whole(name: Phase) -> Iterator[None]:
+    """A piece of work whose parts are not told apart, though elsewhere they are phases."""
+    with phase(name):
+        token = _clock.set(None)
+        try:
+            yield
+        finally:
+            _clock.reset(token)

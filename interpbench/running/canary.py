@@ -10,6 +10,7 @@ from torch import Tensor
 
 from interpbench.attribution.attribute import Maps
 from interpbench.core.batch_size import BatchSize
+from interpbench.core.time_spent import phase_as_a_whole
 from interpbench.core.types import Perturbation
 from interpbench.running.prepared_model import PreparedModel
 from interpbench.scoring.curves import outputs
@@ -51,7 +52,8 @@ class Canary:
 
     def _ask(self) -> dict[str, Tensor]:
         prepared, first = self._prepared, slice(0, 1)
-        with prepared.examined.guard.watching(prepared.plan.suite.seed):
+        watching = prepared.examined.guard.watching(prepared.plan.suite.seed)
+        with phase_as_a_whole("canary"), watching:
             batch = prepared.batch(first, gradients=True)
             x = batch.x.detach().clone().requires_grad_(self._has_gradient)
             with torch.set_grad_enabled(self._has_gradient):

@@ -62,6 +62,7 @@ def test_a_run_writes_where_its_time_went_and_a_trace(tmp_path: Path) -> None:
     assert (
         table.loc["forwards", "calls"] == table.loc["perturbation", "calls"] == 2 * 4 * 15 + 4 * 2
     )
+    assert table.loc["canary", "calls"] == 2 + 2  # twice before any method, and after each
     names = {
         event.get("name")
         for event in json.loads((finished.folder / "trace.json").read_text())["traceEvents"]

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 from interpbench import api
 from interpbench.publish.publishing import publish
 from interpbench.publish.submission import SubmissionRecord, read_submission, write_tables
+from interpbench.results.cell_folder import read_cell
 from interpbench.results.finished_run import Run
 from interpbench.suite.cells import safe_name
 from interpbench.suite.suite import Suite, load_suite
+from tests.run_folders import change_cell, write_cell
 
 SUITE = """
 name = "few"
@@ -102,11 +105,10 @@ def copy_of(run: Run, folder: Path, change: Callable[[dict[str, Any]], None]) ->
 def with_failed_cell(run: Run, folder: Path, model: str, method: str) -> Run:
     """A run in which a cell has failed."""
     copy_of(run, folder, lambda info: None)
-    file = folder / "cells" / safe_name("planted", model, method) / "cell.json"
-    cell = json.loads(file.read_text()) | {"status": "failed", "reason": "it broke"}
-    file.write_text(json.dumps(cell))
-    scores = file.parent / "scores.parquet"
-    pd.read_parquet(scores).iloc[:0].to_parquet(scores, index=False)
+    cell = folder / "cells" / safe_name("planted", model, method)
+    empty = read_cell(cell).scores.iloc[:0]
+    write_cell(cell, replace(read_cell(cell), scores=empty))
+    change_cell(cell, status="failed", reason="it broke")
     return api.load_run(folder)
 
 

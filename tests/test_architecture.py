@@ -258,7 +258,12 @@ def offered(module: ast.AST) -> Iterator[ast.stmt]:
 
 
 RECORDS = ("run.json", "cell.json")
-KEEP_RECORDS = ("results/run_folder.py", "publish/submission.py", "publish/publishing.py")
+KEEP_RECORDS = (
+    "results/run_folder.py",
+    "results/cell_folder.py",
+    "publish/submission.py",
+    "publish/publishing.py",
+)
 
 
 def test_a_run_s_records_have_one_reader_and_one_writer() -> None:

@@ -10,7 +10,12 @@ from pathlib import Path
 from types import TracebackType
 
 from interpbench.core.errors import RunFolderError
-from interpbench.files.atomic import write_atomically, write_text_atomically
+from interpbench.files.atomic import (
+    content_of,
+    remove_partial,
+    write_atomically,
+    write_text_atomically,
+)
 from interpbench.files.names import unreserved
 from interpbench.files.records import Record
 
@@ -46,7 +51,7 @@ class OutputFolder:
         """
         record = self.path / f"{self.command}.json"
         with self._disk():
-            content = list(self.path.iterdir()) if self.path.exists() else []
+            content = content_of(self.path)
             if content and not overwrite:
                 raise RunFolderError(
                     f"{self.path} is not empty. Replace what `{self.command}` wrote there with "
@@ -58,6 +63,7 @@ class OutputFolder:
                 )
             for name in _recorded(record) if content else []:
                 (self.path / name).unlink(missing_ok=True)
+            remove_partial(self.path)
         self._write_record("unfinished")
 
     def write(self, name: str, write: Callable[[Path], object]) -> str:
@@ -73,8 +79,9 @@ class OutputFolder:
         Raises:
             RunFolderError: if the disk is full, or not writable.
         """
+        self.files.append(name)
+        self._write_record("unfinished")  # before the file: what is killed is replaced as a whole
         with self._disk():
-            self.files.append(name)
             write_atomically(self.path / name, write)
         return name
 

@@ -21,11 +21,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from interpbench.core.errors import ParameterError, unknown_name
+from interpbench.core.errors import ParameterError, RunFolderError, unknown_name
 from interpbench.core.seeding import derive
 from interpbench.drawing.method_colours import MARKERS, MethodLook, method_looks
 from interpbench.drawing.point_labels import place_labels
 from interpbench.drawing.style import DPI, style
+from interpbench.files.atomic import write_atomically
 from interpbench.report.map_grid import map_grid
 from interpbench.report.rank_diagram import critical_differences
 from interpbench.results.leaderboard import rank_texts
@@ -107,16 +108,29 @@ def draw(tables: RunTables, board: pd.DataFrame, folder: Path) -> list[Path]:
     `maps-*` (image x method). Per data set: `scores-*` (means with intervals), `shares-*` (of the
     achievable, likewise) and `quality-time-*` (score against ms per image). Where there are several
     models: `critical-difference` (mean ranks across them).
+
+    Raises:
+        RunFolderError: if they cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     scene = _Scene(tables, board, method_looks(sorted(set(tables.cells["method"]))))
     written: list[Path] = []
     with style():
         for labels, make in _figures(scene):
             path = _unused(folder, "-".join(labels), written)
-            make().savefig(path, dpi=DPI, metadata={"Software": None})
+            drawn = partial(make().savefig, dpi=DPI, metadata={"Software": None})
+            _write(path, drawn)
             written.append(path)
     return written
+
+
+def _write(path: Path, draw: Callable[[Path], object]) -> None:
+    try:
+        write_atomically(path, draw)
+    except OSError as error:
+        raise RunFolderError(
+            f"Cannot write {path}: {error.strerror or error}. Free some space or mend the "
+            "permissions; `interpbench report` draws it again."
+        ) from error
 
 
 def _figures(scene: _Scene) -> Iterator[tuple[list[str], Callable[[], Figure]]]:

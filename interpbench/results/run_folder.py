@@ -1,6 +1,7 @@
 """The run folder: its schema, writing cell by cell, reading, and refusing to mix.
 
-    run.json                     what was run, with what, where and when
+    run.json                     what was run, with what, where and when; there before the rest
+    run.lock                     which process is writing it, as long as one is
     models/<model>.json .npz     each model's card and accuracy; the example images
     cells/<cell>/                a finished cell: cell.json, maps.npz, and scores and curves.parquet
     scores.parquet scores.csv curves.parquet timings.csv
@@ -9,31 +10,48 @@
     plots/ report.html           all of it to look at
     profile.csv trace.json       of a run with --profile
 
-A cell's folder appears whole or not at all, so a killed run loses at most the cell it was in. The
-tables are put together from the cells, sorted, whatever order they were finished in. Neither torch
-nor plugins are needed to read.
+A cell's folder appears whole or not at all, so a killed run loses at most the cell it was in. What
+is hidden is unfinished, or not a run's, and never read. The tables are put together from the cells,
+sorted, whatever order they were finished in. Neither torch nor plugins are needed to read.
 """
 
-import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
 from interpbench.core.errors import RunFolderError
-from interpbench.files.atomic import folder_beside, remove_partial, write_atomically
+from interpbench.files.atomic import (
+    content_of,
+    folder_beside,
+    move_in_place_of,
+    remove,
+    remove_partial,
+    write_atomically,
+)
 from interpbench.files.csv_files import write_csv
+from interpbench.files.lock import Holder, Lock
 from interpbench.files.records import Record, first_problem
+from interpbench.results.cell_folder import (
+    DamagedError,
+    files_of_cell,
+    files_of_model,
+    read_cell,
+    read_cell_record,
+    read_model,
+    strict_json,
+    table_content,
+)
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.run_info import SCHEMA_VERSION, CellRecord, ModelRecord, RunInfo
 from interpbench.results.tables import Example, RunTables
 from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS, safe_name
+from interpbench.suite.suite import Suite
 
 CELL_COLUMNS = [
     "dataset",
@@ -52,6 +70,8 @@ TIMING_COLUMNS = ["dataset", "model", "method", "attribution_seconds", "scoring_
 CONCLUSIONS = ("leaderboard", "comparisons", "ranks", "agreement", "shares")
 PAGE = "report.html"
 PROFILE = ("profile.csv", "trace.json")
+RECORD, LOCK = "run.json", "run.lock"
+REPLACED = ".run.json.replaced"  # the record of a run that is being overwritten
 Mode = Literal["new", "resume", "overwrite"]
 
 
@@ -60,56 +80,82 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = Lock(path / LOCK)
 
-    def start(self, mode: Mode) -> None:
-        """Makes the folder ready.
+    @contextmanager
+    def writing(self, mode: Mode) -> Iterator[None]:
+        """The folder made ready, and nobody else's, until the end of the context.
 
         Raises:
             RunFolderError: if it is not empty (mode `new`), holds no run (`resume`), holds
-                something else than a run (`overwrite`), or cannot be written.
+                something else than a run (`overwrite`), is being written by another process, or
+                cannot be written.
         """
         with _disk(self.path):
-            content = (
-                [p for p in self.path.iterdir() if p.name != "plots"] if self.path.exists() else []
+            self._refuse(mode)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.take()
+        try:
+            with _disk(self.path):
+                self._refuse(mode)  # another process may have begun a run meanwhile
+                if mode == "overwrite":
+                    self._clear()
+                self._remove_unfinished()
+            yield
+        finally:
+            with _disk(self.path):
+                self._lock.release()
+
+    def writer(self) -> Holder | None:
+        """The process that is writing it at the moment, or None."""
+        return self._lock.holder()
+
+    def _refuse(self, mode: Mode) -> None:
+        content = [path for path in content_of(self.path) if path.name not in ("plots", LOCK)]
+        holds_run = (self.path / RECORD).is_file()
+        if content and mode == "new":
+            raise RunFolderError(
+                f"{self.path} is not empty. Continue that run with --resume, replace it with "
+                "--overwrite, or give another --output."
             )
-            holds_run = (self.path / "run.json").is_file()
-            if content and mode == "new":
-                raise RunFolderError(
-                    f"{self.path} is not empty. Continue that run with --resume, replace it with "
-                    "--overwrite, or give another --output."
-                )
-            if not holds_run and mode == "resume":
-                raise RunFolderError(
-                    f"{self.path} holds no run to resume. Leave --resume out to begin one."
-                )
-            if content and mode == "overwrite":
-                if not holds_run:
-                    raise RunFolderError(
-                        f"{self.path} holds something else than a run; it is not overwritten."
-                    )
-                self._clear()
-            for folder in ("cells", "models"):
-                (self.path / folder).mkdir(parents=True, exist_ok=True)
-                remove_partial(self.path / folder)
-            remove_partial(self.path)
-            for unfinished in (self.path / "cells").glob(".*"):
-                shutil.rmtree(unfinished)
+        if not holds_run and mode == "resume":
+            raise RunFolderError(
+                f"{self.path} holds no run to resume. Leave --resume out to begin one."
+            )
+        if not holds_run and mode == "overwrite" and not self._replaceable(content):
+            raise RunFolderError(
+                f"{self.path} holds something else than a run; it is not overwritten."
+            )
+
+    def _replaceable(self, content: Sequence[Path]) -> bool:
+        """Whether what lies in it without a record is what a run that broke off has left."""
+        if (self.path / REPLACED).exists():
+            return True
+        empty = {"cells", "models"}
+        return all(path.name in empty and not any(path.iterdir()) for path in content)
 
     def _clear(self) -> None:
-        """Removes what a run writes and nothing else."""
+        """Removes what a run writes and nothing else.
+
+        The record goes first, so that nobody takes what is left for a run, to where the folder is
+        still known to have held one.
+        """
+        record = self.path / RECORD
+        if record.exists():
+            os.replace(record, self.path / REPLACED)
         for name in ("cells", "models", "plots"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        tables = (
-            "scores.parquet",
-            "scores.csv",
-            "curves.parquet",
-            "timings.csv",
-            "run.json",
-            PAGE,
-            *PROFILE,
-        )
-        for name in (*tables, *(f"{table}.csv" for table in CONCLUSIONS)):
+            remove(self.path / name)
+        tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv")
+        for name in (*tables, PAGE, *PROFILE, *(f"{table}.csv" for table in CONCLUSIONS)):
             (self.path / name).unlink(missing_ok=True)
+
+    def _remove_unfinished(self) -> None:
+        """Removes what a killed process was writing."""
+        for folder in (self.path, *(self.path / name for name in ("cells", "models", "plots"))):
+            remove_partial(folder)
+        for unfinished in (self.path / "cells").glob(".*"):
+            if unfinished.is_dir() and not unfinished.is_symlink():
+                remove(unfinished)
 
     def info(self) -> RunInfo:
         """run.json.
@@ -117,9 +163,9 @@ class RunFolder:
         Raises:
             RunFolderError: if it is missing, not JSON, or of another schema.
         """
-        file = self.path / "run.json"
+        file = self.path / RECORD
         try:
-            contents = json.loads(file.read_text(encoding="utf-8"))
+            contents = strict_json(file.read_text(encoding="utf-8"))
             version = contents["schema_version"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(
@@ -129,11 +175,22 @@ class RunFolder:
             raise RunFolderError(
                 f"{file} has schema version {version}; this InterpBench reads {SCHEMA_VERSION}."
             )
-        return _validated(RunInfo, contents, file)
+        try:
+            return RunInfo.model_validate(contents)
+        except ValidationError as invalid:
+            key, reason, _ = first_problem(invalid)
+            raise RunFolderError(
+                f"{file} is not valid: key {key!r}: {reason}. Begin the run anew with --overwrite."
+            ) from None
 
     def write_info(self, info: RunInfo) -> None:
-        """Writes run.json."""
-        self.write("run.json", lambda path: path.write_text(info.text(), encoding="utf-8"))
+        """Writes run.json, which nothing else in the folder could be put together to again."""
+        content = info.text().encode()
+        with _disk(self.path):
+            write_atomically(
+                self.path / RECORD, lambda path: path.write_bytes(content), durable=True
+            )
+            (self.path / REPLACED).unlink(missing_ok=True)
 
     def write(self, name: str, write: Callable[[Path], object]) -> None:
         """Writes a file atomically.
@@ -148,125 +205,171 @@ class RunFolder:
 
     def write_model(self, result: ModelResult) -> None:
         """Writes what was measured of a model, and its example images."""
-        name = safe_name(result.record.dataset, result.record.model)
-        arrays = {"images": result.images}
-        if result.masks is not None:
-            arrays["masks"] = result.masks
-        self.write(f"models/{name}.npz", lambda path: _save_arrays(path, arrays))
-        text = result.record.text(sort_keys=True)
-        self.write(f"models/{name}.json", lambda path: path.write_text(text, encoding="utf-8"))
+        for name, content in files_of_model(result).items():
+            self.write(f"models/{name}", partial(_put, content))
 
     def write_cell(self, result: CellResult) -> None:
         """Writes a finished cell; its folder appears whole or not at all."""
         final = self.path / "cells" / result.record.cell.folder
-        with _disk(self.path), folder_beside(final) as partial:
-            result.scores.to_parquet(partial / "scores.parquet", index=False)
-            result.curves.to_parquet(partial / "curves.parquet", index=False)
-            _save_arrays(partial / "maps.npz", result.maps)
-            (partial / "cell.json").write_text(result.record.text(sort_keys=True), encoding="utf-8")
-            if final.exists():  # a failed cell that was run again
-                shutil.rmtree(final)
-            os.replace(partial, final)
+        with _disk(self.path), folder_beside(final) as unfinished:
+            for name, content in files_of_cell(result).items():
+                _put(content, unfinished / name)
+            move_in_place_of(unfinished, final)
 
     def cell_records(self) -> list[CellRecord]:
-        """cell.json of every finished cell, sorted by labels."""
-        records = [_read(CellRecord, path) for path in self.path.glob("cells/*/cell.json")]
+        """The records of the run's finished cells, sorted by labels.
+
+        Raises:
+            DamagedError: if one is not what was written.
+        """
+        records = [read_cell_record(folder) for folder in self._cell_folders(self.info())]
         return sorted(records, key=lambda record: record.cell)
 
+    def cells(self) -> Iterator[CellResult | DamagedError]:
+        """The run's finished cells, or what is wrong with them."""
+        for folder in self._cell_folders(self.info()):
+            try:
+                yield read_cell(folder)
+            except DamagedError as damaged:
+                yield damaged
+
+    def models(self) -> Iterator[ModelResult | DamagedError]:
+        """What was measured of models, or what is wrong with it."""
+        for path in _visible(self.path / "models"):
+            if path.suffix == ".json":
+                try:
+                    yield read_model(path)
+                except DamagedError as damaged:
+                    yield damaged
+
     def model_records(self) -> list[ModelRecord]:
-        """models/*.json, sorted by labels."""
-        records = [_read(ModelRecord, path) for path in self.path.glob("models/*.json")]
+        """What was measured of models, sorted by labels.
+
+        Raises:
+            DamagedError: if one is not what was written.
+        """
+        records = [result.record for result in map(_sound, self.models())]
         return sorted(records, key=lambda record: (record.dataset, record.model))
+
+    def _cell_folders(self, info: RunInfo) -> list[Path]:
+        """The folders of the run's finished cells: those that it plans and that are there."""
+        found = _visible(self.path / "cells")
+        if info.cells:
+            return [path for path in found if path.name in info.cells]
+        return [path for path in found if path.is_dir()]
 
     def assemble(self) -> RunTables:
         """Puts the tables together from the finished cells, and writes them."""
-        tables = self._from_cells()
-        self.write("scores.parquet", lambda path: tables.scores.to_parquet(path, index=False))
+        tables = self.tables()
+        self.write("scores.parquet", lambda path: _write_parquet(tables.scores, path))
         self.write("scores.csv", lambda path: write_csv(tables.scores, path))
-        self.write("curves.parquet", lambda path: tables.curves.to_parquet(path, index=False))
+        self.write("curves.parquet", lambda path: _write_parquet(tables.curves, path))
         self.write("timings.csv", lambda path: write_csv(tables.timings, path))
         return tables
 
     def tables(self) -> RunTables:
-        """The tables of a run, finished or not."""
-        return self._from_cells()
+        """The tables of a run, finished or not.
 
-    def _from_cells(self) -> RunTables:
+        Raises:
+            RunFolderError: if something of it is damaged, or missing in a finished run.
+        """
         info = self.info()
-        records, models = self.cell_records(), self.model_records()
-        cells = [record for record in records if not record.is_search]
-        folders = [self.path / "cells" / record.cell.folder for record in cells]
-        searches = [
-            self.path / "cells" / record.cell.folder for record in records if record.is_search
-        ]
-        scores = _read_tables([f / "scores.parquet" for f in folders], SCORE_COLUMNS)
-        curves = _read_tables([f / "curves.parquet" for f in folders], CURVE_COLUMNS)
-        ceilings = _read_tables([f / "scores.parquet" for f in searches], SCORE_COLUMNS)
+        models = {(it.record.dataset, it.record.model): it for it in map(_sound, self.models())}
+        models = dict(sorted(models.items()))
+        cells = sorted(map(_sound, self.cells()), key=lambda cell: cell.record.cell)
+        self._refuse_gaps(info, cells, set(models))
+        methods = [cell for cell in cells if not cell.record.is_search]
+        searches = [cell for cell in cells if cell.record.is_search]
         by = ["dataset", "model", "method", "metric", "sample_id"]
+        scores = _joined([cell.scores for cell in methods], SCORE_COLUMNS)
+        curves = _joined([cell.curves for cell in methods], CURVE_COLUMNS)
+        ceilings = _joined([cell.scores for cell in searches], SCORE_COLUMNS)
         return RunTables(
             scores=scores.sort_values(by, ignore_index=True),
             curves=curves.sort_values([*by, "step"], ignore_index=True),
-            cells=_frame(cells, CELL_COLUMNS),
-            timings=_frame(records, TIMING_COLUMNS),
+            cells=_frame([cell.record for cell in methods], CELL_COLUMNS),
+            timings=_frame([cell.record for cell in cells], TIMING_COLUMNS),
             metrics=info.metrics,
-            models={(record.dataset, record.model): record for record in models},
-            examples=list(self._examples(models, cells)),
+            models={labels: model.record for labels, model in models.items()},
+            examples=[
+                example for model in models.values() for example in _examples(model, methods)
+            ],
             seed=info.seed,
             ceilings=ceilings.sort_values(by, ignore_index=True),
         )
 
-    def _examples(
-        self, models: Sequence[ModelRecord], cells: Sequence[CellRecord]
-    ) -> Iterator[Example]:
-        for model in models:
-            arrays = _load_arrays(
-                self.path / "models" / f"{safe_name(model.dataset, model.model)}.npz"
-            )
-            maps = {
-                record.method: _load_arrays(self.path / "cells" / record.cell.folder / "maps.npz")
-                for record in cells
-                if (record.dataset, record.model) == (model.dataset, model.model)
-            }
-            for i, sample_id in enumerate(model.example_ids):
-                yield Example(
-                    dataset=model.dataset,
-                    model=model.model,
-                    sample_id=sample_id,
-                    image=arrays["images"][i],
-                    true_class=model.true_classes[i],
-                    predicted_class=model.predicted_classes[i],
-                    mask=arrays["masks"][i] if "masks" in arrays else None,
-                    maps={
-                        method: kept[sample_id]
-                        for method, kept in maps.items()
-                        if sample_id in kept
-                    },
+    def _refuse_gaps(
+        self, info: RunInfo, cells: Sequence[CellResult], measured: Container[tuple[str, str]]
+    ) -> None:
+        """Refuses what would make another table than the run's.
+
+        Parameters:
+            info: run.json.
+            cells: that are there.
+            measured: data sets and models that were.
+        """
+        missing = sorted(set(info.cells) - {cell.record.cell.folder for cell in cells})
+        if missing and info.is_finished:
+            raise DamagedError(self.path / "cells" / missing[0], "it is missing")
+        for cell in cells:
+            record = cell.record
+            if record.status == "ok" and (record.dataset, record.model) not in measured:
+                name = safe_name(record.dataset, record.model)
+                raise DamagedError(self.path / "models" / f"{name}.json", "it is missing")
+            unknown = set(cell.scores["metric"]) - set(info.metrics)
+            if unknown:
+                raise RunFolderError(
+                    f"{self.path / RECORD} does not fit the run's cells: it knows no metric "
+                    f"{min(unknown)!r}. Begin the run anew with --overwrite."
                 )
+        if isinstance(info.settings, Suite) and info.settings.seed != info.seed:
+            raise RunFolderError(
+                f"{self.path / RECORD} is not valid: it says two seeds, {info.seed} and "
+                f"{info.settings.seed}. Begin the run anew with --overwrite."
+            )
 
 
-Kind = TypeVar("Kind", bound=Record)
+def _examples(model: ModelResult, cells: Sequence[CellResult]) -> Iterator[Example]:
+    """A model's example images with the maps that methods made of them."""
+    record = model.record
+    maps = {
+        cell.record.method: cell.maps
+        for cell in cells
+        if (cell.record.dataset, cell.record.model) == (record.dataset, record.model)
+    }
+    for i, sample_id in enumerate(record.example_ids):
+        yield Example(
+            dataset=record.dataset,
+            model=record.model,
+            sample_id=sample_id,
+            image=model.images[i],
+            true_class=record.true_classes[i],
+            predicted_class=record.predicted_classes[i],
+            mask=None if model.masks is None else model.masks[i],
+            maps={method: kept[sample_id] for method, kept in maps.items() if sample_id in kept},
+        )
 
 
-def _read(kind: type[Kind], path: Path) -> Kind:
-    """The record in a JSON file."""
+Result = TypeVar("Result", CellResult, ModelResult)
+
+
+def _sound(result: Result | DamagedError) -> Result:
+    """What was read; raises what is wrong with it."""
+    if isinstance(result, DamagedError):
+        raise result
+    return result
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What lies in a folder of a run, but for what is hidden: it is unfinished, or not a run's.
+
+    Raises:
+        DamagedError: if it is none.
+    """
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunFolderError(
-            f"{path} is not valid: {error}. Run again with --resume after removing it."
-        ) from error
-    return _validated(kind, contents, path)
-
-
-def _validated(kind: type[Kind], contents: Any, path: Path) -> Kind:
-    try:
-        return kind.model_validate(contents)
-    except ValidationError as invalid:
-        key, reason, _ = first_problem(invalid)
-        raise RunFolderError(
-            f"{path} is not valid: key {key!r}: {reason}. Run again "
-            "with --resume after removing it."
-        ) from None
+        return [path for path in content_of(folder) if not path.name.startswith(".")]
+    except OSError as error:
+        raise DamagedError(folder, error.strerror or str(error)) from None
 
 
 def _frame(records: Sequence[Record], columns: list[str]) -> pd.DataFrame:
@@ -276,24 +379,17 @@ def _frame(records: Sequence[Record], columns: list[str]) -> pd.DataFrame:
     )
 
 
-def _read_tables(paths: list[Path], columns: list[str]) -> pd.DataFrame:
-    frames = [pd.read_parquet(path) for path in paths]
+def _joined(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     frames = [frame for frame in frames if len(frame)]
-    return (
-        pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
-    )
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
-def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    with path.open("wb") as file:
-        np.savez_compressed(
-            file, allow_pickle=False, **{f"a:{name}": value for name, value in arrays.items()}
-        )
+def _write_parquet(table: pd.DataFrame, path: Path) -> None:
+    _put(table_content(table), path)
 
 
-def _load_arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return {name.removeprefix("a:"): file[name] for name in file.files}
+def _put(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 @contextmanager

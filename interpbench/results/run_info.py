@@ -6,7 +6,7 @@ cells/<cell>/cell.json   CellRecord
 """
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -151,7 +151,28 @@ class MeasuredModel(Record):
     scoring: ScoringRecord | None = None
 
 
-class ModelRecord(MeasuredModel):
+class Checked(Record):
+    """A record that knows the checksums of its files, and its own.
+
+    Attributes:
+        checksums: name of a file -> sha256; the record's own is that of its text without them. None
+            in runs of before there were any.
+    """
+
+    checksums: dict[str, str] = {}
+
+    def with_checksums(self, checksums: dict[str, str]) -> Self:
+        """The same with these checksums."""
+        return self.model_copy(update={"checksums": checksums})
+
+    def without_checksums(self) -> Self:
+        """The same without any."""
+        return self.model_construct(
+            **{name: getattr(self, name) for name in self.given - {"checksums"}}
+        )
+
+
+class ModelRecord(MeasuredModel, Checked):
     """What a run measured of a model before any method.
 
     Attributes:
@@ -214,7 +235,7 @@ class WindowsRecord(Record):
     calls: int = 0
 
 
-class CellRecord(Record):
+class CellRecord(Checked):
     """What became of a cell.
 
     Attributes:
@@ -367,6 +388,8 @@ class RunInfo(Record):
         metrics: label -> what it is.
         plugins: `KIND LABEL` -> what it is.
         identity: what must be the same for another run to write the same tables.
+        cells: the folders of the cells that it is made of, finished or not; none where the run is
+            of before they were noted.
         status: `running`, or `finished`.
         models: `DATASET MODEL` -> what was measured of it.
         failures: the cells that failed.
@@ -392,6 +415,7 @@ class RunInfo(Record):
     metrics: dict[str, MetricInfo] = {}
     plugins: dict[str, PluginInfo] = {}
     identity: Identity = Identity()
+    cells: tuple[str, ...] = ()
     status: str = "finished"
     finished: str = ""
     models: dict[str, MeasuredModel] = {}

@@ -105,7 +105,9 @@ class CellInProgress:
             scores, curves, effect = self._tables()
         account = self._account
         record = CellRecord(
-            **self._cell.as_dict(),
+            dataset=self._cell.dataset,
+            model=self._cell.model,
+            method=self._cell.method,
             parameters=account.method.parameters_json,
             method_hash=account.method.plugin.source_hash,
             role=self._plan.role(self._cell),

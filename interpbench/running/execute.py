@@ -15,6 +15,7 @@ from interpbench.suite.cells import Cell
 
 if TYPE_CHECKING:
     from interpbench.running.plan import Plan
+    from interpbench.running.resume import Kept
 
 
 class Listener:
@@ -62,20 +63,32 @@ def execute(
     Parameters:
         executor: where the cells run; None is this process.
     """
-    from interpbench.running.record import begun, ended, finished_cells
+    with folder.writing(mode):
+        return _execute(plan, folder, mode == "resume", profile, listener, executor)
 
-    folder.start(mode)
-    done = finished_cells(folder, plan) if mode == "resume" else set()
-    info = begun(plan)
+
+def _execute(
+    plan: "Plan",
+    folder: RunFolder,
+    resumed: bool,
+    profile: bool,
+    listener: Listener,
+    executor: Executor | None,
+) -> Run:
+    from interpbench.running.record import begun, ended
+    from interpbench.running.resume import Kept, begun_again, kept
+
+    old = kept(folder, plan) if resumed else Kept()
+    info = begun_again(begun(plan), folder, old) if resumed else begun(plan)
     folder.write_info(info)
-    listener.planned(plan, folder.path, len(done))
+    listener.planned(plan, folder.path, len(old.cells))
     try:
         if executor is not None:
-            executor(plan, folder, done, listener)
+            executor(plan, folder, set(old.cells), listener)
         elif profile:
-            _run_profiled(plan, folder, done, listener)
+            _run_profiled(plan, folder, old, listener)
         else:
-            _run_cells(plan, folder, done, listener, listener.images)
+            _run_cells(plan, folder, old, listener, listener.images)
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(
             "The cells that are finished are on disk: continue with the same command, "
@@ -93,22 +106,23 @@ def execute(
 def _run_cells(
     plan: "Plan",
     folder: RunFolder,
-    done: set[Cell],
+    old: "Kept",
     listener: Listener,
     progress: Callable[[Cell, int], None],
 ) -> None:
     """Runs what is not done, and writes each cell as it is finished."""
     from interpbench.running.runner import run_cells
 
-    for result in run_cells(plan, done=done, progress=progress):
+    for result in run_cells(plan, done=old.cells, progress=progress):
         if isinstance(result, ModelResult):
+            old.refuse_another(result.record)
             folder.write_model(result)
         else:
             folder.write_cell(result)
             listener.cell(result)
 
 
-def _run_profiled(plan: "Plan", folder: RunFolder, done: set[Cell], listener: Listener) -> None:
+def _run_profiled(plan: "Plan", folder: RunFolder, old: "Kept", listener: Listener) -> None:
     """As `_run_cells`, and writes where the time went."""
     from interpbench.running.profiling import Profile
 
@@ -119,7 +133,7 @@ def _run_profiled(plan: "Plan", folder: RunFolder, done: set[Cell], listener: Li
         profile.step()
 
     with profile.taken():
-        _run_cells(plan, folder, done, listener, progress)
+        _run_cells(plan, folder, old, listener, progress)
     table, trace = PROFILE
     folder.write(table, partial(write_csv, profile.table))
     folder.write(trace, profile.write_trace)

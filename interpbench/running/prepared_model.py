@@ -26,7 +26,6 @@ from interpbench.results.run_info import (
 from interpbench.running.plan import Plan
 from interpbench.scoring.evaluate import EndPoints
 from interpbench.scoring.ranking import rank, tie_breakers
-from interpbench.suite.cells import Cell
 
 EXAMPLES = 4  # images a model whose maps are kept for the pictures
 COMPARED = 16  # one image in so many is compared with float32,
@@ -71,15 +70,12 @@ class PreparedModel:
         """As methods get it."""
         return self.examined.model
 
-    def measure(self, cells: list[Cell]) -> ModelResult:
-        """Predictions for the untouched images.
-
-        Then the scoring copy is made, for the cells that will be scored.
-        """
+    def measure(self) -> ModelResult:
+        """Predictions for the untouched images; then the scoring copy is made."""
         batch_size = BatchSize(self.batch_size)
         self._predicted = batch_size.attempt(self._predict)
         self.batch_size = batch_size.images
-        scoring = self._prepare_scoring(cells, halved=batch_size.halved > 0)
+        scoring = self._prepare_scoring(halved=batch_size.halved > 0)
         labels = self.labels(slice(None))
         right = (self._predicted == labels)[labels != UNKNOWN]
         examples = self.examples()
@@ -179,13 +175,16 @@ class PreparedModel:
             labels = self.labels(rows).to(x.device, non_blocking=True)
         return Explanation(self.model, x, batch.target, labels, saliency, ranks, masks, ids), tied
 
-    def _prepare_scoring(self, cells: list[Cell], *, halved: bool) -> ScoringRecord:
+    def _prepare_scoring(self, *, halved: bool) -> ScoringRecord:
         """Makes the scoring copy; what was done, for the record.
 
+        What is worth its while is judged by all cells of the model, so that a run that is resumed
+        scores as it began.
+
         Parameters:
-            cells: that will be scored.
             halved: whether the device has run out of memory already.
         """
+        cells = [cell for cell in self.plan.cells if cell.model == self.label]
         x, computing = self._fastest(slice(0, PROVEN)), self.plan.computing
         self.scorer = prepare(self.model, x, computing.precision)
         wished_batch_size = self.batch_size if halved or computing.batch_size is not None else None

@@ -1,26 +1,27 @@
 """What run.json says of a run: before it starts, and at its end."""
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from interpbench.core.devices import describe
-from interpbench.core.errors import RunFolderError
 from interpbench.files.versions import git_state, versions
 from interpbench.registry.plugin import Configured
 from interpbench.results import precision
 from interpbench.results.run_folder import RunFolder
 from interpbench.results.run_info import (
+    CellRecord,
     DataInfo,
     Identity,
     LeftBehind,
     MetricInfo,
+    ModelRecord,
     PluginInfo,
     RunInfo,
     SuiteInfo,
     WindowsOfCell,
 )
 from interpbench.running.plan import Plan
-from interpbench.suite.cells import Cell
 
 # Packages of which another version may give other numbers.
 DECISIVE = ("interpbench", "torch", "captum")
@@ -55,6 +56,7 @@ def begun(plan: Plan) -> RunInfo:
             f"{choice.plugin.kind} {choice.label}": _plugin(plan, choice) for choice in plugins
         },
         identity=identity_of(plan),
+        cells=tuple(sorted(cell.folder for cell in plan.cells)),
         status="running",
     )
 
@@ -62,25 +64,21 @@ def begun(plan: Plan) -> RunInfo:
 def ended(info: RunInfo, plan: Plan, folder: RunFolder) -> RunInfo:
     """run.json of the same run once its cells are finished."""
     cells, models = folder.cell_records(), folder.model_records()
-    comparisons = precision.compared(cells)
-    notices = [
-        *info.notices,
-        *(notice for model in models for notice in model.notices),
-        *precision.notices(comparisons, plan.computing.precision),
-    ]
+    found = found_notices(models, cells, plan.computing.precision)
+    notices = [*info.notices, *(notice for notice in found if notice not in info.notices)]
     return info.model_copy(
         update={
             "status": "finished",
             "finished": now(),
             "notices": tuple(notices),
             "models": {f"{model.dataset} {model.model}": model.measured() for model in models},
-            "failures": tuple(cell for cell in cells if cell.status != "ok"),
+            "failures": tuple(cell.without_checksums() for cell in cells if cell.status != "ok"),
             "windows": tuple(
                 WindowsOfCell(model=cell.model, method=cell.method, **windows.contents())
                 for cell in cells
                 for windows in cell.windows
             ),
-            "precision_effect": comparisons,
+            "precision_effect": precision.compared(cells),
             "forward_passes_of_ceilings": sum(cell.forward_passes for cell in cells),
             "left_behind": tuple(
                 LeftBehind(method=cell.method, model=cell.model, what=cell.left_behind)
@@ -92,30 +90,17 @@ def ended(info: RunInfo, plan: Plan, folder: RunFolder) -> RunInfo:
     )
 
 
-def finished_cells(folder: RunFolder, plan: Plan) -> set[Cell]:
-    """The cells that need not run again; failed ones do, in case their plugin was mended.
+def found_notices(
+    models: Sequence[ModelRecord], cells: Sequence[CellRecord], wished: str
+) -> list[str]:
+    """What the user should know of a run that only its models and cells could tell.
 
-    Raises:
-        RunFolderError: if the folder's run is another one, or a finished method's plugin has
-            changed since.
+    Parameters:
+        models, cells: that are finished.
+        wished: the precision that was asked for.
     """
-    differing = identity_of(plan).differences(folder.info().identity)
-    if differing:
-        raise RunFolderError(
-            f"{folder.path} holds another run: {', '.join(differing)} differ. Resume with the "
-            "command that began it, or start afresh with --overwrite or another --output."
-        )
-    finished, planned = set(), set(plan.cells)
-    for record in folder.cell_records():
-        if record.status != "ok" or record.cell not in planned:
-            continue
-        if record.method_hash != plan.method(record.cell).plugin.source_hash:
-            raise RunFolderError(
-                f"Method {record.method!r} has changed since its cells in {folder.path} were "
-                "finished. Start afresh with --overwrite or another --output."
-            )
-        finished.add(record.cell)
-    return finished
+    notices = [notice for model in models for notice in model.notices]
+    return notices + precision.notices(precision.compared(cells), wished)
 
 
 def identity_of(plan: Plan) -> Identity:

@@ -86,7 +86,7 @@ def _run_model(
 ) -> Iterator[ModelResult | CellResult]:
     try:
         prepared = PreparedModel(plan, label, images)
-        measured = prepared.measure(todo)
+        measured = prepared.measure()
         canary = Canary(prepared)
     except (InterpBenchError, KeyboardInterrupt):
         raise

@@ -21,12 +21,14 @@ from interpbench.publish.suite_leaderboard import (
     suites,
     write_leaderboard,
 )
+from interpbench.results.cell_folder import read_cell
 from interpbench.results.finished_run import Run
 from interpbench.results.leaderboard import COLUMNS as OF_A_RUN
 from interpbench.suite.suite import Suite
 from tests.command_line import call, refused
 from tests.paths import ROOT
 from tests.published import copy_of, with_failed_cell
+from tests.run_folders import write_cell
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -227,9 +229,11 @@ def test_scores_of_another_machine_that_disagree_are_refused(
 ) -> None:
     run = copy_of(finished_with_mine, tmp_path / "run", lambda info: None)
     [cell] = (run.folder / "cells").glob("*random*")
-    scores = pd.read_parquet(cell / "scores.parquet")
-    scores.loc[0, "value"] += 0.01
-    scores.to_parquet(cell / "scores.parquet", index=False)
+    scored = read_cell(cell)
+    scored.scores.loc[0, "value"] += 0.01
+    write_cell(cell, scored)
+    from interpbench import api
+
     with pytest.raises(
         SubmissionError, match="random has other scores, though it has the same source"
     ):

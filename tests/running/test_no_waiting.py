@@ -67,7 +67,7 @@ def test_the_loop_over_batches_waits_for_nothing(method: str, device: str) -> No
         "quadrants",
         load_images(plan.dataset, plan.indices, plan.models["quadrants"][1].card.preparation),
     )
-    run.measure(plan.cells)
+    run.measure()
     work = CellInProgress(run, plan.cells[0])
     first, second = run.batches(4)
     work.add(first)  # asks once whether the metrics' paths depend on the maps

@@ -19,6 +19,7 @@ from interpbench.core.errors import (
 )
 from interpbench.results.run_folder import RunFolder
 from tests.paths import TINY
+from tests.run_folders import change_cell
 
 TABLES = ("scores.csv", "scores.parquet", "curves.parquet", "leaderboard.csv")
 
@@ -343,9 +344,7 @@ class TestFolders:
         plugin = tmp_path / "plugin.py"
         shutil.copy(TINY, plugin)
         run(tmp_path / "run", plugin=plugin)
-        record = next((tmp_path / "run" / "cells").glob("*gradient*")) / "cell.json"
-        changed = json.loads(record.read_text()) | {"method_hash": "0" * 64}
-        record.write_text(json.dumps(changed))
+        change_cell(next((tmp_path / "run" / "cells").glob("*gradient*")), method_hash="0" * 64)
         with pytest.raises(RunFolderError, match="Method 'gradient' has changed"):
             run(tmp_path / "run", plugin=plugin, resume=True)
 

@@ -49,7 +49,8 @@ def test_a_run_in_memory_has_a_page(folder: Path, tmp_path: Path) -> None:
 
 def test_the_page_goes_with_the_run_that_is_overwritten(folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(folder, tmp_path / "run")
-    RunFolder(copy).start("overwrite")
+    with RunFolder(copy).writing("overwrite"):
+        assert not (copy / "run.json").exists()
     assert not (copy / "report.html").exists()
 
 

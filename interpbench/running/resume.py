@@ -92,9 +92,9 @@ def begun_again(info: RunInfo, folder: RunFolder, old: Kept) -> RunInfo:
         old: what is kept of it.
     """
     recorded = folder.info()
-    told = _told(folder, info.precision)
     notices = recorded.notices
     if recorded.is_finished:  # what its cells told comes again at the end
+        told = _told(folder, info.precision)
         notices = tuple(notice for notice in notices if notice not in told)
     suite = info.suite.model_copy(update={"changed": recorded.suite.changed or info.suite.changed})
     return info.model_copy(

@@ -326,6 +326,7 @@ class TestFolders:
             output=copied, resume=True, plugin=TINY, weights="random", device="cpu", plots=False
         )
         assert set(again.scores["method"]) == {"gradient", "random", "center"}
+        assert again.info.suite.changed is True
 
     def test_resume_of_another_run_is_refused_with_what_differs(self, copied: Path) -> None:
         with pytest.raises(RunFolderError, match="suite differ"):

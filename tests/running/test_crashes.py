@@ -171,16 +171,18 @@ def test_runs_killed_with_sigkill_resume_to_the_same_bytes(tmp_path: Path) -> No
         process.start()
         return process
 
+    begin(tmp_path / "whole", "new").join()  # which waits for the imports too
+    expected, chance = unlike_time(tmp_path / "whole"), random.Random(0)
     started = time.monotonic()
-    first = begin(tmp_path / "whole", "new")
-    first.join()
+    begin(tmp_path / "timed", "new").join()
     lasted = time.monotonic() - started
-    assert first.exitcode == 0
-    expected, chance, killed = unlike_time(tmp_path / "whole"), random.Random(0), 0
-    for number in range(KILLS):
-        folder = tmp_path / str(number)
+    killed = begun = 0
+    while killed < KILLS:
+        folder = tmp_path / str(begun)
+        begun += 1
+        assert begun <= 3 * KILLS, "they finish before they can be killed"
         process = begin(folder, "new")
-        process.join(chance.uniform(0.05, 1) * lasted)
+        process.join(chance.uniform(0.05, 0.9) * lasted)
         if process.is_alive():
             os.kill(process.pid, signal.SIGKILL)
             killed += 1
@@ -188,11 +190,10 @@ def test_runs_killed_with_sigkill_resume_to_the_same_bytes(tmp_path: Path) -> No
         again = "resume" if (folder / "run.json").exists() else "overwrite"
         process = begin(folder, again)
         process.join()
-        assert process.exitcode == 0, (number, again)
-        assert unlike_time(folder) == expected, number
+        assert process.exitcode == 0, (begun, again)
+        assert unlike_time(folder) == expected, begun
         shutil.rmtree(folder)
-    print(f"{killed} of {KILLS} runs were killed")
-    assert killed > KILLS // 2
+    print(f"{killed} of {begun} runs were killed")
 
 
 def unlike_time(folder: Path) -> dict[str, bytes]:

@@ -68,6 +68,8 @@ def damages_of_files(whole: Path) -> Iterator[tuple[str, Damage]]:
         yield f"{name} missing", lambda run, name=name: (run / name).unlink()
         yield f"{name} a folder", lambda run, name=name: with_folder_in_place(run / name)
         yield f"{name} a dangling link", lambda run, name=name: with_dangling_link(run / name)
+        # To root everything is readable: then nothing is damaged.
+        yield f"{name} unreadable", lambda run, name=name: (run / name).chmod(0)
         for kind, change in CONTENTS.items():
             if (name, kind) == ("run.json", "flipped"):
                 continue

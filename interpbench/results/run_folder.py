@@ -16,11 +16,11 @@ sorted, whatever order they were finished in. Neither torch nor plugins are need
 """
 
 import os
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import pandas as pd
 from pydantic import ValidationError
@@ -233,23 +233,34 @@ class RunFolder:
             except DamagedError as damaged:
                 yield damaged
 
-    def models(self) -> Iterator[ModelResult | DamagedError]:
-        """What was measured of models, or what is wrong with it."""
-        for path in _visible(self.path / "models"):
-            if path.suffix == ".json":
-                try:
-                    yield read_model(path)
-                except DamagedError as damaged:
-                    yield damaged
-
-    def model_records(self) -> list[ModelRecord]:
-        """What was measured of models, sorted by labels.
+    def model(self, dataset: str, model: str) -> ModelResult:
+        """What was measured of a model.
 
         Raises:
-            DamagedError: if one is not what was written.
+            DamagedError: if it is missing, or not what was written.
         """
-        records = [result.record for result in map(_sound, self.models())]
-        return sorted(records, key=lambda record: (record.dataset, record.model))
+        return read_model(self.path / "models" / f"{safe_name(dataset, model)}.json")
+
+    def model_records(self) -> list[ModelRecord]:
+        """What was measured of the models of the run's finished cells, sorted by labels.
+
+        Raises:
+            DamagedError: if something is not what was written.
+        """
+        return [model.record for model in self._models(self.cell_records())]
+
+    def _models(self, cells: Sequence[CellRecord]) -> list[ModelResult]:
+        """What was measured of cells' models; of one that failed itself, nothing may be there."""
+        scored = {(cell.dataset, cell.model): False for cell in cells}
+        scored |= {(cell.dataset, cell.model): True for cell in cells if cell.status == "ok"}
+        models = []
+        for labels, needed in sorted(scored.items()):
+            try:
+                models.append(self.model(*labels))
+            except DamagedError:
+                if needed:
+                    raise
+        return models
 
     def _cell_folders(self, info: RunInfo) -> list[Path]:
         """The folders of the run's finished cells: those that it plans and that are there."""
@@ -274,10 +285,9 @@ class RunFolder:
             RunFolderError: if something of it is damaged, or missing in a finished run.
         """
         info = self.info()
-        models = {(it.record.dataset, it.record.model): it for it in map(_sound, self.models())}
-        models = dict(sorted(models.items()))
         cells = sorted(map(_sound, self.cells()), key=lambda cell: cell.record.cell)
-        self._refuse_gaps(info, cells, set(models))
+        models = self._models([cell.record for cell in cells])
+        self._refuse_contradictions(info, cells)
         methods = [cell for cell in cells if not cell.record.is_search]
         searches = [cell for cell in cells if cell.record.is_search]
         by = ["dataset", "model", "method", "metric", "sample_id"]
@@ -290,32 +300,18 @@ class RunFolder:
             cells=_frame([cell.record for cell in methods], CELL_COLUMNS),
             timings=_frame([cell.record for cell in cells], TIMING_COLUMNS),
             metrics=info.metrics,
-            models={labels: model.record for labels, model in models.items()},
-            examples=[
-                example for model in models.values() for example in _examples(model, methods)
-            ],
+            models={(it.record.dataset, it.record.model): it.record for it in models},
+            examples=[example for model in models for example in _examples(model, methods)],
             seed=info.seed,
             ceilings=ceilings.sort_values(by, ignore_index=True),
         )
 
-    def _refuse_gaps(
-        self, info: RunInfo, cells: Sequence[CellResult], measured: Container[tuple[str, str]]
-    ) -> None:
-        """Refuses what would make another table than the run's.
-
-        Parameters:
-            info: run.json.
-            cells: that are there.
-            measured: data sets and models that were.
-        """
+    def _refuse_contradictions(self, info: RunInfo, cells: Sequence[CellResult]) -> None:
+        """Refuses what would make another table than the run's: run.json and cells disagree."""
         missing = sorted(set(info.cells) - {cell.record.cell.folder for cell in cells})
         if missing and info.is_finished:
             raise DamagedError(self.path / "cells" / missing[0], "it is missing")
         for cell in cells:
-            record = cell.record
-            if record.status == "ok" and (record.dataset, record.model) not in measured:
-                name = safe_name(record.dataset, record.model)
-                raise DamagedError(self.path / "models" / f"{name}.json", "it is missing")
             unknown = set(cell.scores["metric"]) - set(info.metrics)
             if unknown:
                 raise RunFolderError(
@@ -350,14 +346,11 @@ def _examples(model: ModelResult, cells: Sequence[CellResult]) -> Iterator[Examp
         )
 
 
-Result = TypeVar("Result", CellResult, ModelResult)
-
-
-def _sound(result: Result | DamagedError) -> Result:
+def _sound(cell: CellResult | DamagedError) -> CellResult:
     """What was read; raises what is wrong with it."""
-    if isinstance(result, DamagedError):
-        raise result
-    return result
+    if isinstance(cell, DamagedError):
+        raise cell
+    return cell
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ soon as a model is measured again, before any of its cells.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from interpbench.core.errors import RunFolderError
@@ -66,19 +67,23 @@ def kept(folder: RunFolder, plan: Plan) -> Kept:
             changed since.
     """
     _refuse_another_run(folder, plan)
-    models, notices = {}, []
-    for model in folder.models():
-        if isinstance(model, DamagedError):
-            notices.append(_note(model))
-        else:
-            models[model.record.model] = model.record
-    finished, planned = set[Cell](), set(plan.cells)
+    notices, whole = [], []
     for cell in folder.cells():
         if isinstance(cell, DamagedError):
             notices.append(_note(cell))
-        elif _is_done(cell.record, planned, models):
-            _refuse_another_source(cell.record, plan, folder)
-            finished.add(cell.record.cell)
+        else:
+            whole.append(cell.record)
+    models = {}
+    for dataset, model in sorted({(it.dataset, it.model) for it in whole if it.status == "ok"}):
+        try:
+            models[model] = folder.model(dataset, model).record
+        except DamagedError as damaged:
+            notices.append(_note(damaged))
+    finished, planned = set[Cell](), set(plan.cells)
+    for record in whole:
+        if record.status == "ok" and record.cell in planned and record.model in models:
+            _refuse_another_source(record, plan, folder)
+            finished.add(record.cell)
     of_finished = {label: models[label] for label in {cell.model for cell in finished}}
     return Kept(frozenset(finished), of_finished, tuple(notices))
 
@@ -125,10 +130,6 @@ def _refuse_another_run(folder: RunFolder, plan: Plan) -> None:
         )
 
 
-def _is_done(record: CellRecord, planned: set[Cell], models: Mapping[str, ModelRecord]) -> bool:
-    return record.status == "ok" and record.cell in planned and record.model in models
-
-
 def _refuse_another_source(record: CellRecord, plan: Plan, folder: RunFolder) -> None:
     if record.method_hash != plan.method(record.cell).plugin.source_hash:
         raise RunFolderError(
@@ -139,10 +140,12 @@ def _refuse_another_source(record: CellRecord, plan: Plan, folder: RunFolder) ->
 
 def _told(folder: RunFolder, wished: str) -> set[str]:
     """What the folder's models and cells told, as far as they are whole."""
-    models = [model.record for model in folder.models() if not isinstance(model, DamagedError)]
     cells = [cell.record for cell in folder.cells() if not isinstance(cell, DamagedError)]
-    cells.sort(key=lambda record: record.cell)
-    return set(found_notices(models, cells, wished))
+    models = []
+    for dataset, model in {(cell.dataset, cell.model) for cell in cells}:
+        with suppress(DamagedError):
+            models.append(folder.model(dataset, model).record)
+    return set(found_notices(models, sorted(cells, key=lambda record: record.cell), wished))
 
 
 def _note(damaged: DamagedError) -> str:

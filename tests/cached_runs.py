@@ -16,7 +16,7 @@ from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import discover
 from interpbench.report import plots
 from interpbench.report.page import render
-from interpbench.results import finished_run
+from interpbench.results import finished_run, run_folder
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.run_folder import Mode, RunFolder
 from interpbench.results.tables import RunTables
@@ -69,7 +69,8 @@ def computed_once() -> Iterator[None]:
         patch.setattr(execute, "conclude", conclude_once)
         patch.setattr(finished_run, "conclude", conclude_once)
         for module, name in [
-            (record, "versions"), (resume, "versions"), (record, "git_state"), (record, "describe"),
+            (run_folder, "files_of_cell"), (run_folder, "files_of_model"), (record, "describe"),
+            (record, "git_state"), (record, "versions"), (resume, "versions"),
         ]:  # fmt: skip
             patch.setattr(module, name, functools.cache(getattr(module, name)))
         patch.setattr(render, "page", lambda evidence: "a page\n" * 2000)

@@ -49,6 +49,7 @@ def _work(request: dict[str, Any], say: Callable[..., None]) -> None:
     from interpbench.results.cell_results import ModelResult
     from interpbench.results.run_folder import RunFolder
     from interpbench.running.record import identity_of
+    from interpbench.running.resume import kept
     from interpbench.running.runner import DamagedProcessError, run_until_damaged
     from interpbench.suite.cells import Cell
 
@@ -60,11 +61,13 @@ def _work(request: dict[str, Any], say: Callable[..., None]) -> None:
         raise RunFolderError(
             f"What is run has changed since the run began: {', '.join(differing)}. Start afresh."
         )
+    old = kept(folder, plan)
     todo = [Cell(*names) for names in request["todo"]]
     say(ready=True)
     try:
         for result in run_until_damaged(plan, todo, lambda cell, images: say(images=images)):
             if isinstance(result, ModelResult):
+                old.refuse_another(result.record)
                 folder.write_model(result)
                 say(measured=result.record.model)
             else:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from interpbench.diagnosis.repair import Repair
     from interpbench.diagnosis.study import DoctorsReport
 
-NAMED = 12  # methods that are ruled out
 SHOWN = 3  # places of a finding that are listed
 
 
@@ -147,5 +146,5 @@ def _show_verdict(report: "DoctorsReport") -> None:
         repaired = any(finding.repaired for finding in report.diagnosis.findings)
         say("Healthy once repaired." if repaired else "Healthy.")
     for scope, names in report.ruled_out.items():
-        some = f", such as {first_and_more(list(names), NAMED)}" if names else ""
+        some = f", such as {', '.join(names)}" if names else ""
         say(f"Ruled out: {scope}{'' if scope == 'all methods' else some}.")

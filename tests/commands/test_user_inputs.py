@@ -161,8 +161,5 @@ def test_a_network_of_other_channels_than_its_preparation_is_refused(tmp_path: P
         tmp_path / "grey.py",
     ]
     message = refused("run", *options, "--method", "random", "--output", tmp_path / "out")
-    assert (
-        "Model 'grey' takes images of 1 channels, but the preparation that is stated makes 3"
-        in message
-    )
-    assert 'channels = "grey"' in message
+    assert "Model 'grey' takes images of 1 channels, but the preparation makes 3" in message
+    assert "state --preparation grey" in message

@@ -232,7 +232,9 @@ def test_weights_without_a_card_have_as_many_logits_as_they_have(
     loaded = load_model(choice, card, **given)
     assert (loaded.card.classes, loaded.card.logit_of_label) == (7, (0, 4, 6))
     too_far = make(root, labels=written(root, "a.json", {"cat": 7, "dog": 4, "eel": 0})).card
-    with pytest.raises(WeightsError, match=r"gives 7 logits, but what is said .* takes 8 logits"):
+    with pytest.raises(
+        WeightsError, match=r"gives 7 logits, 0 to 6, but the labels of 'pets' go up to 7"
+    ):
         load_model(choice, too_far, **given)
 
 

@@ -240,13 +240,13 @@ class TestLayers:
         finding = self.layer(faulty.Sound(), None)
         assert finding is not None
         assert finding.what == "the card names no layer"
-        assert finding.advice == "Name 'relu3'."
+        assert finding.advice == "Name 'relu3': METHOD:layer=relu3."
 
     def test_called_twice(self) -> None:
         finding = self.layer(faulty.PooledTwice(), "pool")
         assert finding is not None
         assert finding.what == "is called 2 times in a forward pass"
-        assert finding.advice == "Name 'conv2'."
+        assert finding.advice == "Name 'conv2': METHOD:layer=conv2."
 
     def test_dead(self) -> None:
         finding = self.layer(faulty.DeadLayer(), "old")
@@ -273,7 +273,7 @@ class TestLayers:
         else:
             assert finding is not None
             assert what in finding.what
-            assert finding.advice == "Name '3'."
+            assert finding.advice == "Name '3': METHOD:layer=3."
 
     def test_tokens(self) -> None:
         torch.manual_seed(0)

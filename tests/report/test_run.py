@@ -23,11 +23,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> interpbench.Run:
     )  # fmt: skip
 
 
-def test_print_is_two_lines_with_the_best_of_each_metric(run: interpbench.Run) -> None:
+def test_print_is_the_best_of_each_metric_and_what_failed(run: interpbench.Run) -> None:
     best = run.leaderboard.dropna(subset="mean").sort_values("mean").iloc[0]
     assert repr(run) == str(run) == (
         f"Run of quick: 3 cells, 1 of them failed, in {run.folder}\n"
-        f"best: deletion:steps=3 {best['method']} {best['mean']:.3f}"
+        f"best: deletion:steps=3 {best['method']} {best['mean']:.3f}, level with 1 more\n"
+        f"failed: broken: {run.failed.iloc[0]['reason']}"
     )  # fmt: skip
     assert repr(interpbench.load_run(run.folder)) == repr(run)
 

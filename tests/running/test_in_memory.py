@@ -242,7 +242,7 @@ def test_what_is_in_memory_alone_is_not_published(tmp_path: Path) -> None:
 def test_labels_beyond_the_logits_and_two_of_one_name_are_refused(tmp_path: Path) -> None:
     base = {"images": BYTES, "method": "saliency", "output": tmp_path / "run", **QUICK}
     with pytest.raises(
-        WeightsError, match="gives 3 logits, but what is said of the classes of 'tensors' takes 8"
+        WeightsError, match="gives 3 logits, 0 to 2, but the labels of 'tensors' go up to 7"
     ):
         interpbench.run(model=network(), labels=[0, 1, 2, 7], **base)
     with pytest.raises(DuplicatePluginError, match="Give them names"):

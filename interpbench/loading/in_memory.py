@@ -104,7 +104,8 @@ class Handed:
         name, _, _ = dataset.partition(":")
         if name not in self.registry.names("dataset"):
             return None
-        stated: float | None = choose_dataset(self.registry, dataset).values.get("range")
+        choice = choose_dataset(self.registry, dataset, self.sources)
+        stated: float | None = choice.values.get("range")
         return stated
 
     def images(self, given: object) -> Dataset:

@@ -220,7 +220,8 @@ def _pixels(tensors: list[Tensor], stated: Stated) -> tuple[list[Tensor], Stated
         how = f", and are normalised by mean {_words(stated.mean)} and std {_words(stated.std)}"
         said = how if stated.mean and stated.std else ""
         return tensors, stated, (f"{found}, so they are taken to be pixels in 0..1{said}.",)
-    if stated.mean and stated.std and not any(stated.mean) and set(stated.std) == {1.0}:
+    untouched = stated.mean and not any(stated.mean) and set(stated.std or ()) == {1.0}
+    if untouched and high > low:
         return _as_they_are(tensors, stated, (low, high), found)
     pixels = _unnormalised(tensors, stated, found)
     notice = (

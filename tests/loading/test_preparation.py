@@ -303,3 +303,51 @@ def test_show_says_it_for_the_weights_that_come_with_a_model() -> None:
     assert "weights planted-resnet18.safetensors: 64x64 from the shorter side at 64" in out
     assert "IMAGENET1K_V1: 224x224 from the shorter side at 256 (bilinear), RGB, mean 0.485" in out
     assert "imagenet" in call("list", "preparations")[1]
+
+
+def test_explain_reads_files_by_the_range_of_the_data_set_that_is_named(light: Path) -> None:
+    """And a run says where images of which white is not stated are nearly black."""
+    for name, value in (("dark", 700), ("light", 2900)):  # of 4095: 0.17 and 0.71
+        (light / "twelve" / name).mkdir(parents=True)
+        pixels = np.full((20, 20), value, dtype=np.uint16)
+        pixels[:10] += 200
+        Image.fromarray(pixels).save(light / "twelve" / name / "a.png")
+    flags = ["--size", "20", "--mean", "0", "--std", "1", "--device", "cpu"]
+    model = ["--model", f"{light / 'light.py'}:build", "--method", "occlusion"]
+    shown = []
+    for number, data in enumerate(
+        (
+            ["--dataset", f"imagefolder:{light / 'twelve'},range=4095"],
+            ["--dataset", "imagefolder:range=4095", "--data-root", light / "twelve"],
+            ["--dataset", f"imagefolder:{light / 'twelve'}"],
+        )
+    ):
+        file, output = light / "twelve" / "light" / "a.png", light / f"explained-{number}"
+        code, out, error = call("explain", file, *data, *model, *flags, "--output", output)
+        assert code == 0, out + error
+        shown.append(
+            json.loads((output / "explain.json").read_text())["images"][0]["predictions"][0][
+                "class"
+            ]
+        )
+    assert shown == ["light", "light", "dark"]
+    command = [
+        "run",
+        "--dataset",
+        f"imagefolder:{light / 'twelve'}",
+        *model,
+        *flags,
+        "--metric",
+        "deletion",
+    ]
+    code, out, error = call(
+        *command, "--steps", "2", "--ceiling", "none", "--output", light / "dark-run"
+    )
+    assert code == 0, out + error
+    assert "The brightest pixel of these images has 4.7% of what their type can hold" in out
+
+
+def test_a_file_or_folder_in_the_place_of_a_name_is_recognised(light: Path) -> None:
+    torch.save({}, light / "w.pth")
+    assert f"--model NAME --weights {light / 'w.pth'}" in refused("doctor", light / "w.pth")
+    assert f"imagefolder:{light / 'photos'}" in refused("run", "--dataset", light / "photos")

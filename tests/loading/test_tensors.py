@@ -184,3 +184,8 @@ def test_half_a_rounding_is_no_error() -> None:
     assert pixels(x).min() == 0
     with pytest.raises(PreparationError):
         pixels(x - 0.05)
+
+
+def test_numbers_that_are_all_the_same_span_no_range() -> None:
+    with pytest.raises(PreparationError, match="numbers from 5 to 5"):
+        take_images(torch.full((2, 3, 4, 4), 5.0), stated=stated_by_user(mean=0, std=1))

@@ -231,3 +231,28 @@ def test_it_is_never_one_branch_of_a_concatenation() -> None:
 def test_it_holds_all_branches_of_torchvisions_networks(name: str, size: int, layer: str) -> None:
     network = REGISTRY.configure("model", "torchvision", {"name": name})(3, size)
     assert last_spatial_layer(network.eval(), images(size)) == layer
+
+
+def test_a_layer_that_is_called_twice_is_taken_only_where_there_is_no_other() -> None:
+    class Reused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two, self.relu = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.ReLU()
+            self.fc = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.relu(self.two(self.relu(self.one(x)))).mean((2, 3)))
+
+    class Alone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.only, self.fc = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(self.only(self.only(x)).mean((2, 3)))
+
+    x = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    assert last_spatial_layer(Reused().eval(), x) == "two"
+    assert last_spatial_layer(Alone().eval(), x) == "only"

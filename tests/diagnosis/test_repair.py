@@ -276,6 +276,28 @@ def test_another_cam_layer_is_named_on_the_copy(network: type[nn.Module]) -> Non
     assert "CAM methods" not in after.ruled_out
 
 
+class ChanceAndReuse(nn.Module):
+    """A ReLU that is called twice, which is repaired, and dropout that is left on, which is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3)
+        self.relu, self.fc = nn.ReLU(), nn.Linear(6, faulty.CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.second(self.relu(self.first(x)))).mean((2, 3))
+        return self.fc(nn.functional.dropout(x, 0.5))
+
+
+def test_what_the_copy_still_has_under_another_name_is_not_called_repaired() -> None:
+    original = model(ChanceAndReuse(), "second")
+    _, diagnosis, _ = repair(original, examine(original, images()), images())
+    state = {finding.kind: finding.repaired for finding in diagnosis.findings}
+    assert (state["chance"], state["reused activation"]) == (False, True)
+    assert not diagnosis.healthy
+
+
 class TestRewriting:
     """The graph of one layer's forward."""
 

@@ -14,7 +14,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 import interpbench
-from interpbench.core.errors import DataError, DuplicatePluginError, SubmissionError, WeightsError
+from interpbench.core.errors import (
+    DataError,
+    DuplicatePluginError,
+    InterpBenchError,
+    SubmissionError,
+    WeightsError,
+)
 from interpbench.publish.publishing import publish
 from tests.in_memory import (
     BYTES,
@@ -335,3 +341,54 @@ table, figure = run._repr_html_(), run.plot()
     assert set(scope["run"].leaderboard["method"]) == {"mine", "gradcam", "random"}
     assert scope["explained"].complete
     assert os.listdir("results/runs")
+
+
+def test_what_a_module_brings_along_is_said(tmp_path: Path) -> None:
+    net = network().train()
+    handle = net.second.register_forward_hook(lambda module, given, answer: None)
+    found = interpbench.run(
+        model=net, method="saliency", images=BYTES, labels=LABELS, output=tmp_path / "run", **QUICK
+    )
+    said = " ".join(found.info.notices)
+    assert "It is in train mode; the copy that is explained is in eval mode." in said
+    assert "It carries hooks (second), which run on the copy as well." in said
+    assert net.training
+    handle.remove()
+
+
+def test_an_architecture_needs_to_know_how_many_classes_there_are(tmp_path: Path) -> None:
+    base = {"images": BYTES, "weights": "random", "output": tmp_path / "run", **QUICK}
+    with pytest.raises(interpbench.ParameterError, match="not known how many classes 'resnet18'"):
+        interpbench.run(model="resnet18", method="saliency", **base)
+
+
+def test_a_map_is_at_hand_and_a_layer_is_found(tmp_path: Path) -> None:
+    def by_layer(model: Any, x: Tensor, target: Tensor) -> Tensor:
+        return model.second
+
+    explained = interpbench.explain(
+        BYTES[:1], model=network(), method=["saliency", by_layer], device="cpu",
+        output=tmp_path / "out", **KEYWORDS,
+    )  # fmt: skip
+    assert explained.saliency(method="saliency").shape == (10, 12)
+    assert (
+        "model.network.second, or model.layer('second')" in explained.outcome.failures["by_layer"]
+    )
+    with pytest.raises(InterpBenchError, match="Did you mean 'saliency'"):
+        explained.saliency(method="salieny")
+
+
+def test_a_sanity_check_of_one_logit_says_what_is_so_by_construction(tmp_path: Path) -> None:
+    class One(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = network()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.net(x)[:, :1]
+
+    checked = interpbench.sanity(
+        (BYTES, [0, 0, 1, 1]), model=One(), method="saliency", images=2, test="random-logit",
+        device="cpu", output=tmp_path / "out", **KEYWORDS,
+    )  # fmt: skip
+    assert any("each other's negatives" in notice for notice in checked.outcome.notices)

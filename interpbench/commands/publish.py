@@ -261,7 +261,7 @@ def _print_grids(grids: "list[Grid]") -> None:
         console.print()
     console.print(
         plain(
-            "Rank (= where several share it), mean, 95 % interval, share of the achievable; the "
+            "The places that the data leave, mean, 95 % interval, share of the achievable; the "
             "best is bold, what cannot be told apart from it underlined."
         )
     )

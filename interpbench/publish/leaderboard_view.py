@@ -81,7 +81,7 @@ def merge(boards: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             + ". Leave one of the files out, or give the methods different names."
         )
     met = once.groupby(KEY[:3])["file"].transform("nunique") > 1
-    once.loc[met, ["rank"]] = pd.NA
+    once.loc[met, ["rank", "rank_to"]] = pd.NA
     once.loc[met, ["letters"]] = ""
     return once.drop(columns="file").reset_index(drop=True)
 
@@ -213,7 +213,7 @@ def _entry(row: object, mark: Mark, rank: str) -> GridEntry:
 
 
 def _pieces(row: object, rank: str) -> Iterator[str]:
-    """`1= 0.115 [0.102, 0.139] 50%`: rank, mean, interval and share, as far as known."""
+    """`1–4 0.115 [0.102, 0.139] 50%`: places, mean, interval and share, as far as known."""
     mean, low, high, share = (getattr(row, name) for name in ("mean", "low", "high", "share"))
     if rank:
         yield rank

@@ -45,6 +45,7 @@ _NUMBERS = {
     **dict.fromkeys(["accuracy", "mean", "low", "high", "tied"], "float64"),
     **dict.fromkeys(["floor", "ceiling", "share", "share_low", "share_high"], "float64"),
     "rank": "Int64",
+    "rank_to": "Int64",
 }
 # Of a metric's range: how far two scores may be apart if one is of half precision.
 HALF_PRECISION = 0.02

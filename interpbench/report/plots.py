@@ -223,7 +223,7 @@ def _curves(
             _curve(panel, groups[row.method], scene.looks[row.method], seed, rank, label)
         panel.set(title=scene.heading(metric), xlabel="share of positions changed", xlim=(0, 1))
         panel.set_ylabel(scene.tables.metrics[metric].unit)
-        panel.legend(title="mean AUC, rank (= shared), method", handlelength=3.2, **_BESIDE)
+        panel.legend(title="mean AUC, places, method", handlelength=3.2, **_BESIDE)
     _suptitle(figure, f"{_title(scene, dataset, model)}: mean and 95 % band over images")
     return figure
 

@@ -163,16 +163,13 @@ def _by_method(tables: RunTables, rows: pd.DataFrame) -> list[tuple[str, pd.Data
 
 
 def _score(rows: pd.DataFrame, row: pd.Series, newline: str) -> Text:
-    """`rank mean share`, the interval below or within.
-
-    A rank that several methods share has a =, and 1 is bold.
-    """
+    """`places mean share`, the interval below or within; where no method is better it is bold."""
     if row["n"] == 0:
         return Text("–", style="dim")
     of_metric = rows[rows["metric"] == row["metric"]]
     text = Text()
     text.append(
-        f"{row['rank_text']:<{len(str(row['rank'])) + 1}} {row['mean']:.3f}",
+        f"{row['rank_text']:<{of_metric['rank_text'].str.len().max()}} {row['mean']:.3f}",
         style="bold" if row["rank"] == 1 else None,
     )
     interval = f"[{row['low']:.3f}, {row['high']:.3f}]" if row["n"] > 1 else ""
@@ -241,8 +238,8 @@ def _legend(board: pd.DataFrame) -> list[Text]:
     if not (board["n"] > 0).any():
         return []
     text = (
-        "Rank: 1 + how many methods are better by Wilcoxon's test on the same images (5 % after "
-        "Holm's correction); = where several share it. Then the mean with its 95 % interval over "
+        "First the places that the data leave to a method, by Wilcoxon's test of every two on the "
+        "same images (5 % after Holm's correction). Then the mean with its 95 % interval over "
         "images."
     )
     if board["share"].notna().any():

@@ -71,24 +71,29 @@ def _pairs(labels: dict[str, str], scores: pd.DataFrame, lower: bool) -> pd.Data
 
 
 def standings(pairs: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
-    """Rank and letters of `methods` by their pairs of one data set, model and metric.
+    """Places and letters of `methods` by their pairs of one data set, model and metric.
 
-    `methods` come with the best mean first. A method's rank is 1 + the number of methods that are
-    better than it, so methods that nobody beats share rank 1. That two cannot be told apart is not
-    transitive, and a rank alone cannot show it; the letters do: two methods have a letter in common
-    exactly if they cannot be told apart (Piepho, Journal of Computational and Graphical Statistics
-    2004).
+    `methods` come with the best mean first. `rank` is 1 + the number of methods that are better,
+    `rank_to` the number of methods less those that are worse: the places that the data leave to a
+    method, all of them at once with the confidence of the pairs' correction (Mogstad, Romano,
+    Shaikh and Wilhelm, Review of Economic Studies 2024). Which two can be told apart is said by the
+    letters: they have one in common exactly if they cannot (Piepho, Journal of Computational and
+    Graphical Statistics 2004).
     """
     told_apart = pairs[pairs["better"] != ""]
     loser = told_apart["other"].where(
         told_apart["better"] == told_apart["method"], told_apart["method"]
     )
-    beaten = loser.value_counts()
+    lost, won = loser.value_counts(), told_apart["better"].value_counts()
     different = pd.DataFrame(False, index=methods, columns=methods)
     for method, other in told_apart[["method", "other"]].itertuples(index=False):
         different.loc[method, other] = different.loc[other, method] = True
     return pd.DataFrame(
-        {"rank": [1 + int(beaten.get(m, 0)) for m in methods], "letters": _letters(different)},
+        {
+            "rank": [1 + int(lost.get(m, 0)) for m in methods],
+            "rank_to": [len(methods) - int(won.get(m, 0)) for m in methods],
+            "letters": _letters(different),
+        },
         methods,
     )
 

@@ -30,6 +30,7 @@ COLUMNS = [
     "low",
     "high",
     "rank",
+    "rank_to",
     "letters",
     *BOARD_COLUMNS,
     "tied",
@@ -42,11 +43,16 @@ COLUMNS = [
 
 
 def rank_texts(board: pd.DataFrame) -> pd.Series:
-    """The rank of each row: `1`, `1=` where several share it, or empty without one."""
+    """The places that the data leave to each row: `1`, `1–4` for several, or "" without a rank.
+
+    A board that was written without `rank_to` leaves the end open: `1–`.
+    """
     ranked = board[board["rank"].notna() & (board["n"] > 0)]
-    shared = ranked.duplicated(["dataset", "model", "metric", "rank"], keep=False)
-    texts = ranked["rank"].astype(int).astype(str) + shared.map({True: "=", False: ""})
-    return texts.reindex(board.index, fill_value="").astype(str)
+    texts = [
+        f"{first}" if first == last else f"{first}–{'' if pd.isna(last) else int(last)}"
+        for first, last in zip(ranked["rank"].astype(int), ranked["rank_to"], strict=True)
+    ]
+    return pd.Series(texts, ranked.index, dtype=object).reindex(board.index, fill_value="")
 
 
 def conclude(tables: RunTables) -> dict[str, pd.DataFrame]:
@@ -71,9 +77,9 @@ def leaderboard(tables: RunTables, pairs: pd.DataFrame | None = None) -> pd.Data
 
     Columns: dataset, model, weights, accuracy (of the model, 0..1), metric, better ("lower" or
     "higher"), protocol, method, parameters (JSON), role (method or control), n (images scored),
-    mean, low and high (95 % interval over images, see `statistics.bootstrap_interval`), rank (1 +
-    the number of methods that are better) and letters (two methods share one exactly if they cannot
-    be told apart; see `comparison.standings`), control (which one the floor is), floor and ceiling
+    mean, low and high (95 % interval over images, see `statistics.bootstrap_interval`), rank and
+    rank_to (the first and the last place that the data leave to it) and letters (two methods share
+    one exactly if they cannot be told apart; see `comparison.standings`), control (which one the floor is), floor and ceiling
     (means over images), share (of the way from floor to ceiling, see `achievable`) with its
     interval share_low and share_high, tied (mean share of tied positions), constant and nonfinite
     (images without a valid map), unscored (images of the run without a score, for whatever reason),
@@ -92,7 +98,7 @@ def leaderboard(tables: RunTables, pairs: pd.DataFrame | None = None) -> pd.Data
     """
     _refuse_mixed_protocols(tables)
     frame = pd.DataFrame(_rows(tables), columns=COLUMNS).astype(
-        {"accuracy": float, "rank": "Int64"}
+        {"accuracy": float, "rank": "Int64", "rank_to": "Int64"}
     )
     if frame.empty:
         return frame
@@ -108,8 +114,8 @@ def _ranked(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     pairs_of = dict(iter(pairs.groupby(GROUP)))
     for key, rows in frame[frame["n"] > 0].groupby(GROUP):
         ranks = standings(pairs_of.get(key, pairs.iloc[:0]), rows["method"].tolist())
-        frame.loc[rows.index, "rank"] = ranks["rank"].to_numpy()
-        frame.loc[rows.index, "letters"] = ranks["letters"].to_numpy()
+        for column in ranks:
+            frame.loc[rows.index, column] = ranks[column].to_numpy()
     return frame
 
 

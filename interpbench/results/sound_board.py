@@ -23,9 +23,10 @@ NAMES = (
     "submission",
     "by",
 )
-COUNTS = ("n", "constant", "nonfinite", "unscored", "rank")
+RANKS = ("rank", "rank_to")
+COUNTS = ("n", "constant", "nonfinite", "unscored", *RANKS)
 SHARES = ("accuracy", "tied")
-INTERVALS = (("low", "high"), ("share_low", "share_high"))
+INTERVALS = (("low", "high"), ("share_low", "share_high"), RANKS)
 MOST = 2**53  # up to which a float64 holds every whole number
 
 
@@ -51,7 +52,7 @@ def _faults(board: pd.DataFrame) -> Iterator[str]:
         values = board[column].astype(float)
         yield from _of(board, column, np.isinf(values), "a finite number")
         if column in COUNTS:
-            least = 1 if column == "rank" else 0
+            least = 1 if column in RANKS else 0
             wrong = (values < least) | (values > MOST) | (values % 1 > 0)
             wrong |= values.isna() & (column == "n")
             yield from _of(board, column, wrong, f"a whole number from {least}")

@@ -51,7 +51,7 @@ def test_metrics_are_split_only_where_they_must_be(width: int, tables_printed: i
 
 
 def test_a_wide_console_has_mean_and_interval_on_one_line() -> None:
-    assert re.search(r"gradcam +\d[= ] 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] +-?\d+%", shown(200))
+    assert re.search(r"gradcam +\d(?:–\d)? +0\.\d{3} \[0\.\d{3}, 0\.\d{3}\] +-?\d+%", shown(200))
 
 
 def test_each_score_has_its_rank_and_its_share() -> None:
@@ -63,15 +63,15 @@ def test_each_score_has_its_rank_and_its_share() -> None:
             board.loc[board["metric"] == metric].set_index("method").loc[method]
             for metric in METRICS
         ]
-        ranks = [
-            (board.loc[board["metric"] == metric, "rank"] == score["rank"]).sum()
-            for metric, score in zip(METRICS, scores, strict=True)
+        places = [
+            f"{score['rank']}"
+            if score["rank"] == score["rank_to"]
+            else f"{score['rank']}–{score['rank_to']}"
+            for score in scores
         ]
-        expected = [
-            f"{score['rank']}{'=' if ties > 1 else ' '} {score['mean']:.3f}"
-            for score, ties in zip(scores, ranks, strict=True)
+        assert re.findall(r"(\d(?:–\d)?) +(\d\.\d{3}) \[", line) == [
+            (place, f"{score['mean']:.3f}") for place, score in zip(places, scores, strict=True)
         ]
-        assert re.findall(r"\d[= ] \d\.\d{3}", line) == expected
         assert re.findall(r"-?\d+%", line) == [
             f"{share:.0%}" for share in [s["share"] for s in scores] if share == share
         ]

@@ -105,12 +105,14 @@ def test_methods_that_nobody_beats_share_rank_1() -> None:
         told_apart(("a", "c"), ("b", "c"), ("a", "d"), ("b", "d"), ("c", "d")), list("abcd")
     )
     assert found["rank"].tolist() == [1, 1, 3, 4]
+    assert found["rank_to"].tolist() == [2, 2, 3, 4]
     assert found["letters"].tolist() == ["a", "a", "b", "c"]
 
 
 def test_letters_show_that_being_alike_is_not_transitive() -> None:
     found = standings(told_apart(("a", "c")), list("abc"))
     assert found["rank"].tolist() == [1, 1, 2]
+    assert found["rank_to"].tolist() == [2, 3, 3]
     assert found["letters"].tolist() == ["a", "ab", "b"]
 
 

@@ -101,6 +101,7 @@ def test_ranks_and_letters_are_those_of_the_pairs() -> None:
                 & ((pairs["method"] == row.method) | (pairs["other"] == row.method))
             ]
             assert row.rank == 1 + ((mine["better"] != "") & (mine["better"] != row.method)).sum()
+            assert row.rank_to == 8 - (mine["better"] == row.method).sum()
         assert rows["rank"].iloc[0] == 1
         assert rows["letters"].iloc[0].startswith("a")
         assert len(better) == 8 * 7 / 2
@@ -158,7 +159,7 @@ def test_but_for_its_rank_and_share_a_row_does_not_depend_on_other_rows_or_on_th
         tables, scores=tables.scores[keep], cells=tables.cells[tables.cells["method"] == "sobel"]
     )
     together = leaderboard(tables).query("method == 'sobel'").reset_index(drop=True)
-    relative = ["rank", "letters", *BOARD_COLUMNS]
+    relative = ["rank", "rank_to", "letters", *BOARD_COLUMNS]
     pd.testing.assert_frame_equal(
         leaderboard(alone).drop(columns=relative), together.drop(columns=relative)
     )

@@ -58,6 +58,7 @@ _NUMBERS = [
     "low",
     "high",
     "rank",
+    "rank_to",
     "floor",
     "ceiling",
     "share",
@@ -276,7 +277,7 @@ def _board(raw: pd.DataFrame, path: Path) -> pd.DataFrame:
     if fault := first_fault(board[[column for column in board if column in raw]]):
         raise RunFolderError(f"{path} is no leaderboard: {fault}")
     board[_COUNTS] = board[_COUNTS].fillna(0).astype(int)
-    board["rank"] = board["rank"].astype("Int64")
+    board[["rank", "rank_to"]] = board[["rank", "rank_to"]].astype("Int64")
     _refuse_what_cannot_be_compared(board, path)
     return board
 

@@ -81,9 +81,9 @@ def board_evidence(*rows: tuple[str, str, str, float, int, str], **columns: Any)
     }
     common |= {"parameters": "{}", "tied": 0.0, "constant": 0, "nonfinite": 0, "unscored": 0}
     nothing = dict.fromkeys(["floor", "ceiling", "share", "share_low", "share_high"], float("nan"))
-    board = board.assign(better=better, **(nothing | common | columns))[COLUMNS].astype(
-        {"rank": "Int64"}
-    )
+    methods = board.groupby(["model", "metric"])["method"].transform("size")
+    board = board.assign(better=better, rank_to=methods, **(nothing | common | columns))
+    board = board[COLUMNS].astype({"rank": "Int64", "rank_to": "Int64"})
     metrics = {
         metric: MetricInfo(better=found["better"].iloc[0])
         for metric, found in board.groupby("metric", sort=False)

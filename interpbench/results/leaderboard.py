@@ -79,11 +79,11 @@ def leaderboard(tables: RunTables, pairs: pd.DataFrame | None = None) -> pd.Data
     "higher"), protocol, method, parameters (JSON), role (method or control), n (images scored),
     mean, low and high (95 % interval over images, see `statistics.bootstrap_interval`), rank and
     rank_to (the first and the last place that the data leave to it) and letters (two methods share
-    one exactly if they cannot be told apart; see `comparison.standings`), control (which one the floor is), floor and ceiling
-    (means over images), share (of the way from floor to ceiling, see `achievable`) with its
-    interval share_low and share_high, tied (mean share of tied positions), constant and nonfinite
-    (images without a valid map), unscored (images of the run without a score, for whatever reason),
-    status, reason.
+    one exactly if they cannot be told apart; see `comparison.standings`), control (which one the
+    floor is), floor and ceiling (means over images), share (of the way from floor to ceiling, see
+    `achievable`) with its interval share_low and share_high, tied (mean share of tied positions),
+    constant and nonfinite (images without a valid map), unscored (images of the run without a
+    score, for whatever reason), status, reason.
 
     A method that failed or has no valid image keeps its rows, last: n is 0, mean and rank are
     missing, and `reason` says why. An image on which a metric is undefined (NaN) is not among its

@@ -238,9 +238,9 @@ def _legend(board: pd.DataFrame) -> list[Text]:
     if not (board["n"] > 0).any():
         return []
     text = (
-        "First the places that the data leave to a method, by Wilcoxon's test of every two on the "
-        "same images (5 % after Holm's correction). Then the mean with its 95 % interval over "
-        "images."
+        "First the places that the data leave to a method, by a test of every two methods' mean "
+        "difference on the same images (5 % after Holm's correction). Then the mean with its 95 % "
+        "interval over images."
     )
     if board["share"].notna().any():
         text += (
@@ -255,7 +255,8 @@ def _agreement(board: pd.DataFrame) -> list[Text]:
     return [
         Text(
             _plain(
-                f"Agreement of rankings across {across} (Kendall's W, 1 is the same order): "
+                f"Agreement of rankings across {across} (mean rank correlation with its 95 % "
+                "interval, 1 is the same order and 0 nothing in common): "
                 f"{', '.join(pieces)}."
             )
         )

@@ -7,18 +7,35 @@ independent evidence on another model.
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from interpbench.results.mean_difference import images_needed, mean_difference
 from interpbench.results.statistics import friedman, holm, signed_rank
-from interpbench.results.tables import RunTables
+from interpbench.results.tables import LEVEL, RunTables
 
-LEVEL = 0.05
 FEWEST_BLOCKS = 5  # that Friedman's test is made of; with fewer, it cannot tell apart what differs
 GROUP = ["dataset", "model", "metric"]
-PAIR_COLUMNS = [*GROUP, "method", "other", "n", "difference", "effect", "p", "p_holm", "better"]
+PAIR_COLUMNS = [
+    *GROUP,
+    "method",
+    "other",
+    "n",
+    "difference",
+    "low",
+    "high",
+    "sd",
+    "p",
+    "p_holm",
+    "better",
+    "effect",
+    "p_wilcoxon",
+    "images_needed",
+]
 RANK_COLUMNS = ["metric", "method", "blocks", "mean_rank", "letters"]
 AGREEMENT_COLUMNS = [
     "across",
@@ -26,6 +43,9 @@ AGREEMENT_COLUMNS = [
     "judges",
     "methods",
     "w",
+    "correlation",
+    "low",
+    "high",
     "friedman_p",
     "critical_difference",
     "left_out",
@@ -34,40 +54,54 @@ AGREEMENT_COLUMNS = [
 
 
 def comparisons(tables: RunTables) -> pd.DataFrame:
-    """Every two methods of a data set, model and metric, by Wilcoxon's signed-rank test.
+    """Every two methods of a data set, model and metric, by the mean of their differences.
 
     Their scores are paired, image by image. Columns: dataset, model, metric, method (whose mean is
     the better of the two, on the images that both scored), other, n (images that both scored),
-    difference (mean of method's score less other's, in the metric's unit), effect (rank-biserial
-    correlation, positive where `method` is better), p, p_holm (Holm's correction over the pairs of
-    this data set, model and metric) and better: which of the two is, at 5 % after the correction,
-    or "" if they cannot be told apart. The test weighs ranks and the leaderboard means; where an
-    outlier makes the two disagree, `better` is not `method`. A method without a score has no pairs.
+    difference (mean of method's score less other's, in the metric's unit), low and high (its 95 %
+    interval, for this pair alone), sd (of the differences), p (see
+    `mean_difference.mean_difference`), p_holm (Holm's correction over the pairs of this data set,
+    model and metric), better ("method" of this row if it is at `tables.level` after the correction,
+    else ""), effect and p_wilcoxon (of Wilcoxon's signed-rank test, which weighs ranks and decides
+    nothing here: rank-biserial correlation, positive where `method` is better on most images) and
+    images_needed (at which the pair would be told apart after the correction with 80 % power, if
+    difference and sd are as measured; NaN where there is no difference). A method without a score
+    has no pairs.
     """
     scored = tables.scores.dropna(subset=["value"]).astype({"value": float})
-    frames = [
-        _pairs(dict(zip(GROUP, key, strict=True)), scores, tables.metrics[key[2]].lower_is_better)
-        for key, scores in scored.groupby(GROUP)
-    ]
+    frames = [_pairs(tables, key, scores) for key, scores in scored.groupby(GROUP)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=PAIR_COLUMNS)
 
 
-def _pairs(labels: dict[str, str], scores: pd.DataFrame, lower: bool) -> pd.DataFrame:
+def _pairs(tables: RunTables, key: tuple[str, str, str], scores: pd.DataFrame) -> pd.DataFrame:
+    lower = tables.metrics[key[2]].lower_is_better
     wide = scores.pivot_table(index="sample_id", columns="method", values="value")
-    rows = []
-    for method, other in combinations(wide.columns, 2):
-        differences = (wide[method] - wide[other]).dropna().to_numpy()
-        if differences.size and (differences.mean() > 0 if lower else differences.mean() < 0):
-            method, other, differences = other, method, -differences
-        test = signed_rank(differences)
-        rows.append(
-            (method, other, test.n, test.difference, -test.effect if lower else test.effect, test.p)
-        )
-    pairs = pd.DataFrame(rows, columns=["method", "other", "n", "difference", "effect", "p"])
+    rows = [_pair(wide, *names, lower) for names in combinations(wide.columns, 2)]
+    pairs = pd.DataFrame(rows, columns=[c for c in PAIR_COLUMNS if c not in GROUP])
     pairs["p_holm"] = holm(pairs["p"].to_numpy(dtype=float))
-    winner = pairs["method"].where(pairs["effect"] > 0, pairs["other"])
-    pairs["better"] = winner.where(pairs["p_holm"] < LEVEL, "")
-    return pairs.assign(**labels)[PAIR_COLUMNS]
+    pairs["better"] = pairs["method"].where(pairs["p_holm"] < tables.level, "")
+    level = tables.level / max(1, pairs["p"].notna().sum())  # what the first step of Holm's asks
+    pairs["images_needed"] = [
+        images_needed(difference, sd, level=level)
+        for difference, sd in zip(pairs["difference"], pairs["sd"], strict=True)
+    ]
+    return pairs.assign(**dict(zip(GROUP, key, strict=True)))[PAIR_COLUMNS]
+
+
+def _pair(wide: pd.DataFrame, method: str, other: str, lower: bool) -> dict[str, object]:
+    """Two columns of `wide` [images,methods], the better mean first."""
+    both = wide[[method, other]].dropna()
+    if (both[method].mean() > both[other].mean()) == lower and len(both):
+        method, other = other, method
+    first, second = both[method].to_numpy(), both[other].to_numpy()
+    ranks = signed_rank(first - second)
+    return {
+        "method": method,
+        "other": other,
+        **asdict(mean_difference(first, second)),
+        "effect": -ranks.effect if lower else ranks.effect,
+        "p_wilcoxon": ranks.p,
+    }
 
 
 def standings(pairs: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
@@ -81,10 +115,7 @@ def standings(pairs: pd.DataFrame, methods: list[str]) -> pd.DataFrame:
     Graphical Statistics 2004).
     """
     told_apart = pairs[pairs["better"] != ""]
-    loser = told_apart["other"].where(
-        told_apart["better"] == told_apart["method"], told_apart["method"]
-    )
-    lost, won = loser.value_counts(), told_apart["better"].value_counts()
+    lost, won = told_apart["other"].value_counts(), told_apart["method"].value_counts()
     different = pd.DataFrame(False, index=methods, columns=methods)
     for method, other in told_apart[["method", "other"]].itertuples(index=False):
         different.loc[method, other] = different.loc[other, method] = True
@@ -106,62 +137,72 @@ def _letters(different: pd.DataFrame) -> list[str]:
     from scikit_posthocs import compact_letter_display
 
     try:
-        letters = compact_letter_display(1.0 - different, alpha=LEVEL)
+        letters = compact_letter_display(1.0 - different, alpha=0.5)
     except ValueError:
         return [""] * len(different)
     return [text.replace(" ", "") for text in letters]
 
 
-def mean_ranks(board: pd.DataFrame) -> pd.DataFrame:
+def mean_ranks(board: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     """Each method's mean rank over the blocks of a metric, best first.
 
     A metric with fewer than two blocks has none. Columns: metric, method, blocks, mean_rank, and
-    letters, which two methods share exactly if Nemenyi's test does not tell them apart; "" where
+    letters, which two methods share exactly if Nemenyi's test at `level` does not tell them apart; "" where
     there are too few blocks to test. Methods without a score in some block are left out.
     """
-    frames = [_mean_ranks(metric, blocks) for metric, blocks, _ in _blocks(board)]
+    frames = [_mean_ranks(metric, blocks, level) for metric, blocks, _ in _blocks(board)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=RANK_COLUMNS)
 
 
-def _mean_ranks(metric: str, blocks: pd.DataFrame) -> pd.DataFrame:
+def _mean_ranks(metric: str, blocks: pd.DataFrame, level: float) -> pd.DataFrame:
     from scikit_posthocs import posthoc_nemenyi_friedman
 
-    test = friedman(blocks.to_numpy(), level=LEVEL)
+    test = friedman(blocks.to_numpy(), level=level)
     order = np.argsort(test.mean_ranks, kind="stable")
     ranks = pd.DataFrame({"method": blocks.columns, "mean_rank": test.mean_ranks}).iloc[order]
     letters: str | list[str] = ""
     if len(blocks) >= FEWEST_BLOCKS:
         p = posthoc_nemenyi_friedman(blocks.iloc[:, order])
-        letters = _letters(p < LEVEL) if test.p < LEVEL else "a"
+        letters = _letters(p < level) if test.p < level else "a"
     return ranks.assign(metric=metric, blocks=len(blocks), letters=letters)[RANK_COLUMNS]
 
 
-def agreement(board: pd.DataFrame) -> pd.DataFrame:
+def agreement(board: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     """How far rankings agree: of a metric across models, of a model across metrics.
 
     Columns: across ("models" or "metrics"), the labels of what is held fixed (else ""), judges
-    (blocks or metrics), methods (ranked by all judges), w (Kendall's coefficient of concordance: 1
-    is the same order, 0 none), friedman_p and critical_difference (of mean ranks; only across at
-    least five blocks), left_out (methods that some judge could not rank), note.
+    (blocks or metrics), methods (ranked by all judges), w (Kendall's coefficient of concordance:
+    1 is the same order; m unrelated ones have 1/m), correlation (mean rank correlation of every two
+    judges: 1 is the same order, 0 have nothing in common, two opposite ones -1) with its 95 %
+    interval low and high, the methods being a sample, friedman_p and critical_difference (of mean
+    ranks at `level`; only across at least five blocks), left_out (methods that some judge could not
+    rank), note.
     """
     rows = [
-        _agreement("models", {"metric": metric}, *ranking) for metric, *ranking in _blocks(board)
+        _agreement("models", {"metric": metric}, costs, left_out, level)
+        for metric, costs, left_out in _blocks(board)
     ]
     for (dataset, model), blocks in board.groupby(["dataset", "model"], sort=False):
         costs, left_out = _complete(blocks, ["metric"])
         if len(costs) > 1:
-            rows.append(
-                _agreement("metrics", {"dataset": dataset, "model": model}, costs, left_out)
-            )
+            labels = {"dataset": dataset, "model": model}
+            rows.append(_agreement("metrics", labels, costs, left_out, level))
     return pd.DataFrame(rows, columns=AGREEMENT_COLUMNS)
 
 
+def agreement_word(low: float, high: float) -> Literal["agree", "disagree", "undecided"]:
+    """What the interval of a mean rank correlation says: whether 0 lies below it, or above."""
+    if low > 0:
+        return "agree"
+    return "disagree" if high < 0 else "undecided"
+
+
 def agreement_texts(agreements: pd.DataFrame) -> dict[str, list[str]]:
-    """How far rankings agree across models and across metrics -> `label W` of each."""
+    """How far rankings agree across models and across metrics -> `label 0.71 [0.52, 0.88]`."""
     texts: dict[str, list[str]] = {}
-    for row in agreements.dropna(subset=["w"]).itertuples():
-        label = row.metric if row.across == "models" else row.model
-        texts.setdefault(row.across, []).append(f"{label} {row.w:.2f}")
+    for _, row in agreements.dropna(subset=["correlation"]).iterrows():
+        label = row["metric"] if row["across"] == "models" else row["model"]
+        texts.setdefault(row["across"], []).append(f"{label} {_correlation_text(row)}")
     return texts
 
 
@@ -171,7 +212,9 @@ def judges_text(test: pd.Series) -> str:
     How many they are, how far they agree, and the test or why there is none.
     """
     agreed = f"{test['judges']} models" + (
-        f", Kendall's W {test['w']:.2f}" if pd.notna(test["w"]) else ""
+        f", mean rank correlation {_correlation_text(test)}"
+        if pd.notna(test["correlation"])
+        else ""
     )
     return (
         f"{agreed}; {test['note']}"
@@ -180,10 +223,14 @@ def judges_text(test: pd.Series) -> str:
     )
 
 
+def _correlation_text(row: pd.Series) -> str:
+    return f"{row['correlation']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
 def _agreement(
-    across: str, labels: dict[str, str], costs: pd.DataFrame, left_out: list[str]
+    across: str, labels: dict[str, str], costs: pd.DataFrame, left_out: list[str], level: float
 ) -> dict[str, object]:
-    test = friedman(costs.to_numpy(), level=LEVEL)
+    test = friedman(costs.to_numpy(), level=level)
     tested = across == "models" and len(costs) >= FEWEST_BLOCKS
     too_few = across == "models" and not tested
     return {
@@ -193,6 +240,9 @@ def _agreement(
         "judges": len(costs),
         "methods": costs.shape[1],
         "w": test.w,
+        "correlation": test.correlation,
+        "low": test.low,
+        "high": test.high,
         "friedman_p": test.p if tested else np.nan,
         "critical_difference": test.critical_difference if tested else np.nan,
         "left_out": "; ".join(left_out),

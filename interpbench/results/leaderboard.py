@@ -10,6 +10,7 @@ import pandas as pd
 from interpbench.core.errors import RunFolderError
 from interpbench.core.seeding import derive
 from interpbench.results.comparison import GROUP, agreement, comparisons, mean_ranks, standings
+from interpbench.results.resolution import resolution
 from interpbench.results.shares import BOARD_COLUMNS, achieved, shares
 from interpbench.results.statistics import bootstrap_interval
 from interpbench.results.tables import RunTables
@@ -59,16 +60,17 @@ def conclude(tables: RunTables) -> dict[str, pd.DataFrame]:
     """Everything that follows from a run's scores, by the name of its file.
 
     leaderboard, comparisons (of every two methods), ranks (across models), agreement (of rankings),
-    shares (of the achievable, per image).
+    shares (of the achievable, per image), resolution (what so many images can tell apart).
     """
     pairs = comparisons(tables)
     board = leaderboard(tables, pairs)
     return {
         "leaderboard": board,
         "comparisons": pairs,
-        "ranks": mean_ranks(board),
-        "agreement": agreement(board),
+        "ranks": mean_ranks(board, tables.level),
+        "agreement": agreement(board, tables.level),
         "shares": shares(tables),
+        "resolution": resolution(board, pairs, tables.level),
     }
 
 

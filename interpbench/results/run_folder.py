@@ -67,7 +67,7 @@ CELL_COLUMNS = [
 ]
 TIMING_COLUMNS = ["dataset", "model", "method", "attribution_seconds", "scoring_seconds", "images"]
 # Tables drawn from the others, as CSV.
-CONCLUSIONS = ("leaderboard", "comparisons", "ranks", "agreement", "shares")
+CONCLUSIONS = ("leaderboard", "comparisons", "ranks", "agreement", "shares", "resolution")
 PAGE = "report.html"
 PROFILE = ("profile.csv", "trace.json")
 RECORD, LOCK = "run.json", "run.lock"

@@ -13,6 +13,7 @@ import pandas as pd
 from interpbench.results.run_info import MetricInfo, ModelRecord
 from interpbench.suite.cells import SCORE_COLUMNS
 
+LEVEL = 0.05  # of significance
 ARROWS = {"lower": "↓", "higher": "↑"}
 
 
@@ -58,6 +59,7 @@ class RunTables:
         seed: of the run; every interval derives its own from it.
         ceilings: as scores, of the best map that a search found for each image and metric; empty
             where none was sought.
+        level: of significance after Holm's correction, 0..1.
     """
 
     scores: pd.DataFrame
@@ -69,6 +71,7 @@ class RunTables:
     examples: list[Example]
     seed: int
     ceilings: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=SCORE_COLUMNS))
+    level: float = LEVEL
 
     def is_untrained(self, dataset: str, model: str) -> bool:
         """Whether a model's weights are random."""

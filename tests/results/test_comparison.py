@@ -39,7 +39,9 @@ def with_value(tables: RunTables, metric: str, method: str, value: object) -> Ru
 
 
 @pytest.mark.parametrize(("metric", "sign"), [("deletion", -1), ("insertion", 1)])
-def test_pairs_are_wilcoxons_with_holms_correction_within_a_metric(metric: str, sign: int) -> None:
+def test_pairs_are_tested_by_their_mean_with_holms_correction_within_a_metric(
+    metric: str, sign: int
+) -> None:
     tables = synthetic_tables(metrics=("deletion", "insertion"))
     pairs = comparisons(tables).query("metric == @metric")
     assert len(pairs) == 9 * 8 / 2
@@ -47,8 +49,16 @@ def test_pairs_are_wilcoxons_with_holms_correction_within_a_metric(metric: str, 
         differences = values(tables, metric, row.method) - values(tables, metric, row.other)
         assert row.n == 24
         assert row.difference == pytest.approx(differences.mean())
+        assert row.sd == pytest.approx(differences.std(ddof=1))
+        assert row.low < row.difference < row.high
+        student = stats.ttest_1samp(differences, 0)
+        skewness = stats.skew(differences)
+        if skewness * student.statistic > 0 and student.pvalue > 2**-23:  # where it adds nothing
+            assert row.p == pytest.approx(student.pvalue, rel=1e-9)
+        else:
+            assert row.p >= max(student.pvalue, 2**-23)
         assert sign * row.difference >= 0  # `method` has the better mean
-        assert row.p == pytest.approx(stats.wilcoxon(differences).pvalue, rel=1e-9)
+        assert row.p_wilcoxon == pytest.approx(stats.wilcoxon(differences).pvalue, rel=1e-9)
         ranks = stats.rankdata(np.abs(differences))
         assert row.effect == pytest.approx(
             sign * (np.sign(differences) * ranks).sum() / ranks.sum()
@@ -57,6 +67,34 @@ def test_pairs_are_wilcoxons_with_holms_correction_within_a_metric(metric: str, 
     told_apart = pairs["p_holm"] < 0.05
     assert 0 < told_apart.sum() < len(pairs)
     assert (pairs["better"] == pairs["method"].where(told_apart, "")).all()
+
+
+def test_the_level_is_the_run_s() -> None:
+    tables = synthetic_tables(metrics=("deletion",))
+    pairs = comparisons(tables)
+    strict = comparisons(replace(tables, level=0.001))
+    pd.testing.assert_series_equal(strict["p_holm"], pairs["p_holm"])
+    assert (strict["better"] == strict["method"].where(strict["p_holm"] < 0.001, "")).all()
+    assert (strict["better"] != "").sum() < (pairs["better"] != "").sum()
+    assert (strict["images_needed"] > pairs["images_needed"]).any()
+    board = board_of(models=MODELS, metrics=("deletion",), ceiling=False)
+    assert (
+        agreement(board, 0.001)["critical_difference"].item()
+        > agreement(board)["critical_difference"].item()
+    )
+    letters = [set("".join(mean_ranks(board, level)["letters"])) for level in (0.05, 1e-12)]
+    assert len(letters[0]) > len(letters[1]) == 1
+
+
+def test_the_better_mean_is_better_though_it_is_worse_on_most_images() -> None:
+    """Equal means but for a little, and a tail that only one has: ranks say the opposite of means."""
+    tables = synthetic_tables(methods=("gradcam", "sobel"), metrics=("deletion",), images=400)
+    tail = np.random.default_rng(1).exponential(size=400) ** 2
+    first = with_value(tables, "deletion", "gradcam", 0.0)
+    [pair] = comparisons(with_value(first, "deletion", "sobel", tail - 1.4)).to_dict("records")
+    assert pair["method"] == pair["better"] == "gradcam"
+    assert pair["effect"] < 0
+    assert pair["p_wilcoxon"] < 0.05
 
 
 def test_a_pair_is_compared_on_the_images_that_both_scored() -> None:
@@ -81,12 +119,9 @@ def test_identical_scores_are_no_difference() -> None:
         synthetic_tables(methods=THREE, metrics=("deletion",)), "deletion", "random", 0.5
     )
     pairs = comparisons(with_value(tables, "deletion", "sobel", 0.5)).set_index(["method", "other"])
-    assert pairs.loc[("random", "sobel"), ["difference", "effect", "p", "better"]].tolist() == [
-        0,
-        0,
-        1,
-        "",
-    ]
+    columns = ["difference", "low", "high", "sd", "effect", "p", "p_wilcoxon", "better"]
+    assert pairs.loc[("random", "sobel"), columns].tolist() == [0, 0, 0, 0, 0, 1, 1, ""]
+    assert np.isnan(pairs.loc[("random", "sobel"), "images_needed"])
 
 
 def test_a_method_without_a_score_has_no_pairs() -> None:
@@ -114,11 +149,6 @@ def test_letters_show_that_being_alike_is_not_transitive() -> None:
     assert found["rank"].tolist() == [1, 1, 2]
     assert found["rank_to"].tolist() == [2, 3, 3]
     assert found["letters"].tolist() == ["a", "ab", "b"]
-
-
-def test_the_better_of_a_pair_counts_whichever_is_named_first() -> None:
-    pairs = pd.DataFrame([("a", "b", "b")], columns=["method", "other", "better"])
-    assert standings(pairs, ["a", "b"])["rank"].tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -180,6 +210,7 @@ def test_few_models_are_ranked_and_not_tested() -> None:
     [row] = agreement(board).to_dict("records")
     assert np.isnan([row["friedman_p"], row["critical_difference"]]).all()
     assert 0 < row["w"] <= 1
+    assert row["low"] <= row["correlation"] <= row["high"] <= 1
     assert row["note"] == "too few models for a test, which needs 5"
     assert set(mean_ranks(board)["letters"]) == {""}
 
@@ -193,10 +224,10 @@ def test_agreement_across_metrics_compares_orders_not_directions() -> None:
         "resnet18",
         4,
     )
-    assert row["w"] > 0.8  # one quality stands behind all four
+    assert row["correlation"] > 0.8  # one quality stands behind all four
     assert np.isnan(row["friedman_p"])
     turned = board["mean"].where(board["metric"].isin(["deletion", "insertion"]), -board["mean"])
-    assert agreement(board.assign(mean=turned))["w"].item() < 0.2
+    assert agreement(board.assign(mean=turned))["correlation"].item() < -0.2
 
 
 def test_methods_that_some_model_could_not_score_are_left_out_and_named() -> None:

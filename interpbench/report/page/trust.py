@@ -8,13 +8,12 @@ import pandas as pd
 
 from interpbench.report.page.evidence import Evidence
 from interpbench.report.page.words import count, listing, number, percent
-from interpbench.results.comparison import agreement_texts
+from interpbench.results.comparison import agreement_texts, agreement_word
 
 Level = Literal["serious", "caution", "note", "good"]
 _LEVELS: tuple[Level, ...] = ("serious", "caution", "note", "good")
 _FEW_IMAGES = 50  # with fewer, only large differences can be told apart
 _LOW_ACCURACY = 0.5
-_AGREEING = 0.5  # Kendall's W from which rankings are said to agree
 _MOSTLY_TIED = 0.5
 
 
@@ -171,16 +170,18 @@ def _shares(letters: pd.Series) -> Callable[[str], bool]:
 
 
 def _agreement(evidence: Evidence) -> Iterator[Remark]:
-    """Kendall's W of rankings across models (a metric's) and across metrics (a model's)."""
+    """The mean rank correlation across models (a metric's) and across metrics (a model's)."""
     texts = agreement_texts(evidence.agreement)
-    for across, rows in evidence.agreement.dropna(subset=["w"]).groupby("across", sort=False):
-        disagree = (rows["w"] < _AGREEING).any()
-        title = f"{str(across).capitalize()} {'disagree' if disagree else 'agree'}"
+    known = evidence.agreement.dropna(subset=["correlation"])
+    for across, rows in known.groupby("across", sort=False):
+        words = {agreement_word(row.low, row.high) for row in rows.itertuples()}
+        agree = "agree" if words == {"agree"} else "may agree or not"
+        title = f"{str(across).capitalize()} {'disagree' if 'disagree' in words else agree}"
         text = (
-            f"Kendall's W of the rankings across {across} (1 is the same order): "
-            f"{listing(texts[across])}."
+            f"The mean correlation of the rankings across {across}, with its 95 % interval (1 is "
+            f"the same order, 0 nothing in common): {listing(texts[across])}."
         )
-        yield Remark("caution" if disagree else "good", title, text)
+        yield Remark("good" if words == {"agree"} else "caution", title, text)
     if evidence.agreement["note"].str.contains("too few").any():
         text = (
             "Too few for a test across models: what is significant is so on each model for itself."

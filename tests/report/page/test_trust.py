@@ -97,18 +97,22 @@ def test_rank_1_that_shares_a_letter_with_a_control_is_doubtful() -> None:
 
 
 def test_rankings_that_disagree_are_a_caution() -> None:
-    order = {"a": (1, 2, 3, 4), "b": (4, 3, 2, 1)}
+    order = {"a": tuple(range(1, 8)), "b": tuple(range(7, 0, -1))}
     rows = [
-        (model, "deletion", method, 0.1 * place, place, "abcd"[place - 1])
+        (model, "deletion", method, 0.1 * place, place, "abcdefg"[place - 1])
         for model, places in order.items()
-        for method, place in zip("wxyz", places, strict=True)
+        for method, place in zip("tuvwxyz", places, strict=True)
     ]
     found = remark(evidence(rows=rows, control=""), "Models disagree")
     assert found is not None
     assert found.level == "caution"
-    assert "deletion 0.00" in found.text
-    same = [(model, *row) for model in "ab" for _, *row in rows[:4]]
+    assert "deletion -1.00 [-1.00, -0.68]" in found.text
+    same = [(model, *row) for model in "ab" for _, *row in rows[:7]]
     assert remark(evidence(rows=same, control=""), "Models agree") is not None
+    few = [(model, *row) for model in "ab" for _, *row in rows[:4]]
+    unsure = remark(evidence(rows=few, control=""), "Models may agree or not")
+    assert unsure is not None
+    assert unsure.level == "caution"
 
 
 def test_remarks_are_worst_first() -> None:

@@ -147,8 +147,8 @@ def mean_ranks(board: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     """Each method's mean rank over the blocks of a metric, best first.
 
     A metric with fewer than two blocks has none. Columns: metric, method, blocks, mean_rank, and
-    letters, which two methods share exactly if Nemenyi's test at `level` does not tell them apart; "" where
-    there are too few blocks to test. Methods without a score in some block are left out.
+    letters, which two methods share exactly if Nemenyi's test at `level` does not tell them apart;
+    "" where there are too few blocks to test. Methods without a score in some block are left out.
     """
     frames = [_mean_ranks(metric, blocks, level) for metric, blocks, _ in _blocks(board)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=RANK_COLUMNS)

@@ -6,7 +6,7 @@ there, as Demšar (JMLR 2006) advises; images are no blocks there, for those of 
 independent evidence on another model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import combinations
 from typing import Literal
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from interpbench.results.mean_difference import images_needed, mean_difference
-from interpbench.results.statistics import friedman, holm, signed_rank
+from interpbench.results.statistics import friedman, holm, rank_correlation, signed_rank
 from interpbench.results.tables import LEVEL, RunTables
 
 FEWEST_BLOCKS = 5  # that Friedman's test is made of; with fewer, it cannot tell apart what differs
@@ -76,7 +76,8 @@ def comparisons(tables: RunTables) -> pd.DataFrame:
 def _pairs(tables: RunTables, key: tuple[str, str, str], scores: pd.DataFrame) -> pd.DataFrame:
     lower = tables.metrics[key[2]].lower_is_better
     wide = scores.pivot_table(index="sample_id", columns="method", values="value")
-    rows = [_pair(wide, *names, lower) for names in combinations(wide.columns, 2)]
+    values_of = {method: wide[method].to_numpy() for method in wide}
+    rows = [_pair(values_of, names, lower) for names in combinations(values_of, 2)]
     pairs = pd.DataFrame(rows, columns=[c for c in PAIR_COLUMNS if c not in GROUP])
     pairs["p_holm"] = holm(pairs["p"].to_numpy(dtype=float))
     pairs["better"] = pairs["method"].where(pairs["p_holm"] < tables.level, "")
@@ -88,12 +89,19 @@ def _pairs(tables: RunTables, key: tuple[str, str, str], scores: pd.DataFrame) -
     return pairs.assign(**dict(zip(GROUP, key, strict=True)))[PAIR_COLUMNS]
 
 
-def _pair(wide: pd.DataFrame, method: str, other: str, lower: bool) -> dict[str, object]:
-    """Two columns of `wide` [images,methods], the better mean first."""
-    both = wide[[method, other]].dropna()
-    if (both[method].mean() > both[other].mean()) == lower and len(both):
-        method, other = other, method
-    first, second = both[method].to_numpy(), both[other].to_numpy()
+def _pair(
+    values_of: Mapping[str, np.ndarray], names: tuple[str, str], lower: bool
+) -> dict[str, object]:
+    """What a comparison of two methods says, the better mean first.
+
+    Parameters:
+        values_of: each method's scores [images], NaN where there is none.
+    """
+    values = np.stack([values_of[name] for name in names])
+    first, second = values[:, ~np.isnan(values).any(axis=0)]
+    method, other = names
+    if (first - second).sum() * (1 if lower else -1) > 0:
+        method, other, first, second = other, method, second, first
     ranks = signed_rank(first - second)
     return {
         "method": method,
@@ -231,6 +239,7 @@ def _agreement(
     across: str, labels: dict[str, str], costs: pd.DataFrame, left_out: list[str], level: float
 ) -> dict[str, object]:
     test = friedman(costs.to_numpy(), level=level)
+    correlation, low, high = rank_correlation(costs.to_numpy())
     tested = across == "models" and len(costs) >= FEWEST_BLOCKS
     too_few = across == "models" and not tested
     return {
@@ -240,9 +249,9 @@ def _agreement(
         "judges": len(costs),
         "methods": costs.shape[1],
         "w": test.w,
-        "correlation": test.correlation,
-        "low": test.low,
-        "high": test.high,
+        "correlation": correlation,
+        "low": low,
+        "high": high,
         "friedman_p": test.p if tested else np.nan,
         "critical_difference": test.critical_difference if tested else np.nan,
         "left_out": "; ".join(left_out),

@@ -182,19 +182,12 @@ class Ranking:
         mean_ranks: [items], 1 is the best; items that are equal share their mean rank.
         w: Kendall's coefficient of concordance, corrected for ties, in 0..1; NaN for fewer than two
             judges, fewer than three items, or where every judge finds all items equal.
-        correlation: mean of Spearman's rank correlations of every two judges, in -1..1: without
-            ties (m·w - 1) / (m - 1) of m judges, whose w is 1/m where they have nothing in common.
-            Judges who find all items equal are left out; NaN if then fewer than two remain.
-        low, high: 95 % interval of it, the items being a sample; NaN with it.
         p: of Friedman's test, in the form of Iman and Davenport; NaN with w.
         critical_difference: of two mean ranks, by Nemenyi's test at `level`.
     """
 
     mean_ranks: np.ndarray
     w: float
-    correlation: float
-    low: float
-    high: float
     p: float
     critical_difference: float
 
@@ -210,21 +203,26 @@ def friedman(costs: np.ndarray, *, level: float = 0.05) -> Ranking:
     from scipy import stats
 
     judges, items = costs.shape
-    ranks = stats.rankdata(costs, axis=1)
-    mean_ranks = ranks.mean(axis=0)
+    mean_ranks = stats.rankdata(costs, axis=1).mean(axis=0)
     q = stats.studentized_range.ppf(1 - level, items, np.inf) / np.sqrt(2)
     critical = float(q * np.sqrt(items * (items + 1) / (6 * judges)))
     nan = float("nan")
     if judges < 2 or items < 3 or (costs == costs[:, :1]).all():
-        return Ranking(mean_ranks, nan, nan, nan, nan, nan, critical)
+        return Ranking(mean_ranks, nan, nan, critical)
     w = float(stats.friedmanchisquare(*costs.T).statistic / (judges * (items - 1)))
     ratio = (judges - 1) * w / (1 - w) if w < 1 else np.inf
-    p = float(stats.f.sf(ratio, items - 1, (items - 1) * (judges - 1)))
-    return Ranking(mean_ranks, w, *_rank_correlation(ranks), p, critical)
+    return Ranking(
+        mean_ranks, w, float(stats.f.sf(ratio, items - 1, (items - 1) * (judges - 1))), critical
+    )
 
 
-def _rank_correlation(ranks: np.ndarray) -> tuple[float, float, float]:
-    """Mean correlation of every two judges' `ranks` [judges,items], and its 95 % interval.
+def rank_correlation(costs: np.ndarray) -> tuple[float, float, float]:
+    """Mean of Spearman's correlations of every two judges' `costs` [judges,items]; low and high.
+
+    In -1..1; without ties it is (m·W - 1) / (m - 1) of m judges and Kendall's W, which is 1/m where
+    they have nothing in common. low and high are its 95 % interval, the items being a sample.
+    Judges who find all items equal are left out; for fewer than two, or fewer than three items, all
+    are NaN.
 
     It is an intra-class correlation of ranks, so its interval is that of the F distribution (Shrout
     and Fleiss, Psychological Bulletin 1979), with Kendall's degrees of freedom and his correction
@@ -234,7 +232,7 @@ def _rank_correlation(ranks: np.ndarray) -> tuple[float, float, float]:
     """
     from scipy import stats
 
-    ranks = ranks[np.ptp(ranks, axis=1) > 0]
+    ranks = stats.rankdata(costs[np.ptp(costs, axis=1) > 0], axis=1)
     judges, items = ranks.shape
     if judges < 2 or items < 3:
         return float("nan"), float("nan"), float("nan")

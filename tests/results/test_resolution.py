@@ -24,7 +24,7 @@ def row_of(tables: RunTables) -> pd.Series:
 def test_of_nine_methods_and_ten_images_nothing_can_be_significant(
     images: int, possible: bool
 ) -> None:
-    """36 pairs, and the least p of n images is 2/2^n: whatever the scores are, and here they are as far apart as can be."""
+    """36 pairs, and the least p of n images is 2/2^n, though scores here are as far apart as can be."""
     tables = synthetic_tables(metrics=("deletion",), images=images, ceiling=False)
     places = tables.scores["method"].rank(method="dense")
     noise = np.random.default_rng(0).normal(0, 1e-3, len(tables.scores))

@@ -16,6 +16,7 @@ from interpbench.results.statistics import (
     bootstrap_ratio_interval,
     friedman,
     holm,
+    rank_correlation,
     signed_rank,
 )
 
@@ -286,4 +287,44 @@ def test_rankings_that_cannot_agree_or_disagree_have_no_w(costs: list[list[float
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = friedman(np.array(costs, dtype=float))
-    assert np.isnan([found.w, found.correlation, found.low, found.high, found.p]).all()
+    assert np.isnan([found.w, found.p, *rank_correlation(np.array(costs, dtype=float))]).all()
+
+
+def test_rank_correlation_is_the_mean_of_spearmans_with_ties_too() -> None:
+    rng = np.random.default_rng(1)
+    for judges in (2, 3, 5):
+        costs = rng.integers(0, 5, (judges, 8)).astype(float)
+        pairs = [stats.spearmanr(a, b).statistic for a, b in itertools.combinations(costs, 2)]
+        correlation, low, high = rank_correlation(costs)
+        assert correlation == pytest.approx(np.mean(pairs))
+        assert low < correlation < high
+        untied = rng.random((judges, 8))
+        w = friedman(untied).w
+        assert rank_correlation(untied)[0] == pytest.approx((judges * w - 1) / (judges - 1))
+        indifferent = np.concatenate([costs, np.ones((1, 8))])
+        assert rank_correlation(indifferent) == rank_correlation(costs)
+
+
+def test_one_order_correlates_by_1_and_opposite_ones_by_minus_1() -> None:
+    order = np.arange(9.0)
+    correlation, low, high = rank_correlation(np.stack([order, order**2]))
+    assert (correlation, high) == pytest.approx((1, 1))
+    assert 0.8 < low < 0.95
+    assert rank_correlation(np.stack([order, -order])) == pytest.approx((-1, -1, -low))
+    assert rank_correlation(np.stack([order] * 6))[1] > low  # more judges, less doubt
+    assert rank_correlation(np.stack([order[:4], order[:4]]))[1] < 0  # one case in 24 by lot
+
+
+def test_the_interval_of_a_rank_correlation_is_that_of_an_intra_class_correlation() -> None:
+    """Of many items, where the correction for continuity is nothing; by the F distribution (McGraw and Wong 1996)."""
+    rng = np.random.default_rng(0)
+    costs = rng.normal(size=400) + rng.normal(size=(3, 400))
+    ranks = stats.rankdata(costs, axis=1)
+    between = 3 * ranks.mean(axis=0).var(ddof=1)
+    rest = ranks - ranks.mean(axis=0)
+    within = (rest**2).sum() / (399 * 2)
+    ratios = between / within / stats.f.ppf([0.975, 0.5, 0.025], 399, 798)
+    expected = (ratios - 1) / (ratios + 2)
+    correlation, low, high = rank_correlation(costs)
+    assert (low, high) == pytest.approx((expected[0], expected[2]), abs=1e-3)
+    assert correlation == pytest.approx(expected[1], abs=1e-2)

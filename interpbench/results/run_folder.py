@@ -5,7 +5,7 @@
     models/<model>.json .npz     each model's card and accuracy; the example images
     cells/<cell>/                a finished cell: cell.json, maps.npz, and scores and curves.parquet
     scores.parquet scores.csv curves.parquet timings.csv
-    leaderboard.csv comparisons.csv ranks.csv agreement.csv shares.csv
+    leaderboard.csv comparisons.csv ranks.csv agreement.csv shares.csv resolution.csv
                                  what follows from the scores
     plots/ report.html           all of it to look at
     profile.csv trace.json       of a run with --profile

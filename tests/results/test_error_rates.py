@@ -17,7 +17,7 @@ from scipy import stats
 
 from interpbench.results.comparison import agreement_word, comparisons, standings
 from interpbench.results.mean_difference import mean_difference
-from interpbench.results.statistics import rank_correlation, signed_rank
+from interpbench.results.statistics import rank_correlation
 from tests.paths import TESTS
 from tests.synthetic_tables import synthetic_tables
 
@@ -53,7 +53,7 @@ def ps(draw: Draw, count: int, samples: int) -> pd.DataFrame:
         {
             "mean": [mean_difference(row, nothing).p for row in rows],
             "Student": stats.ttest_1samp(rows, 0, axis=1).pvalue,
-            "Wilcoxon": [signed_rank(row).p for row in rows],
+            "Wilcoxon": stats.wilcoxon(rows, axis=1, method="asymptotic").pvalue,
         }
     )
 
@@ -76,17 +76,19 @@ def test_equal_means_of_skewed_differences_are_seldom_called_different(
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [30, 100, 200])
 def test_false_positives(count: int) -> None:
-    """At most 6 % at a level of 5 %; where Holm's correction asks for small p, within a few times what it asks."""
+    """At most 6 % at a level of 5 %; where Holm's correction asks for small p, not many times what it asks."""
     centred = {name: drawn_from(it - it.mean()) for name, it in REAL.items()}
     draws = SKEWED | OTHERS | centred
-    table = pd.DataFrame({name: rates(draw, count, 4000) for name, draw in draws.items()}).T
+    table = pd.DataFrame({name: rates(draw, count, 2000) for name, draw in draws.items()}).T
     print(f"\nfalse positives, n = {count}\n{table.round(4).to_string()}")
     of_mean = table.xs("mean", axis=1, level=1)
-    assert (of_mean["5 %"] <= 0.06 + 2 * np.sqrt(0.06 * 0.94 / 4000)).all()
-    assert of_mean.loc[[*SKEWED, *OTHERS], "5 %"].mean() <= 0.05
-    assert of_mean.loc[list(centred), "5 %"].mean() <= 0.06
-    assert (of_mean["9 methods"].drop("lognormal") <= 4 * HOLM["9 methods"]).all()
-    assert table["9 methods", "Wilcoxon"]["chi-squared"] > 5 * of_mean["9 methods"]["chi-squared"]
+    made = [*SKEWED, *OTHERS]
+    assert (of_mean.loc[made, "5 %"] <= 0.06).all()
+    assert (of_mean["5 %"] <= 0.08).all()  # of 30 images, some samples lack the outliers
+    assert of_mean["5 %"].mean() <= 0.05
+    assert of_mean["9 methods"].mean() <= 2 * HOLM["9 methods"]
+    assert (of_mean["9 methods"] <= 0.01).all()
+    assert table["5 %", "Wilcoxon"]["chi-squared"] > 4 * of_mean["5 %"]["chi-squared"]
 
 
 @pytest.mark.slow
@@ -114,11 +116,10 @@ def test_intervals_of_differences_cover_the_mean_as_often_as_they_say() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [30, 50, 200])
 def test_coverage_of_differences(count: int) -> None:
-    found = pd.Series({name: coverage(it, count, 2000) for name, it in REAL.items()})
+    found = pd.Series({name: coverage(it, count, 1000) for name, it in REAL.items()})
     print(f"\ncoverage, n = {count}\n{found.to_string()}")
-    usual = found[~found.index.str.contains("insertion.*gradcam|gradcam.*insertion")]
-    assert usual.between(0.93, 0.975).all()
-    assert found.min() >= 0.85  # outliers that a sample does not hold
+    assert found.between(0.92, 0.98).all()
+    assert 0.945 <= found.mean() <= 0.965
 
 
 def chance_of_error(more: float, fewer: float, count: int) -> tuple[float, float]:
@@ -168,9 +169,9 @@ def test_places_hold_the_true_ones_of_all_methods_at_once() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [30, 100])
 def test_coverage_of_places(count: int) -> None:
-    found = share_of_covered_ranks(count, 1000)
+    found = share_of_covered_ranks(count, 300)
     print(f"\nplaces covered, n = {count}: {found}")
-    assert found >= 0.95
+    assert found >= 0.94
 
 
 def words_by_lot(judges: int, items: int, trials: int) -> pd.Series:
@@ -191,9 +192,9 @@ def test_unrelated_orders_neither_agree_nor_disagree(judges: int) -> None:
 @pytest.mark.parametrize("judges", [2, 3, 4, 6])
 @pytest.mark.parametrize("items", [3, 4, 5, 6, 9, 20])
 def test_orders_by_lot(judges: int, items: int) -> None:
-    found = words_by_lot(judges, items, 4000)
+    found = words_by_lot(judges, items, 2000)
     print(f"\n{judges} unrelated orders of {items}: {found.to_dict()}")
-    assert (found <= 0.032).all()  # 2.5 % on each side, within 3 standard errors
+    assert (found <= 0.036).all()  # 2.5 % on each side, within 3 standard errors
 
 
 @pytest.mark.slow
@@ -202,9 +203,9 @@ def test_orders_by_lot(judges: int, items: int) -> None:
 def test_coverage_of_the_mean_rank_correlation(judges: int, items: int, common: float) -> None:
     """Of normal scores with a common part, whose rank correlation is known (Pearson 1907)."""
     rng, truth, hits = np.random.default_rng(items), 6 / np.pi * np.arcsin(common / 2), 0
-    for _ in range(2000):
+    for _ in range(1000):
         own = np.sqrt(1 - common) * rng.normal(size=(judges, items))
         _, low, high = rank_correlation(own + np.sqrt(common) * rng.normal(size=items))
         hits += low <= truth <= high
-    print(f"\n{judges} orders of {items} that correlate by {truth:.2f}: covered {hits / 2000}")
-    assert hits / 2000 >= 0.91
+    print(f"\n{judges} orders of {items} that correlate by {truth:.2f}: covered {hits / 1000}")
+    assert hits / 1000 >= 0.9

@@ -73,8 +73,8 @@ def _scores(differences: np.ndarray) -> tuple[float, float, float]:
     if sd <= 1e-12 * abs(mean):  # all of one value, but for rounding
         p, low, high = 0.0, mean, mean
     else:
-        apart = differences - mean
-        skewness = (apart**3).mean() / (apart**2).mean() ** 1.5
+        standard = (differences - mean) / sd
+        skewness = (standard**3).mean() / (standard**2).mean() ** 1.5
         statistic = math.sqrt(count) * _drawn(mean / sd, skewness, count)
         p = 2 * float(special.stdtr(count - 1, -abs(statistic)))
         reach = special.stdtrit(count - 1, 1 - _TAIL) / math.sqrt(count)

@@ -64,6 +64,7 @@ def run(
     precision: str = "fp32",
     batch_size: int | None = None,
     compile: str = "auto",
+    block_size: int | None = None,
     data_root: str | Path | None = None,
     download: bool = False,
     weights: Names = None,
@@ -110,6 +111,8 @@ def run(
             long runs.
         compile: torch.compile for the scores' forward passes: `auto` (where it pays), `always` or
             `never`.
+        block_size: about so many images are decoded, explained and kept before the next: what a run
+            that is killed loses, and what memory holds.
         data_root, download: for data sets that lie on disk.
         weights: `FILE`, `random`, or `MODEL=FILE`.
         preparation: how images become the model's input, where its weights do not say it:
@@ -202,7 +205,9 @@ def _planned(arguments: Mapping[str, Any]) -> "Plan":
     }
     resumed = Path(asked.output) if asked.resume and asked.output else None
     selection = Selection.of(_suite(asked.suite, resumed), flags)
-    computing = Computing.of(asked.device, asked.precision, asked.batch_size, asked.compile)
+    computing = Computing.of(
+        *(asked.device, asked.precision, asked.batch_size, asked.compile, asked.block_size)
+    )
     return make_plan(selection, handed.registry, computing, handed.sources)
 
 

@@ -48,13 +48,13 @@ def computed_once() -> Iterator[None]:
     """Nothing is computed but once: only the disk is tried."""
     the_results()
 
-    def cached(
-        plan: Plan, *, done: Any = (), progress: Any = None
-    ) -> Iterator[ModelResult | CellResult]:
-        todo = [
-            it for it in the_results() if isinstance(it, ModelResult) or it.record.cell not in done
+    def cached(plan: Plan, todo: runner.Todo, progress: Any) -> Iterator[ModelResult | CellResult]:
+        kept = [
+            it
+            for it in the_results()
+            if isinstance(it, ModelResult) or it.record.cell in todo.cells
         ]
-        yield from todo if any(isinstance(it, CellResult) for it in todo) else []
+        yield from kept if any(isinstance(it, CellResult) for it in kept) else []
 
     conclude, concluded = execute.conclude, {}
 
@@ -65,7 +65,7 @@ def computed_once() -> Iterator[None]:
         return concluded[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "run_cells", cached)
+        patch.setattr(runner, "run_blocks", cached)
         patch.setattr(execute, "conclude", conclude_once)
         patch.setattr(finished_run, "conclude", conclude_once)
         for module, name in [

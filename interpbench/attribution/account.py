@@ -62,11 +62,20 @@ class Account:
         return _count(self._nonfinite)
 
     @property
+    def flags(self) -> tuple[Tensor, Tensor]:
+        """Which maps are constant, and which not finite, bool [images] on the CPU."""
+        nothing = torch.zeros(0, dtype=torch.bool)
+        constant, nonfinite = (
+            torch.cat([nothing, *(flag.cpu() for flag in flags)])
+            for flags in (self._constant, self._nonfinite)
+        )
+        return constant, nonfinite
+
+    @property
     def valid(self) -> Tensor:
         """Which maps are answers, bool [images] on the CPU."""
-        if not self.images:
-            return torch.zeros(0, dtype=torch.bool)
-        return ~(torch.cat(self._constant) | torch.cat(self._nonfinite)).cpu()
+        constant, nonfinite = self.flags
+        return ~(constant | nonfinite)
 
     @property
     def failure(self) -> str:

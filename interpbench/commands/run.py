@@ -79,6 +79,12 @@ def run(
     batch_size: Annotated[
         str, typer.Option(metavar="N|auto", help="Images a forward pass.")
     ] = "auto",
+    block_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="About so many images are computed and kept at once; 256 by default."
+        ),
+    ] = None,
     compile: Annotated[
         str,
         typer.Option(
@@ -149,6 +155,7 @@ def run(
             precision=precision,
             batch_size=_batch_size(batch_size),
             compile=compile,
+            block_size=block_size,
             data_root=data_root,
             download=download,
             weights=weights,

@@ -59,10 +59,12 @@ class Outlook:
         self._said = False
 
     def after(self, count: int) -> str:
-        """What is to be said after a batch of so many maps, or "".
+        """What is to be said after a batch of so many maps, or ""; 0 maps are none.
 
         The first batch is left out: it has to compile and to allocate.
         """
+        if not count:
+            return ""
         self._left -= count
         if self._begun is None:
             self._begun = self._clock()

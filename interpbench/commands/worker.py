@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from os import _exit as end_at_once  # before anybody replaces it
 from pathlib import Path
 from typing import IO, Any
@@ -46,8 +47,9 @@ def _work(request: dict[str, Any], say: Callable[..., None]) -> None:
     import torch
 
     from interpbench import api
-    from interpbench.results.cell_results import ModelResult
+    from interpbench.results.cell_results import CellResult, ModelResult
     from interpbench.results.run_folder import RunFolder
+    from interpbench.running.gathering import Gathering
     from interpbench.running.record import identity_of
     from interpbench.running.resume import kept
     from interpbench.running.runner import DamagedProcessError, run_until_damaged
@@ -62,17 +64,25 @@ def _work(request: dict[str, Any], say: Callable[..., None]) -> None:
             f"What is run has changed since the run began: {', '.join(differing)}. Start afresh."
         )
     old = kept(folder, plan)
-    todo = [Cell(*names) for names in request["todo"]]
+    asked = {Cell(*names) for names in request["todo"]}
+    todo = old.todo(plan)
+    todo = replace(todo, cells=[cell for cell in todo.cells if cell in asked])
+
+    def finished(result: CellResult) -> None:
+        say(cell=result.record.contents())
+
+    def progress(cell: Cell, images: int) -> None:
+        say(at=list(cell.as_dict().values()), images=images)
+
+    gathering = Gathering(plan, folder, todo, finished)
     say(ready=True)
     try:
-        for result in run_until_damaged(plan, todo, lambda cell, images: say(images=images)):
+        for result in run_until_damaged(plan, todo, progress):
             if isinstance(result, ModelResult):
                 old.refuse_another(result.record)
-                folder.write_model(result)
+            gathering.take(result)
+            if isinstance(result, ModelResult):
                 say(measured=result.record.model)
-            else:
-                folder.write_cell(result)
-                say(cell=result.record.contents())
     except DamagedProcessError as damage:
         say(damaged=str(damage))
 

@@ -15,6 +15,7 @@ from interpbench.core.errors import DeviceError, ParameterError, unknown_name
 from interpbench.core.text import shown, whole_number
 
 MOST_IMAGES = 2**20  # of a forward pass
+BLOCK_SIZE = 256  # images whose maps and curves fit into memory, and whose files are few
 
 PRECISIONS = ("fp32", "bf16", "fp16", "auto")
 Compile = Literal["auto", "always", "never"]
@@ -31,12 +32,15 @@ class Computing:
         batch_size: images a forward pass, or None where that is to be found out.
         compile: whether the scoring copy of a model is compiled: `auto` where it pays, `always` or
             `never`.
+        block_size: about so many images are computed and kept before the next are decoded: the unit
+            of loss and of memory.
     """
 
     device: torch.device = torch.device("cpu")
     precision: str = "fp32"
     batch_size: int | None = None
     compile: Compile = "auto"
+    block_size: int = BLOCK_SIZE
 
     @classmethod
     def of(
@@ -45,6 +49,7 @@ class Computing:
         precision: str = "fp32",
         batch_size: int | None = None,
         compile: str = "auto",
+        block_size: int | None = None,
     ) -> "Computing":
         """What a user asks for, on this machine.
 
@@ -52,12 +57,19 @@ class Computing:
             UnknownNameError: for a device, a precision or a way of compiling that does not exist.
             DeviceError: if this machine lacks the device.
         """
-        if batch_size is not None and not 1 <= batch_size <= MOST_IMAGES:
-            raise ParameterError(
-                f"A batch size of {shown(batch_size)}: expected one from 1 to {MOST_IMAGES}."
-            )
+        for what, number in (("batch", batch_size), ("block", block_size)):
+            if number is not None and not 1 <= number <= MOST_IMAGES:
+                raise ParameterError(
+                    f"A {what} size of {shown(number)}: expected one from 1 to {MOST_IMAGES}."
+                )
         where = resolve_device(device)
-        return cls(where, resolve_precision(precision, where), batch_size, resolve_compile(compile))
+        return cls(
+            where,
+            resolve_precision(precision, where),
+            batch_size,
+            resolve_compile(compile),
+            BLOCK_SIZE if block_size is None else block_size,
+        )
 
     def images_a_pass(self, size: int) -> int:
         """How many images of that side a forward pass holds: as asked for, or by the size."""

@@ -3,10 +3,10 @@
 import hashlib
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,10 @@ from interpbench.core.preparation import Framing, Interpolation
 from interpbench.core.seeding import shuffled
 from interpbench.core.types import Dataset, Sample
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+REASONS = 5  # that are named where no image can be read
 DARK = 1 / 8  # of white: 12 bits in 16 reach a sixteenth
 _RESAMPLING: dict[Interpolation, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
@@ -37,6 +41,7 @@ class ImageSet:
         labels: int64 [N], indices of the data set's classes.
         masks: bool [N,height,width], or None where the data have none.
         skipped: id -> why, of the samples that could not be read.
+        sha256: of the pixels, in order: equal for equal images, whatever their files are called.
     """
 
     ids: tuple[str, ...]
@@ -44,24 +49,14 @@ class ImageSet:
     labels: Tensor
     masks: Tensor | None
     skipped: dict[str, str]
+    sha256: str
 
     @property
-    def too_dark(self) -> str:
-        """A word on images finer than 8 bits of which none comes near to white, or ""."""
+    def brightest(self) -> float:
+        """The greatest value, as a share of what the type can hold; 1 where there are 8 bits."""
         if not self.images.is_floating_point() or not self.images.numel():
-            return ""
-        brightest = float(self.images.max())
-        if brightest > DARK:
-            return ""
-        return (
-            f"The brightest pixel of these images has {brightest:.1%} of what their type can hold: "
-            "if they have fewer bits, say which value is white, such as range=4095."
-        )
-
-    @property
-    def sha256(self) -> str:
-        """Of the pixels, in order: equal for equal images, whatever their files are called."""
-        return hashlib.sha256(self.images.numpy().tobytes()).hexdigest()
+            return 1.0
+        return float(self.images.max())
 
     @property
     def shown(self) -> str:
@@ -84,18 +79,46 @@ class ImageSet:
         return images.expand(*images.shape[:3], 3).numpy()
 
 
+def too_dark(brightest: float) -> str:
+    """A word on images finer than 8 bits of which none comes near to white, or "".
+
+    Parameters:
+        brightest: the greatest value of all, as a share of what the type can hold.
+    """
+    if brightest > DARK:
+        return ""
+    return (
+        f"The brightest pixel of these images has {brightest:.1%} of what their type can hold: "
+        "if they have fewer bits, say which value is white, such as range=4095."
+    )
+
+
 def image_set(
-    dataset: Dataset, indices: Sequence[int], results: Sequence["Fitted | str"], framing: Framing
+    dataset: Dataset,
+    indices: Sequence[int],
+    results: Sequence["Fitted | str"],
+    framing: Framing,
+    pixels: "_Hash | None" = None,
 ) -> ImageSet:
     """The samples that could be fitted, and why the others could not; there may be none.
 
     Where one image is float32, all become so.
+
+    Parameters:
+        dataset, indices: which samples.
+        results: what came of fitting each.
+        framing: that they were fitted to.
+        pixels: a sha256 that goes on over several sets; it takes in this one's.
 
     Raises:
         DataError: if their images have different numbers of channels.
     """
     samples = [result for result in results if isinstance(result, Fitted)]
     images = [sample.image for sample in samples]
+    digest = hashlib.sha256()
+    for image in images:
+        for each in (digest,) if pixels is None else (digest, pixels):
+            each.update(image.tobytes())
     for sample in samples:
         if sample.image.shape[2] != images[0].shape[2]:
             raise DataError(
@@ -118,6 +141,7 @@ def image_set(
             for index, result in zip(indices, results, strict=True)
             if isinstance(result, str)
         },
+        sha256=digest.hexdigest(),
     )
 
 
@@ -173,6 +197,29 @@ def load_images(dataset: Dataset, indices: list[int], framing: Framing) -> Image
     Raises:
         DataError: if none can be read, or one is not what a sample should be.
     """
+    images = read_images(dataset, indices, framing)
+    refuse_none(dataset, len(images.ids), images.skipped)
+    return images
+
+
+def refuse_none(dataset: Dataset, readable: int, skipped: Mapping[str, str]) -> None:
+    """Raises a DataError where no image could be read, which says why."""
+    if not readable:
+        raise DataError(
+            f"None of the {len(skipped)} images of {dataset.card.name!r} can be read: "
+            f"{dict(itertools.islice(skipped.items(), REASONS))}."
+        )
+
+
+def read_images(
+    dataset: Dataset, indices: list[int], framing: Framing, pixels: "_Hash | None" = None
+) -> ImageSet:
+    """As `load_images`, but there may be none.
+
+    Parameters:
+        dataset, indices, framing: which samples, and how they are fitted.
+        pixels: see `image_set`.
+    """
 
     def fitted(index: int) -> Fitted | str:
         return fit_sample(dataset, index, framing)
@@ -182,13 +229,7 @@ def load_images(dataset: Dataset, indices: list[int], framing: Framing) -> Image
             results = list(threads.map(fitted, indices))
     else:
         results = [fitted(index) for index in indices]
-    images = image_set(dataset, indices, results, framing)
-    if not images.ids:
-        raise DataError(
-            f"None of the {len(indices)} images of {dataset.card.name!r} can be read: "
-            f"{images.skipped}."
-        )
-    return images
+    return image_set(dataset, indices, results, framing, pixels)
 
 
 class Fitted(NamedTuple):

@@ -56,7 +56,7 @@ def files_of_cell(result: CellResult) -> dict[str, bytes]:
 def files_of_model(result: ModelResult) -> dict[str, bytes]:
     """What was measured of a model as the files of its folder, the record last."""
     name = model_name(result.record)
-    arrays = {"images": result.images}
+    arrays = {"images": result.images, "predicted": result.predicted}
     if result.masks is not None:
         arrays["masks"] = result.masks
     files = {f"{name}.npz": _arrays_content(arrays)}
@@ -104,10 +104,13 @@ def read_model(path: Path) -> ModelResult:
     if path.stem != model_name(record):
         raise DamagedError(path, f"it holds {record.model!r} on {record.dataset!r}")
     arrays = _read(path.with_suffix(".npz"), record, _arrays)
+    predicted = arrays.pop("predicted", np.zeros(0, np.int64))
     named = (record.example_ids, record.true_classes, record.predicted_classes)
     if "images" not in arrays or len({len(each) for each in (*named, *arrays.values())}) > 1:
         raise DamagedError(path, "it has not as many example images as names for them")
-    return ModelResult(record, arrays["images"], arrays.get("masks"))
+    if len(predicted) not in (0, len(record.sample_ids)):
+        raise DamagedError(path, "it has not as many predictions as images")
+    return ModelResult(record, arrays["images"], arrays.get("masks"), predicted)
 
 
 def model_name(record: ModelRecord) -> str:

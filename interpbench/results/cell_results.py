@@ -18,11 +18,20 @@ class ModelResult:
         record: what was measured.
         images: uint8 [K,size,size,3] of the examples.
         masks: bool [K,size,size] or None.
+        predicted: int64 [N], the greatest logit of each of the record's samples; none in runs of
+            before it was kept.
     """
 
     record: ModelRecord
     images: np.ndarray
     masks: np.ndarray | None
+    predicted: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def decides(self) -> bool:
+        """Whether a run can go on from it, without measuring the model again."""
+        record = self.record
+        return bool(record.pixels_of_blocks) and len(self.predicted) == len(record.sample_ids)
 
 
 @dataclass(frozen=True, eq=False)

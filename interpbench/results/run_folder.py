@@ -4,13 +4,14 @@
     run.lock                     which process is writing it, as long as one is
     models/<model>.json .npz     each model's card and accuracy; the example images
     cells/<cell>/                a finished cell: cell.json, maps.npz, and scores and curves.parquet
+    blocks/<cell>/000007.block   of a cell that is not finished: what came of a block of images
     scores.parquet scores.csv curves.parquet timings.csv
     leaderboard.csv comparisons.csv ranks.csv agreement.csv shares.csv resolution.csv
                                  what follows from the scores
     plots/ report.html           all of it to look at
     profile.csv trace.json       of a run with --profile
 
-A cell's folder appears whole or not at all, so a killed run loses at most the cell it was in. What
+A block and a cell appear whole or not at all, so a killed run loses at most the block it was in. What
 is hidden is unfinished, or not a run's, and never read. The tables are put together from the cells,
 sorted, whatever order they were finished in. Neither torch nor plugins are needed to read.
 """
@@ -37,6 +38,7 @@ from interpbench.files.atomic import (
 from interpbench.files.csv_files import write_csv
 from interpbench.files.lock import Holder, Lock
 from interpbench.files.records import Record, first_problem
+from interpbench.results.block_files import BlockFiles, BlockResult
 from interpbench.results.cell_folder import (
     DamagedError,
     files_of_cell,
@@ -50,7 +52,7 @@ from interpbench.results.cell_folder import (
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.run_info import SCHEMA_VERSION, CellRecord, ModelRecord, RunInfo
 from interpbench.results.tables import Example, RunTables
-from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS, safe_name
+from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS, Cell, safe_name
 from interpbench.suite.suite import Suite
 
 CELL_COLUMNS = [
@@ -70,7 +72,7 @@ TIMING_COLUMNS = ["dataset", "model", "method", "attribution_seconds", "scoring_
 CONCLUSIONS = ("leaderboard", "comparisons", "ranks", "agreement", "shares", "resolution")
 PAGE = "report.html"
 PROFILE = ("profile.csv", "trace.json")
-RECORD, LOCK = "run.json", "run.lock"
+RECORD, LOCK, BLOCKS = "run.json", "run.lock", "blocks"
 REPLACED = ".run.json.replaced"  # the record of a run that is being overwritten
 Mode = Literal["new", "resume", "overwrite"]
 
@@ -81,6 +83,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = Lock(path / LOCK)
+        self._blocks = BlockFiles(path / BLOCKS)
 
     @contextmanager
     def writing(self, mode: Mode) -> Iterator[None]:
@@ -131,7 +134,7 @@ class RunFolder:
         """Whether what lies in it without a record is what a run that broke off has left."""
         if (self.path / REPLACED).exists():
             return True
-        empty = {"cells", "models"}
+        empty = {"cells", "models", BLOCKS}
         return all(path.name in empty and not any(path.iterdir()) for path in content)
 
     def _clear(self) -> None:
@@ -143,7 +146,7 @@ class RunFolder:
         record = self.path / RECORD
         if record.exists():
             os.replace(record, self.path / REPLACED)
-        for name in ("cells", "models", "plots"):
+        for name in ("cells", "models", "plots", BLOCKS):
             remove(self.path / name)
         tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv")
         for name in (*tables, PAGE, *PROFILE, *(f"{table}.csv" for table in CONCLUSIONS)):
@@ -151,7 +154,8 @@ class RunFolder:
 
     def _remove_unfinished(self) -> None:
         """Removes what a killed process was writing."""
-        for folder in (self.path, *(self.path / name for name in ("cells", "models", "plots"))):
+        folders = [self.path / name for name in ("cells", "models", "plots")]
+        for folder in (self.path, *folders, *(self.path / BLOCKS).glob("*")):
             remove_partial(folder)
         for unfinished in (self.path / "cells").glob(".*"):
             if unfinished.is_dir() and not unfinished.is_symlink():
@@ -207,6 +211,29 @@ class RunFolder:
         """Writes what was measured of a model, and its example images."""
         for name, content in files_of_model(result).items():
             self.write(f"models/{name}", partial(_put, content))
+
+    def write_block(self, result: BlockResult) -> None:
+        """Writes a block of a cell that is not finished yet."""
+        with _disk(self.path):
+            self._blocks.write(result)
+
+    def block_numbers(self, cell: Cell) -> list[int]:
+        """Which blocks there are of a cell that is not finished."""
+        with _disk(self.path):
+            return self._blocks.numbers(cell)
+
+    def block(self, cell: Cell, number: int) -> BlockResult:
+        """A block of a cell that is not finished.
+
+        Raises:
+            DamagedError: if it is missing, or not what was written.
+        """
+        return self._blocks.read(cell, number)
+
+    def forget_blocks(self, cell: Cell) -> None:
+        """Removes the blocks of a cell that is finished."""
+        with _disk(self.path):
+            self._blocks.forget(cell)
 
     def write_cell(self, result: CellResult) -> None:
         """Writes a finished cell; its folder appears whole or not at all."""

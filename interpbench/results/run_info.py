@@ -135,6 +135,11 @@ class ScoringRecord(Record):
     batch_size_from: str = ""
     compiled: str = ""
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the network is compiled."""
+        return self.compiled.startswith("yes")
+
 
 class MeasuredModel(Record):
     """What run.json says of a model: its card, its accuracy, which pixels it saw.
@@ -179,6 +184,7 @@ class ModelRecord(MeasuredModel, Checked):
         dataset, model: labels.
         weights: where they came from; `random` if untrained.
         sample_ids: of the images that could be read; `skipped` says of the others why not.
+        block_size, pixels_of_blocks: images a block, and sha256 of the pixels of each.
         notices: what the user must know of it.
         example_ids, true_classes, predicted_classes: of the example images.
     """
@@ -188,6 +194,8 @@ class ModelRecord(MeasuredModel, Checked):
     weights: str = ""
     sample_ids: tuple[str, ...] = ()
     skipped: dict[str, str] = {}
+    block_size: int = 0
+    pixels_of_blocks: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     example_ids: tuple[str, ...] = ()
     true_classes: tuple[str, ...] = ()

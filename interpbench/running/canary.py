@@ -54,7 +54,7 @@ class Canary:
         prepared, first = self._prepared, slice(0, 1)
         watching = prepared.examined.guard.watching(prepared.plan.suite.seed)
         with phase_as_a_whole("canary"), watching:
-            batch = prepared.batch(first, gradients=True)
+            batch = prepared.probe.batch(first, gradients=True)
             x = batch.x.detach().clone().requires_grad_(self._has_gradient)
             with torch.set_grad_enabled(self._has_gradient):
                 logits = prepared.model(x)
@@ -62,7 +62,7 @@ class Canary:
                 if self._has_gradient:
                     (answers["gradient"],) = torch.autograd.grad(logits.logsumexp(1).sum(), x)
             map_ = Maps.of_search(batch.x.abs().sum(1))
-            explanation, _ = prepared.explanation(map_, batch, first)
+            explanation, _ = prepared.probe.explanation(map_, batch, first)
             path = Perturbation(explanation.x, torch.zeros_like(explanation.x))
             ranks = explanation.rank
             half = ranks[0].numel() // 2

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from interpbench.results.run_info import PrecisionEffect
 from interpbench.scoring.curves import area
@@ -28,17 +27,17 @@ class Scored:
     outputs: np.ndarray | None = None
 
     @classmethod
-    def of(cls, batches: Sequence[Tensor], kept: Tensor) -> "Scored":
-        """From what `evaluate` gave for each batch.
+    def of(cls, values: np.ndarray, kept: np.ndarray) -> "Scored":
+        """From what `evaluate` gave.
 
         Parameters:
-            batches: float [B] or [B,S+1] each.
-            kept: bool [N], on the CPU, of the images that count.
+            values: float [N] or [N,S+1].
+            kept: bool [N], the images that count.
         """
-        values = torch.cat(list(batches)).cpu()[kept]
+        values = values[kept]
         if values.ndim == 1:
-            return cls(values.double().numpy())
-        return cls(area(values).numpy(), values.numpy())
+            return cls(values.astype(np.float64))
+        return cls(area(torch.from_numpy(values)).numpy(), values)
 
     def outside(self, limits: tuple[float, float]) -> str:
         """What says that a score is not within a metric's range; empty where all are, or NaN.
@@ -57,13 +56,13 @@ class Scored:
         )
 
 
-def precision_effect(low: Sequence[Tensor], exact: Sequence[Tensor]) -> PrecisionEffect:
+def precision_effect(low: np.ndarray, exact: np.ndarray) -> PrecisionEffect:
     """What a lower precision changes in areas: the mean and greatest difference, and both means.
 
     Parameters:
-        low, exact: curves [B,S+1] of the same images, in parts.
+        low, exact: curves float32 [n,S+1] of the same images.
     """
-    lowered, in_float32 = (area(torch.cat(list(side)).cpu()) for side in (low, exact))
+    lowered, in_float32 = (area(torch.from_numpy(side)) for side in (low, exact))
     difference = (lowered - in_float32).abs()
     return PrecisionEffect(
         images=len(lowered),
@@ -75,7 +74,7 @@ def precision_effect(low: Sequence[Tensor], exact: Sequence[Tensor]) -> Precisio
 
 
 def score_rows(
-    names: Mapping[str, str], images: Mapping[str, Sequence[object]], scored: Scored
+    names: Mapping[str, str], images: Mapping[str, Sequence[object] | np.ndarray], scored: Scored
 ) -> pd.DataFrame:
     """A row an image, with SCORE_COLUMNS.
 

@@ -25,7 +25,7 @@ class Listener:
         """The run starts; `done` cells are finished already."""
 
     def images(self, cell: Cell, count: int) -> None:
-        """So many images more of a cell are explained and scored."""
+        """So many images more of a cell are explained and scored; 0 as a block of it begins."""
 
     def cell(self, result: CellResult) -> None:
         """A cell is finished and written."""
@@ -47,7 +47,7 @@ class Reporter(Listener):
 
 
 # Where cells run: runs those of a plan that are not done, and writes each as it is finished.
-Executor = Callable[["Plan", RunFolder, set[Cell], Listener], None]
+Executor = Callable[["Plan", RunFolder, "Kept", Listener], None]
 
 
 def execute(
@@ -84,14 +84,14 @@ def _execute(
     listener.planned(plan, folder.path, len(old.cells))
     try:
         if executor is not None:
-            executor(plan, folder, set(old.cells), listener)
+            executor(plan, folder, old, listener)
         elif profile:
             _run_profiled(plan, folder, old, listener)
         else:
-            _run_cells(plan, folder, old, listener, listener.images)
+            _run_here(plan, folder, old, listener, listener.images)
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(
-            "The cells that are finished are on disk: continue with the same command, "
+            "What is finished is on disk: continue with the same command, "
             f"--output {folder.path} and --resume."
         )
         raise
@@ -103,37 +103,38 @@ def _execute(
     return Run(folder.path, folder.info(), tables, conclusions)
 
 
-def _run_cells(
+def _run_here(
     plan: "Plan",
     folder: RunFolder,
     old: "Kept",
     listener: Listener,
     progress: Callable[[Cell, int], None],
 ) -> None:
-    """Runs what is not done, and writes each cell as it is finished."""
-    from interpbench.running.runner import run_cells
+    """Runs what is not done, and writes each block and cell as it is finished."""
+    from interpbench.running.gathering import Gathering
+    from interpbench.running.runner import run_blocks
 
-    for result in run_cells(plan, done=old.cells, progress=progress):
+    todo = old.todo(plan)
+    gathering = Gathering(plan, folder, todo, listener.cell)
+    for result in run_blocks(plan, todo, progress):
         if isinstance(result, ModelResult):
             old.refuse_another(result.record)
-            folder.write_model(result)
-        else:
-            folder.write_cell(result)
-            listener.cell(result)
+        gathering.take(result)
 
 
 def _run_profiled(plan: "Plan", folder: RunFolder, old: "Kept", listener: Listener) -> None:
-    """As `_run_cells`, and writes where the time went."""
+    """As `_run_here`, and writes where the time went."""
     from interpbench.running.profiling import Profile
 
     profile = Profile(plan.computing.device)
 
     def progress(cell: Cell, images: int) -> None:
         listener.images(cell, images)
-        profile.step()
+        if images:
+            profile.step()
 
     with profile.taken():
-        _run_cells(plan, folder, old, listener, progress)
+        _run_here(plan, folder, old, listener, progress)
     table, trace = PROFILE
     folder.write(table, partial(write_csv, profile.table))
     folder.write(trace, profile.write_trace)

@@ -25,6 +25,7 @@ from interpbench.results.run_folder import RunFolder
 from interpbench.results.run_info import CellRecord
 from interpbench.running.execute import Listener
 from interpbench.running.plan import Plan
+from interpbench.running.resume import Kept
 from interpbench.running.runner import not_run
 from interpbench.suite.cells import Cell
 
@@ -37,20 +38,21 @@ class LocalPool:
 
     Parameters:
         arguments: of `interpbench.run`, as a Python literal.
-        timeout: seconds that a cell, or getting a model ready, may take; None is for ever.
+        timeout: seconds that a cell's block of images, or getting a model ready, may take; None is
+            for ever.
     """
 
     def __init__(self, arguments: str, timeout: float | None = None) -> None:
         self._arguments = arguments
         self._timeout = timeout
 
-    def __call__(self, plan: Plan, folder: RunFolder, done: set[Cell], listener: Listener) -> None:
+    def __call__(self, plan: Plan, folder: RunFolder, old: Kept, listener: Listener) -> None:
         """Runs what is not done, and writes each cell as it is finished or lost.
 
         Raises:
             InterpBenchError: if a worker cannot begin, or refuses to go on.
         """
-        todo = [cell for cell in plan.cells if cell not in done]
+        todo = list(old.todo(plan).cells)
         while todo:
             with _Worker(self._request(folder, todo)) as worker:
                 lost, reason = self._listen(worker, todo, listener)
@@ -79,15 +81,18 @@ class LocalPool:
             The cells that are lost, and why.
         """
         measured: set[str] | None = None  # the models that are ready, once the worker is
+        begun: Cell | None = None  # which it is at
         while todo:
+            at = begun if begun in todo else todo[0]
             said = worker.next(None if measured is None else self._timeout)
             match said:
                 case {"ready": _}:
                     measured = set()
                 case {"measured": str(model)} if measured is not None:
                     measured.add(model)
-                case {"images": int(count)}:
-                    listener.images(todo[0], count)
+                case {"at": list(names), "images": int(count)}:
+                    begun = Cell(*names)
+                    listener.images(begun, count)
                 case {"cell": text}:
                     record = CellRecord.model_validate(text)
                     todo.remove(record.cell)
@@ -101,10 +106,10 @@ class LocalPool:
                         f"The process that the cells were to run in {how} before the first. "
                         "Run with --isolation none to see why."
                     )
-                case {"died": str(how)} if todo[0].model in (measured or ()):
-                    return [todo[0]], f"the process that ran it {how}"
+                case {"died": str(how)} if at.model in (measured or ()):
+                    return [at], f"the process that ran it {how}"
                 case {"died": str(how)}:
-                    lost = [cell for cell in todo if cell.model == todo[0].model]
+                    lost = [cell for cell in todo if cell.model == at.model]
                     return lost, f"the model itself fails: the process that made it ready {how}"
         return [], ""
 
@@ -162,7 +167,7 @@ class _Worker:
                 answer = None
             if answer is None:
                 return {"died": _in_words(self._process.wait())}
-            if "images" not in answer:
+            if not answer.get("images"):  # something new begins
                 self._began = time.monotonic()
             return answer
 

@@ -1,20 +1,20 @@
-"""One model of a run on the device, with its images, ready to explain and to be scored."""
+"""One model of a run on its device: what is measured and decided of it once, for all its blocks."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+import hashlib
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from interpbench.attribution.attribute import Batch, Maps
+from interpbench.attribution.attribute import Maps
 from interpbench.attribution.examined_model import ExaminedModel
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.time_spent import phase
-from interpbench.core.types import UNKNOWN, Explanation, Model, normalise
+from interpbench.core.errors import RunFolderError
+from interpbench.core.types import UNKNOWN, Model
 from interpbench.fast.scoring_copy import Scorer, prepare
 from interpbench.fast.tuning import tune
-from interpbench.loading.images import ImageSet
+from interpbench.loading.images import ImageSet, load_images, refuse_none, too_dark
 from interpbench.results.cell_results import ModelResult
 from interpbench.results.run_info import (
     CardRecord,
@@ -23,62 +23,203 @@ from interpbench.results.run_info import (
     RepairRecord,
     ScoringRecord,
 )
+from interpbench.running.blocks import Block, block_size, blocks
+from interpbench.running.image_block import ImageBlock
+from interpbench.running.image_stream import ImageStream
 from interpbench.running.plan import Plan
-from interpbench.scoring.evaluate import EndPoints
-from interpbench.scoring.ranking import rank, tie_breakers
+from interpbench.scoring.evaluate import EndPoints, Passes, know_end_points
 
 EXAMPLES = 4  # images a model whose maps are kept for the pictures
-COMPARED = 16  # one image in so many is compared with float32,
-AT_LEAST = 8  # and this many at least, if there are so many
 PROVEN = 8  # images whose logits the scoring copy must give too
 
 
+@dataclass
+class _Seen:
+    """What was seen of all the images, a block at a time.
+
+    Attributes:
+        ids: of those that could be read; `skipped` says of the others why not.
+        labels, predicted: logits, int64, of each block.
+        pixels: sha256 of each block.
+        brightest: value of all, as a share of what their type can hold.
+        shown: which channels pictures show.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    labels: list[Tensor] = field(default_factory=list)
+    predicted: list[Tensor] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    pixels: list[str] = field(default_factory=list)
+    brightest: float = 0.0
+    shown: str = ""
+
+    def take(self, part: ImageBlock, predicted: Tensor) -> None:
+        images = part.images
+        self.ids += images.ids
+        self.labels.append(part.labels(slice(None)))
+        self.predicted.append(predicted)
+        self.pixels.append(images.sha256)
+        self.skipped |= images.skipped
+        if images.ids:
+            self.brightest = max(self.brightest, images.brightest)
+            self.shown = images.shown
+
+
 class PreparedModel:
-    """One model on the device, with its images.
+    """One model on the device.
 
     Attributes:
         plan, label: what is run, and the model's label in it.
         examined: the model as methods get it, and who watches over it.
-        images: of the run, on the CPU.
+        probe: the first images, which are asked about whenever a model has to answer for itself.
         scorer: the copy that scores are read off; `exact` is one in float32 where that is of a
             lower precision.
         batch_size: images a forward pass.
         end_points: what is known of the ends of paths.
+        result: what was measured.
     """
 
     scorer: Scorer
     exact: Scorer | None = None
+    result: ModelResult
 
-    def __init__(self, plan: Plan, label: str, images: ImageSet) -> None:
+    def __init__(
+        self, plan: Plan, label: str, stream: ImageStream, decided: ModelResult | None = None
+    ) -> None:
+        """The model, measured unless it has been before.
+
+        Parameters:
+            plan, label: what is run, and which of its models.
+            stream: the plan's images.
+            decided: what was measured and decided where the run began, if not here.
+
+        Raises:
+            DataError: if no image can be read.
+        """
         self.plan = plan
         self.label = label
-        self.images = images
-        self.end_points = EndPoints()
-        self._device = plan.computing.device
-        self._pixels = images.images.pin_memory() if self._device.type == "cuda" else images.images
-        model = plan.models[label][1].to(self._device)
+        self._stream = stream
+        self._block_size = 0 if decided is None else decided.record.block_size
+        model = plan.models[label][1].to(plan.computing.device)
         self.batch_size = model.batch_size
-        x = self._normalised(slice(0, 2), model)
-        self._fastest_format = fastest_format(model, x)
-        self.examined = ExaminedModel.of(model, x, plan.suite.seed)
-        logits = (*self.model.card.logit_of_label, UNKNOWN)  # the last is that of no label
-        self._logit_of_label = torch.tensor(logits)
-        self._predicted = torch.empty(0, dtype=torch.int64)
+        first = self._first_images(model)
+        self._fastest_format = fastest_format(model, first.contiguous(slice(0, 2)))
+        self.examined = ExaminedModel.of(model, first.contiguous(slice(0, 2)), plan.suite.seed)
+        self.probe = self._block(first.block, first.images)
+        scoring = self._prepare_scoring(decided)
+        self.result = decided or self._measure(scoring)
+        names = self.result.record.sample_ids
+        self._predicted = dict(zip(names, self.result.predicted.tolist(), strict=True))
+        self.probe.predict_as(self._predicted)
+        self.forget()
+        self._examples = frozenset(self.result.record.example_ids)
 
     @property
     def model(self) -> Model:
         """As methods get it."""
         return self.examined.model
 
-    def measure(self) -> ModelResult:
-        """Predictions for the untouched images; then the scoring copy is made."""
+    def blocks(self) -> list[Block]:
+        """The plan's images cut into blocks."""
+        size = self._block_size or block_size(self.batch_size, self.plan.computing.block_size)
+        return blocks(len(self.plan.indices), size)
+
+    def open(self, block: Block, following: Block | None = None) -> ImageBlock:
+        """The images of a block, as methods and metrics get them.
+
+        Parameters:
+            block: which.
+            following: whose images are decoded meanwhile.
+
+        Raises:
+            RunFolderError: if these are not the images that the model was measured on.
+        """
+        framing, record = self.model.card.preparation.framing, self.result.record
+        images = self._stream.part(framing, block.first, block.last)
+        if following is not None:
+            self._stream.begin(framing, following.first, following.last)
+        skipped = {name: why for name, why in record.skipped.items() if name in self._ids(block)}
+        if images.sha256 != record.pixels_of_blocks[block.number] or images.skipped != skipped:
+            raise RunFolderError(
+                f"The images are not those that {self.label!r} saw when its finished cells were "
+                "computed: the files have changed, or are read otherwise. Bring them back, or "
+                "start afresh with --overwrite or another --output."
+            )
+        self.forget()
+        return self._block(block, images).predict_as(self._predicted)
+
+    def forget(self) -> None:
+        """Nothing counts any more that was computed for one cell and kept for the next."""
+        self.model.shared.forget()
+        self.end_points = EndPoints()
+        self._known: set[tuple[str, ...]] = set()
+
+    def know_end_points(self, images: ImageBlock, rows: slice) -> None:
+        """Finds out what the ends of paths are for some images, unless it is known.
+
+        For all metrics at once, so that it does not depend on which cell comes first.
+        """
+        ids = images.images.ids[rows]
+        if ids not in self._known:
+            self._known.add(ids)
+            batch = images.batch(rows, gradients=False)
+            some = Maps.of_search(batch.x.abs().sum(1))
+            explanation, _ = images.explanation(some, batch, rows)
+            passes = self.passes(BatchSize(self.batch_size))
+            know_end_points(self.plan.metrics, explanation, passes)
+
+    def passes(self, batch_size: BatchSize) -> Passes:
+        """How scores are read off the model."""
+        return Passes(
+            scorer=self.scorer,
+            exact=self.exact,
+            batch_size=batch_size,
+            end_points=self.end_points,
+            watching=lambda: self.examined.guard.watching(self.plan.suite.seed),
+        )
+
+    def is_example(self, sample_id: str) -> bool:
+        """Whether an image's maps are kept for the pictures."""
+        return sample_id in self._examples
+
+    def _block(self, block: Block, images: ImageSet) -> ImageBlock:
+        return ImageBlock(self.plan, self.model, block, images, self._fastest_format)
+
+    def _ids(self, block: Block) -> set[str]:
+        return {self.plan.dataset.ids[i] for i in block.of(self.plan.indices)}
+
+    def _first_images(self, model: Model) -> ImageBlock:
+        """The first images that can be read, `PROVEN` of them at most."""
+        framing, skipped = model.card.preparation.framing, dict[str, str]()
+        for block in self.blocks():
+            images = self._stream.part(framing, block.first, block.last)
+            if images.ids:
+                few = replace(
+                    images,
+                    ids=images.ids[:PROVEN],
+                    images=images.images[:PROVEN],
+                    labels=images.labels[:PROVEN],
+                    masks=None if images.masks is None else images.masks[:PROVEN],
+                )
+                return ImageBlock(self.plan, model, block, few, torch.contiguous_format)
+            skipped |= images.skipped
+        refuse_none(self.plan.dataset, 0, skipped)
+        raise AssertionError("unreachable")
+
+    def _measure(self, scoring: ScoringRecord) -> ModelResult:
+        """Predictions for the untouched images, and all that is recorded of the model."""
         batch_size = BatchSize(self.batch_size)
-        self._predicted = batch_size.attempt(self._predict)
-        self.batch_size = batch_size.images
-        scoring = self._prepare_scoring(halved=batch_size.halved > 0)
-        labels = self.labels(slice(None))
-        right = (self._predicted == labels)[labels != UNKNOWN]
-        examples = self.examples()
+        seen = batch_size.attempt(self._see)
+        if batch_size.halved:
+            scoring = scoring.model_copy(update={"batch_size": self.batch_size})
+        self.model.batch_size = self.batch_size
+        refuse_none(self.plan.dataset, len(seen.ids), seen.skipped)
+        labels, predicted = torch.cat(seen.labels), torch.cat(seen.predicted)
+        right = (predicted == labels)[labels != UNKNOWN]
+        numbers = self._example_numbers(len(seen.ids))
+        places = {self.plan.dataset.ids[i]: i for i in self.plan.indices}
+        framing = self.model.card.preparation.framing
+        examples = load_images(self.plan.dataset, [places[seen.ids[i]] for i in numbers], framing)
         record = ModelRecord(
             dataset=self.plan.dataset.card.name,
             model=self.label,
@@ -86,115 +227,61 @@ class PreparedModel:
             weights=self.model.card.weights,
             accuracy=right.double().mean().item() if len(right) else None,
             accuracy_images=len(right),
-            sample_ids=self.images.ids,
-            pixels_sha256=self.images.sha256,
-            skipped=self.images.skipped,
+            sample_ids=tuple(seen.ids),
+            pixels_sha256=self._stream.sha256[framing],
+            block_size=block_size(self.batch_size, self.plan.computing.block_size),
+            pixels_of_blocks=tuple(seen.pixels),
+            skipped=seen.skipped,
             findings=tuple(FindingRecord(**asdict(finding)) for finding in self.examined.findings),
             repairs=tuple(RepairRecord(**asdict(repair)) for repair in self.examined.repairs),
             scoring=scoring,
-            notices=tuple(self._notices()),
-            example_ids=tuple(self.images.ids[i] for i in examples),
-            true_classes=tuple(self._class_name(int(labels[i])) for i in examples),
-            predicted_classes=tuple(self._class_name(int(self._predicted[i])) for i in examples),
+            notices=tuple(self._notices(seen)),
+            example_ids=tuple(seen.ids[i] for i in numbers),
+            true_classes=tuple(self._class_name(int(labels[i])) for i in numbers),
+            predicted_classes=tuple(self._class_name(int(predicted[i])) for i in numbers),
         )
         return ModelResult(
             record,
-            images=self.images.pictures(examples),
-            masks=None if self.images.masks is None else self.images.masks[examples].numpy(),
+            images=examples.pictures(),
+            masks=None if examples.masks is None else examples.masks.numpy(),
+            predicted=predicted.numpy(),
         )
 
-    def forget(self) -> None:
-        """Nothing counts any more that was computed for one cell and kept for the next."""
-        self.model.shared.forget()
-        self.end_points = EndPoints()
+    def _see(self, batch_size: int) -> _Seen:
+        """All images once, so many a forward pass."""
+        self.batch_size = batch_size
+        framing, seen = self.model.card.preparation.framing, _Seen()
+        several = len(self.blocks()) > 1  # of one, the pixels' hash is that of all
+        unknown = framing not in self._stream.sha256
+        pixels = hashlib.sha256() if several and unknown else None
+        for block in self.blocks():
+            images = self._stream.part(framing, block.first, block.last, pixels)
+            part = self._block(block, images)
+            seen.take(part, self._predict(part))
+        if unknown:
+            self._stream.sha256[framing] = pixels.hexdigest() if pixels else images.sha256
+        return seen
 
-    def examples(self) -> list[int]:
+    @staticmethod
+    def _example_numbers(count: int) -> list[int]:
         """The numbers of the images whose maps are kept, evenly spread."""
-        count = len(self.images.ids)
         return sorted({round(i) for i in np.linspace(0, count - 1, min(count, EXAMPLES)).tolist()})
 
-    def compared(self, rows: slice) -> slice:
-        """Which images are scored in float32 too: evenly spread, under a lower precision."""
-        stride = max(1, min(COMPARED, len(self.images.ids) // AT_LEAST))
-        return slice(-rows.start % stride, None, stride)
-
-    def batches(self, images: int) -> Iterator[slice]:
-        """The images, so many at a time."""
-        count = len(self.images.ids)
-        for first in range(0, count, images):
-            yield slice(first, min(first + images, count))
-
-    def batch(self, rows: slice, *, gradients: bool) -> Batch:
-        """Some images and their targets, on the device.
-
-        Parameters:
-            rows: which images.
-            gradients: whether gradients will be asked for. The images are then contiguous: in
-                another memory format sums are rounded otherwise, and where max pooling or a ReLU
-                is at a tie, as on an area of one colour, the subgradient is another than that of
-                an ordinary tensor. Whoever only calls the model gets its fastest format.
-        """
-        with phase("transfers"):
-            target = self.targets(rows).to(self._device, non_blocking=True)
-            x = self._normalised(rows, self.model) if gradients else self._fastest(rows)
-            name = (rows.start, rows.stop, gradients)
-            return Batch(x, target, self.images.ids[rows], name)
-
-    def targets(self, rows: slice) -> Tensor:
-        """The logits that are explained for some images, int64 [B], on the CPU."""
-        if self.plan.suite.target == "predicted":
-            return self._predicted[rows]
-        return self.labels(rows)
-
-    def labels(self, rows: slice) -> Tensor:
-        """The logits of the true classes of some images, int64 [B], on the CPU.
-
-        UNKNOWN where an image has no label.
-        """
-        return self._logit_of_label[self.images.labels[rows]]
-
-    def explanation(self, maps: Maps, batch: Batch, rows: slice) -> tuple[Explanation, Tensor]:
-        """Some images with their maps ranked, and the share of tied positions of each.
-
-        A map that is no answer counts as one of zeros, so that nobody waits for which these are;
-        see `Maps.valid`.
-        """
-        x, ids = batch.x.contiguous(memory_format=self._fastest_format), self.images.ids[rows]
-        saliency = maps.saliency.where(maps.valid[:, None, None], 0)
-        with phase("ranking"):
-            ties = tie_breakers(ids, x.shape[2] * x.shape[3], self.plan.suite.seed).to(
-                x.device, non_blocking=True
-            )
-            ranks, tied = rank(saliency, ties)
-        with phase("transfers"):
-            masks = (
-                None
-                if self.images.masks is None
-                else self.images.masks[rows].to(x.device, non_blocking=True)
-            )
-            labels = self.labels(rows).to(x.device, non_blocking=True)
-        return Explanation(self.model, x, batch.target, labels, saliency, ranks, masks, ids), tied
-
-    def _prepare_scoring(self, *, halved: bool) -> ScoringRecord:
+    def _prepare_scoring(self, decided: ModelResult | None) -> ScoringRecord:
         """Makes the scoring copy; what was done, for the record.
 
-        What is worth its while is judged by all cells of the model, so that a run that is resumed
-        scores as it began.
-
-        Parameters:
-            halved: whether the device has run out of memory already.
+        What is worth its while is judged by all cells of the model, and once for a run: where it
+        was decided before, it is done again.
         """
         cells = [cell for cell in self.plan.cells if cell.model == self.label]
-        x, computing = self._fastest(slice(0, PROVEN)), self.plan.computing
+        x, computing = self.probe.fastest(slice(0, PROVEN)), self.plan.computing
         self.scorer = prepare(self.model, x, computing.precision)
-        wished_batch_size = self.batch_size if halved or computing.batch_size is not None else None
-        tuning = tune(
-            self.scorer,
-            x,
-            self.plan.scored_images(cells),
-            given=wished_batch_size,
-            wish=computing.compile,
-        )
+        given = self.batch_size if computing.batch_size is not None else None
+        wish = computing.compile
+        if decided is not None and decided.record.scoring is not None:
+            given = decided.record.scoring.batch_size
+            wish = "always" if decided.record.scoring.is_compiled else "never"
+        tuning = tune(self.scorer, x, self.plan.scored_images(cells), given=given, wish=wish)
         self.batch_size = self.model.batch_size = tuning.batch_size
         if computing.precision != "fp32":
             self.exact = prepare(self.model, x)
@@ -203,7 +290,7 @@ class PreparedModel:
         }
         return ScoringRecord(**report, **asdict(tuning))
 
-    def _notices(self) -> list[str]:
+    def _notices(self, seen: _Seen) -> list[str]:
         """Which of the run's methods cannot be trusted on the model, and why."""
         run = [
             cell.method
@@ -215,10 +302,10 @@ class PreparedModel:
             f"{self.label}: {notice} See `python -m interpbench doctor`."
             for notice in self.examined.notices(methods)
         ]
-        if self.images.shown:
-            notices.append(f"{self.plan.dataset.card.name}: {self.images.shown}.")
-        if self.images.too_dark:
-            notices.append(self.images.too_dark)
+        if seen.shown:
+            notices.append(f"{self.plan.dataset.card.name}: {seen.shown}.")
+        if dark := too_dark(seen.brightest):
+            notices.append(dark)
         precision = self.plan.computing.precision
         lowered = self.scorer.report.precision or precision
         if lowered != precision:
@@ -226,22 +313,15 @@ class PreparedModel:
         return notices
 
     @torch.inference_mode()
-    def _predict(self, images: int) -> Tensor:
+    def _predict(self, part: ImageBlock) -> Tensor:
         """The logit that is greatest for each image, int64 [N]."""
-        logits = torch.cat(
-            [self.model(self._fastest(rows)).float() for rows in self.batches(images)]
-        ).cpu()
-        if not bool(logits.isfinite().all()):
-            raise ValueError("its logits are not all finite for the untouched images")
-        return logits.argmax(1)
-
-    def _fastest(self, rows: slice) -> Tensor:
-        return self._normalised(rows, self.model).contiguous(memory_format=self._fastest_format)
-
-    def _normalised(self, rows: slice, model: Model) -> Tensor:
-        return normalise(
-            self._pixels[rows].to(self._device, non_blocking=True), model.card.preparation
-        )
+        predicted = [torch.zeros(0, dtype=torch.int64)]
+        for rows in part.batches(self.batch_size):
+            logits = self.model(part.fastest(rows)).float().cpu()
+            if not bool(logits.isfinite().all()):
+                raise ValueError("its logits are not all finite for the untouched images")
+            predicted.append(logits.argmax(1))
+        return torch.cat(predicted)
 
     def _class_name(self, logit: int) -> str:
         names = dict(

@@ -1,20 +1,22 @@
 """What a resumed run keeps of a folder: the cells that are finished and whole, if they are its own.
 
 Everything that decides on a number is compared with what the folder's record says: the suite, data,
-weights, plugins, device, precision and versions before anything runs; pixels and compilation as
-soon as a model is measured again, before any of its cells.
+weights, plugins, device, precision and versions before anything runs; the pixels of a block before
+any of its cells. What was decided of a model when the run began is decided.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from interpbench.core.errors import RunFolderError
 from interpbench.results.cell_folder import DamagedError
+from interpbench.results.cell_results import ModelResult
 from interpbench.results.run_folder import RunFolder
-from interpbench.results.run_info import CellRecord, ModelRecord, RunInfo
+from interpbench.results.run_info import ModelRecord, RunInfo
 from interpbench.running.plan import Plan
 from interpbench.running.record import found_notices, identity_of, versions
+from interpbench.running.runner import Todo
 from interpbench.suite.cells import Cell
 
 
@@ -25,13 +27,21 @@ class Kept:
     Attributes:
         cells: that are finished and whole; failed ones are not among them, in case their plugin was
             mended.
-        models: what was measured of the models of these cells, by their labels.
+        blocks: of cells that are not finished, the numbers of the blocks that are.
+        models: what was measured of the models of these, by their labels.
         notices: what was damaged, and is made anew.
     """
 
     cells: frozenset[Cell] = frozenset()
-    models: Mapping[str, ModelRecord] = field(default_factory=dict)
+    blocks: Mapping[Cell, tuple[int, ...]] = field(default_factory=dict)
+    models: Mapping[str, ModelResult] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+
+    def todo(self, plan: Plan) -> Todo:
+        """What is left to be run of a plan."""
+        decided = {label: model for label, model in self.models.items() if model.decides}
+        cells = [cell for cell in plan.cells if cell not in self.cells]
+        return Todo(cells, self.blocks, decided)
 
     def refuse_another(self, measured: ModelRecord) -> None:
         """Refuses to go on with a model that is not what the kept cells were computed on.
@@ -39,9 +49,9 @@ class Kept:
         Raises:
             RunFolderError: if it sees other pixels, or is scored by another kind of passes.
         """
-        before = self.models.get(measured.model)
-        if before is None:
+        if measured.model not in self.models:
             return
+        before = self.models[measured.model].record
         if before.pixels_sha256 != measured.pixels_sha256 or before.skipped != measured.skipped:
             raise RunFolderError(
                 f"The images are not those that {measured.model!r} saw when its finished cells "
@@ -50,13 +60,7 @@ class Kept:
             )
         then, now = (_is_compiled(model) for model in (before, measured))
         if then != now:
-            said = {True: "compiled", False: "not compiled"}
-            raise RunFolderError(
-                f"{measured.model!r} was {said[then]} when its finished cells were scored and is "
-                f"{said[now]} now, which rounds otherwise. Give --compile "
-                f"{'always' if then else 'never'}, or start afresh with --overwrite or another "
-                "--output."
-            )
+            raise _compiled_otherwise(measured.model, then)
 
 
 def kept(folder: RunFolder, plan: Plan) -> Kept:
@@ -73,19 +77,48 @@ def kept(folder: RunFolder, plan: Plan) -> Kept:
             notices.append(_note(cell))
         else:
             whole.append(cell.record)
-    models = {}
-    for dataset, model in sorted({(it.dataset, it.model) for it in whole if it.status == "ok"}):
+    planned = set(plan.cells)
+    blocks, damaged_blocks = _blocks(folder, plan, planned - {it.cell for it in whole})
+    notices += damaged_blocks
+    models: dict[str, ModelResult] = {}
+    scored = {(it.dataset, it.model) for it in whole if it.status == "ok"}
+    for dataset, model in sorted(scored | {(cell.dataset, cell.model) for cell in blocks}):
         try:
-            models[model] = folder.model(dataset, model).record
+            models[model] = folder.model(dataset, model)
         except DamagedError as damaged:
             notices.append(_note(damaged))
-    finished, planned = set[Cell](), set(plan.cells)
+    finished = set[Cell]()
     for record in whole:
         if record.status == "ok" and record.cell in planned and record.model in models:
-            _refuse_another_source(record, plan, folder)
+            _refuse_another_source(record.cell, record.method_hash, plan, folder)
             finished.add(record.cell)
-    of_finished = {label: models[label] for label in {cell.model for cell in finished}}
-    return Kept(frozenset(finished), of_finished, tuple(notices))
+    blocks = {cell: numbers for cell, numbers in blocks.items() if cell.model in models}
+    kept_of = {label: models[label] for label in {cell.model for cell in [*finished, *blocks]}}
+    for label, measured in kept_of.items():
+        _refuse_other_compilation(label, measured.record, plan)
+    return Kept(frozenset(finished), blocks, kept_of, tuple(notices))
+
+
+def _blocks(
+    folder: RunFolder, plan: Plan, cells: Collection[Cell]
+) -> tuple[dict[Cell, tuple[int, ...]], list[str]]:
+    """The sound blocks of cells that are not finished, and notes of damaged ones."""
+    numbers: dict[Cell, tuple[int, ...]] = {}
+    notices = []
+    for cell in sorted(cells):
+        sound = []
+        for number in folder.block_numbers(cell):
+            try:
+                block = folder.block(cell, number)
+            except DamagedError as damaged:
+                notices.append(_note(damaged))
+                continue
+            _refuse_another_source(cell, block.method_hash, plan, folder)
+            if not block.failures:  # in case its plugin was mended
+                sound.append(number)
+        if sound:
+            numbers[cell] = tuple(sound)
+    return numbers, notices
 
 
 def begun_again(info: RunInfo, folder: RunFolder, old: Kept) -> RunInfo:
@@ -130,10 +163,10 @@ def _refuse_another_run(folder: RunFolder, plan: Plan) -> None:
         )
 
 
-def _refuse_another_source(record: CellRecord, plan: Plan, folder: RunFolder) -> None:
-    if record.method_hash != plan.method(record.cell).plugin.source_hash:
+def _refuse_another_source(cell: Cell, source_hash: str, plan: Plan, folder: RunFolder) -> None:
+    if source_hash != plan.method(cell).plugin.source_hash:
         raise RunFolderError(
-            f"Method {record.method!r} has changed since its cells in {folder.path} were "
+            f"Method {cell.method!r} has changed since its cells in {folder.path} were "
             "finished. Start afresh with --overwrite or another --output."
         )
 
@@ -152,5 +185,23 @@ def _note(damaged: DamagedError) -> str:
     return f"Made anew when the run was resumed: {damaged.what}."
 
 
+def _refuse_other_compilation(label: str, model: ModelRecord, plan: Plan) -> None:
+    """Refuses a wish that is not what was decided when the run began."""
+    wish, compiled = plan.computing.compile, _is_compiled(model)
+    if wish != "auto" and (wish == "always") != compiled:
+        raise _compiled_otherwise(label, compiled)
+
+
+def _compiled_otherwise(label: str, compiled: bool) -> RunFolderError:
+    """What is wrong where a model was compiled, or was not, and is to go on otherwise."""
+    said = {True: "compiled", False: "not compiled"}
+    return RunFolderError(
+        f"{label!r} was {said[compiled]} when its finished cells were scored and is "
+        f"{said[not compiled]} now, which rounds otherwise. Give --compile "
+        f"{'always' if compiled else 'never'}, or start afresh with --overwrite or another "
+        "--output."
+    )
+
+
 def _is_compiled(model: ModelRecord) -> bool:
-    return model.scoring is not None and model.scoring.compiled.startswith("yes")
+    return model.scoring is not None and model.scoring.is_compiled

@@ -1,22 +1,29 @@
-"""plan -> finished cells, one after the other. Knows nothing of disks or screens.
+"""plan -> what comes of each model, block and cell. Knows nothing of disks or screens.
 
-Images are decoded once for each input size. For each method the maps of a batch are made, ranked
-and scored where they lie; one transfer a cell brings the numbers back.
+Model by model, block by block, method by method: so an image is decoded once for all methods, and
+what they share of a block is computed once. In a block the maps of a batch are made, ranked and
+scored where they lie; one transfer a block brings the numbers back.
 """
 
-from collections.abc import Callable, Collection, Iterator
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from interpbench.core.devices import exact_arithmetic, memory_kept
 from interpbench.core.errors import InterpBenchError, in_one_line, said
 from interpbench.core.preparation import Framing
 from interpbench.core.process_state import ProcessState, staying_alive
-from interpbench.loading.images import ImageSet, load_images
-from interpbench.registry.plugin import blaming, described
+from interpbench.registry.plugin import described
+from interpbench.results.block_files import BlockResult
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.run_info import CellRecord
+from interpbench.running.block_in_progress import BlockInProgress, CeilingInProgress
+from interpbench.running.blocks import Block, blocks
 from interpbench.running.canary import Canary
-from interpbench.running.cell_in_progress import CeilingInProgress, CellInProgress
+from interpbench.running.cell_of_blocks import cell_of_blocks, is_whole
+from interpbench.running.image_block import ImageBlock
+from interpbench.running.image_stream import ImageStream
 from interpbench.running.plan import Plan
 from interpbench.running.prepared_model import PreparedModel
 from interpbench.suite.cells import Cell
@@ -31,78 +38,95 @@ class DamagedProcessError(Exception):
     """
 
 
+@dataclass(frozen=True)
+class Todo:
+    """What of a plan is to be run.
+
+    Attributes:
+        cells: that are not finished.
+        done: cell -> the numbers of its blocks that are finished already.
+        decided: model -> what was measured and decided of it, if it was.
+    """
+
+    cells: Collection[Cell]
+    done: Mapping[Cell, Collection[int]] = field(default_factory=dict)
+    decided: Mapping[str, ModelResult] = field(default_factory=dict)
+
+
 def run_cells(
-    plan: Plan, *, done: Collection[Cell] = (), progress: Progress = lambda cell, images: None
+    plan: Plan, *, progress: Progress = lambda cell, images: None
 ) -> Iterator[ModelResult | CellResult]:
-    """Runs the plan's cells that are not done.
+    """Runs all of a plan in memory.
 
     Before a model's first cell comes what was measured of the model. A method or metric that fails,
     fails its own cell; the others go on. Where one has damaged the process beyond repair, the
     others fail as well and say why.
     """
-    todo = [cell for cell in plan.cells if cell not in done]
+    gathered: dict[Cell, dict[int, BlockResult]] = {}
+    for result in run_blocks(plan, Todo(plan.cells), progress):
+        if not isinstance(result, BlockResult):
+            yield result
+            continue
+        of_cell = gathered.setdefault(result.cell, {})
+        of_cell[result.number] = result
+        if is_whole(of_cell):
+            yield cell_of_blocks(plan, gathered.pop(result.cell))
+
+
+def run_blocks(
+    plan: Plan, todo: Todo, progress: Progress
+) -> Iterator[ModelResult | BlockResult | CellResult]:
+    """As `run_until_damaged`; where a process is damaged beyond repair, the other cells fail."""
+    left = list(todo.cells)
     try:
         for result in run_until_damaged(plan, todo, progress):
-            if isinstance(result, CellResult):
-                todo.remove(result.record.cell)
+            if isinstance(result, BlockResult):
+                if result.failures or result.is_last:
+                    left.remove(result.cell)
+            elif isinstance(result, CellResult):
+                left.remove(result.record.cell)
             yield result
     except DamagedProcessError as damage:
-        yield from (not_run(plan, cell, f"not run: {damage}") for cell in todo)
+        yield from (not_run(plan, cell, f"not run: {damage}") for cell in left)
 
 
 def run_until_damaged(
-    plan: Plan, todo: Collection[Cell], progress: Progress
-) -> Iterator[ModelResult | CellResult]:
-    """As `run_cells`, of the cells that are to be run.
+    plan: Plan, todo: Todo, progress: Progress
+) -> Iterator[ModelResult | BlockResult | CellResult]:
+    """Runs the blocks that are to be run, and gives what comes of each.
+
+    Before a model's first block comes what was measured of the model, here or before. Of a model
+    that fails itself, all cells come as failed ones.
+
+    Parameters:
+        plan, todo: what is run.
+        progress: told of each batch's cell and how many images it had; and of 0 where a block of a
+            cell begins.
 
     Raises:
-        DamagedProcessError: after the cell that has damaged the process.
+        DamagedProcessError: after the block that has damaged the process.
     """
-    decoded: dict[Framing, ImageSet] = {}
-    with exact_arithmetic(), memory_kept():
-        for label, (_, model) in plan.models.items():
-            of_model = [cell for cell in todo if cell.model == label]
-            if of_model:
-                framing = model.card.preparation.framing
-                if framing not in decoded:
-                    with blaming(plan.dataset_choice):
-                        decoded = {framing: load_images(plan.dataset, plan.indices, framing)}
-                yield from _run_model(plan, label, decoded[framing], of_model, progress)
+    with exact_arithmetic(), memory_kept(), ImageStream(plan) as stream:
+        for label in plan.models:
+            cells = [cell for cell in todo.cells if cell.model == label]
+            if cells:
+                yield from _run_model(
+                    plan, label, stream, Todo(cells, todo.done, todo.decided), progress
+                )
 
 
 def shown_pixels(plan: Plan) -> dict[str, str]:
     """Model label -> sha256 of the pixels that it is shown of all the plan's images."""
     framings = {label: model.card.preparation.framing for label, (_, model) in plan.models.items()}
     digests: dict[Framing, str] = {}
-    with blaming(plan.dataset_choice):
+    with ImageStream(plan) as stream:
         for framing in framings.values():
             if framing not in digests:
-                digests[framing] = load_images(plan.dataset, plan.indices, framing).sha256
+                pixels = hashlib.sha256()
+                for block in blocks(len(plan.indices), plan.computing.block_size):
+                    stream.part(framing, block.first, block.last, pixels)
+                digests[framing] = pixels.hexdigest()
     return {label: digests[framing] for label, framing in framings.items()}
-
-
-def _run_model(
-    plan: Plan, label: str, images: ImageSet, todo: list[Cell], progress: Progress
-) -> Iterator[ModelResult | CellResult]:
-    try:
-        prepared = PreparedModel(plan, label, images)
-        measured = prepared.measure()
-        canary = Canary(prepared)
-    except (InterpBenchError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # of any kind: a model may call sys.exit
-        reason = f"the model itself fails: {in_one_line(error)}"
-        yield from (not_run(plan, cell, reason) for cell in todo)
-    else:
-        yield measured
-        for cell in todo:
-            result, damage = _run_cell(prepared, canary, cell, progress)
-            yield result
-            if damage:
-                raise DamagedProcessError(damage)
-        prepared.model.to("cpu")  # the next model needs the room
-    with suppress(Exception):  # of one that failed, which may fail in this as well
-        plan.models[label][1].to("cpu")
 
 
 def not_run(plan: Plan, cell: Cell, reason: str) -> CellResult:
@@ -119,21 +143,71 @@ def not_run(plan: Plan, cell: Cell, reason: str) -> CellResult:
     return CellResult(record)
 
 
-def _run_cell(
-    prepared: PreparedModel, canary: Canary, cell: Cell, progress: Progress
-) -> tuple[CellResult, str]:
-    """Explains and scores every image with one method, or searches the best map for one metric.
+def _run_model(
+    plan: Plan, label: str, stream: ImageStream, todo: Todo, progress: Progress
+) -> Iterator[ModelResult | BlockResult | CellResult]:
+    decided = todo.decided.get(label)
+    try:
+        prepared = PreparedModel(plan, label, stream, decided)
+        canary = Canary(prepared)
+    except (InterpBenchError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # of any kind: a model may call sys.exit
+        reason = f"the model itself fails: {in_one_line(error)}"
+        yield from (not_run(plan, cell, reason) for cell in todo.cells)
+    else:
+        yield prepared.result
+        yield from _run_blocks(prepared, canary, todo, progress)
+        prepared.model.to("cpu")  # the next model needs the room
+    with suppress(Exception):  # of one that failed, which may fail in this as well
+        plan.models[label][1].to("cpu")
+
+
+def _run_blocks(
+    prepared: PreparedModel, canary: Canary, todo: Todo, progress: Progress
+) -> Iterator[BlockResult]:
+    """All blocks of a model, each for all cells that are to be run and have not broken down."""
+    broken: set[Cell] = set()
+
+    def open_cells(block: Block) -> list[Cell]:
+        return [
+            cell
+            for cell in todo.cells
+            if cell not in broken and block.number not in todo.done.get(cell, ())
+        ]
+
+    wanted = [block for block in prepared.blocks() if open_cells(block)]
+    for block, following in zip(wanted, [*wanted[1:], None], strict=True):
+        cells = open_cells(block)
+        if not cells:  # all have broken down
+            continue
+        images = prepared.open(block, following)
+        for cell in cells:
+            result, damage = _run_block(prepared, canary, images, cell, progress)
+            if result.failures:
+                broken.add(cell)
+            yield result
+            if damage:
+                raise DamagedProcessError(damage)
+
+
+def _run_block(
+    prepared: PreparedModel, canary: Canary, images: ImageBlock, cell: Cell, progress: Progress
+) -> tuple[BlockResult, str]:
+    """Explains and scores images with one method, or searches the best map for one metric.
 
     Returns:
-        The finished cell; and what it has done to the process that cannot be undone, or nothing.
+        The finished block; and what it has done to the process that cannot be undone, or nothing.
     """
-    work = CeilingInProgress(prepared, cell) if cell.ceiling_of else CellInProgress(prepared, cell)
+    kind = CeilingInProgress if cell.ceiling_of else BlockInProgress
+    work = kind(prepared, images, cell)
     guard = prepared.examined.guard
+    progress(cell, 0)
     error: BaseException | None = None
     with staying_alive():
         process = ProcessState()
         try:
-            for rows in prepared.batches(prepared.batch_size):
+            for rows in images.batches(prepared.batch_size):
                 work.add(rows)
                 progress(cell, rows.stop - rows.start)
             work.finish(guard.changed_weights())

@@ -113,6 +113,31 @@ class Passes:
     exact: Scorer | None = None
 
 
+def know_end_points(
+    metrics: Mapping[str, Configured], explanation: Explanation, passes: Passes
+) -> None:
+    """Computes what every method's paths begin and end with, of all metrics in the same passes.
+
+    So it does not depend on who asks first. A metric that fails here is left out, and fails again
+    where it is to score.
+
+    Parameters:
+        metrics: label -> metric.
+        explanation: the images, with maps that are not all alike.
+        passes: how scores are read off the model.
+    """
+    scores, paths = BatchScores(), dict[str, Perturbation]()
+    for label, metric in metrics.items():
+        if metric.plugin.curve:
+            _ask(label, metric, explanation, passes, scores, paths)
+    try:
+        passes.end_points.known(passes.scorer, paths, explanation, passes.batch_size)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # shows again, with its reason, when a map is scored
+        return
+
+
 def evaluate(
     metrics: Mapping[str, Configured],
     explanation: Explanation,
@@ -127,24 +152,9 @@ def evaluate(
         passes: how scores are read off the model.
         compared: which images are scored in float32 too, where the precision is lower.
     """
-    scores = BatchScores()
-    paths: dict[str, Perturbation] = {}
-    of_images = passes.end_points.of_images
-    shape = (explanation.rank.shape[1], explanation.rank.shape[2])
+    scores, paths = BatchScores(), dict[str, Perturbation]()
     for label, metric in metrics.items():
-        try:
-            answer = _call(metric, explanation, passes.watching)
-            if isinstance(answer, Tensor):
-                scores.scored[label] = answer
-                continue
-            scores.changed[label] = thresholds(shape, answer.steps)
-            if label not in of_images:
-                of_images[label] = _is_of_images(metric, answer, explanation, passes.watching)
-            paths[label] = answer
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # of any kind: a metric fails alone
-            scores.failed[label] = _reason(error)
+        _ask(label, metric, explanation, passes, scores, paths)
     if paths:
         try:
             _add_curves(scores, paths, explanation, passes, compared)
@@ -153,6 +163,32 @@ def evaluate(
         except BaseException as error:
             scores.failed |= dict.fromkeys(paths, _reason(error))
     return scores
+
+
+def _ask(
+    label: str,
+    metric: Configured,
+    explanation: Explanation,
+    passes: Passes,
+    scores: BatchScores,
+    paths: dict[str, Perturbation],
+) -> None:
+    """Puts a metric's answer among the scores, or its path among the paths, or why it failed."""
+    of_images = passes.end_points.of_images
+    shape = (explanation.rank.shape[1], explanation.rank.shape[2])
+    try:
+        answer = _call(metric, explanation, passes.watching)
+        if isinstance(answer, Tensor):
+            scores.scored[label] = answer
+            return
+        scores.changed[label] = thresholds(shape, answer.steps)
+        if label not in of_images:
+            of_images[label] = _is_of_images(metric, answer, explanation, passes.watching)
+        paths[label] = answer
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of any kind: a metric fails alone
+        scores.failed[label] = _reason(error)
 
 
 def _add_curves(

@@ -8,10 +8,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from interpbench.core.devices import Computing
-from interpbench.loading.images import load_images
 from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import discover
-from interpbench.running.cell_in_progress import CellInProgress
+from interpbench.running.block_in_progress import BlockInProgress
+from interpbench.running.cell_of_blocks import cell_of_blocks
+from interpbench.running.image_stream import ImageStream
 from interpbench.running.plan import make_plan
 from interpbench.running.prepared_model import PreparedModel
 from interpbench.suite.selection import Selection
@@ -62,14 +63,11 @@ def test_the_loop_over_batches_waits_for_nothing(method: str, device: str) -> No
     selection = Selection(load_suite("quick").changed(changes))
     computing = Computing(torch.device(device), batch_size=4)
     plan = make_plan(selection, discover([TINY]), computing, Sources(weights=("random",)))
-    run = PreparedModel(
-        plan,
-        "quadrants",
-        load_images(plan.dataset, plan.indices, plan.models["quadrants"][1].card.preparation),
-    )
-    run.measure()
-    work = CellInProgress(run, plan.cells[0])
-    first, second = run.batches(4)
+    with ImageStream(plan) as stream:
+        run = PreparedModel(plan, "quadrants", stream)
+        images = run.open(run.blocks()[0])
+    work = BlockInProgress(run, images, plan.cells[0])
+    first, second = images.batches(4)
     work.add(first)  # asks once whether the metrics' paths depend on the maps
     watching: AbstractContextManager[Any] = (
         NoQuestions() if device == "cpu" else cuda_must_not_wait()
@@ -77,6 +75,6 @@ def test_the_loop_over_batches_waits_for_nothing(method: str, device: str) -> No
     with watching:
         work.add(second)
     work.finish([])
-    result = work.result()
+    result = cell_of_blocks(plan, {0: work.result()})
     assert result.record.status == "ok"
     assert len(result.scores) == 2 * 8

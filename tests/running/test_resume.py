@@ -93,8 +93,7 @@ class TestComparisons:
     def test_whether_to_compile_is_judged_by_all_cells(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from interpbench.loading.images import load_images
-        from interpbench.running import prepared_model
+        from interpbench.running import image_stream, prepared_model
 
         judged, tune = [], prepared_model.tune
         monkeypatch.setattr(
@@ -102,9 +101,8 @@ class TestComparisons:
             lambda scorer, x, passes, **wishes: judged.append(passes) or tune(scorer, x, passes, **wishes),
         )  # fmt: skip
         plan = the_plan()
-        [(_, model)] = plan.models.values()
-        images = load_images(plan.dataset, plan.indices, model.card.preparation.framing)
-        prepared_model.PreparedModel(plan, "quadrants", images).measure()
+        with image_stream.ImageStream(plan) as stream:
+            prepared_model.PreparedModel(plan, "quadrants", stream)
         assert judged == [plan.scored_images(plan.cells)]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,25 @@ def listening() -> Iterator[list[Choice]]:
         _noted.reset(token)
 
 
-def counted(choices: Iterable[Choice]) -> list[tuple[Choice, int]]:
+def counted(
+    choices: Iterable[Choice], calls: Iterable[int] = repeat(1)
+) -> list[tuple[Choice, int]]:
     """The different choices in the order of their first call, and how often each was made.
 
     Each with the greatest difference of those that are alike.
+
+    Parameters:
+        choices: what was chosen.
+        calls: how often each was made.
     """
-    groups: dict[tuple[str, str | None, float | None], list[Choice]] = {}
-    for choice in choices:
+    groups: dict[tuple[str, str | None, float | None], list[tuple[Choice, int]]] = {}
+    for choice, times in zip(choices, calls, strict=False):
         reason = re.sub(r"\d[\d.e+-]*", "#", choice.plain)  # with another number, the same reason
-        groups.setdefault((reason, choice.cut, choice.gain), []).append(choice)
-    return [(_with_greatest_difference(alike), len(alike)) for alike in groups.values()]
+        groups.setdefault((reason, choice.cut, choice.gain), []).append((choice, times))
+    return [
+        (_with_greatest_difference([choice for choice, _ in alike]), sum(n for _, n in alike))
+        for alike in groups.values()
+    ]
 
 
 def _with_greatest_difference(choices: Sequence[Choice]) -> Choice:

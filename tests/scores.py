@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 
-import torch
+import numpy as np
 
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.types import Explanation
@@ -19,4 +19,4 @@ def scored(metric: Configured, explanation: Explanation, batch: int = 16) -> Sco
         {"m": metric}, explanation, Passes(scorer, BatchSize(batch), EndPoints(), nullcontext)
     )
     assert not found.failed, found.failed
-    return Scored.of([found.scored["m"]], torch.ones(len(explanation.ids), dtype=torch.bool))
+    return Scored.of(found.scored["m"].numpy(), np.ones(len(explanation.ids), dtype=bool))

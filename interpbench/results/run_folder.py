@@ -11,9 +11,9 @@
     plots/ report.html           all of it to look at
     profile.csv trace.json       of a run with --profile
 
-A block and a cell appear whole or not at all, so a killed run loses at most the block it was in. What
-is hidden is unfinished, or not a run's, and never read. The tables are put together from the cells,
-sorted, whatever order they were finished in. Neither torch nor plugins are needed to read.
+A block and a cell appear whole or not at all, so a killed run loses at most the block it was in.
+What is hidden is unfinished, or not a run's, and never read. The tables are put together from the
+cells, sorted, whatever order they were finished in. Neither torch nor plugins are needed to read.
 """
 
 import os

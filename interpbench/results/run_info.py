@@ -392,6 +392,8 @@ class RunInfo(Record):
         command: that began it.
         started, finished: when, ISO 8601.
         device, precision, versions, git: with what.
+        isolation: where cells run: `none`, the process that writes, or `cell`, one of their own.
+        threads: that a CPU computes in.
         notices: what the user should know.
         metrics: label -> what it is.
         plugins: `KIND LABEL` -> what it is.
@@ -417,6 +419,8 @@ class RunInfo(Record):
     seed: int = 0
     device: str = ""
     precision: str = ""
+    isolation: str = ""
+    threads: int = 0
     versions: dict[str, str] = {}
     git: GitState = GitState()
     notices: tuple[str, ...] = ()

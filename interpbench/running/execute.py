@@ -79,7 +79,9 @@ def _execute(
     from interpbench.running.resume import Kept, begun_again, kept
 
     old = kept(folder, plan) if resumed else Kept()
-    info = begun_again(begun(plan), folder, old) if resumed else begun(plan)
+    info = begun(plan, "none" if executor is None else "cell")
+    if resumed:
+        info = begun_again(info, folder, old)
     folder.write_info(info)
     listener.planned(plan, folder.path, len(old.cells))
     try:

@@ -1,4 +1,4 @@
-"""A plan's images, decoded a part at a time, the next one while the device is busy with this one."""
+"""A plan's images, decoded a part at a time, the next while the device is busy with this one."""
 
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor

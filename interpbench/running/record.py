@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import torch
+
 from interpbench.core.devices import describe
 from interpbench.files.versions import git_state, versions
 from interpbench.registry.plugin import Configured
@@ -27,8 +29,13 @@ from interpbench.running.plan import Plan
 DECISIVE = ("interpbench", "torch", "captum")
 
 
-def begun(plan: Plan) -> RunInfo:
-    """run.json of a run that starts."""
+def begun(plan: Plan, isolation: str = "none") -> RunInfo:
+    """run.json of a run that starts.
+
+    Parameters:
+        plan: what is run.
+        isolation: where its cells run, see `RunInfo`.
+    """
     suite = plan.suite
     plugins = [
         plan.dataset_choice,
@@ -48,6 +55,8 @@ def begun(plan: Plan) -> RunInfo:
         seed=suite.seed,
         device=describe(plan.computing.device),
         precision=plan.computing.precision,
+        isolation=isolation,
+        threads=torch.get_num_threads(),
         versions=versions(),
         git=git_state(),
         notices=plan.notices,

@@ -5,7 +5,7 @@ weights, plugins, device, precision and versions before anything runs; the pixel
 any of its cells. What was decided of a model when the run began is decided.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -140,9 +140,17 @@ def begun_again(info: RunInfo, folder: RunFolder, old: Kept) -> RunInfo:
             "suite": suite,
             "command": recorded.command,
             "started": recorded.started,
-            "notices": tuple(dict.fromkeys([*notices, *old.notices])),
+            "notices": tuple(dict.fromkeys([*notices, *old.notices, *_otherwise(recorded, info)])),
         }
     )
+
+
+def _otherwise(recorded: RunInfo, info: RunInfo) -> Iterator[str]:
+    """What is said where a run goes on in a way that may change last digits, or a cell's fate."""
+    for name in ("isolation", "threads"):
+        then, now = getattr(recorded, name), getattr(info, name)
+        if then and then != now:
+            yield f"The run began with {name} {then} and went on with {now}."
 
 
 def _refuse_another_run(folder: RunFolder, plan: Plan) -> None:

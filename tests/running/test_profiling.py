@@ -56,9 +56,9 @@ def test_a_run_writes_where_its_time_went_and_a_trace(tmp_path: Path) -> None:
     table = pd.read_csv(finished.folder / "profile.csv").set_index("phase")
     assert table["share"].sum() == pytest.approx(1, abs=1e-6)
     assert (table["seconds"] >= 0).all()
-    # Two methods, four batches each; end points once for each batch, and the first time to see whether they are of
-    # the images; each curve of two images and 15 inner points in passes of two.
-    assert table.loc["ranking", "calls"] == 2 * 4
+    # Two methods, four batches each; end points once for each batch; each curve of two images and 15 inner points in
+    # passes of two.
+    assert table.loc["ranking", "calls"] == 2 * 4 + 4
     assert (
         table.loc["forwards", "calls"] == table.loc["perturbation", "calls"] == 2 * 4 * 15 + 4 * 2
     )

@@ -106,6 +106,21 @@ class TestComparisons:
         assert judged == [plan.scored_images(plan.cells)]
 
 
+class TestWhatIsSaid:
+    """What goes on otherwise, but counts as the same, is noted."""
+
+    def test_another_isolation_or_number_of_threads(self, begun: Path) -> None:
+        edit(begun, isolation="cell", threads=77)
+        run(begun, "resume")
+        notices = interpbench.load_run(begun).info.notices
+        assert "The run began with isolation cell and went on with none." in notices
+        assert any(note.startswith("The run began with threads 77 and") for note in notices)
+
+    def test_nothing_is_said_where_nothing_differs(self, begun: Path) -> None:
+        run(begun, "resume")
+        assert interpbench.load_run(begun).info.notices == ()
+
+
 class TestWhatIsKept:
     """What began a run stands in its record at the end too."""
 

@@ -82,6 +82,7 @@ def run(
     profile: bool = False,
     listener: Listener | None = None,
     progress: bool | None = None,
+    until: str | None = None,
     isolation: str | None = None,
     timeout: float | None = None,
 ) -> Run:
@@ -131,6 +132,8 @@ def run(
             batches.
         listener: told how it gets on.
         progress: whether a line shows how it gets on; None shows it in IPython and notebooks.
+        until: `decided` adds images only until the best method by each metric is told apart from
+            all others, on each model for itself; `images` are then the most, 1000 by default.
         isolation: `none` runs all cells in this process (the default); `cell` in a process of their
             own, so that one that crashes or hangs is lost alone. What is in memory cannot go there.
         timeout: seconds that a cell, or getting a model ready, may take; needs, and brings,
@@ -204,7 +207,7 @@ def _planned(arguments: Mapping[str, Any]) -> "Plan":
         "seed": asked.seed,
     }
     resumed = Path(asked.output) if asked.resume and asked.output else None
-    selection = Selection.of(_suite(asked.suite, resumed), flags)
+    selection = Selection.of(_suite(asked.suite, resumed), flags, asked.until)
     computing = Computing.of(
         *(asked.device, asked.precision, asked.batch_size, asked.compile, asked.block_size)
     )

@@ -48,7 +48,7 @@ def computed_once() -> Iterator[None]:
     """Nothing is computed but once: only the disk is tried."""
     the_results()
 
-    def cached(plan: Plan, todo: runner.Todo, progress: Any) -> Iterator[ModelResult | CellResult]:
+    def cached(plan: Plan, todo: runner.Todo, *how: Any) -> Iterator[ModelResult | CellResult]:
         kept = [
             it
             for it in the_results()

@@ -57,6 +57,13 @@ def run(
     images: Annotated[
         int | None, typer.Option(metavar="N", help="How many images, class-balanced.")
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="decided",
+            help="Add images only until the best are told apart; --images is then the most.",
+        ),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(metavar="S", help="Steps of every curve; by default the width.")
     ] = None,
@@ -147,6 +154,7 @@ def run(
             method=method,
             metric=metric,
             images=images,
+            until=until,
             steps=steps,
             target=target,
             ceiling=_ceiling(ceiling),

@@ -77,7 +77,7 @@ def _work(request: dict[str, Any], say: Callable[..., None]) -> None:
     gathering = Gathering(plan, folder, todo, finished)
     say(ready=True)
     try:
-        for result in run_until_damaged(plan, todo, progress):
+        for result in run_until_damaged(plan, todo, progress, gathering.is_enough):
             if isinstance(result, ModelResult):
                 old.refuse_another(result.record)
             gathering.take(result)

@@ -145,12 +145,16 @@ def image_set(
     )
 
 
-def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
+def choose(dataset: Dataset, count: int | None, seed: int, *, in_turn: bool = False) -> list[int]:
     """The indices of a seeded, class-balanced sample of `count` images, sorted; all for None.
 
     Classes take turns, each with its images in an order that depends only on the seed and the
     images' ids, so the sample is the same on every machine, and a smaller sample is part of a
     larger one.
+
+    Parameters:
+        dataset, count, seed: of what, how many, and of which chance.
+        in_turn: leaves them in that order, so that however many come first are such a sample too.
 
     Raises:
         DataError: if the data set has fewer images.
@@ -158,9 +162,9 @@ def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
     total = len(dataset.ids)
     if total == 0:
         raise DataError(f"Data set {dataset.card.name!r} holds no images.")
-    if count is None:
+    if count is None and not in_turn:
         return list(range(total))
-    if count > total:
+    if count is not None and count > total:
         raise DataError(
             f"Data set {dataset.card.name!r} holds {total} images, {count} are asked for: "
             "lower --images."
@@ -170,8 +174,9 @@ def choose(dataset: Dataset, count: int | None, seed: int) -> list[int]:
         by_class[dataset.labels[index]].append(index)
     queues = [queue for _, queue in sorted(by_class.items())]
     rounds = range(max(map(len, queues)))
-    in_turn = (queue[turn] for turn in rounds for queue in queues if turn < len(queue))
-    return sorted(itertools.islice(in_turn, count))
+    taking_turns = (queue[turn] for turn in rounds for queue in queues if turn < len(queue))
+    chosen = list(itertools.islice(taking_turns, count))
+    return chosen if in_turn else sorted(chosen)
 
 
 def default_count(dataset: Dataset, count: int) -> tuple[int, tuple[str, ...]]:

@@ -50,6 +50,7 @@ from interpbench.results.cell_folder import (
     table_content,
 )
 from interpbench.results.cell_results import CellResult, ModelResult
+from interpbench.results.looks import level_of
 from interpbench.results.run_info import SCHEMA_VERSION, CellRecord, ModelRecord, RunInfo
 from interpbench.results.tables import Example, RunTables
 from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS, Cell, safe_name
@@ -330,6 +331,7 @@ class RunFolder:
             models={(it.record.dataset, it.record.model): it.record for it in models},
             examples=[example for model in models for example in _examples(model, methods)],
             seed=info.seed,
+            level=level_of(info.looks),
             ceilings=ceilings.sort_values(by, ignore_index=True),
         )
 

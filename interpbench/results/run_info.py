@@ -364,6 +364,7 @@ class Identity(Record):
         versions: of the packages that numbers depend on most.
         preparation: model -> how images become its input, in words.
         outputs: model -> what its answers are, where they are no logits of a softmax.
+        looks: after how many images it is asked whether more are needed.
     """
 
     suite: Settings = ForeignSettings()
@@ -376,6 +377,7 @@ class Identity(Record):
     versions: dict[str, str] = {}
     preparation: dict[str, str] = {}
     outputs: dict[str, str] = {}
+    looks: tuple[int, ...] = ()
 
     def differences(self, other: "Identity") -> list[str]:
         """The names of what is not the same."""
@@ -394,6 +396,7 @@ class RunInfo(Record):
         device, precision, versions, git: with what.
         isolation: where cells run: `none`, the process that writes, or `cell`, one of their own.
         threads: that a CPU computes in.
+        looks: after how many images it was asked whether more are needed; none where all were run.
         notices: what the user should know.
         metrics: label -> what it is.
         plugins: `KIND LABEL` -> what it is.
@@ -421,6 +424,7 @@ class RunInfo(Record):
     precision: str = ""
     isolation: str = ""
     threads: int = 0
+    looks: tuple[int, ...] = ()
     versions: dict[str, str] = {}
     git: GitState = GitState()
     notices: tuple[str, ...] = ()

@@ -73,6 +73,14 @@ class RunTables:
     ceilings: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=SCORE_COLUMNS))
     level: float = LEVEL
 
+    @classmethod
+    def of_scores(
+        cls, scores: pd.DataFrame, metrics: Mapping[str, MetricInfo], seed: int, level: float
+    ) -> "RunTables":
+        """Scores alone, from which methods can be compared."""
+        nothing = pd.DataFrame()
+        return cls(scores, nothing, nothing, nothing, metrics, {}, [], seed, level=level)
+
     def is_untrained(self, dataset: str, model: str) -> bool:
         """Whether a model's weights are random."""
         measured = self.models.get((dataset, model))

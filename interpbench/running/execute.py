@@ -101,7 +101,7 @@ def _execute(
     conclusions = conclude(tables)
     for name, frame in conclusions.items():
         folder.write(f"{name}.csv", partial(write_csv, frame))
-    folder.write_info(ended(info, plan, folder))
+    folder.write_info(ended(info, plan, folder, tables))
     return Run(folder.path, folder.info(), tables, conclusions)
 
 
@@ -118,7 +118,7 @@ def _run_here(
 
     todo = old.todo(plan)
     gathering = Gathering(plan, folder, todo, listener.cell)
-    for result in run_blocks(plan, todo, progress):
+    for result in run_blocks(plan, todo, progress, gathering.is_enough):
         if isinstance(result, ModelResult):
             old.refuse_another(result.record)
         gathering.take(result)

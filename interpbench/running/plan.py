@@ -33,11 +33,14 @@ from interpbench.registry.choosing import (
 )
 from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
+from interpbench.results.looks import FIRST, looks
 from interpbench.scoring.ceiling import ceiling
 from interpbench.suite.cells import Cell, Role
 from interpbench.suite.protocol import Protocol, protocol_of
 from interpbench.suite.selection import Selection
 from interpbench.suite.suite import Suite
+
+UNTIL_DECIDED = 1000  # images at most, where the user does not say how many
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Plan:
         computing: where and how.
         notices: what the user should know before it starts.
         changed: whether the selection differs from the suite's own.
+        looks: after how many images it is asked whether more are needed; empty where all are run.
     """
 
     suite: Suite
@@ -68,6 +72,7 @@ class Plan:
     computing: Computing
     notices: tuple[str, ...]
     changed: bool = False
+    looks: tuple[int, ...] = ()
 
     @property
     def cells(self) -> list[Cell]:
@@ -161,11 +166,15 @@ def make_plan(
     notices += left_out_without_gradients(Choices(blind), methods, asked=asked)
     if not models:
         raise NoWeightsError(f"No model has weights on {dataset.card.name!r}. " + " ".join(notices))
+    until = selection.until_decided
+    if until:  # a look needs whole blocks
+        computing = replace(computing, block_size=min(computing.block_size, FIRST))
+    indices = images.choose(dataset, suite.images, suite.seed, in_turn=until)
     return Plan(
         suite=suite,
         dataset=dataset,
         dataset_choice=dataset_choice,
-        indices=images.choose(dataset, suite.images, suite.seed),
+        indices=indices,
         models=models,
         methods=dict(methods.plugins),
         metrics=metrics,
@@ -174,6 +183,7 @@ def make_plan(
         computing=computing,
         notices=tuple(notices),
         changed=selection.changed or suite != selection.suite,
+        looks=looks(len(indices)) if until else (),
     )
 
 
@@ -184,9 +194,10 @@ def _with_images(
 
     A number that the user named stays as it is.
     """
-    if suite.images is None or "images" in selection.named:
+    if "images" in selection.named or (suite.images is None and not selection.until_decided):
         return suite, ()
-    count, notices = images.default_count(dataset, suite.images)
+    usual = UNTIL_DECIDED if selection.until_decided else suite.images
+    count, notices = images.default_count(dataset, usual or UNTIL_DECIDED)
     return suite.changed({"images": count or suite.images}), notices
 
 

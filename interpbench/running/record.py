@@ -9,7 +9,7 @@ import torch
 from interpbench.core.devices import describe
 from interpbench.files.versions import git_state, versions
 from interpbench.registry.plugin import Configured
-from interpbench.results import precision
+from interpbench.results import looks, precision
 from interpbench.results.run_folder import RunFolder
 from interpbench.results.run_info import (
     CellRecord,
@@ -23,6 +23,7 @@ from interpbench.results.run_info import (
     SuiteInfo,
     WindowsOfCell,
 )
+from interpbench.results.tables import RunTables
 from interpbench.running.plan import Plan
 
 # Packages of which another version may give other numbers.
@@ -57,10 +58,11 @@ def begun(plan: Plan, isolation: str = "none") -> RunInfo:
         precision=plan.computing.precision,
         isolation=isolation,
         threads=torch.get_num_threads(),
+        looks=plan.looks,
         versions=versions(),
         git=git_state(),
         notices=plan.notices,
-        metrics={label: _metric(plan, label) for label in plan.metrics},
+        metrics=metrics(plan),
         plugins={
             f"{choice.plugin.kind} {choice.label}": _plugin(plan, choice) for choice in plugins
         },
@@ -70,10 +72,12 @@ def begun(plan: Plan, isolation: str = "none") -> RunInfo:
     )
 
 
-def ended(info: RunInfo, plan: Plan, folder: RunFolder) -> RunInfo:
+def ended(info: RunInfo, plan: Plan, folder: RunFolder, tables: RunTables) -> RunInfo:
     """run.json of the same run once its cells are finished."""
     cells, models = folder.cell_records(), folder.model_records()
     found = found_notices(models, cells, plan.computing.precision)
+    if plan.looks:
+        found += looks.said(tables, plan.looks)
     notices = [*info.notices, *(notice for notice in found if notice not in info.notices)]
     return info.model_copy(
         update={
@@ -97,6 +101,11 @@ def ended(info: RunInfo, plan: Plan, folder: RunFolder) -> RunInfo:
             "skipped": {sample: why for model in models for sample, why in model.skipped.items()},
         }
     )
+
+
+def metrics(plan: Plan) -> dict[str, MetricInfo]:
+    """What the plan's metrics are, by their labels."""
+    return {label: _metric(plan, label) for label in plan.metrics}
 
 
 def found_notices(
@@ -140,6 +149,7 @@ def identity_of(plan: Plan) -> Identity:
             for label, (_, model) in models
             if model.card.outputs != "softmax"
         },
+        **({"looks": plan.looks} if plan.looks else {}),
     )
 
 

@@ -8,12 +8,14 @@ any of its cells. What was decided of a model when the run began is decided.
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from interpbench.core.errors import RunFolderError
 from interpbench.results.cell_folder import DamagedError
 from interpbench.results.cell_results import ModelResult
 from interpbench.results.run_folder import RunFolder
 from interpbench.results.run_info import ModelRecord, RunInfo
+from interpbench.running.blocks import blocks as cut_into
 from interpbench.running.plan import Plan
 from interpbench.running.record import found_notices, identity_of, versions
 from interpbench.running.runner import Todo
@@ -29,19 +31,21 @@ class Kept:
             mended.
         blocks: of cells that are not finished, the numbers of the blocks that are.
         models: what was measured of the models of these, by their labels.
+        enough: model -> of how many blocks its finished cells are, where that is not all.
         notices: what was damaged, and is made anew.
     """
 
     cells: frozenset[Cell] = frozenset()
     blocks: Mapping[Cell, tuple[int, ...]] = field(default_factory=dict)
     models: Mapping[str, ModelResult] = field(default_factory=dict)
+    enough: Mapping[str, int] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
     def todo(self, plan: Plan) -> Todo:
         """What is left to be run of a plan."""
         decided = {label: model for label, model in self.models.items() if model.decides}
         cells = [cell for cell in plan.cells if cell not in self.cells]
-        return Todo(cells, self.blocks, decided)
+        return Todo(cells, self.blocks, decided, self.enough)
 
     def refuse_another(self, measured: ModelRecord) -> None:
         """Refuses to go on with a model that is not what the kept cells were computed on.
@@ -87,16 +91,30 @@ def kept(folder: RunFolder, plan: Plan) -> Kept:
             models[model] = folder.model(dataset, model)
         except DamagedError as damaged:
             notices.append(_note(damaged))
-    finished = set[Cell]()
+    finished, enough = set[Cell](), dict[str, int]()
     for record in whole:
         if record.status == "ok" and record.cell in planned and record.model in models:
             _refuse_another_source(record.cell, record.method_hash, plan, folder)
             finished.add(record.cell)
+            if plan.looks:
+                enough[record.model] = _blocks_of(record.images, models[record.model].record, plan)
     blocks = {cell: numbers for cell, numbers in blocks.items() if cell.model in models}
     kept_of = {label: models[label] for label in {cell.model for cell in [*finished, *blocks]}}
     for label, measured in kept_of.items():
         _refuse_other_compilation(label, measured.record, plan)
-    return Kept(frozenset(finished), blocks, kept_of, tuple(notices))
+    return Kept(frozenset(finished), blocks, kept_of, enough, tuple(notices))
+
+
+def _blocks_of(images: int, model: ModelRecord, plan: Plan) -> int:
+    """How many blocks hold so many images that can be read."""
+    readable = set(model.sample_ids)
+    cut = cut_into(len(plan.indices), model.block_size)
+    in_each = (
+        sum(plan.dataset.ids[i] in readable for i in block.of(plan.indices)) for block in cut
+    )
+    return next(
+        (n for n, so_far in enumerate(accumulate(in_each), 1) if so_far >= images), len(cut)
+    )
 
 
 def _blocks(

@@ -8,7 +8,7 @@ scored where they lie; one transfer a block brings the numbers back.
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from interpbench.core.devices import exact_arithmetic, memory_kept
 from interpbench.core.errors import InterpBenchError, in_one_line, said
@@ -46,17 +46,36 @@ class Todo:
         cells: that are not finished.
         done: cell -> the numbers of its blocks that are finished already.
         decided: model -> what was measured and decided of it, if it was.
+        enough: model -> after how many blocks its run ends, where that is known already.
     """
 
     cells: Collection[Cell]
     done: Mapping[Cell, Collection[int]] = field(default_factory=dict)
     decided: Mapping[str, ModelResult] = field(default_factory=dict)
+    enough: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, model: str) -> "Todo":
+        """That of one model."""
+        return replace(self, cells=[cell for cell in self.cells if cell.model == model])
+
+
+@dataclass(frozen=True)
+class Enough:
+    """A model's run ends after so many blocks, before the last: nobody needs more images."""
+
+    model: str
+    blocks: int
+
+
+# Whether a model's run may end after so many blocks, all of which are done.
+IsEnough = Callable[[str, int], bool]
+Given = ModelResult | BlockResult | CellResult | Enough
 
 
 def run_cells(
     plan: Plan, *, progress: Progress = lambda cell, images: None
 ) -> Iterator[ModelResult | CellResult]:
-    """Runs all of a plan in memory.
+    """Runs all of a plan in memory, to its last image.
 
     Before a model's first cell comes what was measured of the model. A method or metric that fails,
     fails its own cell; the others go on. Where one has damaged the process beyond repair, the
@@ -64,35 +83,43 @@ def run_cells(
     """
     gathered: dict[Cell, dict[int, BlockResult]] = {}
     for result in run_blocks(plan, Todo(plan.cells), progress):
-        if not isinstance(result, BlockResult):
-            yield result
-            continue
-        of_cell = gathered.setdefault(result.cell, {})
-        of_cell[result.number] = result
-        if is_whole(of_cell):
-            yield cell_of_blocks(plan, gathered.pop(result.cell))
+        match result:
+            case ModelResult() | CellResult():
+                yield result
+            case BlockResult():
+                of_cell = gathered.setdefault(result.cell, {})
+                of_cell[result.number] = result
+                if is_whole(of_cell):
+                    yield cell_of_blocks(plan, gathered.pop(result.cell))
+
+
+def never(model: str, blocks: int) -> bool:
+    """Every image is run."""
+    return False
 
 
 def run_blocks(
-    plan: Plan, todo: Todo, progress: Progress
-) -> Iterator[ModelResult | BlockResult | CellResult]:
+    plan: Plan, todo: Todo, progress: Progress, is_enough: IsEnough = never
+) -> Iterator[Given]:
     """As `run_until_damaged`; where a process is damaged beyond repair, the other cells fail."""
     left = list(todo.cells)
     try:
-        for result in run_until_damaged(plan, todo, progress):
-            if isinstance(result, BlockResult):
-                if result.failures or result.is_last:
+        for result in run_until_damaged(plan, todo, progress, is_enough):
+            match result:
+                case BlockResult() if result.failures or result.is_last:
                     left.remove(result.cell)
-            elif isinstance(result, CellResult):
-                left.remove(result.record.cell)
+                case CellResult():
+                    left.remove(result.record.cell)
+                case Enough():
+                    left = [cell for cell in left if cell.model != result.model]
             yield result
     except DamagedProcessError as damage:
         yield from (not_run(plan, cell, f"not run: {damage}") for cell in left)
 
 
 def run_until_damaged(
-    plan: Plan, todo: Todo, progress: Progress
-) -> Iterator[ModelResult | BlockResult | CellResult]:
+    plan: Plan, todo: Todo, progress: Progress, is_enough: IsEnough
+) -> Iterator[Given]:
     """Runs the blocks that are to be run, and gives what comes of each.
 
     Before a model's first block comes what was measured of the model, here or before. Of a model
@@ -102,17 +129,16 @@ def run_until_damaged(
         plan, todo: what is run.
         progress: told of each batch's cell and how many images it had; and of 0 where a block of a
             cell begins.
+        is_enough: asked after each of the plan's looks.
 
     Raises:
         DamagedProcessError: after the block that has damaged the process.
     """
     with exact_arithmetic(), memory_kept(), ImageStream(plan) as stream:
         for label in plan.models:
-            cells = [cell for cell in todo.cells if cell.model == label]
-            if cells:
-                yield from _run_model(
-                    plan, label, stream, Todo(cells, todo.done, todo.decided), progress
-                )
+            of_model = todo.of(label)
+            if of_model.cells:
+                yield from _run_model(plan, label, stream, of_model, progress, is_enough)
 
 
 def shown_pixels(plan: Plan) -> dict[str, str]:
@@ -144,8 +170,13 @@ def not_run(plan: Plan, cell: Cell, reason: str) -> CellResult:
 
 
 def _run_model(
-    plan: Plan, label: str, stream: ImageStream, todo: Todo, progress: Progress
-) -> Iterator[ModelResult | BlockResult | CellResult]:
+    plan: Plan,
+    label: str,
+    stream: ImageStream,
+    todo: Todo,
+    progress: Progress,
+    is_enough: IsEnough,
+) -> Iterator[Given]:
     decided = todo.decided.get(label)
     try:
         prepared = PreparedModel(plan, label, stream, decided)
@@ -157,17 +188,22 @@ def _run_model(
         yield from (not_run(plan, cell, reason) for cell in todo.cells)
     else:
         yield prepared.result
-        yield from _run_blocks(prepared, canary, todo, progress)
+        yield from _run_blocks(prepared, canary, todo, progress, is_enough)
         prepared.model.to("cpu")  # the next model needs the room
     with suppress(Exception):  # of one that failed, which may fail in this as well
         plan.models[label][1].to("cpu")
 
 
 def _run_blocks(
-    prepared: PreparedModel, canary: Canary, todo: Todo, progress: Progress
-) -> Iterator[BlockResult]:
+    prepared: PreparedModel,
+    canary: Canary,
+    todo: Todo,
+    progress: Progress,
+    is_enough: IsEnough,
+) -> Iterator[BlockResult | Enough]:
     """All blocks of a model, each for all cells that are to be run and have not broken down."""
     broken: set[Cell] = set()
+    cut = prepared.blocks()[: todo.enough.get(prepared.label)]
 
     def open_cells(block: Block) -> list[Cell]:
         return [
@@ -176,19 +212,24 @@ def _run_blocks(
             if cell not in broken and block.number not in todo.done.get(cell, ())
         ]
 
-    wanted = [block for block in prepared.blocks() if open_cells(block)]
-    for block, following in zip(wanted, [*wanted[1:], None], strict=True):
+    for block, following in zip(cut, [*cut[1:], None], strict=True):
         cells = open_cells(block)
-        if not cells:  # all have broken down
-            continue
-        images = prepared.open(block, following)
+        images = prepared.open(block, following) if cells else None
         for cell in cells:
+            assert images is not None
             result, damage = _run_block(prepared, canary, images, cell, progress)
             if result.failures:
                 broken.add(cell)
             yield result
             if damage:
                 raise DamagedProcessError(damage)
+        done = block.number + 1
+        looked = any(block.first < look <= block.last for look in prepared.plan.looks)
+        if looked and done < block.count and is_enough(prepared.label, done):
+            yield Enough(prepared.label, done)
+            return
+    if len(cut) < len(prepared.blocks()):
+        yield Enough(prepared.label, len(cut))
 
 
 def _run_block(

@@ -84,6 +84,7 @@ def run(
     progress: bool | None = None,
     until: str | None = None,
     isolation: str | None = None,
+    workers: int | None = None,
     timeout: float | None = None,
 ) -> Run:
     """Explains and scores; writes the run folder; returns the run.
@@ -136,7 +137,9 @@ def run(
             all others, on each model for itself; `images` are then the most, 1000 by default.
         isolation: `none` runs all cells in this process (the default); `cell` in a process of their
             own, so that one that crashes or hangs is lost alone. What is in memory cannot go there.
-        timeout: seconds that a cell, or getting a model ready, may take; needs, and brings,
+        workers: how many such processes at once, which share the machine's threads; brings
+            `isolation="cell"`.
+        timeout: seconds that a block of a cell, or getting a model ready, may take; brings
             `isolation="cell"`.
 
     Raises:
@@ -159,7 +162,7 @@ def run(
     if resume and (overwrite or output is None):
         raise RunFolderError("To resume, name the run with --output, and leave --overwrite out.")
     mode: Mode = "resume" if resume else "overwrite" if overwrite else "new"
-    executor = _executor(arguments, isolation, timeout, profile=profile)
+    executor = _executor(arguments, isolation, timeout, workers, profile=profile)
     plan = _planned(arguments)
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(plan.suite.name))
     with _shown(progress if listener is None else False, "maps") as shown:
@@ -208,35 +211,50 @@ def _planned(arguments: Mapping[str, Any]) -> "Plan":
     }
     resumed = Path(asked.output) if asked.resume and asked.output else None
     selection = Selection.of(_suite(asked.suite, resumed), flags, asked.until)
+    shared = SHARED_BLOCK if (asked.workers or 1) > 1 else None
     computing = Computing.of(
-        *(asked.device, asked.precision, asked.batch_size, asked.compile, asked.block_size)
+        *(asked.device, asked.precision, asked.batch_size, asked.compile),
+        block_size=shared if asked.block_size is None else asked.block_size,
     )
     return make_plan(selection, handed.registry, computing, handed.sources)
 
 
 NOT_OF_THE_PLAN = ("listener", "progress", "plots", "profile", "isolation", "timeout", "overwrite")
+MOST_WORKERS = 256
+SHARED_BLOCK = 64  # images of a block where several workers share a model's
 
 
 def _executor(
-    arguments: Mapping[str, Any], isolation: str | None, timeout: float | None, *, profile: bool
+    arguments: Mapping[str, Any],
+    isolation: str | None,
+    timeout: float | None,
+    workers: int | None,
+    *,
+    profile: bool,
 ) -> Executor | None:
     """Where the cells run; None is this process.
 
     Raises:
         ParameterError: if what is asked for cannot run there.
     """
-    from interpbench.running.local_pool import LocalPool
+    from interpbench.running.local_pool import in_workers
 
     if isolation not in (None, "none", "cell"):
         raise unknown_name("isolation", isolation, ["none", "cell"])
     if timeout is not None and not 0 < timeout < float("inf"):
         raise ParameterError(f"timeout={timeout}: expected a number of seconds above 0.")
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise ParameterError(f"workers={workers}: expected a number from 1 to {MOST_WORKERS}.")
     if isolation == "none" and timeout is not None:
         raise ParameterError(
             "A cell that takes too long can be ended only in a process of its own: leave "
             "isolation=none out, or timeout."
         )
-    if isolation != "cell" and timeout is None:
+    if isolation == "none" and workers is not None:
+        raise ParameterError(
+            "Workers are processes of their own: leave isolation=none out, or workers."
+        )
+    if isolation != "cell" and timeout is None and workers is None:
         return None
     if profile:
         raise ParameterError("A profile is taken of this process: use isolation=none for it.")
@@ -246,7 +264,7 @@ def _executor(
         if name not in NOT_OF_THE_PLAN
     }
     literal = ", ".join(f"{name!r}: {text}" for name, text in texts.items())
-    return LocalPool(f"{{{literal}}}", timeout)
+    return in_workers(f"{{{literal}}}", workers or 1, timeout)
 
 
 def _literal(name: str, value: object) -> str:

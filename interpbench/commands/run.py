@@ -133,10 +133,17 @@ def run(
             help="Where cells run: `none`, this process (default), or `cell`, one of their own.",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Processes that cells run in at once; brings --isolation cell."
+        ),
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS", help="A cell that takes longer is lost; brings --isolation cell."
+            metavar="SECONDS",
+            help="A cell whose block takes longer is lost; brings --isolation cell.",
         ),
     ] = None,
     quiet: Quiet = False,
@@ -179,6 +186,7 @@ def run(
             overwrite=overwrite,
             profile=profile,
             isolation=isolation,
+            workers=workers,
             timeout=timeout,
             listener=progress,
         )

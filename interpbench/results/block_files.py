@@ -95,7 +95,7 @@ class BlockFiles:
         Raises:
             OSError: if the disk is full, or not writable.
         """
-        content = _content(result)
+        content = block_content(result)
         write_atomically(self._file(result.cell, result.number), lambda p: p.write_bytes(content))
 
     def numbers(self, cell: Cell) -> list[int]:
@@ -111,7 +111,7 @@ class BlockFiles:
         """
         path = self._file(cell, number)
         try:
-            result = _read(path.read_bytes())
+            result = block_of(path.read_bytes())
         except Exception as error:  # whatever libraries make of bytes that are no such file
             why = " ".join(str(error).split())[:200] or type(error).__name__
             raise DamagedError(path, why) from None
@@ -138,8 +138,8 @@ _ARRAYS = ("labels", "targets", "constant", "nonfinite", "tied")
 _NAMED_ARRAYS = ("scored", "lowered", "exact", "maps")
 
 
-def _content(result: BlockResult) -> bytes:
-    """A block as a file."""
+def block_content(result: BlockResult) -> bytes:
+    """A block as a file, or to be sent."""
     arrays = {name: getattr(result, name) for name in _ARRAYS}
     for group in _NAMED_ARRAYS:
         named = getattr(result, group).values()
@@ -159,7 +159,12 @@ def _content(result: BlockResult) -> bytes:
     return hashlib.sha256(body).digest() + body
 
 
-def _read(content: bytes) -> BlockResult:
+def block_of(content: bytes) -> BlockResult:
+    """A block again.
+
+    Raises:
+        ValueError: or another error, if the bytes are not those of one.
+    """
     checksum, content = content[:_DIGEST], content[_DIGEST:]
     if hashlib.sha256(content).digest() != checksum:
         raise ValueError("it does not fit its checksum")

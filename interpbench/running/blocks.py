@@ -5,6 +5,7 @@ the same wherever a block is computed, and with them the last bits of all number
 cannot be read leaves its block shorter and moves nothing in the others.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -30,6 +31,10 @@ class Block:
             indices: the plan's.
         """
         return indices[self.first : self.last]
+
+    def has_look(self, looks: Sequence[int]) -> bool:
+        """Whether one of some numbers of images, counted from the plan's first, ends within it."""
+        return any(self.first < look <= self.last for look in looks)
 
 
 def block_size(batch_size: int, about: int) -> int:

@@ -98,7 +98,12 @@ def kept(folder: RunFolder, plan: Plan) -> Kept:
             finished.add(record.cell)
             if plan.looks:
                 enough[record.model] = _blocks_of(record.images, models[record.model].record, plan)
-    blocks = {cell: numbers for cell, numbers in blocks.items() if cell.model in models}
+    blocks = {
+        # Of a cell that was not put together yet, the last block is done again, and puts it so.
+        cell: tuple(n for n in numbers if n + 1 < len(models[cell.model].record.pixels_of_blocks))
+        for cell, numbers in blocks.items()
+        if cell.model in models
+    }
     kept_of = {label: models[label] for label in {cell.model for cell in [*finished, *blocks]}}
     for label, measured in kept_of.items():
         _refuse_other_compilation(label, measured.record, plan)

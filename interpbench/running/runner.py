@@ -11,31 +11,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from interpbench.core.devices import exact_arithmetic, memory_kept
-from interpbench.core.errors import InterpBenchError, in_one_line, said
+from interpbench.core.errors import InterpBenchError, in_one_line
 from interpbench.core.preparation import Framing
-from interpbench.core.process_state import ProcessState, staying_alive
-from interpbench.registry.plugin import described
 from interpbench.results.block_files import BlockResult
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.run_info import CellRecord
-from interpbench.running.block_in_progress import BlockInProgress, CeilingInProgress
 from interpbench.running.blocks import Block, blocks
-from interpbench.running.canary import Canary
 from interpbench.running.cell_of_blocks import cell_of_blocks, is_whole
-from interpbench.running.image_block import ImageBlock
 from interpbench.running.image_stream import ImageStream
+from interpbench.running.model_at_work import DamagedProcessError, ModelAtWork, Progress
 from interpbench.running.plan import Plan
-from interpbench.running.prepared_model import PreparedModel
 from interpbench.suite.cells import Cell
-
-Progress = Callable[[Cell, int], None]
-
-
-class DamagedProcessError(Exception):
-    """A cell has changed this process so that no other can be run in it; it says what.
-
-    Whatever that cell gave has been handed on before.
-    """
 
 
 @dataclass(frozen=True)
@@ -57,6 +43,10 @@ class Todo:
     def of(self, model: str) -> "Todo":
         """That of one model."""
         return replace(self, cells=[cell for cell in self.cells if cell.model == model])
+
+    def open(self, block: Block) -> list[Cell]:
+        """The cells that a block is to be run for."""
+        return [cell for cell in self.cells if block.number not in self.done.get(cell, ())]
 
 
 @dataclass(frozen=True)
@@ -169,6 +159,11 @@ def not_run(plan: Plan, cell: Cell, reason: str) -> CellResult:
     return CellResult(record)
 
 
+def model_fails(error: BaseException) -> str:
+    """What is said of the cells of a model that fails itself."""
+    return f"the model itself fails: {in_one_line(error)}"
+
+
 def _run_model(
     plan: Plan,
     label: str,
@@ -177,106 +172,36 @@ def _run_model(
     progress: Progress,
     is_enough: IsEnough,
 ) -> Iterator[Given]:
-    decided = todo.decided.get(label)
     try:
-        prepared = PreparedModel(plan, label, stream, decided)
-        canary = Canary(prepared)
+        at_work = ModelAtWork(plan, label, stream, todo.decided.get(label))
     except (InterpBenchError, KeyboardInterrupt):
         raise
     except BaseException as error:  # of any kind: a model may call sys.exit
-        reason = f"the model itself fails: {in_one_line(error)}"
-        yield from (not_run(plan, cell, reason) for cell in todo.cells)
+        yield from (not_run(plan, cell, model_fails(error)) for cell in todo.cells)
     else:
-        yield prepared.result
-        yield from _run_blocks(prepared, canary, todo, progress, is_enough)
-        prepared.model.to("cpu")  # the next model needs the room
+        yield at_work.result
+        yield from _run_blocks(at_work, todo, progress, is_enough)
+        at_work.rest()
     with suppress(Exception):  # of one that failed, which may fail in this as well
         plan.models[label][1].to("cpu")
 
 
 def _run_blocks(
-    prepared: PreparedModel,
-    canary: Canary,
-    todo: Todo,
-    progress: Progress,
-    is_enough: IsEnough,
+    at_work: ModelAtWork, todo: Todo, progress: Progress, is_enough: IsEnough
 ) -> Iterator[BlockResult | Enough]:
     """All blocks of a model, each for all cells that are to be run and have not broken down."""
     broken: set[Cell] = set()
-    cut = prepared.blocks()[: todo.enough.get(prepared.label)]
-
-    def open_cells(block: Block) -> list[Cell]:
-        return [
-            cell
-            for cell in todo.cells
-            if cell not in broken and block.number not in todo.done.get(cell, ())
-        ]
-
-    for block, following in zip(cut, [*cut[1:], None], strict=True):
-        cells = open_cells(block)
-        images = prepared.open(block, following) if cells else None
-        for cell in cells:
-            assert images is not None
-            result, damage = _run_block(prepared, canary, images, cell, progress)
+    label, cut = at_work.label, at_work.blocks()
+    wanted = cut[: todo.enough.get(label)]
+    for block, following in zip(wanted, [*wanted[1:], None], strict=True):
+        cells = [cell for cell in todo.open(block) if cell not in broken]
+        for result in at_work.run(block, cells, progress, following):
             if result.failures:
-                broken.add(cell)
+                broken.add(result.cell)
             yield result
-            if damage:
-                raise DamagedProcessError(damage)
         done = block.number + 1
-        looked = any(block.first < look <= block.last for look in prepared.plan.looks)
-        if looked and done < block.count and is_enough(prepared.label, done):
-            yield Enough(prepared.label, done)
+        if block.has_look(at_work.plan.looks) and done < block.count and is_enough(label, done):
+            yield Enough(label, done)
             return
-    if len(cut) < len(prepared.blocks()):
-        yield Enough(prepared.label, len(cut))
-
-
-def _run_block(
-    prepared: PreparedModel, canary: Canary, images: ImageBlock, cell: Cell, progress: Progress
-) -> tuple[BlockResult, str]:
-    """Explains and scores images with one method, or searches the best map for one metric.
-
-    Returns:
-        The finished block; and what it has done to the process that cannot be undone, or nothing.
-    """
-    kind = CeilingInProgress if cell.ceiling_of else BlockInProgress
-    work = kind(prepared, images, cell)
-    guard = prepared.examined.guard
-    progress(cell, 0)
-    error: BaseException | None = None
-    with staying_alive():
-        process = ProcessState()
-        try:
-            for rows in images.batches(prepared.batch_size):
-                work.add(rows)
-                progress(cell, rows.stop - rows.start)
-            work.finish(guard.changed_weights())
-        except KeyboardInterrupt:
-            raise
-        except BaseException as raised:  # of any kind, as a plugin fails alone
-            error = raised
-        wrong = canary.wrong()
-        undone = process.undo()
-    if isinstance(error, InterpBenchError):
-        work.failures.append(said(error))
-    elif error is not None:
-        work.failures.append(described(error, prepared.plan.method(cell)))
-    if work.failures and guard.changed_weights():
-        prepared.model.shared.forget()
-    work.note_left_behind(undone.harmless)
-    if not wrong and not undone.harmful:
-        return work.result(), ""
-    left = ", ".join([*undone.harmful, *undone.harmless]) or "nobody knows what"
-    what = f"changed how everything is computed ({left})"
-    guard.changed_weights()
-    prepared.forget()
-    still_wrong = canary.wrong()
-    if still_wrong:
-        work.discard(f"{what}: the {still_wrong} of an image cannot be brought back")
-        return work.result(), (
-            f"{cell.method} on {cell.model} has {what}, which cannot be undone in this process: "
-            f"the {still_wrong} of an image stays wrong. Leave it out and --resume."
-        )
-    work.discard(f"{what}, which is undone")
-    return work.result(), ""
+    if len(wanted) < len(cut):
+        yield Enough(label, len(wanted))

@@ -15,6 +15,7 @@ from interpbench.core.errors import ParameterError, UnknownNameError
 from interpbench.results.run_folder import RunFolder
 from interpbench.results.run_info import CellRecord
 from interpbench.running import local_pool
+from interpbench.running.scheduler import Died, Ready
 from tests.paths import ROOT, TESTS, TINY
 
 MISBEHAVING = TESTS / "plugins" / "misbehaving.py"
@@ -132,14 +133,17 @@ def test_a_process_that_dies_costs_its_cell_alone(
 
 def test_a_worker_that_says_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_pool, "WORKER", "import time; time.sleep(60)")
-    with local_pool._Worker("{}") as worker:
-        assert worker.next(0.2) == {"died": "took more than 0.2 seconds and was ended"}
+    pool = local_pool.LocalPool("{}")
+    worker = pool.hire()
+    assert pool.next(0.2) is None
+    worker.dismiss()
+    assert pool.next(9) == (worker, Died("was killed by SIGKILL"))
     monkeypatch.setattr(
         local_pool, "WORKER", "print('{\"ready\": true}'); print('not ours'); raise SystemExit(3)"
     )
-    with local_pool._Worker("{}") as worker:
-        assert worker.next(None) == {"ready": True}
-        assert worker.next(None) == {"died": "ended with exit code 3"}
+    other = pool.hire()
+    assert pool.next(9) == (other, Ready())
+    assert pool.next(9) == (other, Died("ended with exit code 3"))
 
 
 def test_what_is_in_memory_is_not_isolated(tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""Blocks in several worker processes: the same bytes as in one process, whatever happens to the workers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import interpbench
+from interpbench.core.errors import ParameterError
+from interpbench.running.execute import Listener
+from interpbench.suite.cells import Cell
+from tests.paths import TINY
+
+
+def settings(output: Path | str, **changes: Any) -> dict[str, Any]:
+    return {
+        "dataset": "tiny", "model": "quadrants", "method": ["center", "gradient", "random"],
+        "metric": ["deletion", "pointing-game"], "images": 12, "steps": 3, "ceiling": 2, "batch_size": 2,
+        "block_size": 4, "weights": "random", "plugin": TINY, "device": "cpu", "plots": False, "output": output,
+    } | changes  # fmt: skip
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    names = ["scores.csv", "scores.parquet", "curves.parquet", "leaderboard.csv"]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    interpbench.run(**settings(folder))
+    return folder
+
+
+def test_two_workers_write_what_one_process_writes(whole: Path, tmp_path: Path) -> None:
+    finished = interpbench.run(**settings(tmp_path / "run", workers=2))
+    assert finished.info.isolation == "cell"
+    assert tables(tmp_path / "run") == tables(whole)
+    assert not (tmp_path / "run" / "blocks").exists()
+
+
+def children(parent: int | None = None) -> list[int]:
+    """The workers of a process; of this one by default."""
+    found = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(parent or os.getpid())],
+        capture_output=True,
+        text=True,
+    ).stdout
+    return [int(line.split()[0]) for line in found.splitlines() if "commands.worker" in line]
+
+
+class Killer(Listener):
+    """Kills a worker after so many batches."""
+
+    def __init__(self, *after: int) -> None:
+        self.after, self.batches = after, 0
+
+    def images(self, cell: Cell, count: int) -> None:
+        self.batches += count > 0
+        if count and self.batches in self.after:
+            for pid in children()[:1]:
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_nothing(whole: Path, tmp_path: Path) -> None:
+    finished = interpbench.run(**settings(tmp_path / "run", workers=2, listener=Killer(2, 11)))
+    assert finished.failed.empty
+    assert tables(tmp_path / "run") == tables(whole)
+
+
+def test_begun_in_workers_and_gone_on_with_in_one_process(whole: Path, tmp_path: Path) -> None:
+    class Stop(Listener):
+        begun = 0
+
+        def images(self, cell: Cell, count: int) -> None:
+            self.begun += not count
+            if self.begun > 5:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interpbench.run(**settings(tmp_path / "run", workers=2, listener=Stop()))
+    assert not children()
+    interpbench.run(**settings(tmp_path / "run"), resume=True)
+    assert tables(tmp_path / "run") == tables(whole)
+
+
+HANGS = """
+import time
+from interpbench import method
+
+@method("hangs", reference="none")
+def hangs(model, x, target):
+    "Never answers."
+    time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_a_cell_that_hangs_is_lost_alone(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    changes = {
+        "method": ["center", "hangs", "gradient", "random"],
+        "plugin": [TINY, tmp_path / "hangs.py"],
+    }
+    finished = interpbench.run(**settings(tmp_path / "run", workers=2, timeout=6, **changes))
+    [reason] = finished.failed["reason"]
+    assert reason == "the process that ran it took more than 6 seconds and was ended"
+    scores = pd.read_parquet(tmp_path / "run" / "scores.parquet")
+    assert set(scores["method"]) == {"center", "gradient", "random"}
+    pd.testing.assert_frame_equal(scores, pd.read_parquet(whole / "scores.parquet"))
+
+
+@pytest.mark.slow
+def test_no_worker_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
+    asked = settings(str(tmp_path / "run"), workers=2, images=16, block_size=2)
+    asked["plugin"] = str(TINY)
+    run = subprocess.Popen(
+        [sys.executable, "-c", f"import interpbench; interpbench.run(**{asked!r})"]
+    )
+    try:
+        end = time.monotonic() + 120
+        while not list((tmp_path / "run").glob("blocks/*/*")):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        workers = children(run.pid)
+        assert workers
+    finally:
+        run.kill()
+        run.wait()
+    end = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < end, f"{workers} are left"
+        time.sleep(0.1)
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    for workers in (0, -1, 10**6):
+        with pytest.raises(ParameterError, match="expected a number from 1 to"):
+            interpbench.run(**settings(tmp_path / "run", workers=workers))
+    with pytest.raises(ParameterError, match="leave isolation=none out, or workers"):
+        interpbench.run(**settings(tmp_path / "run", workers=2, isolation="none"))

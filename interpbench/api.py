@@ -13,14 +13,14 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from interpbench.core.calls import checked, job
-from interpbench.core.errors import DataError, ParameterError, RunFolderError, unknown_name
+from interpbench.core.errors import DataError, ParameterError, RunFolderError
 from interpbench.core.progress import SILENT, Progress
 from interpbench.core.progress_lines import lines_of_a_call
 from interpbench.files.output_folder import Destination
 from interpbench.report.run import Run, load_run
 from interpbench.results import finished_run
 from interpbench.results.run_folder import PAGE, Mode, RunFolder
-from interpbench.running.execute import Executor, Listener, Reporter, execute
+from interpbench.running.execute import Listener, Reporter, execute
 from interpbench.suite.selection import Selection
 from interpbench.suite.suite import DEFAULT, Suite, load_suite
 
@@ -83,8 +83,10 @@ def run(
     listener: Listener | None = None,
     progress: bool | None = None,
     until: str | None = None,
+    executor: str | None = None,
     isolation: str | None = None,
     workers: int | None = None,
+    per_device: float = 1,
     timeout: float | None = None,
 ) -> Run:
     """Explains and scores; writes the run folder; returns the run.
@@ -137,10 +139,12 @@ def run(
             all others, on each model for itself; `images` are then the most, 1000 by default.
         isolation: `none` runs all cells in this process (the default); `cell` in a process of their
             own, so that one that crashes or hangs is lost alone. What is in memory cannot go there.
+        executor: `ray` or `ray:ADDRESS` runs cells on a Ray cluster (`interpbench[ray]`).
         workers: how many such processes at once, which share the machine's threads; brings
             `isolation="cell"`.
         timeout: seconds that a block of a cell, or getting a model ready, may take; brings
             `isolation="cell"`.
+        per_device: workers that share a GPU of a Ray cluster.
 
     Raises:
         InterpBenchError: if the input is wrong. A method that fails only fails its own cells: see
@@ -162,12 +166,15 @@ def run(
     if resume and (overwrite or output is None):
         raise RunFolderError("To resume, name the run with --output, and leave --overwrite out.")
     mode: Mode = "resume" if resume else "overwrite" if overwrite else "new"
-    executor = _executor(arguments, isolation, timeout, workers, profile=profile)
+    from interpbench.running.executors import Whereabouts, executor_of
+
+    where = Whereabouts(executor, isolation, workers, per_device, timeout)
+    elsewhere = executor_of(where, arguments, profile=profile)
     plan = _planned(arguments)
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(plan.suite.name))
     with _shown(progress if listener is None else False, "maps") as shown:
         told = Reporter(shown) if listener is None else listener
-        finished = Run.of(execute(plan, folder, mode, profile, told, executor))
+        finished = Run.of(execute(plan, folder, mode, profile, told, elsewhere))
     if plots:
         redraw(finished)
         write_page(finished)
@@ -211,7 +218,7 @@ def _planned(arguments: Mapping[str, Any]) -> "Plan":
     }
     resumed = Path(asked.output) if asked.resume and asked.output else None
     selection = Selection.of(_suite(asked.suite, resumed), flags, asked.until)
-    shared = SHARED_BLOCK if (asked.workers or 1) > 1 else None
+    shared = SHARED_BLOCK if asked.executor or (asked.workers or 1) > 1 else None
     computing = Computing.of(
         *(asked.device, asked.precision, asked.batch_size, asked.compile),
         block_size=shared if asked.block_size is None else asked.block_size,
@@ -219,71 +226,7 @@ def _planned(arguments: Mapping[str, Any]) -> "Plan":
     return make_plan(selection, handed.registry, computing, handed.sources)
 
 
-NOT_OF_THE_PLAN = ("listener", "progress", "plots", "profile", "isolation", "timeout", "overwrite")
-MOST_WORKERS = 256
 SHARED_BLOCK = 64  # images of a block where several workers share a model's
-
-
-def _executor(
-    arguments: Mapping[str, Any],
-    isolation: str | None,
-    timeout: float | None,
-    workers: int | None,
-    *,
-    profile: bool,
-) -> Executor | None:
-    """Where the cells run; None is this process.
-
-    Raises:
-        ParameterError: if what is asked for cannot run there.
-    """
-    from interpbench.running.local_pool import in_workers
-
-    if isolation not in (None, "none", "cell"):
-        raise unknown_name("isolation", isolation, ["none", "cell"])
-    if timeout is not None and not 0 < timeout < float("inf"):
-        raise ParameterError(f"timeout={timeout}: expected a number of seconds above 0.")
-    if workers is not None and not 1 <= workers <= MOST_WORKERS:
-        raise ParameterError(f"workers={workers}: expected a number from 1 to {MOST_WORKERS}.")
-    if isolation == "none" and timeout is not None:
-        raise ParameterError(
-            "A cell that takes too long can be ended only in a process of its own: leave "
-            "isolation=none out, or timeout."
-        )
-    if isolation == "none" and workers is not None:
-        raise ParameterError(
-            "Workers are processes of their own: leave isolation=none out, or workers."
-        )
-    if isolation != "cell" and timeout is None and workers is None:
-        return None
-    if profile:
-        raise ParameterError("A profile is taken of this process: use isolation=none for it.")
-    texts = {
-        name: _literal(name, value)
-        for name, value in arguments.items()
-        if name not in NOT_OF_THE_PLAN
-    }
-    literal = ", ".join(f"{name!r}: {text}" for name, text in texts.items())
-    return in_workers(f"{{{literal}}}", workers or 1, timeout)
-
-
-def _literal(name: str, value: object) -> str:
-    """An argument as text that another process understands.
-
-    Raises:
-        ParameterError: if it is in memory alone.
-    """
-    several = value if isinstance(value, list | tuple) else [value]
-    plain = [str(item) if isinstance(item, Path) else item for item in several]
-    text = repr(type(value)(plain) if isinstance(value, list | tuple) else plain[0])
-    try:
-        ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise ParameterError(
-            f"isolation=cell runs cells in another process, to which {name}= cannot be sent: it is "
-            "in memory alone. Name a plugin's file instead, or use isolation=none and no timeout."
-        ) from None
-    return text
 
 
 @job

@@ -133,6 +133,13 @@ def run(
             help="Where cells run: `none`, this process (default), or `cell`, one of their own.",
         ),
     ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(metavar="ray[:ADDRESS]", help="Run the cells on a Ray cluster."),
+    ] = None,
+    per_device: Annotated[
+        float, typer.Option(metavar="N", help="Workers that share a GPU of a Ray cluster.")
+    ] = 1,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -186,6 +193,8 @@ def run(
             overwrite=overwrite,
             profile=profile,
             isolation=isolation,
+            executor=executor,
+            per_device=per_device,
             workers=workers,
             timeout=timeout,
             listener=progress,

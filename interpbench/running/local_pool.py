@@ -11,36 +11,18 @@ import signal
 import subprocess
 import sys
 import threading
-from base64 import b64decode, b64encode
 from contextlib import suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import IO
 
 import torch
 
-from interpbench.results.block_files import block_of
-from interpbench.results.cell_folder import files_of_model, read_model
-from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.run_folder import RunFolder
-from interpbench.results.run_info import CellRecord
 from interpbench.running.execute import Executor, Listener
+from interpbench.running.messages import answer_of, job_as_json
 from interpbench.running.plan import Plan
 from interpbench.running.record import identity_of
 from interpbench.running.resume import Kept
-from interpbench.running.scheduler import (
-    Answer,
-    At,
-    Died,
-    Done,
-    Job,
-    Made,
-    Ready,
-    Refused,
-    Scheduler,
-    Worker,
-)
-from interpbench.suite.cells import Cell
+from interpbench.running.scheduler import Answer, Died, Job, Scheduler, Worker
 
 LAST_WORDS = 2.0  # seconds that what a dead worker has said may take to be read
 WORKER = "from interpbench.commands.worker import main; main()"
@@ -114,7 +96,7 @@ class LocalWorker:
 
     def give(self, job: Job) -> None:
         """Hands a job out."""
-        self._say(json.dumps(_as_json(job)))
+        self._say(json.dumps(job_as_json(job)))
 
     def dismiss(self) -> None:
         """Kills it, and the processes that it has started."""
@@ -137,51 +119,13 @@ class LocalWorker:
         with pipe:
             for line in pipe:
                 with suppress(ValueError, TypeError, KeyError):  # of a plugin that found the pipe
-                    answers.put((self, _answer(json.loads(line))))
+                    answers.put((self, answer_of(json.loads(line))))
 
     def _wait(self, answers: "queue.Queue[tuple[Worker, Answer]]") -> None:
         """Says how it ended, after all that it has said."""
         status = self._process.wait()
         self._reader.join(LAST_WORDS)  # a process that it has left behind may hold the pipe open
         answers.put((self, Died(_in_words(status))))
-
-
-def _as_json(job: Job) -> dict[str, Any]:
-    files = {} if job.decided is None else files_of_model(job.decided)
-    return {
-        "model": job.model,
-        "block": None if job.block is None else job.block.number,
-        "cells": [list(cell.as_dict().values()) for cell in job.cells],
-        "decided": {name: b64encode(content).decode() for name, content in files.items()},
-    }
-
-
-def model_of(files: dict[str, str]) -> ModelResult:
-    """What was measured of a model, from its files as they were sent."""
-    with TemporaryDirectory() as folder:
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(b64decode(content))
-        [record] = Path(folder).glob("*.json")
-        return read_model(record)
-
-
-def _answer(said: dict[str, Any]) -> Answer:
-    match said:
-        case {"ready": _}:
-            return Ready()
-        case {"at": list(names), "images": int(images)}:
-            return At(Cell(*names), images)
-        case {"measured": dict(files)}:
-            return Made(model_of(files))
-        case {"made": str(content)}:
-            return Made(block_of(b64decode(content)))
-        case {"failed": record}:
-            return Made(CellResult(CellRecord.model_validate(record)))
-        case {"done": str(damaged)}:
-            return Done(damaged)
-        case {"refused": str(reason)}:
-            return Refused(reason)
-    raise ValueError(f"not an answer: {said}")
 
 
 def _in_words(status: int) -> str:

@@ -25,6 +25,7 @@ from interpbench.running.runner import Enough, not_run
 from interpbench.suite.cells import Cell
 
 TRIES = 2  # that a block of a cell, or the measuring of a model, gets
+MOST_LOSSES = 50  # of workers that no job is to blame for
 LOOKING = 0.5  # seconds between two looks at workers that say nothing
 
 
@@ -210,6 +211,7 @@ class Scheduler:
         self._team, self._workers, self._timeout = team, workers, timeout
         self._begin_failed = begin_failed
         self._hands: list[_Hand] = []
+        self._losses = 0
         self._deaths: Counter[tuple[object, ...]] = Counter()
 
     def __call__(self, plan: Plan, folder: RunFolder, old: Kept, listener: Listener) -> None:
@@ -361,7 +363,14 @@ class Scheduler:
     def _lost(self, hand: _Hand, how: str, *, at_fault: bool = True) -> None:
         """A worker is no more: what it was at is tried again, or fails."""
         self._dismiss(hand)
-        if not hand.ready:
+        if not at_fault:
+            self._losses += 1
+            if self._losses > MOST_LOSSES:
+                raise RunFolderError(
+                    f"{self._losses} workers were lost; the last {how}. What is finished stays: "
+                    "mend the cluster, and continue with --resume."
+                )
+        elif not hand.ready:
             raise RunFolderError(
                 f"The process that the cells were to run in {how} before the first. "
                 f"{self._begin_failed}".rstrip()

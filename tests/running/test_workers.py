@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_two_workers_write_what_one_process_writes(whole: Path, tmp_path: Path) 
 def children(parent: int | None = None) -> list[int]:
     """The workers of a process; of this one by default."""
     found = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(parent or os.getpid())],
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(parent or os.getpid())],
         capture_output=True,
         text=True,
     ).stdout
@@ -59,18 +60,21 @@ class Killer(Listener):
     """Kills a worker after so many batches."""
 
     def __init__(self, *after: int) -> None:
-        self.after, self.batches = after, 0
+        self.after, self.batches, self.killed = after, 0, 0
 
     def images(self, cell: Cell, count: int) -> None:
         self.batches += count > 0
         if count and self.batches in self.after:
             for pid in children()[:1]:
                 os.kill(pid, signal.SIGKILL)
+                self.killed += 1
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_costs_nothing(whole: Path, tmp_path: Path) -> None:
-    finished = interpbench.run(**settings(tmp_path / "run", workers=2, listener=Killer(2, 11)))
+    killer = Killer(2, 11)
+    finished = interpbench.run(**settings(tmp_path / "run", workers=2, listener=killer))
+    assert killer.killed == 2
     assert finished.failed.empty
     assert tables(tmp_path / "run") == tables(whole)
 
@@ -126,11 +130,9 @@ def test_no_worker_outlives_a_process_that_is_killed(tmp_path: Path) -> None:
     )
     try:
         end = time.monotonic() + 120
-        while not list((tmp_path / "run").glob("blocks/*/*")):
+        while not (workers := children(run.pid)):
             assert time.monotonic() < end
             time.sleep(0.05)
-        workers = children(run.pid)
-        assert workers
     finally:
         run.kill()
         run.wait()
@@ -146,3 +148,71 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
             interpbench.run(**settings(tmp_path / "run", workers=workers))
     with pytest.raises(ParameterError, match="leave isolation=none out, or workers"):
         interpbench.run(**settings(tmp_path / "run", workers=2, isolation="none"))
+
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'interpbench[ray]'")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes of one CPU each."""
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+    found.add_node(num_cpus=1)
+    ray.init(address=found.address, log_to_driver=False)
+    yield found
+    ray.shutdown()
+    found.shutdown()
+
+
+@pytest.mark.slow
+def test_a_cluster_of_two_nodes_writes_what_one_process_writes(
+    cluster: Any, whole: Path, tmp_path: Path
+) -> None:
+    finished = interpbench.run(**settings(tmp_path / "run", executor="ray"))
+    assert finished.failed.empty
+    assert tables(tmp_path / "run") == tables(whole)
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_costs_nothing(cluster: Any, whole: Path, tmp_path: Path) -> None:
+    class Remover(Listener):
+        gone = False
+
+        def images(self, cell: Cell, count: int) -> None:
+            if count and not self.gone:
+                self.gone = True
+                cluster.remove_node(cluster.worker_nodes.copy().pop())
+                cluster.add_node(num_cpus=1)
+
+    finished = interpbench.run(**settings(tmp_path / "run", executor="ray", listener=Remover()))
+    assert finished.failed.empty
+    assert tables(tmp_path / "run") == tables(whole)
+
+
+CRASHES = """
+import os, signal
+from interpbench import method
+
+@method("crashes", reference="none")
+def crashes(model, x, target):
+    "Ends the process."
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_what_crashes_on_a_cluster_is_lost_alone(cluster: Any, whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "crashes.py").write_text(CRASHES)
+    changes = {
+        "method": ["center", "crashes", "gradient", "random"],
+        "plugin": [TINY, tmp_path / "crashes.py"],
+    }
+    finished = interpbench.run(**settings(tmp_path / "run", executor="ray", **changes))
+    [reason] = finished.failed["reason"]
+    assert "the process that ran it died" in reason
+    scores = pd.read_parquet(tmp_path / "run" / "scores.parquet")
+    pd.testing.assert_frame_equal(scores, pd.read_parquet(whole / "scores.parquet"))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from interpbench.core.errors import InterpBenchError
 from interpbench.loading.stated import named_preparation
 from interpbench.loading.weights import WeightsCard
-from interpbench.publish.leaderboard_view import read_board
+from interpbench.publish.boards import read_board
 from interpbench.registry.discovery import discover
 from interpbench.registry.spec import parse_specs
 from interpbench.report.page.evidence import of_csv

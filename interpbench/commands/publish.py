@@ -21,8 +21,9 @@ from interpbench.core.errors import ParameterError
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
+    from rich.text import Text
 
-    from interpbench.publish.leaderboard_view import Grid
+    from interpbench.publish.leaderboard_view import Grid, GridEntry
     from interpbench.publish.rescoring import Verification
 
 Results = Annotated[
@@ -96,10 +97,11 @@ def publish(
 
 
 def leaderboard(
-    csv: Annotated[
+    board: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[CSV]...", help="Leaderboards; all in DIR/leaderboards by default."
+            metavar="[CSV|RUN]...",
+            help="Leaderboards, or folders of runs; all in DIR/leaderboards by default.",
         ),
     ] = None,
     dataset: Annotated[
@@ -122,30 +124,34 @@ def leaderboard(
         bool, typer.Option("--rebuild", help="Write all leaderboards again from submissions.")
     ] = False,
 ) -> None:
-    """Show, filter, sort and merge leaderboards; check what is published."""
+    """Show, filter, sort and merge leaderboards, as tables for Markdown and LaTeX too; check what
+    is published.
+    """
     if check or rebuild:
-        if csv or dataset or model or method or metric or sort or output:
+        if board or dataset or model or method or metric or sort or output:
             raise ParameterError(
                 "--check and --rebuild look at everything in --results: "
                 "give nothing else with them."
             )
         _check_or_rebuild(results, rebuild)
         return
-    from interpbench.publish import leaderboard_view as boards
+    from interpbench.publish import boards
 
-    paths = csv or sorted((results / "leaderboards").glob("*.csv"))
+    paths = board or sorted((results / "leaderboards").glob("*.csv"))
     if not paths:
         raise ParameterError(
             f"There is no leaderboard in {results / 'leaderboards'}. Give a CSV, or --results DIR."
         )
-    board = boards.merge({str(path): boards.read_board(path) for path in paths})
     patterns_of_columns = {"dataset": dataset, "model": model, "method": method, "metric": metric}
-    shown = boards.select(
-        board, {key: patterns or [] for key, patterns in patterns_of_columns.items()}
+    shown = boards.merge(
+        boards.select(
+            boards.read_boards(paths),
+            {key: patterns or [] for key, patterns in patterns_of_columns.items()},
+        )
     )
     if sort:
         shown = boards.sort(shown, sort)
-    _write(shown, board, format, output)
+    _write(shown, format, output)
 
 
 def verify(
@@ -209,24 +215,23 @@ def _check_or_rebuild(results: Path, rebuild: bool) -> None:
     raise typer.Exit(1 if any(faults_of.values()) else 0)
 
 
-def _write(
-    board: "pd.DataFrame", whole: "pd.DataFrame", format: Format, output: Path | None
-) -> None:
+def _write(board: "pd.DataFrame", format: Format, output: Path | None) -> None:
     import tempfile
 
     from interpbench.files.csv_files import write_csv
-    from interpbench.publish import leaderboard_view as boards
+    from interpbench.publish.boards import file_columns
+    from interpbench.publish.latex_tables import latex
+    from interpbench.publish.leaderboard_view import grids, markdown
 
     if format is Format.table and output is None:
-        _print_grids(boards.grids(board, whole))
+        _print_grids(grids(board))
         return
     if format is Format.csv:
         with tempfile.TemporaryDirectory() as folder:
-            write_csv(board, Path(folder) / "board.csv")
+            write_csv(board[file_columns(board)], Path(folder) / "board.csv")
             text = (Path(folder) / "board.csv").read_text(encoding="utf-8")
     else:
-        grids = boards.grids(board, whole)
-        text = boards.latex(grids) if format is Format.latex else boards.markdown(grids)
+        text = latex(grids(board)) if format is Format.latex else markdown(grids(board))
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -243,7 +248,6 @@ def _print_grids(grids: "list[Grid]") -> None:
     from rich.text import Text
 
     console = open_console()
-    styles = {"best": "bold", "tied": "underline", "": ""}
     for grid in grids:
         table = Table(
             title=Text(grid.title),
@@ -253,18 +257,28 @@ def _print_grids(grids: "list[Grid]") -> None:
             pad_edge=False,
         )
         table.add_column("method")
-        for metric in grid.header:
-            table.add_column(Text(metric), justify="left")
-        for method, entries in grid.rows:
-            table.add_row(Text(method), *(Text(e.text, styles[e.mark]) for e in entries))
+        for metric in grid.metrics:
+            table.add_column(Text(metric.header), justify="left")
+        for row in grid.rows:
+            table.add_row(Text(row.label), *map(_entry, row.entries))
         console.print(table)
+        for note in grid.notes:
+            console.print(plain(note))
         console.print()
     console.print(
         plain(
-            "The places that the data leave, mean, 95 % interval, share of the achievable; the "
-            "best is bold, what cannot be told apart from it underlined."
+            "The places that the data leave, mean, 95 % interval, share of the achievable; bold "
+            "where no method is better."
         )
     )
+
+
+def _entry(entry: "GridEntry | None") -> "Text":
+    from rich.text import Text
+
+    if entry is None:
+        return Text("–")
+    return Text(entry.text, "bold" if entry.leads else "")
 
 
 def _print_verification(verification: "Verification", console: "Console") -> None:

@@ -492,11 +492,28 @@ def sanity(
 
 
 @checked
-def redraw(found: finished_run.Run) -> list[Path]:
-    """Draws a run's plots again; the files."""
+def redraw(
+    found: finished_run.Run, formats: Names = None, columns: int | None = None
+) -> list[Path]:
+    """Draws a run's plots again; the files.
+
+    Parameters:
+        found: the run.
+        formats: `png` (default), `pdf`, `svg`, or several.
+        columns: of a paper, which the plots are as wide as: 1 for 3.25 inches, 2 for 6.75, with
+            letters of 7 to 8 points; None for a screen.
+
+    Raises:
+        UnknownNameError: if there is no such format.
+        ParameterError: for another number of columns.
+        RunFolderError: if they cannot be written.
+    """
+    from interpbench.drawing.style import Page
     from interpbench.report.plots import draw
 
-    return draw(found.tables, found.leaderboard, found.folder / "plots")
+    names = [name for text in _names(formats) or ("png",) for name in text.split(",")]
+    to = found.folder / "plots"
+    return draw(found.tables, found.leaderboard, to, names, Page(columns))
 
 
 @checked

@@ -220,6 +220,18 @@ def report(
             metavar="FILE", help="The page; RUN/report.html or beside the CSV by default."
         ),
     ] = None,
+    format: Annotated[
+        Names,
+        typer.Option(
+            metavar="F", help="Of the plots: png (default), pdf, svg; repeatable, commas."
+        ),
+    ] = None,
+    columns: Annotated[
+        int | None,
+        typer.Option(
+            metavar="1|2", help="Plots for a paper, one or two columns wide; else for a screen."
+        ),
+    ] = None,
 ) -> None:
     """Show a finished run's tables again and redraw its plots, or write its page; needs no torch
     and no plugins.
@@ -227,6 +239,8 @@ def report(
     from interpbench import api
 
     if html:
+        if format or columns:
+            raise ParameterError("--format and --columns are of plots: leave them out with --html.")
         page = api.write_page(run, output)
         say(f"Page: {page}")
         return
@@ -237,7 +251,7 @@ def report(
             f"{run} is a file. Give a run folder, or --html for a page of a leaderboard.csv."
         )
     finished = api.load_run(run)
-    api.redraw(finished)
+    api.redraw(finished, format, columns)
     _show(finished, open_console())
 
 

@@ -1,8 +1,8 @@
 """A grid of image x method: each map over the image that it explains."""
 
-import re
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,88 +11,167 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
+from interpbench.drawing.fitted_text import Font
 from interpbench.drawing.overlay import DIVERGING, SEQUENTIAL, Look, is_signed, outline
-from interpbench.drawing.style import LINE, RIGHT, SMALL, WRONG, place_axes, place_picture
+from interpbench.drawing.style import (
+    LINE,
+    RIGHT,
+    SCREEN,
+    SMALL,
+    WRONG,
+    Page,
+    place_axes,
+    place_picture,
+)
 from interpbench.results.tables import Example
 
-_CELL, _GAP, _LEFT, _FOOT = 1.25, 0.06, 1.4, 0.55  # inches
+_GAP, _FOOT = 0.06, 0.55  # inches
+_CELL, _LEFT, _WIDEST = 1.25, 1.4, 18.0  # on a screen
+_SMALLEST, _LEFT_IN_A_PAPER = 0.55, 0.8
+_HEAD_LINES = 4
 
 
-def map_grid(examples: Sequence[Example], title: str) -> Figure:
+@dataclass(frozen=True)
+class _Layout:
+    """Where pictures stand, in inches.
+
+    Attributes:
+        width: of the figure.
+        left: of the first picture, the image; the classes stand there.
+        cell: side of a picture.
+        blocks: the methods beside each other, with the images before them; blocks stand below each
+            other.
+    """
+
+    width: float
+    left: float
+    cell: float
+    blocks: list[list[str]]
+
+    @classmethod
+    def of(cls, methods: list[str], page: Page) -> "_Layout":
+        """On a screen as wide as methods need, up to _WIDEST; in a paper as its columns."""
+        widest, left, cell = (
+            (_WIDEST, _LEFT, _CELL)
+            if page.width is None
+            else (page.width, _LEFT_IN_A_PAPER, _SMALLEST)
+        )
+        fitting = int((widest - left) / (cell + _GAP)) - 1
+        count = max(1, -(-len(methods) // fitting))
+        size = -(-len(methods) // count)
+        blocks = [methods[i * size : (i + 1) * size] for i in range(count)]
+        if page.width is None:
+            return cls(max(left + (size + 1) * (cell + _GAP) + 0.1, 6.0), left, cell, blocks)
+        return cls(page.width, left, min(_CELL, (page.width - left) / (size + 1) - _GAP), blocks)
+
+    def at(self, column: int) -> float:
+        """Left of a column of pictures."""
+        return self.left + column * (self.cell + _GAP)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Methods beside each other.
+
+    Attributes:
+        heads: method -> what stands above its maps, on several lines.
+        head: inches that the highest of them takes.
+    """
+
+    heads: dict[str, str]
+    head: float
+
+    @classmethod
+    def of(cls, names: list[str], layout: _Layout, font: Font) -> "_Block":
+        heads = {name: font.fold(name, layout.cell + _GAP / 2, _HEAD_LINES) for name in names}
+        lines = max([text.count("\n") + 1 for text in heads.values()], default=1)
+        return cls(heads, 0.15 + LINE * lines)
+
+
+def map_grid(examples: Sequence[Example], title: str, page: Page = SCREEN) -> Figure:
     """Images by rows, with their true and predicted class; methods by columns.
 
-    Methods stand in the order of their labels. Each map is scaled for itself: 1st to 99th
-    percentile, or, where it has both signs, symmetric about 0 up to the 99th percentile of its
-    magnitude. The true evidence, where it is known, is outlined.
+    Methods stand in the order of their labels, below each other where they are too many for the
+    width. Each map is scaled for itself: 1st to 99th percentile, or, where it has both signs,
+    symmetric about 0 up to the 99th percentile of its magnitude. The true evidence, where it is
+    known, is outlined.
     """
     methods = sorted({name for example in examples for name in example.maps})
-    heads = [_wrap(name) for name in methods]
-    head = 0.1 + LINE * max([text.count("\n") + 1 for text in heads], default=1)
-    width = max(_LEFT + (len(methods) + 1) * (_CELL + _GAP) + 0.1, 6.0)
-    lines = textwrap.wrap(title, int(10 * width))
-    above = 0.2 + 0.18 * len(lines) + head
-    height = above + len(examples) * (_CELL + _GAP) + _FOOT
-    figure = Figure(figsize=(width, height))
+    layout = _Layout.of(methods, page)
+    font = Font(SMALL if page.width is None else 6.5)
+    lines = textwrap.wrap(title, int(10 * layout.width))
+    above = 0.2 + 0.18 * len(lines)
+    blocks = [_Block.of(names, layout, font) for names in layout.blocks]
+    rows = len(examples) * (layout.cell + _GAP)
+    height = above + sum(block.head + rows for block in blocks) + _FOOT
+    figure = Figure(figsize=(layout.width, height))
     FigureCanvasAgg(figure)
     figure.text(0.5, 1 - 0.1 / height, "\n".join(lines), ha="center", va="top", fontsize="large")
-    for row, example in enumerate(examples):
-        top = height - above - row * (_CELL + _GAP)
-        cells = [
-            place_picture(figure, _LEFT + column * (_CELL + _GAP), top, _CELL)
-            for column in range(len(methods) + 1)
-        ]
-        _image(cells[0], example)
-        for cell, method in zip(cells[1:], methods, strict=True):
-            _overlay(cell, example, method)
-        if row == 0:
-            for cell, text in zip(cells, ["image", *heads], strict=True):
-                cell.set_title(text, fontsize=SMALL, fontweight="normal", pad=3, linespacing=1.1)
-    _footer(figure, examples)
+    top = height - above
+    for block in blocks:
+        _draw(figure, examples, block, layout, top - block.head, font)
+        top -= block.head + rows
+    _footer(figure, examples, layout.left if page.width is None else 0.15, font)
     return figure
 
 
-def _wrap(label: str) -> str:
-    """The label on lines of at most 20 characters.
+def _draw(
+    figure: Figure,
+    examples: Sequence[Example],
+    block: _Block,
+    layout: _Layout,
+    top: float,
+    font: Font,
+) -> None:
+    """The images with a block's maps, from `top` inches above the figure's bottom downwards."""
+    for row, example in enumerate(examples):
+        above = top - row * (layout.cell + _GAP)
+        cells = [
+            place_picture(figure, layout.at(column), above, layout.cell)
+            for column in range(len(block.heads) + 1)
+        ]
+        _image(cells[0], example, layout, font)
+        for cell, method in zip(cells[1:], block.heads, strict=True):
+            _overlay(cell, example, method, font)
+        if row == 0:
+            for cell, text in zip(cells, ["image", *block.heads.values()], strict=True):
+                cell.set_title(
+                    text, fontsize=font.size, fontweight="normal", pad=3, linespacing=1.1
+                )
 
-    It is broken after the name and between parameters if possible.
-    """
-    parts = re.split(r"(?<=[:,])", label)
-    return "\n".join(line for part in parts for line in textwrap.wrap(part, 20))
 
-
-def _image(cell: Axes, example: Example) -> None:
+def _image(cell: Axes, example: Example, layout: _Layout, font: Font) -> None:
     cell.imshow(example.image, interpolation="nearest")
     outline(cell, example.mask)
     correct = example.true_class == example.predicted_class
     known = example.true_class != ""
-    true = textwrap.wrap(f"true: {example.true_class or 'unknown'}", 18)
+    color, weight = (RIGHT, "normal") if correct or not known else (WRONG, "bold")
     mark = ("✓ " if correct else "✗ ") if known else ""
-    predicted = textwrap.wrap(f"{mark}predicted: {example.predicted_class}", 18)
-    middle = 0.5 + LINE / _CELL * (len(true) - len(predicted)) / 2
+    room = layout.left - 0.1
+    true = font.fold(f"true: {example.true_class or 'unknown'}", room)
+    predicted = Font(font.size, weight).fold(f"{mark}predicted: {example.predicted_class}", room)
+    middle = 0.5 + LINE / layout.cell / 2 * (true.count("\n") - predicted.count("\n"))
     place: dict[str, Any] = {
         "transform": cell.transAxes,
         "ha": "right",
-        "fontsize": SMALL,
+        "fontsize": font.size,
         "linespacing": 1.15,
     }
-    cell.text(-0.06, middle + 0.02, "\n".join(true), va="bottom", **place)
-    color, weight = (RIGHT, "normal") if correct or not known else (WRONG, "bold")
-    cell.text(
-        -0.06, middle - 0.02, "\n".join(predicted), va="top", color=color, weight=weight, **place
-    )
+    cell.text(-0.06, middle + 0.02, true, va="bottom", **place)
+    cell.text(-0.06, middle - 0.02, predicted, va="top", color=color, weight=weight, **place)
 
 
-def _overlay(cell: Axes, example: Example, method: str) -> None:
+def _overlay(cell: Axes, example: Example, method: str, font: Font) -> None:
     values = example.maps.get(method)
     if values is None or not np.isfinite(values).all():
         cell.text(
             0.5,
             0.5,
-            "no valid map",
+            "no valid\nmap",
             transform=cell.transAxes,
             ha="center",
             va="center",
-            fontsize=SMALL,
+            fontsize=font.size,
         )
         return
     cell.imshow(
@@ -101,24 +180,23 @@ def _overlay(cell: Axes, example: Example, method: str) -> None:
     outline(cell, example.mask)
 
 
-def _footer(figure: Figure, examples: Sequence[Example]) -> None:
+def _footer(figure: Figure, examples: Sequence[Example], left: float, font: Font) -> None:
     """A colour bar for each kind of map that occurs, and what the outline is."""
     kinds = {is_signed(values) for example in examples for values in example.maps.values()}
-    left = _LEFT
     for signed, name, ticks in (
         (False, SEQUENTIAL, ["low", "high"]),
         (True, DIVERGING, ["−", "0", "+"]),
     ):
         if signed in kinds:
-            bar = place_axes(figure, left, 0.3, 1.1, 0.09)
+            bar = place_axes(figure, left, 0.3, 0.55, 0.09)
             mappable = ScalarMappable(cmap=name)
             figure.colorbar(
                 mappable, cax=bar, orientation="horizontal", ticks=np.linspace(0, 1, len(ticks))
             )
-            bar.set_xticklabels(ticks, fontsize=SMALL)
-            left += 1.5
+            bar.set_xticklabels(ticks, fontsize=font.size)
+            left += 0.85
     note = "each map scaled for itself"
     if any(example.mask is not None for example in examples):
         note += "\noutline: true evidence"
     up = figure.get_size_inches()[1]
-    figure.text(left / figure.get_size_inches()[0], 0.3 / up, note, va="center", fontsize=SMALL)
+    figure.text(left / figure.get_size_inches()[0], 0.3 / up, note, va="center", fontsize=font.size)

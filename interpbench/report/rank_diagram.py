@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from interpbench.drawing.style import SCREEN, Page
 from interpbench.results.comparison import agreement, judges_text, mean_ranks
 
-_ROW = 0.24  # inches that a label takes
-_CHARACTER = 0.075
 
-
-def critical_differences(board: pd.DataFrame, headings: Mapping[str, str]) -> Figure | None:
+def critical_differences(
+    board: pd.DataFrame, headings: Mapping[str, str], page: Page = SCREEN
+) -> Figure | None:
     """A panel for each metric with two models or more (Demšar, JMLR 2006), or None.
 
     Bars join methods that Nemenyi's test does not tell apart. Where there are too few models to
@@ -25,27 +25,30 @@ def critical_differences(board: pd.DataFrame, headings: Mapping[str, str]) -> Fi
     Parameters:
         board: the leaderboard.
         headings: a panel's title for each metric.
+        page: where the picture is to stand. In one column all labels stand on the left.
     """
     ranks, tests = mean_ranks(board), agreement(board).set_index("metric")
     metrics = [metric for metric in headings if metric in set(ranks["metric"])]
     if not metrics:
         return None
+    sides = 1 if page.columns == 1 else 2
     heights = [
-        1.5 + _ROW * (len(of_metric) / 2 + _bars(of_metric))
+        1.5 + 1.3 * page.line * (len(of_metric) / sides + _bars(of_metric))
         for _, of_metric in ranks.groupby("metric", sort=False)
     ]
-    width = 5.5 + 2 * _CHARACTER * ranks["method"].str.len().max()
+    longest = ranks["method"].str.len().max()
+    width = page.width or 5.5 + 2 * 1.1 * page.character * longest
     figure = Figure(figsize=(width, sum(heights) + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(metrics), squeeze=False, height_ratios=heights)[:, 0]
+    room = width - sides * page.character * longest
     for panel, metric in zip(axes, metrics, strict=True):
-        _panel(panel, ranks[ranks["metric"] == metric].set_index("method"), tests.loc[metric])
-        panel.set_title(
-            f"{headings[metric]}\n{judges_text(tests.loc[metric])}", fontsize="medium", pad=14
-        )
-    figure.suptitle(
-        "Mean rank across models: 1 is best; bars join methods that cannot be told apart"
-    )
+        of_metric = ranks[ranks["metric"] == metric].set_index("method")
+        _panel(panel, of_metric, tests.loc[metric], left_only=sides == 1)
+        judges = page.wrap(judges_text(tests.loc[metric]), room)
+        panel.set_title(f"{headings[metric]}\n{judges}", fontsize="medium", pad=14)
+    title = "Mean rank across models: 1 is best; bars join methods that cannot be told apart"
+    figure.suptitle(page.wrap(title, width))
     return figure
 
 
@@ -54,7 +57,7 @@ def _bars(ranks: pd.DataFrame) -> int:
     return len(set("".join(ranks["letters"])))
 
 
-def _panel(panel: Axes, ranks: pd.DataFrame, test: pd.Series) -> None:
+def _panel(panel: Axes, ranks: pd.DataFrame, test: pd.Series, *, left_only: bool) -> None:
     from scikit_posthocs import critical_difference_diagram
 
     groups = {method: set(letters) for method, letters in ranks["letters"].items()}
@@ -67,6 +70,7 @@ def _panel(panel: Axes, ranks: pd.DataFrame, test: pd.Series) -> None:
         label_fmt_right=" {rank:.2f}  {label}",
         label_props={"fontsize": "small"},
         text_h_margin=0.06,
+        left_only=left_only,
         marker_props={"s": 18},
         elbow_props={"color": "0.25", "linewidth": 0.9},
         crossbar_props={"color": "C0", "linewidth": 3, "solid_capstyle": "butt"},

@@ -136,6 +136,23 @@ def test_report_redraws_without_torch_and_without_the_plugins(
     assert (tmp_path / "page.html").read_bytes() == (ran[0] / "report.html").read_bytes()
 
 
+def test_report_draws_for_a_paper(
+    ran: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(ran[0], run)
+    drawn = {plot.stem for plot in (run / "plots").iterdir()}
+    shutil.rmtree(run / "plots")
+    assert "Unknown format 'gif'" in refused("report", run, "--format", "gif")
+    assert "expected 1 or 2" in refused("report", run, "--columns", "3")
+    assert "leave them out" in refused("report", run, "--html", "--format", "pdf")
+    code, _, error = call("report", run, "--format", "pdf,svg", "--columns", "1")
+    assert code == 0, error
+    assert {plot.name for plot in (run / "plots").iterdir()} == {
+        f"{name}.{suffix}" for name in drawn for suffix in ("pdf", "svg")
+    }
+
+
 @pytest.mark.parametrize(
     "cells", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(3, marks=pytest.mark.slow)]
 )

@@ -1,6 +1,7 @@
 """Which pictures there are, that they are pictures, the same each time, and that odd tables draw as well."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,16 +11,22 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.text import Text
 
-from interpbench.drawing.method_colours import method_looks
-from interpbench.drawing.point_labels import place_labels
-from interpbench.drawing.style import style
+from interpbench.core.errors import UnknownNameError
+from interpbench.drawing import style as drawing_style
+from interpbench.drawing.style import Page, style
 from interpbench.report import plots
+from interpbench.report.curves_plot import curves_plot, parts_early
+from interpbench.report.interval_plot import shares_plot
 from interpbench.report.map_grid import map_grid
-from interpbench.report.plots import _quality_time, _Scene, _shares, _timed, draw
+from interpbench.report.plots import draw
 from interpbench.report.rank_diagram import critical_differences
+from interpbench.report.scene import Scene
+from interpbench.report.time_plot import time_plot
 from interpbench.results.comparison import mean_ranks
 from interpbench.results.leaderboard import leaderboard
 from interpbench.results.tables import RunTables
@@ -32,7 +39,7 @@ THREE = ("gradcam", "random", "sobel")
 @pytest.fixture(autouse=True)
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of fewer pixels show the same."""
-    monkeypatch.setattr(plots, "DPI", 75)
+    monkeypatch.setattr(drawing_style, "DPI", 75)
 
 
 def names(tables: RunTables, folder: Path) -> list[str]:
@@ -66,9 +73,10 @@ def test_the_same_bytes_each_time_and_the_settings_of_the_caller_are_left_alone(
     tmp_path: Path,
 ) -> None:
     before = dict(mpl.rcParams)
-    tables, found = concluded(methods=THREE)
+    tables, found = small()
     first, second = (
-        draw(tables, found["leaderboard"], tmp_path / name) for name in ("first", "second")
+        draw(tables, found["leaderboard"], tmp_path / name, ("png", "pdf", "svg"))
+        for name in ("first", "second")
     )
     assert dict(mpl.rcParams) == before
     assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]
@@ -179,7 +187,8 @@ def test_ranks_are_drawn_the_same_whatever_the_order_of_sets(tmp_path: Path) -> 
 
 def test_shares_stand_between_floor_and_ceiling_and_more_is_better() -> None:
     tables, found = concluded(models=("alexnet", "vgg11"), methods=THREE)
-    figure = _shares(scene(tables, found["leaderboard"]), "planted")
+    figure = shares_plot(Scene(tables, found["leaderboard"]), "planted")
+    assert figure is not None
     assert [panel.get_title() for panel in figure.axes] == ["deletion", "insertion"]
     board = found["leaderboard"].query("metric == 'deletion'")
     order = board.groupby("method")["share"].mean().sort_values(ascending=False)
@@ -187,18 +196,131 @@ def test_shares_stand_between_floor_and_ceiling_and_more_is_better() -> None:
     assert [label.get_text() for label in panel.get_yticklabels()] == list(order.index)
     ends = [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == "--"]
     assert ends == [0, 1]
-    drawn = {
+    low, high = panel.get_xlim()
+    seen = board["share"].between(low, high)
+    assert points_of(panel) == {round(share, 9) for share in board.loc[seen, "share"]}
+    assert set(board.loc[~seen, "role"]) == {"control"}
+    assert len(panel.texts) == (~seen).sum()
+
+
+def points_of(panel: Axes) -> set[float]:
+    """Where the markers of a panel stand along its axis."""
+    return {
         round(float(x), 9)
         for line in panel.lines
         if line.get_marker() != "None"
         for x in line.get_xdata()
     }
-    assert drawn >= {round(share, 9) for share in board["share"]}
 
 
-def scene(tables: RunTables, board: pd.DataFrame) -> _Scene:
-    """What figures are made from."""
-    return _Scene(tables, board, method_looks(sorted(set(tables.cells["method"]))))
+def test_controls_beyond_the_methods_shares_are_arrows_at_the_end_of_the_axis() -> None:
+    tables, found = concluded(models=("alexnet", "vgg11"), methods=THREE)
+    board = found["leaderboard"].copy()
+    share = {"gradcam": 0.4, "random": -3.1, "sobel": 2.4}
+    for column, more in (("share", 0.0), ("share_low", -0.2), ("share_high", 0.2)):
+        board[column] = board["method"].map(share) + more
+    figure = shares_plot(Scene(tables, board), "planted")
+    assert figure is not None
+    for panel in figure.axes:
+        low, high = panel.get_xlim()
+        assert -0.1 < low < 0
+        assert 1 < high < 1.1
+        assert points_of(panel) == {0.4}
+        texts = {(text.get_text(), text.xy[0], text.get_ha()) for text in panel.texts}
+        assert texts == {("−310%", 0, "left"), ("240%", 1, "right")}
+        lanes = [label.get_text() for label in panel.get_yticklabels()]
+        assert lanes == ["sobel", "gradcam", "random"]
+        assert {(lanes[round(text.xy[1])], text.get_text()) for text in panel.texts} == {
+            ("random", "−310%"), ("sobel", "240%"),
+        }  # fmt: skip
+
+
+def falls(*middles: float) -> pd.DataFrame:
+    """Curves that fall at these shares of positions, on a picture 64 positions wide."""
+    fraction = np.arange(65) / 64
+    curves = {m: 1 / (1 + (fraction / middle) ** 4) for m, middle in enumerate(middles)}
+    return pd.DataFrame(curves, index=fraction)
+
+
+def test_the_axis_is_logarithmic_where_lines_part_among_the_first_positions() -> None:
+    assert parts_early(falls(0.03, 0.05, 0.08))
+    assert not parts_early(falls(0.2, 0.4, 0.6))
+    assert not parts_early(falls(0.03))
+    constant = pd.DataFrame({"a": 0.0, "b": 1.0}, index=np.arange(65) / 64)
+    assert not parts_early(constant)  # as far apart on both
+    # By hand: apart by 1 up to 1/4 of the positions, so 1/4 of a linear axis and half of 1/16 .. 1.
+    halves = pd.DataFrame(
+        {"a": 0.0, "b": 1.0 * (np.arange(4097) <= 1024)}, index=np.arange(4097) / 4096
+    )
+    assert parts_early(halves.loc[1 / 16 :])
+
+
+@pytest.mark.parametrize(("early", "scale"), [(True, "log"), (False, "linear")])
+def test_curves_are_drawn_on_the_axis_that_parts_them(early: bool, scale: str) -> None:
+    tables, found = concluded(methods=(*THREE, "saliency"), metrics=("deletion",), steps=32)
+    curves = tables.curves
+    if early:  # all that happens is over after a tenth of the positions
+        wide = curves.pivot_table(index=["method", "sample_id"], columns="step", values="value")
+        steps = np.minimum(10 * curves["step"], 32)
+        value = [
+            wide.loc[(m, s), step]
+            for m, s, step in zip(curves["method"], curves["sample_id"], steps, strict=True)
+        ]
+        tables = replace(tables, curves=curves.assign(value=value))
+    figure = curves_plot(Scene(tables, found["leaderboard"]), "planted", "resnet18")
+    assert figure is not None
+    [panel] = figure.axes
+    assert panel.get_xscale() == scale
+    assert panel.get_xlim() == ((1 / 32, 1) if early else (0, 1))
+    assert ("logarithmic" in panel.get_xlabel()) == early
+
+
+@pytest.mark.parametrize(("columns", "inches"), [(1, 3.25), (2, 6.75)])
+def test_pictures_for_a_paper(tmp_path: Path, columns: int, inches: float) -> None:
+    tables, found = small()
+    files = draw(tables, found["leaderboard"], tmp_path, ("pdf", "svg"), Page(columns))
+    assert len(files) == 2 * 8
+    for file in files:
+        if file.suffix == ".pdf":
+            content = file.read_bytes()
+            assert b"/CIDFontType2" in content or b"/TrueType" in content
+            assert b"/Type3" not in content
+            [(width, _)] = re.findall(rb"/MediaBox \[ 0 0 (\S+) (\S+) \]", content)
+            assert float(width) / 72 == pytest.approx(inches)
+        else:
+            text = file.read_text()
+            assert float(re.findall(r'width="([\d.]+)pt"', text)[0]) / 72 == pytest.approx(inches)
+            assert re.search(r">[^<]*gradcam[^<]*</text>", text)  # as text
+
+
+def small() -> tuple[RunTables, dict[str, pd.DataFrame]]:
+    """A run that has every kind of picture."""
+    return concluded(models=("alexnet", "vgg11"), methods=THREE, metrics=("deletion",))
+
+
+@pytest.mark.parametrize("columns", [None, 1, 2])
+def test_no_letters_leave_the_picture(columns: int | None) -> None:
+    tables, found = small()
+    scene = Scene(tables, found["leaderboard"], Page(columns))
+    with style(scene.page):
+        for (kind, *_), make in plots._figures(scene):
+            figure = make()
+            assert figure is not None
+            renderer = figure._get_renderer()
+            figure.draw(renderer)
+            frame = figure.bbox.padded(1)
+            for text in figure.findobj(Text):
+                if text.get_visible() and text.get_text():
+                    box = Text.get_window_extent(text, renderer)
+                    inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
+                    assert inside, (kind, text.get_text(), box.extents, frame.extents)
+
+
+def test_unknown_formats_are_named(tmp_path: Path) -> None:
+    tables, found = concluded(methods=THREE)
+    with pytest.raises(UnknownNameError, match="Unknown format 'gif'"):
+        draw(tables, found["leaderboard"], tmp_path, ("png", "gif"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_invalid_maps_leave_a_note_in_their_place() -> None:
@@ -222,21 +344,6 @@ def test_classes_differ_in_more_than_colour() -> None:
         assert texts == [f"true: {example.true_class}", f"{mark} predicted: {predicted}"]
 
 
-def test_labels_do_not_cover_each_other() -> None:
-    figure = Figure(figsize=(5, 4))
-    panel = figure.subplots()
-    points = {f"method-number-{i}": (1 + 0.01 * i, 1 + 0.05 * i) for i in range(9)}
-    for point in points.values():
-        panel.plot(*point, "o")
-    panel.margins(0.3)
-    figure.draw_without_rendering()
-    place_labels(panel, points)
-    renderer = figure._get_renderer()
-    boxes = [text.get_window_extent(renderer) for text in panel.texts]
-    assert len(boxes) == len(points)
-    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
-
-
 def crowded(count: int) -> RunTables:
     """A run whose methods, most of them as quick as one another, crowd on the plot of quality against time."""
     methods = tuple(f"method-with-a-long-name-{i:02d}" for i in range(count))
@@ -258,8 +365,8 @@ def test_methods_that_crowd_are_numbered_and_listed(count: int) -> None:
     tables = crowded(count)
     board = leaderboard(tables)
     with style():
-        drawn = scene(tables, board)
-        figure = _quality_time(drawn, "planted", _timed(drawn, "planted"))
+        figure = time_plot(Scene(tables, board), "planted")
+    assert figure is not None
     [panel] = figure.axes
     written = [text.get_text() for text in panel.texts]
     best_first = board.sort_values("mean")["method"].tolist()
@@ -270,9 +377,8 @@ def test_methods_that_crowd_are_numbered_and_listed(count: int) -> None:
     assert sorted(map(int, written)) == list(range(1, count + 1))
     listed = [text.get_text().split() for text in panel.get_legend().get_texts()]
     assert [(int(number), method) for number, _, method in listed] == list(enumerate(best_first, 1))
-    renderer = figure._get_renderer()
     boxes = [
-        text.get_window_extent(renderer) for text in (*panel.texts, *panel.get_legend().get_texts())
+        Text.get_window_extent(text) for text in (*panel.texts, *panel.get_legend().get_texts())
     ]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
     points = dict(board.set_index("method")["mean"])

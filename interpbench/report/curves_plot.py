@@ -1,0 +1,123 @@
+"""Mean perturbation curves of methods."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from interpbench.core.seeding import derive
+from interpbench.drawing.method_colours import MethodLook
+from interpbench.report.scene import Scene, rows_of
+from interpbench.results.mean_curve import mean_curve
+
+# The axis of shares is logarithmic where that brings the lines so many times as far apart.
+_WORTH_A_LOG = 1.5
+
+
+def curves_plot(scene: Scene, dataset: str, model: str) -> Figure | None:
+    """A panel for each metric with curves: each method's mean curve and 95 % band over images.
+
+    Where the lines part at the left and lie on each other in the rest, the axis of shares is
+    logarithmic: see `parts_early`. None if there are no curves of this data set and model.
+    """
+    curves = rows_of(scene.tables.curves, dataset=dataset, model=model)
+    scored = scene.ranked(dataset=dataset, model=model).merge(
+        curves[["metric", "method"]].drop_duplicates()
+    )
+    if scored.empty:
+        return None
+    metrics, methods = scene.metrics(scored), scored["method"].unique()
+    beside = 0.9 + scene.page.character * max(map(len, methods))
+    figure, panels = scene.panels(len(metrics), len(metrics), 3.6, 3.2, (len(methods), beside))
+    for panel, metric in zip(panels, metrics, strict=True):
+        of_metric = rows_of(scored, metric=metric)
+        _panel(scene, panel, of_metric, rows_of(curves, metric=metric))
+        panel.set_title(scene.heading(metric))
+        panel.set_ylabel(scene.tables.metrics[metric].unit)
+        scene.legend(panel, "mean AUC, places, method")
+    scene.suptitle(figure, f"{scene.title(dataset, model)}: mean and 95 % band over images")
+    return figure
+
+
+def _panel(scene: Scene, panel: Axes, scored: pd.DataFrame, curves: pd.DataFrame) -> None:
+    """The curves of one data set, model and metric.
+
+    `scored` are the rows of the leaderboard to draw, best first, `curves` those of the images.
+    """
+    groups = dict(iter(curves.groupby("method")))
+    for rank, row in enumerate(scored.itertuples()):
+        seed = derive(scene.tables.seed, row.dataset, row.model, row.metric, row.method)
+        label = f"{row.mean:.3f}  {scene.places(row)}  {row.method}"
+        _curve(panel, groups[row.method], scene.looks[row.method], seed, rank, label)
+    methods = scored.loc[scored["role"] == "method", "method"]
+    compared = methods if len(methods) > 1 else scored["method"]
+    means = curves[curves["method"].isin(compared)].pivot_table(
+        index="fraction", columns="method", values="value"
+    )
+    first = min(fraction for fraction in curves["fraction"] if fraction > 0)
+    if parts_early(means):
+        panel.set_xscale("log")
+        panel.set(xlabel="share of positions changed, logarithmic", xlim=(first, 1))
+        ticks = [t for t in (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1) if t >= first]
+        panel.set_xticks(ticks)
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:g}"))
+    else:
+        panel.set(xlabel="share of positions changed", xlim=(0, 1))
+
+
+def parts_early(means: pd.DataFrame) -> bool:
+    """Whether the lines of methods are further apart on a logarithmic axis.
+
+    How far they are apart at a share of positions is the standard deviation over methods; it is
+    averaged along the axis, as long as it is drawn. Where that gives half as much again for the
+    logarithm, the lines part among the first few positions, and lie on each other after.
+
+    Parameters:
+        means: mean curves, a column a method; the index is the share of positions changed, 0..1.
+    """
+    means = means[means.index > 0].dropna()
+    if means.shape[1] < 2 or len(means) < 2:
+        return False
+    apart = means.std(axis=1, ddof=0).to_numpy()
+    linear, logarithmic = means.index.to_numpy(), np.log(means.index.to_numpy())
+
+    def along(axis: np.ndarray) -> float:
+        return float(np.trapezoid(apart, axis) / (axis[-1] - axis[0]))
+
+    return along(logarithmic) > _WORTH_A_LOG * along(linear)
+
+
+def _curve(
+    panel: Axes, curves: pd.DataFrame, look: MethodLook, seed: int, rank: int, label: str
+) -> None:
+    """One method's mean curve over images with its 95 % band.
+
+    The better its rank, the further in front.
+    """
+    curve = mean_curve(curves, seed)
+    order = 3 - rank / 100
+    panel.fill_between(
+        curve.fraction,
+        curve.low,
+        curve.high,
+        color=look.color,
+        alpha=0.15,
+        linewidth=0,
+        zorder=order - 1,
+    )
+    panel.plot(
+        curve.fraction,
+        curve.mean,
+        color=look.color,
+        linestyle=look.dashes,
+        marker=look.marker,
+        markersize=5,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+        markevery=(0.02 + 0.012 * (rank % 10), 0.14),
+        linewidth=1.4,
+        zorder=order,
+        label=label,
+    )

@@ -43,7 +43,7 @@ def read_boards(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """What the files are called: a run by its folder; by their whole paths if that is not enough."""
+    """What the files are called: a run by its folder; by whole paths if that is not enough."""
     files = [path.resolve() for path in paths]
     names = [file.parent.name if file.name == "leaderboard.csv" else file.stem for file in files]
     return names if len(set(names)) == len(names) else list(map(str, paths))

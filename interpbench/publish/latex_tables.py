@@ -1,4 +1,4 @@
-r"""Leaderboards as tables for LaTeX, ready to stand in a paper; they need `\usepackage{booktabs}`."""
+r"""Leaderboards as tables for LaTeX, ready for a paper; they need `\usepackage{booktabs}`."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence

@@ -169,7 +169,7 @@ def run(
     from interpbench.running.executors import Whereabouts, executor_of
 
     where = Whereabouts(executor, isolation, workers, per_device, timeout)
-    elsewhere = executor_of(where, arguments, profile=profile)
+    elsewhere = executor_of(where, arguments, rebuilt, profile=profile)
     plan = _planned(arguments)
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(plan.suite.name))
     with _shown(progress if listener is None else False, "maps") as shown:

@@ -220,6 +220,7 @@ def test_no_line_is_longer_than_one_reads_at_a_glance() -> None:
 # Where a mapping with any values is what it is: parameters of plugins as users write them, settings of suites and
 # recipes, containers that JSON knows, what torch keeps of an optimiser, arguments of functions that are watched.
 OPEN_BY_NATURE = {
+    "running/executors.py",  # arguments of interpbench.run
     "registry/plugin.py", "registry/registry.py", "suite/suite.py", "suite/selection.py", "files/records.py",
     "files/toml_settings.py", "training/recipe.py", "training/checkpoint.py", "training/loop.py",
     "training/optimise.py", "toolbox/backward_rules.py", "core/activations.py", "diagnosis/own_activations.py",

@@ -10,14 +10,14 @@ import queue
 import threading
 from collections.abc import Callable
 from os import _exit as end_at_once  # before anybody replaces it
-from typing import IO, Any
+from typing import IO
 
 import torch
 
 from interpbench import api
 from interpbench.core.errors import InterpBenchError, in_one_line, said
 from interpbench.results.run_info import Identity
-from interpbench.running.messages import answer_as_json, job_of
+from interpbench.running.messages import answer_line, job_of
 from interpbench.running.scheduler import Answer, Refused
 from interpbench.running.serving import serve
 
@@ -28,14 +28,14 @@ def main() -> None:
     os.dup2(2, 1)  # what plugins print
     requests = os.fdopen(os.dup(0), encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    jobs: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=_read, args=(requests, jobs), daemon=True).start()
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
 
     def say(answer: Answer) -> None:
-        answers.write(json.dumps(answer_as_json(answer)) + "\n")
+        answers.write(answer_line(answer) + "\n")
 
     try:
-        _work(jobs, say)
+        _work(lines, say)
     except InterpBenchError as error:
         say(Refused(said(error)))
     except Exception as error:
@@ -44,21 +44,21 @@ def main() -> None:
     end_at_once(0)  # whatever plugins have left running
 
 
-def _work(jobs: "queue.Queue[dict[str, Any]]", say: Callable[[Answer], None]) -> None:
+def _work(lines: "queue.Queue[str]", say: Callable[[Answer], None]) -> None:
     """Rebuilds the plan, and does one job after the other, without an end.
 
     Raises:
         InterpBenchError: if the plan is another than that of the run, or the images have changed.
     """
-    begin = jobs.get()
+    begin = json.loads(lines.get())
     torch.set_num_threads(begin["threads"])
     plan = api.rebuilt(begin["arguments"])
     identity = Identity.model_validate(begin["identity"])
-    serve(plan, identity, lambda: job_of(jobs.get()), say)
+    serve(plan, identity, lambda: job_of(lines.get()), say)
 
 
-def _read(requests: IO[str], jobs: "queue.Queue[dict[str, Any]]") -> None:
+def _read(requests: IO[str], lines: "queue.Queue[str]") -> None:
     """Takes in jobs until the process that gives them has ended."""
     for line in requests:
-        jobs.put(json.loads(line))
+        lines.put(line)
     end_at_once(1)

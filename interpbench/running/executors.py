@@ -1,15 +1,15 @@
 """Where a run's cells run: in this process, in workers on this machine, or on a Ray cluster."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from interpbench.core.errors import ParameterError, unknown_name
 from interpbench.running.execute import Executor
 from interpbench.running.local_pool import in_workers
-from interpbench.running.ray_pool import on_ray
+from interpbench.running.plan import Plan
+from interpbench.running.ray_pool import Cluster, on_ray
 
 # Arguments of `interpbench.run` that say where and how it runs, but not what.
 NOT_OF_THE_PLAN = (
@@ -79,13 +79,18 @@ class Whereabouts:
 
 
 def executor_of(
-    where: Whereabouts, arguments: Mapping[str, Any], *, profile: bool
+    where: Whereabouts,
+    arguments: Mapping[str, object],
+    rebuild: Callable[[str], Plan],
+    *,
+    profile: bool,
 ) -> Executor | None:
     """Where the cells run; None is this process.
 
     Parameters:
         where: as the user says.
         arguments: of `interpbench.run`.
+        rebuild: makes the plan of them, as a literal, in another process.
         profile: whether a profile is taken.
 
     Raises:
@@ -104,8 +109,8 @@ def executor_of(
     literal = "{" + ", ".join(f"{name!r}: {text}" for name, text in texts.items()) + "}"
     if where.executor is None:
         return in_workers(literal, where.workers or 1, where.timeout)
-    address = where.executor.partition(":")[2]
-    return on_ray(literal, address, where.workers, where.per_device, where.timeout)
+    cluster = Cluster(where.executor.partition(":")[2], where.workers, where.per_device)
+    return on_ray(cluster, rebuild, literal, where.timeout)
 
 
 def _literal(name: str, value: object) -> str:

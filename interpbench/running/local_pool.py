@@ -18,7 +18,7 @@ import torch
 
 from interpbench.results.run_folder import RunFolder
 from interpbench.running.execute import Executor, Listener
-from interpbench.running.messages import answer_of, job_as_json
+from interpbench.running.messages import answer_of, job_line
 from interpbench.running.plan import Plan
 from interpbench.running.record import identity_of
 from interpbench.running.resume import Kept
@@ -96,7 +96,7 @@ class LocalWorker:
 
     def give(self, job: Job) -> None:
         """Hands a job out."""
-        self._say(json.dumps(job_as_json(job)))
+        self._say(job_line(job))
 
     def dismiss(self) -> None:
         """Kills it, and the processes that it has started."""
@@ -119,7 +119,7 @@ class LocalWorker:
         with pipe:
             for line in pipe:
                 with suppress(ValueError, TypeError, KeyError):  # of a plugin that found the pipe
-                    answers.put((self, answer_of(json.loads(line))))
+                    answers.put((self, answer_of(line)))
 
     def _wait(self, answers: "queue.Queue[tuple[Worker, Answer]]") -> None:
         """Says how it ended, after all that it has said."""

@@ -1,5 +1,6 @@
 """What a scheduler and a worker process say to each other, as lines of JSON."""
 
+import json
 from base64 import b64decode, b64encode
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,22 +11,25 @@ from interpbench.results.cell_folder import files_of_model, read_model
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.run_info import CellRecord
 from interpbench.running.blocks import Block
-from interpbench.running.scheduler import Answer, At, Died, Done, Job, Made, Ready, Refused
+from interpbench.running.scheduler import Answer, At, Done, Job, Made, Ready, Refused
 from interpbench.suite.cells import Cell
 
 
-def job_as_json(job: Job) -> dict[str, Any]:
-    """A job."""
-    return {
-        "model": job.model,
-        "block": None if job.block is None else vars(job.block),
-        "cells": [list(cell.as_dict().values()) for cell in job.cells],
-        "decided": None if job.decided is None else _model_as_json(job.decided),
-    }
+def job_line(job: Job) -> str:
+    """A job as a line."""
+    return json.dumps(
+        {
+            "model": job.model,
+            "block": None if job.block is None else vars(job.block),
+            "cells": [list(cell.as_dict().values()) for cell in job.cells],
+            "decided": None if job.decided is None else _model_as_json(job.decided),
+        }
+    )
 
 
-def job_of(said: dict[str, Any]) -> Job:
+def job_of(line: str) -> Job:
     """A job again."""
+    said = json.loads(line)
     return Job(
         said["model"],
         None if said["block"] is None else Block(**said["block"]),
@@ -34,34 +38,18 @@ def job_of(said: dict[str, Any]) -> Job:
     )
 
 
-def answer_as_json(answer: Answer) -> dict[str, Any]:
-    """An answer, but for that a worker has died, which it cannot say itself."""
-    match answer:
-        case Ready():
-            return {"ready": True}
-        case At(cell, images):
-            return {"at": list(cell.as_dict().values()), "images": images}
-        case Made(ModelResult() as model):
-            return {"model": _model_as_json(model)}
-        case Made(BlockResult() as block):
-            return {"block": b64encode(block_content(block)).decode()}
-        case Made(CellResult() as cell):
-            return {"failed": cell.record.contents()}
-        case Done(damaged):
-            return {"done": damaged}
-        case Refused(reason):
-            return {"refused": reason}
-        case Died():
-            raise ValueError("who has died says nothing")
+def answer_line(answer: Answer) -> str:
+    """An answer as a line; but for that a worker has died, which it cannot say itself."""
+    return json.dumps(_answer_as_json(answer))
 
 
-def answer_of(said: Any) -> Answer:
+def answer_of(line: bytes) -> Answer:
     """An answer again.
 
     Raises:
         ValueError: or another error, if it is none.
     """
-    match said:
+    match json.loads(line):
         case {"ready": _}:
             return Ready()
         case {"at": list(names), "images": int(images)}:
@@ -76,7 +64,27 @@ def answer_of(said: Any) -> Answer:
             return Done(damaged)
         case {"refused": str(reason)}:
             return Refused(reason)
-    raise ValueError(f"not an answer: {said}")
+    raise ValueError("not an answer")
+
+
+def _answer_as_json(answer: Answer) -> dict[str, Any]:
+    match answer:
+        case Ready():
+            return {"ready": True}
+        case At(cell, images):
+            return {"at": list(cell.as_dict().values()), "images": images}
+        case Made(ModelResult() as model):
+            return {"model": _model_as_json(model)}
+        case Made(BlockResult() as block):
+            return {"block": b64encode(block_content(block)).decode()}
+        case Made(CellResult() as failed):
+            return {"failed": failed.record.contents()}
+        case Done(damaged):
+            return {"done": damaged}
+        case Refused(reason):
+            return {"refused": reason}
+        case _:
+            raise ValueError("who has died says nothing")
 
 
 def _model_as_json(model: ModelResult) -> dict[str, str]:

@@ -10,8 +10,10 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -32,19 +34,34 @@ from interpbench.running.scheduler import (
     Scheduler,
     Worker,
 )
+from interpbench.running.serving import serve
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What a user says of a Ray cluster.
+
+    Attributes:
+        address: where it is; "" takes the one that this process or its environment knows, or else
+            starts one on this machine.
+        workers: how many at most; None takes as many as it has room for.
+        per_device: workers that share a GPU.
+    """
+
+    address: str = ""
+    workers: int | None = None
+    per_device: float = 1
 
 
 def on_ray(
-    arguments: str, address: str, workers: int | None, per_device: float, timeout: float | None
+    cluster: Cluster, rebuild: Callable[[str], Plan], arguments: str, timeout: float | None = None
 ) -> Executor:
     """Runs cells on a Ray cluster.
 
     Parameters:
+        cluster: which.
+        rebuild: makes the plan of the arguments; a function that each node can import.
         arguments: of `interpbench.run`, as a Python literal.
-        address: of the cluster; "" takes the one that this process or its environment knows, or
-            else starts one on this machine.
-        workers: how many at most; None takes as many as the cluster has room for.
-        per_device: workers that share a GPU.
         timeout: seconds that a block of a cell, or getting a model ready, may take.
 
     Raises:
@@ -60,39 +77,39 @@ def on_ray(
     def run(plan: Plan, folder: RunFolder, old: Kept, listener: Listener) -> None:
         if not ray.is_initialized():
             try:
-                ray.init(address or None, log_to_driver=False, configure_logging=False)
+                ray.init(cluster.address or None, log_to_driver=False, configure_logging=False)
             except (ConnectionError, ValueError) as error:
                 raise ParameterError(
-                    f"There is no Ray cluster at {address!r}: {in_one_line(error)}. Start one with "
-                    "`ray start --head`, or leave the address out."
+                    f"There is no Ray cluster at {cluster.address!r}: {in_one_line(error)}. Start "
+                    "one with `ray start --head`, or leave the address out."
                 ) from None
         on_gpu = plan.computing.device.type == "cuda"
-        threads = 1 if on_gpu or workers != 1 else torch.get_num_threads()
-        needs = {"num_cpus": threads, "num_gpus": 1 / per_device if on_gpu else 0}
-        pool = RayPool(arguments, identity_of(plan), threads, needs)
-        count = workers or pool.room()
-        Scheduler(pool, count, timeout, "See the logs of Ray's workers.")(
+        threads = 1 if on_gpu or cluster.workers != 1 else torch.get_num_threads()
+        needs = {"num_cpus": threads, "num_gpus": 1 / cluster.per_device if on_gpu else 0}
+        pool = RayPool((rebuild, arguments, identity_of(plan).text(), threads), needs)
+        workers = cluster.workers or pool.room()
+        Scheduler(pool, workers, timeout, "See the logs of Ray's workers.")(
             plan, folder, old, listener
         )
 
     return run
 
 
+# What an actor begins with: what makes its plan, of which arguments, the run's identity as JSON,
+# and the threads that it computes in on a CPU.
+Begin = tuple[Callable[[str], Plan], str, str, int]
+
+
 class RayPool:
     """Actors.
 
     Parameters:
-        arguments: of `interpbench.run`, as a Python literal.
-        identity: what must be the same on each node.
-        threads: that an actor computes in on a CPU.
+        begin: what each is given.
         needs: resources of an actor, as Ray names them.
     """
 
-    def __init__(
-        self, arguments: str, identity: Identity, threads: int, needs: dict[str, float]
-    ) -> None:
-        self._begin = (arguments, identity.text(), threads)
-        self._needs = needs
+    def __init__(self, begin: Begin, needs: dict[str, float]) -> None:
+        self._begin, self._needs = begin, needs
         self._answers: queue.Queue[tuple[Worker, Answer]] = queue.Queue()
 
     def room(self) -> int:
@@ -130,7 +147,7 @@ class RayWorker:
 
     def __init__(
         self,
-        begin: tuple[str, str, int],
+        begin: Begin,
         needs: dict[str, float],
         answers: "queue.Queue[tuple[Worker, Answer]]",
     ) -> None:
@@ -138,7 +155,9 @@ class RayWorker:
 
         actor = ray.remote(max_restarts=0, max_task_retries=0)(_Actor)
         search_path = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        self._actor = actor.options(**needs, runtime_env={"env_vars": search_path}).remote(*begin)
+        self._actor: Any = actor.options(**needs, runtime_env={"env_vars": search_path}).remote(
+            *begin
+        )
         self._answers = answers
         self._jobs: queue.Queue[Job | None] = queue.Queue()
         threading.Thread(target=self._hear, daemon=True).start()
@@ -183,8 +202,10 @@ def _node_died(error: Exception) -> bool:
 class _Actor:
     """A worker on its node. All that it computes runs in one thread of it."""
 
-    def __init__(self, arguments: str, identity: str, threads: int) -> None:
-        self._begin = (arguments, Identity.model_validate_json(identity), threads)
+    def __init__(
+        self, rebuild: Callable[[str], Plan], arguments: str, identity: str, threads: int
+    ) -> None:
+        self._begin: Begin = (rebuild, arguments, identity, threads)
         self._jobs: queue.Queue[Job] = queue.Queue()
         self._answers: queue.Queue[Answer] = queue.Queue()
         threading.Thread(target=self._work, daemon=True).start()
@@ -209,9 +230,7 @@ class _Actor:
             self._answers.put(Refused(reason))
 
     def _serve(self) -> None:
-        from interpbench import api
-        from interpbench.running.serving import serve
-
-        arguments, identity, threads = self._begin
+        rebuild, arguments, identity, threads = self._begin
         torch.set_num_threads(threads)
-        serve(api.rebuilt(arguments), identity, self._jobs.get, self._answers.put)
+        run = Identity.model_validate_json(identity)
+        serve(rebuild(arguments), run, self._jobs.get, self._answers.put)

@@ -17,7 +17,7 @@ from interpbench.suite.cells import Cell
 
 
 def serve(
-    plan: Plan, identity: Identity, next_job: Callable[[], Job], say: Callable[[Answer], object]
+    plan: Plan, identity: Identity, next_job: Callable[[], Job], say: Callable[[Answer], None]
 ) -> None:
     """Does one job after the other, without an end.
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from interpbench.core.layers import as_maps
     from interpbench.core.preparation import Preparation
     from interpbench.core.types import (
+        IGNORE,
         Dataset,
         DatasetCard,
         Explanation,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     )
     from interpbench.fast.occlusion.occluded_outputs import occluded_outputs
     from interpbench.files.versions import __version__
-    from interpbench.loading.image_files import read_image
+    from interpbench.loading.image_files import read_image, read_segmentation
     from interpbench.loading.image_folder import ImageFolder, class_folders
     from interpbench.report.run import Run, load_run
     from interpbench.toolbox.backward_rules import (
@@ -87,6 +88,7 @@ _HOMES = {
     "train": "api",
     "load_run": "report.run",
     "Run": "report.run",
+    "IGNORE": "core.types",
     "Dataset": "core.types",
     "DatasetCard": "core.types",
     "Explanation": "core.types",
@@ -117,6 +119,7 @@ _HOMES = {
     "ImageFolder": "loading.image_folder",
     "class_folders": "loading.image_folder",
     "read_image": "loading.image_files",
+    "read_segmentation": "loading.image_files",
     "as_maps": "core.layers",
     "occluded_outputs": "fast.occlusion.occluded_outputs",
     "Pretrained": "core.types",
@@ -127,6 +130,7 @@ _HOMES = {
 
 __all__ = [
     "ELEMENTWISE",
+    "IGNORE",
     "MOVING",
     "Baseline",
     "DataError",
@@ -169,6 +173,7 @@ __all__ = [
     "model",
     "occluded_outputs",
     "read_image",
+    "read_segmentation",
     "reference",
     "run",
     "run_with_rules",

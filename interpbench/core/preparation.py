@@ -21,6 +21,9 @@ NUMBER_OF: dict[Channels, int] = {"rgb": 3, "bgr": 3, "grey": 1}
 class Framing:
     """How an image of any size gets the size of a model's input.
 
+    One that has that size is taken as it is: it has been cropped before, and to enlarge it and crop
+    it again would cost detail and the border.
+
     Attributes:
         height, width: of the input, in pixels.
         resize: length that the shorter side is brought to before the central crop of the input's
@@ -42,6 +45,11 @@ class Framing:
     def as_square(self) -> int:
         """The side of a square of as many pixels, about."""
         return round(math.sqrt(self.height * self.width))
+
+    @property
+    def crops_its_own_size(self) -> bool:
+        """Whether an image of the input's size would be resized and cropped if it were not kept."""
+        return self.resize is not None and not self.resize == self.height == self.width
 
     @property
     def framing(self) -> "Framing":
@@ -69,8 +77,8 @@ class Preparation(Framing):
         >>> from interpbench.core.preparation import Preparation
         >>> made = Preparation(
         ...     height=224, width=224, resize=256, mean=(0.5,) * 3, std=(0.25,) * 3)
-        >>> made.text
-        '224x224 from the shorter side at 256 (bilinear), RGB, mean 0.5 0.5 0.5, std 0.25 0.25 0.25'
+        >>> made.text.split(", mean")[0]
+        '224x224 from the shorter side at 256 (bilinear), or as it is at 224x224, RGB'
     """
 
     mean: tuple[float, ...]
@@ -92,10 +100,11 @@ class Preparation(Framing):
         how = whole if self.resize is None else f"from the shorter side at {self.resize}"
         names = {"own": f"{len(self.mean)} channels", "grey": "grey"}
         channels = names.get(self.channels, self.channels.upper())
+        kept = f", or as it is at {self.height}x{self.width}" if self.crops_its_own_size else ""
         mean, std = (" ".join(f"{v:.6g}" for v in values) for values in (self.mean, self.std))
         return (
-            f"{self.height}x{self.width} {how} ({self.interpolation}), {channels}, mean {mean}, "
-            f"std {std}"
+            f"{self.height}x{self.width} {how} ({self.interpolation}){kept}, {channels}, "
+            f"mean {mean}, std {std}"
         )
 
 

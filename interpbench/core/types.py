@@ -9,7 +9,7 @@
 * metric: `(explanation, *, parameters) -> scores` float [B], or a `Perturbation`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -30,6 +30,7 @@ SCRIPTED = (
     "from."
 )
 UNKNOWN = -1  # the label of an image of which nobody says one
+IGNORE = 255  # in a mask: a position that no metric counts, for or against the evidence
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class DatasetCard:
         mean, std: per channel, of pixels in 0..1; what a model trained on it normalises with. None
             if that is not settled, as with a folder of anybody's images.
         has_masks: whether every sample carries the exact mask of the evidence.
+        ignored: what masks mark as `IGNORE`, in words, such as `the border of the animal`; "" if
+            they mark nothing.
         imagenet: for each label the index of its class among ImageNet-1k's logits, or None.
         reference, licence: where the data come from, and on what terms.
         concurrent: whether several threads may ask for samples at once, which then decode faster.
@@ -65,6 +68,7 @@ class DatasetCard:
     mean: PerChannel | None = None
     std: PerChannel | None = None
     has_masks: bool = False
+    ignored: str = ""
     imagenet: tuple[int, ...] | None = None
     reference: str = ""
     licence: str = ""
@@ -86,7 +90,8 @@ class Sample:
         id: unique in the data set, and the same on every machine.
         image: uint8 [H,W,3], RGB; or float32 in 0..1; with other than three channels as it is.
         label: index of `DatasetCard.classes`, or -1 where it is not known.
-        mask: bool [H,W], the evidence for the label; None where it is not known.
+        mask: bool [H,W], the evidence for the label; None where it is not known. Or uint8 [H,W] of
+            0, 1 (the evidence) and `IGNORE` (255), where the data set's card says what is ignored.
 
     Example:
         >>> import numpy as np
@@ -313,6 +318,8 @@ class Explanation:
             permutation an image.
         mask: bool [B,H,W], the evidence, or None.
         ids: the samples' ids.
+        ignored: bool [B,H,W], what counts neither as evidence nor as its surroundings; None if
+            nothing is to be left out.
 
     Example:
         A metric gets one and gives a score for each image: here the share of pixels that are
@@ -336,6 +343,7 @@ class Explanation:
     rank: Tensor
     mask: Tensor | None
     ids: tuple[str, ...]
+    ignored: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -440,6 +448,8 @@ class Pretrained:
         classes: names of the logits, where they are known.
         sha256: of the weights, where `load` is None; "" for that of the network's tensors.
         outputs: what the network's answers are, see `core.outputs`; None where it is not settled.
+        licence: of the weights; "" for that of the plugin.
+        notes: what a user should know of the weights; they go onto the model's card.
 
     Example:
         A model plugin whose network has its weights from the start says so by a function of its
@@ -463,6 +473,8 @@ class Pretrained:
     channels: Channels | None = None
     beside: Path | None = None
     outputs: Outputs | None = None
+    licence: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stated(self) -> Stated:

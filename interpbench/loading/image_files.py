@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -94,6 +94,38 @@ def read_image(path: Path, name: str, *, range: float | None = None) -> np.ndarr
     if values.dtype != np.uint8:
         values = _scaled(values, name, range or pixels.white, stated=range is not None)
     return values.repeat(3, axis=2) if values.shape[2] == 1 else values
+
+
+def read_segmentation(path: Path, name: str, *, channels: Literal[1, 3] = 1) -> np.ndarray:
+    """The numbers of a segmentation's file as they are stored, and not turned.
+
+    Parameters:
+        path: of the file.
+        name: of the sample, for an error.
+        channels: 1 for uint8 [H,W], greys or indices of a palette; 3 for uint8 [H,W,3].
+
+    Raises:
+        UnreadableImageError: if it cannot be decoded, or is of another type.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> Image.new("L", (3, 2), 7).save("parts.png")
+        >>> interpbench.read_segmentation(Path("parts.png"), "parts")
+        array([[7, 7, 7],
+               [7, 7, 7]], dtype=uint8)
+    """
+    try:
+        with Image.open(path) as image:
+            values = np.array(image)
+    except _UNREADABLE as error:
+        raise UnreadableImageError(f"{name}: its mask cannot be read: {error}") from error
+    if values.dtype != np.uint8 or values.shape[2:] != ((3,) if channels == 3 else ()):
+        expected = "[H,W,3]" if channels == 3 else "[H,W]"
+        raise UnreadableImageError(
+            f"{name}: its mask holds {values.dtype} {values.shape}, expected uint8 {expected}"
+        )
+    return values
 
 
 def _scaled(values: np.ndarray, name: str, white: float | None, *, stated: bool) -> np.ndarray:

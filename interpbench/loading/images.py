@@ -16,7 +16,7 @@ from torch import Tensor
 from interpbench.core.errors import DataError, UnreadableImageError
 from interpbench.core.preparation import Framing, Interpolation
 from interpbench.core.seeding import shuffled
-from interpbench.core.types import Dataset, Sample
+from interpbench.core.types import IGNORE, Dataset, DatasetCard, Sample
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -39,9 +39,12 @@ class ImageSet:
         ids: of the samples.
         images: uint8 [N,height,width,C], or float32 in 0..1.
         labels: int64 [N], indices of the data set's classes.
-        masks: bool [N,height,width], or None where the data have none.
+        masks: bool [N,height,width], the evidence, or None where the data have none.
         skipped: id -> why, of the samples that could not be read.
         sha256: of the pixels, in order: equal for equal images, whatever their files are called.
+        ignored: bool [N,height,width], what masks leave out, or None where they leave out nothing.
+        kept: how many had the input's size and were taken as they are, instead of being resized
+            and cropped.
     """
 
     ids: tuple[str, ...]
@@ -50,6 +53,8 @@ class ImageSet:
     masks: Tensor | None
     skipped: dict[str, str]
     sha256: str
+    ignored: Tensor | None = None
+    kept: int = 0
 
     @property
     def brightest(self) -> float:
@@ -93,6 +98,16 @@ def too_dark(brightest: float) -> str:
     )
 
 
+def kept_in_words(kept: int, count: int, framing: Framing) -> str:
+    """How many images of so many were neither resized nor cropped where others would be, or ""."""
+    if not kept:
+        return ""
+    return (
+        f"{kept} of {count} images are {framing.height}x{framing.width} already and taken as they "
+        "are, neither resized nor cropped."
+    )
+
+
 def image_set(
     dataset: Dataset,
     indices: Sequence[int],
@@ -129,19 +144,20 @@ def image_set(
         images = [as_float(image) for image in images]
     shape = (framing.height, framing.width)
     masks = [sample.mask for sample in samples if sample.mask is not None]
+    marked = torch.from_numpy(np.array(masks, dtype=np.uint8).reshape(-1, *shape))
     return ImageSet(
         ids=tuple(sample.id for sample in samples),
         images=torch.from_numpy(np.stack(images) if images else np.zeros((0, *shape, 3), np.uint8)),
         labels=torch.tensor([sample.label for sample in samples], dtype=torch.int64),
-        masks=torch.from_numpy(np.array(masks, dtype=bool).reshape(-1, *shape))
-        if dataset.card.has_masks
-        else None,
+        masks=marked == 1 if dataset.card.has_masks else None,
         skipped={
             dataset.ids[index]: result
             for index, result in zip(indices, results, strict=True)
             if isinstance(result, str)
         },
         sha256=digest.hexdigest(),
+        ignored=marked == IGNORE if dataset.card.ignored else None,
+        kept=sum(sample.kept for sample in samples),
     )
 
 
@@ -238,12 +254,13 @@ def read_images(
 
 
 class Fitted(NamedTuple):
-    """A sample at the model's input size."""
+    """A sample at the model's input size; `kept` if it was taken as it is instead of cropped."""
 
     id: str
     image: np.ndarray
     label: int
     mask: np.ndarray | None
+    kept: bool
 
 
 def fit_sample(dataset: Dataset, index: int, framing: Framing) -> Fitted | str:
@@ -257,8 +274,11 @@ def fit_sample(dataset: Dataset, index: int, framing: Framing) -> Fitted | str:
     except UnreadableImageError as error:
         return str(error)
     check_image(sample)
+    if dataset.card.has_masks:
+        check_mask(sample, dataset.card)
     mask = fit_mask(sample, framing) if dataset.card.has_masks else None
-    return Fitted(sample.id, fit(sample.image, framing), sample.label, mask)
+    kept = framing.crops_its_own_size and _has_size(sample.image, framing)
+    return Fitted(sample.id, fit(sample.image, framing), sample.label, mask, kept)
 
 
 def check_image(sample: Sample) -> None:
@@ -279,6 +299,23 @@ def check_image(sample: Sample) -> None:
         )
 
 
+def check_mask(sample: Sample, card: DatasetCard) -> None:
+    """Raises a DataError if a mask is not what `Sample` and the data set's card promise."""
+    mask = sample.mask
+    if mask is None or mask.shape != sample.image.shape[:2]:
+        raise DataError(
+            f"Sample {sample.id!r} needs a mask of its image's size, {sample.image.shape[:2]}."
+        )
+    allowed = [0, 1, IGNORE] if card.ignored else [0, 1]
+    others = [] if mask.dtype == bool else np.setdiff1d(mask, allowed)[:3].tolist()
+    if mask.dtype not in (bool, np.uint8) or others:
+        holds = f"{mask.dtype}, with {others}" if others else str(mask.dtype)
+        raise DataError(
+            f"The mask of sample {sample.id!r} is of {holds}; expected bool, or uint8 of 0 and 1 "
+            f"(the evidence), and of {IGNORE} where the data set's card says what is ignored."
+        )
+
+
 def as_float(image: np.ndarray) -> np.ndarray:
     """uint8, or float32 in 0..1 -> float32 in 0..1."""
     return image if image.dtype == np.float32 else image.astype(np.float32) / np.float32(255)
@@ -288,8 +325,10 @@ def fit(image: np.ndarray, framing: Framing) -> np.ndarray:
     """The image at a model's input size: uint8 or float32 in 0..1, [H,W,C] -> [height,width,C].
 
     Resized (antialiased) and cropped as the framing says: the same as the transforms that come with
-    torchvision's weights.
+    torchvision's weights. An image that has the input's size is taken as it is.
     """
+    if _has_size(image, framing):
+        return image
     resample = _RESAMPLING[framing.interpolation]
 
     def fitted(pixels: np.ndarray) -> np.ndarray:
@@ -304,17 +343,20 @@ def fit(image: np.ndarray, framing: Framing) -> np.ndarray:
 
 
 def fit_mask(sample: Sample, framing: Framing) -> np.ndarray:
-    """The sample's mask at a model's input size, bool [height,width]: by nearest neighbour.
+    """The sample's mask at a model's input size, [height,width]: by nearest neighbour.
 
-    Raises:
-        DataError: if the sample has no mask, or one of another size than its image.
+    Of the type that it has, bool or uint8.
     """
-    if sample.mask is None or sample.mask.shape != sample.image.shape[:2]:
-        raise DataError(
-            f"Sample {sample.id!r} needs a mask of its image's size, {sample.image.shape[:2]}."
-        )
+    assert sample.mask is not None  # see `check_mask`
+    if _has_size(sample.mask, framing):
+        return sample.mask
     mask = Image.fromarray(sample.mask.astype(np.uint8))
-    return _crop(_resize(mask, framing, Image.Resampling.NEAREST), framing).astype(bool)
+    fitted = _crop(_resize(mask, framing, Image.Resampling.NEAREST), framing)
+    return fitted.astype(sample.mask.dtype)
+
+
+def _has_size(pixels: np.ndarray, framing: Framing) -> bool:
+    return pixels.shape[:2] == (framing.height, framing.width)
 
 
 def _resize(image: Image.Image, framing: Framing, resample: Image.Resampling) -> Image.Image:

@@ -114,10 +114,11 @@ class ImageBlock:
             )
             ranks, tied = rank(saliency, ties)
         with phase("transfers"):
-            masks = (
-                None
-                if self.images.masks is None
-                else self.images.masks[rows].to(x.device, non_blocking=True)
+            masks, ignored = (
+                None if marks is None else marks[rows].to(x.device, non_blocking=True)
+                for marks in (self.images.masks, self.images.ignored)
             )
             labels = self.labels(rows).to(x.device, non_blocking=True)
-        return Explanation(self._model, x, batch.target, labels, saliency, ranks, masks, ids), tied
+        return Explanation(
+            self._model, x, batch.target, labels, saliency, ranks, masks, ids, ignored
+        ), tied

@@ -14,7 +14,13 @@ from interpbench.core.errors import RunFolderError
 from interpbench.core.types import UNKNOWN, Model
 from interpbench.fast.scoring_copy import Scorer, prepare
 from interpbench.fast.tuning import tune
-from interpbench.loading.images import ImageSet, load_images, refuse_none, too_dark
+from interpbench.loading.images import (
+    ImageSet,
+    kept_in_words,
+    load_images,
+    refuse_none,
+    too_dark,
+)
 from interpbench.results.cell_results import ModelResult
 from interpbench.results.run_info import (
     CardRecord,
@@ -43,6 +49,7 @@ class _Seen:
         pixels: sha256 of each block.
         brightest: value of all, as a share of what their type can hold.
         shown: which channels pictures show.
+        kept: how many were neither resized nor cropped where others would be.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -52,6 +59,7 @@ class _Seen:
     pixels: list[str] = field(default_factory=list)
     brightest: float = 0.0
     shown: str = ""
+    kept: int = 0
 
     def take(self, part: ImageBlock, predicted: Tensor) -> None:
         images = part.images
@@ -60,6 +68,7 @@ class _Seen:
         self.predicted.append(predicted)
         self.pixels.append(images.sha256)
         self.skipped |= images.skipped
+        self.kept += images.kept
         if images.ids:
             self.brightest = max(self.brightest, images.brightest)
             self.shown = images.shown
@@ -304,6 +313,9 @@ class PreparedModel:
         ]
         if seen.shown:
             notices.append(f"{self.plan.dataset.card.name}: {seen.shown}.")
+        framing = self.model.card.preparation.framing
+        if kept := kept_in_words(seen.kept, len(seen.ids), framing):
+            notices.append(f"{self.label}: {kept}")
         if dark := too_dark(seen.brightest):
             notices.append(dark)
         precision = self.plan.computing.precision

@@ -1,4 +1,4 @@
-"""ImageNet-1k, or any part of its 1000 classes: folders that are called by WordNet's ids."""
+"""ImageNet-1k, or any part of its 1000 classes, in folders called by WordNet ids; and photographs without classes."""
 
 import re
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ LICENCE = "for research and education, by the terms of image-net.org"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WNIDS = Path(__file__).with_name("imagenet_wnids.txt").read_text().split()  # in the order of the logits
 NAMES: Sequence[str] = AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
+NO_LABEL = -1
 
 
 @dataset("imagenet", reference=REFERENCE, licence=LICENCE)
@@ -40,6 +41,30 @@ def imagenet(*, root: Path | None = None, split: Literal["train", "val"] = "val"
             f"{strange[0]!r}. Expected WordNet ids such as n01440764; for other classes take --dataset imagefolder."
         )
     return ImageFolder(folder, _card([WNIDS.index(wnid) for wnid in wnids]), wnids)
+
+
+@dataset("photos")
+def photos(*, root: Path = Path("photos")) -> Dataset:
+    """The photographs below a folder, at any depth, of which nobody says the class, for models of ImageNet's classes.
+
+    Such models are explained with all of their 1000 logits; how accurate they are is unknown. Where the class is
+    known, take `imagenet` or `imagefolder`.
+
+    Parameters:
+        root: the folder (--data-root).
+    """
+    if not root.is_dir():
+        raise DataError(f"There is no folder {str(root)!r}. Give that of your photographs with --data-root.")
+    return Photos(root)
+
+
+class Photos(ImageFolder):
+    """Images without labels."""
+
+    def __init__(self, root: Path) -> None:
+        card = replace(_card(range(len(WNIDS))), name="photos", reference="", licence="")
+        super().__init__(root, card, ["."])
+        self.labels = [NO_LABEL] * len(self.ids)
 
 
 class ClassesAlone:

@@ -1,4 +1,7 @@
-"""Does the map point at the evidence? For data whose samples carry the exact mask of it."""
+"""Does the map point at the evidence? For data whose samples carry the exact mask of it.
+
+What a mask marks as ignored, such as the border of an object, counts neither as evidence nor as its surroundings.
+"""
 
 import torch
 from torch import Tensor
@@ -16,10 +19,14 @@ from interpbench import Explanation, metric
 def pointing_game(explanation: Explanation) -> Tensor:
     """1 if the most salient position lies on the evidence, else 0.
 
-    Without the original's tolerance of 15 pixels, since the masks are exact. Where several positions share the
-    maximum, the seeded tie order decides.
+    Without the original's tolerance of 15 pixels, since the masks are exact; what they ignore is left out. Where
+    several positions share the maximum, the seeded tie order decides.
     """
-    return ((explanation.rank == 0) & _mask(explanation)).flatten(1).any(1).float()
+    rank = explanation.rank
+    if explanation.ignored is not None:
+        rank = rank.masked_fill(explanation.ignored, torch.iinfo(rank.dtype).max)
+    first = rank.flatten(1).argmin(1, keepdim=True)
+    return _mask(explanation).flatten(1).gather(1, first)[:, 0].float()
 
 
 @metric(
@@ -32,9 +39,12 @@ def pointing_game(explanation: Explanation) -> Tensor:
 def energy_inside(explanation: Explanation) -> Tensor:
     """The share of the positive saliency that lies on the evidence, in 0..1.
 
-    Negative saliency counts as none. A map without any positive value puts none on the evidence: 0.
+    Negative saliency counts as none, and so does what the mask ignores. A map without any positive value puts none on
+    the evidence: 0.
     """
     positive = explanation.saliency.cpu().double().clamp(min=0)  # not every device has float64
+    if explanation.ignored is not None:
+        positive = positive.masked_fill(explanation.ignored.cpu(), 0)
     total = positive.sum((1, 2))
     inside = (positive * _mask(explanation).cpu()).sum((1, 2))
     return inside / total.clamp(min=torch.finfo(torch.float64).tiny)

@@ -16,9 +16,9 @@ from torchvision.models import AlexNet_Weights, ResNet18_Weights, VGG16_Weights
 
 from interpbench.core.errors import DataError, UnreadableImageError
 from interpbench.core.preparation import Framing, Preparation
-from interpbench.core.types import DatasetCard, Sample, normalise
+from interpbench.core.types import IGNORE, DatasetCard, Sample, normalise
 from interpbench.loading.image_files import read_image
-from interpbench.loading.images import choose, fit, fit_mask, load_images
+from interpbench.loading.images import choose, fit, fit_mask, kept_in_words, load_images
 from interpbench.studies.pictures.images import pixels_id
 
 
@@ -123,7 +123,6 @@ def test_an_empty_data_set_is_an_error(count: int | None) -> None:
         (1, 1),
         (3, 500),
         (199, 301),
-        (224, 224),
         (225, 224),
         (256, 256),
         (256, 257),
@@ -171,10 +170,42 @@ def test_every_channel_is_fitted_for_itself(framing: Framing, channels: int) -> 
         np.testing.assert_array_equal(fitted[..., i], fit(image[..., [i] * 3], framing)[..., 0])
 
 
-@pytest.mark.parametrize("size", [32, 64])
-def test_an_image_of_the_models_size_is_untouched(size: int) -> None:
-    image = random_image(size, size)
-    np.testing.assert_array_equal(fit(image, card(size)), image)
+@pytest.mark.parametrize(
+    "framing",
+    [
+        card(32),
+        card(64),
+        card(64, 72),
+        Framing(height=20, width=32, resize=36, interpolation="bicubic"),
+        Framing(height=20, width=32, resize=None),
+    ],
+)
+def test_an_image_of_the_models_size_is_untouched_and_so_is_its_mask(framing: Framing) -> None:
+    image = random_image(framing.height, framing.width)
+    np.testing.assert_array_equal(fit(image, framing), image)
+    sample = Sample("a", image, 0, image[..., 0] > 99)
+    np.testing.assert_array_equal(fit_mask(sample, framing), sample.mask)
+
+
+def test_images_that_are_kept_instead_of_cropped_are_counted() -> None:
+    data = Given(random_image(8, 8), random_image(8, 9), random_image(8, 8))
+    loaded = load_images(data, [0, 1, 2], card(8, 9))
+    assert loaded.kept == 2
+    said = kept_in_words(loaded.kept, 3, card(8, 9))
+    assert said.startswith("2 of 3 images are 8x8 already and taken as they are")
+    for framing in (card(8), card(16, 18), Framing(height=8, width=8, resize=None)):
+        assert load_images(data, [0, 1, 2], framing).kept == 0
+    assert kept_in_words(0, 3, card(8, 9)) == ""
+
+
+def test_a_preparation_says_which_images_are_kept() -> None:
+    kept = ", or as it is at 8x8"
+    assert kept in card(8, 9).text
+    assert kept not in card(8).text
+    assert (
+        "or as it is at 8x9" in Preparation(height=8, width=9, resize=9, mean=(0,), std=(1,)).text
+    )
+    assert "as it is" not in Preparation(height=8, width=9, resize=None, mean=(0,), std=(1,)).text
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 20), (40, 60), (64, 64), (31, 90), (128, 64)])
@@ -209,10 +240,49 @@ def test_enlarging_a_mask_repeats_its_positions() -> None:
     )
 
 
+class Masked(Memory):
+    """One white image with the mask that it is given."""
+
+    def __init__(self, mask: np.ndarray | None, ignored: str = "") -> None:
+        super().__init__([0], has_masks=True)
+        self.card = replace(self.card, ignored=ignored)
+        self.mask = mask
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample("a", np.full((2, 2, 3), 255, np.uint8), 0, self.mask)
+
+
 @pytest.mark.parametrize("mask", [None, np.zeros((2, 3), bool)])
 def test_a_mask_of_another_size_or_none_is_an_error(mask: np.ndarray | None) -> None:
     with pytest.raises(DataError, match=r"Sample 'a' needs a mask of its image's size, \(2, 2\)"):
-        fit_mask(Sample("a", np.zeros((2, 2, 3), np.uint8), 0, mask), card(2))
+        load_images(Masked(mask), [0], card(2))
+
+
+@pytest.mark.parametrize(
+    ("mask", "ignored", "holds"),
+    [
+        (np.full((2, 2), IGNORE, np.uint8), "", r"uint8, with \[255\]"),
+        (np.full((2, 2), 7, np.uint8), "the border", r"uint8, with \[7\]"),
+        (np.ones((2, 2), np.int64), "", "int64"),
+        (np.ones((2, 2), np.float32), "the border", "float32"),
+    ],
+)
+def test_a_mask_that_holds_what_nobody_said_is_an_error(
+    mask: np.ndarray, ignored: str, holds: str
+) -> None:
+    with pytest.raises(DataError, match=rf"The mask of sample 'a' is of {holds}; expected bool"):
+        load_images(Masked(mask, ignored), [0], card(2))
+
+
+def test_masks_are_split_into_evidence_and_what_is_ignored() -> None:
+    mask = np.array([[0, 1], [IGNORE, 1]], np.uint8)
+    loaded = load_images(Masked(mask, "the border"), [0], card(4))
+    enlarged = torch.from_numpy(mask.repeat(2, 0).repeat(2, 1))[None]
+    assert loaded.masks is not None
+    assert loaded.ignored is not None
+    assert torch.equal(loaded.masks, enlarged == 1)
+    assert torch.equal(loaded.ignored, enlarged == IGNORE)
+    assert load_images(Masked(mask == 1), [0], card(4)).ignored is None
 
 
 # --- reading

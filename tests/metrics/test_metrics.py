@@ -1,7 +1,11 @@
 """Bundled metrics on maps whose score is known in advance."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as of_numpy
 from torch import Tensor
 
 from interpbench.core.types import Explanation
@@ -15,7 +19,10 @@ SIDE = 8
 
 
 def explanation(
-    saliency: Tensor, mask: Tensor | None = None, weight: Tensor | None = None
+    saliency: Tensor,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    ignored: Tensor | None = None,
 ) -> Explanation:
     count = len(saliency)
     ids = tuple(f"image-{i}" for i in range(count))
@@ -23,7 +30,7 @@ def explanation(
     model = wrap(Linear(torch.zeros(2, 3, SIDE, SIDE) if weight is None else weight), SIDE, 2)
     target = torch.ones(count, dtype=torch.int64)
     ranks, _ = rank(saliency, tie_breakers(ids, SIDE * SIDE, 0))
-    return Explanation(model, x, target, target, saliency, ranks, mask, ids)
+    return Explanation(model, x, target, target, saliency, ranks, mask, ids, ignored)
 
 
 def score(name: str, subject: Explanation, **values: object) -> list[float]:
@@ -63,6 +70,33 @@ def test_energy_of_tiny_values_is_not_lost() -> None:
     saliency = torch.zeros(1, SIDE, SIDE)
     saliency[0, 0, 0], saliency[0, 7, 7] = 1e-38, 1e-38
     assert score("energy-inside", explanation(saliency, corner_mask())) == pytest.approx([0.5])
+
+
+MARKS = of_numpy.arrays(
+    np.int8, (SIDE, SIDE), elements=st.integers(0, 2)
+)  # evidence is 1, 2 is ignored
+
+
+@settings(deadline=None, max_examples=50)
+@given(of_numpy.arrays(np.int8, (SIDE, SIDE), elements=st.integers(-3, 9)), MARKS)
+def test_what_is_ignored_counts_neither_as_evidence_nor_as_its_surroundings(
+    values: np.ndarray, marks: np.ndarray
+) -> None:
+    """Beside a loop over the positions, in the order of the ranks."""
+    saliency = torch.from_numpy(values).float()[None]
+    mask, ignored = torch.from_numpy(marks == 1)[None], torch.from_numpy(marks == 2)[None]
+    subject = explanation(saliency, mask, ignored=ignored)
+    order = subject.rank[0].flatten().argsort().tolist()
+    counted = [k for k in order if marks.flat[k] != 2]
+    hit = float(bool(counted) and marks.flat[counted[0]] == 1)
+    positive = {k: max(0, int(values.flat[k])) for k in counted}
+    inside = sum(value for k, value in positive.items() if marks.flat[k] == 1)
+    assert score("pointing-game", subject) == [hit]
+    energy = inside / sum(positive.values()) if any(positive.values()) else 0
+    assert score("energy-inside", subject) == pytest.approx([energy])
+    nothing = explanation(saliency, mask, ignored=torch.zeros_like(mask))
+    for name in ("pointing-game", "energy-inside"):
+        assert score(name, nothing) == score(name, explanation(saliency, mask))
 
 
 def decisive_weight() -> Tensor:

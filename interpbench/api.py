@@ -6,6 +6,7 @@ What is done stands in the rooms.
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from numbers import Integral
 from pathlib import Path
@@ -67,6 +68,7 @@ def run(
     block_size: int | None = None,
     data_root: str | Path | None = None,
     download: bool = False,
+    samples: str | Path | None = None,
     weights: Names = None,
     outputs: str | None = None,
     preparation: "str | Path | Preparation | None" = None,
@@ -118,6 +120,8 @@ def run(
         block_size: about so many images are decoded, explained and kept before the next: what a run
             that is killed loses, and what memory holds.
         data_root, download: for data sets that lie on disk.
+        samples: a text file with the ids of the samples that are used, one a line; or, each with a
+            `!` before it, of those that are left out.
         weights: `FILE`, `random`, or `MODEL=FILE`.
         preparation: how images become the model's input, where its weights do not say it:
             `imagenet`, `clip`, `inception`, a TOML file, or a `Preparation`.
@@ -223,7 +227,9 @@ def _planned(arguments: Mapping[str, Any]) -> "Plan":
         *(asked.device, asked.precision, asked.batch_size, asked.compile),
         block_size=shared if asked.block_size is None else asked.block_size,
     )
-    return make_plan(selection, handed.registry, computing, handed.sources)
+    listed = None if asked.samples is None else Path(asked.samples)
+    sources = replace(handed.sources, samples=listed)
+    return make_plan(selection, handed.registry, computing, sources)
 
 
 SHARED_BLOCK = 64  # images of a block where several workers share a model's
@@ -233,8 +239,8 @@ SHARED_BLOCK = 64  # images of a block where several workers share a model's
 def explain(
     images: "str | Path | Sequence[str | Path] | Images",
     *,
-    model: "Models",
-    method: "Methods",
+    model: "Models | None" = None,
+    method: "Methods | None" = None,
     target: str | int = "predicted",
     weights: str | None = None,
     outputs: str | None = None,
@@ -263,9 +269,12 @@ def explain(
     Writes a panel an image, with predictions and each method's map, and the maps as .npy.
 
     Parameters:
-        images: image files, or folders of them; or images in memory, as for `run`.
+        images: image files, or folders of them; or images in memory, as for `run`. Where no file is
+            called so, `astronaut`, `cat`, `coffee` and `rocket` stand for photographs that are
+            shipped.
         model, method: as on the command line, or in memory, as for `run`; methods may be several,
-            and `all`.
+            and `all`. By default `efficientnet_lite0`, a network of ImageNet's 1000 classes, and
+            five methods.
         target: the class to explain: `predicted`, a class name, or a logit's index.
         weights: a file, `random`, or None for those that are shipped, or torchvision's.
         outputs, preparation, mean, std, size, resize: as for `run`.
@@ -307,7 +316,7 @@ def explain(
     from interpbench.attribution.explainer import Explainer
     from interpbench.core.devices import Computing
     from interpbench.drawing.overlay import look_of
-    from interpbench.studies.pictures.explain import explain_files
+    from interpbench.studies.pictures.explain import METHODS, MODEL, explain_files
     from interpbench.studies.pictures.images import Files, find_files
 
     look = look_of(alpha, cmap, signed)
@@ -318,7 +327,10 @@ def explain(
     if range is None and isinstance(dataset, str):  # what is said of the data set's files
         range = handed.range_of(dataset)
     files = handed.images(images) if paths is None else Files(paths, range=range)
-    name, methods = handed.model(model), handed.names("method", method) or ()
+    name, methods = (
+        handed.model(MODEL if model is None else model),
+        handed.names("method", method) or METHODS,
+    )
     data = handed.data_of(name, dataset, classes)
     explainer = Explainer.load(
         handed.registry, name, methods, data, handed.sources, Computing.of(device), seed
@@ -694,6 +706,7 @@ def train(
     dataset: str = "planted",
     data_root: str | Path | None = None,
     download: bool = False,
+    samples: str | Path | None = None,
     weights: str | Path | None = None,
     split: float | None = None,
     preparation: "str | Path | Preparation | None" = None,
@@ -721,6 +734,8 @@ def train(
         model: one architecture, such as `resnet18:width=16`.
         dataset: with a train and a test split, or to be cut by `split`.
         data_root, download: for data sets that lie on disk.
+        samples: as for `run`, of the images to train on; those to test on stay. With `split`, of
+            all.
         weights: to start from: a file, or `imagenet` for those that come with the architecture. The
             last layer starts anew where they have another number of classes; images get the size
             and the normalisation of their input.
@@ -777,9 +792,12 @@ def train(
         "seed": seed,
         "precision": precision,
     }
-    stated = stated_by_user(preparation, mean=mean, std=std)
     sources = Sources(
-        data_root, download, _names(None if weights is None else str(weights)) or (), stated
+        data_root,
+        download,
+        _names(None if weights is None else str(weights)) or (),
+        stated_by_user(preparation, mean=mean, std=std),
+        samples=None if samples is None else Path(samples),
     )
     plan = _plan_training(model, (dataset, split), sources, recipe, changes, output, plugin)
     with _shown_steps(progress) as shown:
@@ -795,6 +813,7 @@ def find_lr(
     dataset: str = "planted",
     data_root: str | Path | None = None,
     download: bool = False,
+    samples: str | Path | None = None,
     weights: str | Path | None = None,
     split: float | None = None,
     preparation: "str | Path | Preparation | None" = None,
@@ -813,8 +832,8 @@ def find_lr(
     """Searches for a learning rate; writes the search beside where `train` would put the weights.
 
     Parameters:
-        model, dataset, data_root, download, weights, split, preparation, mean, std, recipe,
-            batch_size, size, seed, precision, device, plugin: as for `train`.
+        model, dataset, data_root, download, samples, weights, split, preparation, mean, std,
+            recipe, batch_size, size, seed, precision, device, plugin: as for `train`.
         output: the weights' file; NAME.lr.csv and .png lie beside it.
         progress: called after each step; or as for `train`.
 
@@ -847,9 +866,12 @@ def find_lr(
     from interpbench.training.plan import search_as_planned
 
     changes = {"batch_size": batch_size, "size": size, "seed": seed, "precision": precision}
-    stated = stated_by_user(preparation, mean=mean, std=std)
     sources = Sources(
-        data_root, download, _names(None if weights is None else str(weights)) or (), stated
+        data_root,
+        download,
+        _names(None if weights is None else str(weights)) or (),
+        stated_by_user(preparation, mean=mean, std=std),
+        samples=None if samples is None else Path(samples),
     )
     plan = _plan_training(model, (dataset, split), sources, recipe, changes, output, plugin)
     with _shown_steps(progress) as shown:

@@ -30,7 +30,11 @@ from interpbench.commands.shared import (
 )
 
 Images = Annotated[
-    list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")
+    list[Path],
+    typer.Argument(
+        metavar="IMAGE...",
+        help="Image files, folders of them, or a photograph: astronaut, cat, coffee, rocket.",
+    ),
 ]
 Methods = Annotated[
     list[str],
@@ -42,6 +46,21 @@ Target = Annotated[
     str,
     typer.Option(
         metavar="T", help="Class to explain: `predicted`, a class name, or a logit's index."
+    ),
+]
+ModelToExplain = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="M", help="One model; efficientnet_lite0, of ImageNet, by default."
+    ),
+]
+MethodsToDraw = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        "--methods",
+        metavar="M",
+        help="Methods; repeatable, commas, or `all`; five by default.",
     ),
 ]
 WeightsOf = Annotated[
@@ -100,8 +119,8 @@ LISTED = 20  # images that the terminal lists
 
 def explain(
     image: Images,
-    model: ModelName,
-    method: Methods,
+    model: ModelToExplain = None,
+    method: MethodsToDraw = None,
     target: Target = "predicted",
     weights: Weights = None,
     outputs: OutputsName = None,
@@ -157,8 +176,8 @@ def explain(
             progress=progress,
         )
     for panel in explained.images[:LISTED]:
-        best = panel.predictions[0]
-        say(f"{panel.file}: {best.name} ({best.probability:.1%}), {explained.folder / panel.panel}")
+        best = ", ".join(f"{found.name} ({found.probability:.1%})" for found in panel.predictions)
+        say(f"{panel.file}: {best}; {explained.folder / panel.panel}")
     if len(explained.images) > LISTED:
         say(f"and {len(explained.images) - LISTED} more")
     _print_summary(explained.notes, explained.skipped, explained.folder, "explain")

@@ -16,6 +16,7 @@ from interpbench.commands.shared import (
     PreparationName,
     Quiet,
     Resize,
+    Samples,
     Size,
     Std,
     interruptible,
@@ -100,6 +101,7 @@ def run(
     ] = "auto",
     data_root: DataRoot = None,
     download: Download = False,
+    samples: Samples = None,
     weights: Annotated[
         Names,
         typer.Option(
@@ -180,6 +182,7 @@ def run(
             block_size=block_size,
             data_root=data_root,
             download=download,
+            samples=samples,
             weights=weights,
             outputs=outputs,
             preparation=preparation,

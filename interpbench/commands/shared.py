@@ -27,6 +27,13 @@ DataRoot = Annotated[Path | None, typer.Option(metavar="DIR", help="Where the da
 Download = Annotated[
     bool, typer.Option("--download", help="Download the data set if it is absent.")
 ]
+Samples = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Ids of the samples that are used, one a line; or, each after a !, left out.",
+    ),
+]
 Device = Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
 DatasetName = Annotated[
     str, typer.Option("--dataset", metavar="D", help="Data set, e.g. imagefolder:root=DIR.")

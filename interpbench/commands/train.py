@@ -13,6 +13,7 @@ from interpbench.commands.shared import (
     Plugins,
     PreparationName,
     Quiet,
+    Samples,
     Std,
     interruptible,
     say,
@@ -29,6 +30,7 @@ def train(
     ] = "planted",
     data_root: DataRoot = None,
     download: Download = False,
+    samples: Samples = None,
     weights: Annotated[
         str | None, typer.Option(metavar="FILE|imagenet", help="Weights to start from.")
     ] = None,
@@ -85,6 +87,7 @@ def train(
         "dataset": dataset,
         "data_root": data_root,
         "download": download,
+        "samples": samples,
         "weights": weights,
         "split": split,
         "preparation": preparation,

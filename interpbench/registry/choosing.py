@@ -25,6 +25,7 @@ class Sources:
         preparation: what flags say of how images become a model's input.
         outputs: what flags say of a model's answers, see `core.outputs`.
         notices: what was assumed of what the user gave, a sentence each.
+        samples: a file that lists those that are used, or left out, see `loading.part`.
     """
 
     root: str | Path | None = None
@@ -33,6 +34,7 @@ class Sources:
     preparation: Stated = Stated()
     outputs: str | None = None
     notices: tuple[str, ...] = ()
+    samples: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -147,11 +147,11 @@ def make_plan(
     """
     suite = selection.suite
     dataset_choice = choose_dataset(registry, suite.dataset, sources)
-    dataset = open_dataset(dataset_choice)
+    dataset = open_dataset(dataset_choice, sources.samples)
     _refuse_unknown_target(suite, dataset)
     suite, fewer = _with_images(suite, selection, dataset)
     metrics, left_out = _metrics(registry, selection, dataset)
-    notices = [*sources.notices, *left_out, *fewer]
+    notices = [*sources.notices, *left_out, *fewer, *_ignored(dataset, metrics)]
     choices = choose_plugins(registry, "model", suite.models)
     methods = choose_plugins(registry, "method", suite.methods)
     notices += left_out_without_gradients(choices, methods, asked="method" in selection.named)
@@ -182,7 +182,7 @@ def make_plan(
         protocols={label: protocol_of(metric, suite.target) for label, metric in metrics.items()},
         computing=computing,
         notices=tuple(notices),
-        changed=selection.changed or suite != selection.suite,
+        changed=selection.changed or suite != selection.suite or sources.samples is not None,
         looks=looks(len(indices)) if until else (),
     )
 
@@ -285,6 +285,14 @@ def _metrics(
             f"No metric of the suite applies to {dataset.card.name!r}: {' '.join(notices)}"
         )
     return applying, notices
+
+
+def _ignored(dataset: Dataset, metrics: Mapping[str, Configured]) -> list[str]:
+    """A notice of what masks leave out, if a metric compares with them."""
+    comparing = [label for label, metric in metrics.items() if metric.plugin.needs_mask]
+    if not dataset.card.ignored or not comparing:
+        return []
+    return [f"{' and '.join(comparing)}: nothing counts on {dataset.card.ignored}."]
 
 
 def _ceiling(

@@ -1,14 +1,14 @@
 """The two parts of a data set that a training needs: its own, or cut from it by class."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from interpbench.core.errors import DataError, ParameterError
 from interpbench.core.seeding import derive, shuffled
-from interpbench.core.types import Dataset, DatasetCard, Sample
+from interpbench.core.types import Dataset, DatasetCard
 from interpbench.loading.dataset import open_dataset
+from interpbench.loading.part import Part
 from interpbench.registry.choosing import Sources, choose_dataset
 from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
@@ -69,21 +69,7 @@ class Whole:
         train = [index for index in range(len(self.data.ids)) if index not in kept]
         cut = f"{self.share:g} of each class, seed {seed}"
         words = f"{len(test)} of {len(self.data.ids)} images ({cut})"
-        return Splits(_Part(self.data, train, f"without {cut}"), _Part(self.data, test, cut), words)
-
-
-class _Part:
-    """Some samples of a data set, as a data set of its own."""
-
-    def __init__(self, data: Dataset, indices: Sequence[int], words: str) -> None:
-        self._data, self._indices = data, indices
-        self.card = replace(data.card, revision=f"{data.card.revision}, {words}")
-        self.ids = [data.ids[index] for index in indices]
-        self.labels = [data.labels[index] for index in indices]
-
-    def __getitem__(self, index: int) -> Sample:
-        """The sample; raises UnreadableImageError if it cannot be decoded."""
-        return self._data[self._indices[index]]
+        return Splits(Part(self.data, train, f"without {cut}"), Part(self.data, test, cut), words)
 
 
 def open_data(
@@ -111,7 +97,7 @@ def open_data(
         )
     choice = choose_dataset(registry, text, sources)
     has_parts = bool(choice.values.get("split")) and "split" not in choice.given
-    whole = open_dataset(choice)
+    whole = open_dataset(choice, sources.samples)
     if has_parts or set(whole.card.classes) <= set(PARTS):
         raise ParameterError(
             f"Data set {choice.label!r} has parts of its own: leave --split out to train on the "
@@ -140,7 +126,7 @@ def open_splits(registry: Registry, text: str, sources: Sources = Sources()) -> 
     test = _second(registry, text, sources)
     for part in (train, test):
         _refuse_plain_folder(part)
-    return Splits(open_dataset(train), open_dataset(test))
+    return Splits(open_dataset(train, sources.samples), open_dataset(test))
 
 
 def _second(registry: Registry, text: str, sources: Sources) -> Configured:

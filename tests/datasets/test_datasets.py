@@ -139,7 +139,7 @@ def test_every_command_counts_the_same_files_as_images(tmp_path: Path) -> None:
         (tmp_path / "class").mkdir(exist_ok=True)
         (tmp_path / "class" / name).write_bytes(b"?")
     (tmp_path / "class" / "folder.png").mkdir()
-    assert [path.name for path in find_files([tmp_path])] == names
+    assert [path.name for path in find_files([tmp_path]).values()] == names
     assert make("imagefolder", root=tmp_path).ids == [f"class/{name}" for name in names]
 
 

@@ -214,3 +214,19 @@ def test_train_takes_both_splits(place: Path, tmp_path: Path) -> None:
         "--data-root",
         tmp_path / "val",
     )
+
+
+def test_photographs_below_a_folder_need_no_classes(place: Path, tmp_path: Path) -> None:
+    data: Dataset = discover().configure("dataset", "photos", {"root": place / "images"})()
+    assert data.ids[:2] == ["val/n01440764/n01440764_0.JPEG", "val/n01440764/n01440764_1.JPEG"]
+    assert (len(data.ids), set(data.labels)) == (6, {-1})
+    assert (data.card.name, data.card.classes) == ("photos", tuple(NAMES))
+    assert data[3].image.shape == (20, 24, 3)
+    shown = ["run", "--dataset", "photos", "--data-root"]
+    rest = ["--metric", "deletion", "--steps", 4, "--ceiling", "none", "--output", tmp_path / "run"]
+    code, out, error = call(*shown, place / "images", *flags(place), *rest)
+    assert code == 0, out + error
+    assert "accuracy unknown" in out
+    (tmp_path / "empty").mkdir()
+    assert "holds no images" in refused(*shown, tmp_path / "empty", *flags(place))
+    assert "your photographs with --data-root" in refused(*shown, tmp_path / "no", *flags(place))

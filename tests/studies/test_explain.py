@@ -16,7 +16,7 @@ from interpbench.core.seeding import derive
 from interpbench.files.output_folder import distinct, fresh_folder
 from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import bundled_folder, discover
-from interpbench.studies.pictures.explain import _top
+from interpbench.studies.pictures.explain import METHODS, _top
 from interpbench.studies.pictures.images import batches
 from tests import in_memory
 from tests.command_line import call, refused
@@ -326,7 +326,6 @@ def test_wrong_input_is_one_message(tmp_path: Path, base: list[object], weights:
     assert "Unknown class '4'" in refused(*good, "--method", "gradient", "--target", "4")
     assert "Did you mean 'viridis'" in refused(*good, "--method", "gradient", "--cmap", "virids")
     assert "--alpha" in refused(*good, "--method", "gradient", "--alpha", "1.5")
-    assert "--method" in refused(*good)
     assert "no image" in refused("explain", tmp_path / "absent.png", *base, "--method", "gradient")
     assert "holds no images" in refused(
         "explain", tmp_path / "empty", *base, "--method", "gradient"
@@ -416,3 +415,27 @@ def test_a_module_explains_files_once_their_size_is_stated(tmp_path: Path) -> No
         tmp_path / "a.png", size=(16, 24), output=tmp_path / "out", **asked
     )
     assert np.load(explained.folder / explained.images[0].maps["saliency"]).shape == (16, 24)
+
+
+def test_five_methods_explain_a_photograph_that_is_shipped(
+    tmp_path: Path, base: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, error = call("explain", "cat", "astronaut", *base, "--output", tmp_path / "out")
+    assert code == 0, out + error
+    [cat, astronaut] = record(tmp_path / "out")["images"]
+    assert (cat["file"], cat["panel"], astronaut["panel"]) == ("cat", "cat.png", "astronaut.png")
+    assert set(cat["maps"]) == set(METHODS)
+    assert len(METHODS) == 5
+    assert all(
+        f"{found['class']} ({found['probability']:.1%})" in out for found in cat["predictions"]
+    )
+    Image.new("RGB", (16, 16), "red").save("cat", "PNG")  # a file of that name comes first
+    call("explain", "cat", *base, "--method", "gradient", "--output", tmp_path / "own")
+    assert record(tmp_path / "own")["images"][0]["pixels_sha256"] != cat["pixels_sha256"]
+
+
+def test_an_image_that_is_not_there_is_told_what_there_is(base: list[object]) -> None:
+    said = refused("explain", "astronot", *base)
+    assert "There is no image 'astronot'" in said
+    assert "astronaut, cat, coffee, rocket" in said

@@ -12,8 +12,9 @@ import torch
 from interpbench.attribution.explainer import Explainer
 from interpbench.core.errors import DataError, unknown_name
 from interpbench.core.progress import SILENT, Progress
-from interpbench.core.types import Dataset, ModelCard, Sample
+from interpbench.core.types import Dataset, ModelCard
 from interpbench.loading.images import choose
+from interpbench.loading.part import Part
 from interpbench.studies.pictures.images import batches
 
 ONLY = ("misclassified", "correct", "all")
@@ -113,19 +114,6 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, card: ModelCard) -> np.
     return counts if counts[:, -1].any() else counts[:, :-1]
 
 
-class _Part:
-    """Some samples of a data set."""
-
-    def __init__(self, dataset: Dataset, indices: Sequence[int]) -> None:
-        self.card = dataset.card
-        self.ids = [dataset.ids[i] for i in indices]
-        self.labels = [dataset.labels[i] for i in indices]
-        self._dataset, self._indices = dataset, indices
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._dataset[self._indices[index]]
-
-
 def check_only(only: str) -> None:
     """Raises UnknownNameError if `only` is none of `ONLY`."""
     if only not in ONLY:
@@ -152,6 +140,6 @@ def select(
     rows = np.flatnonzero(predictions.correct | (only == "all"))
     if not len(rows):
         return []
-    part = _Part(dataset, predictions.indices[rows].tolist())
+    part = Part(dataset, predictions.indices[rows].tolist())
     chosen = rows[choose(part, min(count, len(rows)), seed)].tolist()
     return sorted(chosen, key=lambda i: (predictions.labels[i], predictions.ids[i]))

@@ -300,7 +300,8 @@ def strings(path: Path) -> set[str]:
 ANOTHER_MEANING = {"random", "center", "torchvision", "imagenet"}
 # What commands and calls take where nothing is named.
 DEFAULTS = {
-    "planted", "resnet18", "gradcam", "gradient-x-input", "guided-backprop", "lrp-z-plus", "saliency", "sobel",
+    "planted", "resnet18", "efficientnet_lite0", "gradcam", "gradient-x-input", "guided-backprop",
+    "integrated-gradients", "lrp-z-plus", "occlusion", "saliency", "sobel",
 }  # fmt: skip
 MAY_NAME_DEFAULTS = ("commands", "studies", "diagnosis", FACE)
 

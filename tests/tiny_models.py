@@ -8,7 +8,8 @@ from interpbench.testing.models import Linear, calibrate, card, wrap
 __all__ = ["NARROW", "Constant", "Linear", "calibrate", "card", "convolutional", "wrap"]
 
 # Parameters that make the bundled architectures quick; those that are not here take a width of 8 channels.
-NARROW = {
+NARROW: dict[str, dict[str, object]] = {
+    "efficientnet_lite0": {},  # has one width
     "mobilenet_v2": {"width": 0.25},
     "mobilenet_v3_large": {"width": 0.25},
     "mobilenet_v3_small": {"width": 0.25},

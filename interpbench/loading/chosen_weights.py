@@ -2,8 +2,8 @@
 
 They come, in this order, from the file the user names, from the file shipped beside the plugin
 (`weights/<dataset>-<model>.safetensors`), or from what the plugin offers: torchvision's, for data
-whose classes are ImageNet's, or those that its network brings. There is no silent fallback:
-untrained weights must be asked for as `random`.
+whose classes are ImageNet's or are called as the offer calls them, or those that its network
+brings. There is no silent fallback: untrained weights must be asked for as `random`.
 """
 
 from collections.abc import Mapping
@@ -116,6 +116,8 @@ def find_weights(choice: Configured, data: DatasetCard, weights: str | None) -> 
     if built_in and usable is not None:
         return WeightsFound(usable.source, sha256=usable.sha256, pretrained=usable, built_in=True)
     for_defaults_alone = not callable(choice.plugin.pretrained) and choice.label != choice.name
+    if usable is None and pretrained is not None and data.classes:
+        usable = pretrained if set(data.classes) <= set(pretrained.classes) else None
     if usable is not None and not for_defaults_alone:
         state, digest = download(usable)
         digest = digest or hash_tensors(state)

@@ -32,10 +32,12 @@ def _logits(data: DatasetCard, weights: WeightsFound) -> int:
         of_weights = len(last[0]) if last and last[0].ndim else 0
         return len(data.logit_names) or of_weights or max(data.logits, default=-1) + 1
     offer, own = weights.pretrained, len(data.classes)
+    if offer is not None and weights.from_plugin:
+        return logits_of_offer(offer)
     if data.imagenet is None or weights.decides_on_classes:
         return own
     usual = own if offer is None else IMAGENET_CLASSES
-    if weights.from_plugin or weights.state is None:
+    if weights.state is None:
         return usual
     # A head comes last, so the last tensor with as many rows as either tells.
     rows = [len(tensor) for tensor in weights.state.values() if tensor.ndim]
@@ -73,15 +75,18 @@ def card_of(
             notes=dict(card.notes),
             **common,
         )
+    names_count = weights.from_plugin and data.imagenet is None
+    by_name = offer.classes if offer is not None and names_count else ()
     of_imagenet = logits == IMAGENET_CLASSES and not weights.decides_on_classes
-    imagenet = data.imagenet if of_imagenet else None  # whose logits it then has
-    labels = logits_of_labels(data, logits)
+    imagenet = of_imagenet and bool(data.imagenet or by_name)  # whose logits it then has
+    labels = logits_of_labels(data, logits, by_name)
     if labels is None and not weights.decides_on_classes:
-        raise other_classes(weights.source, data, logits)
+        raise other_classes(weights.source, data, logits, by_name)
     return ModelCard(
-        dataset=data.name if imagenet is None else IMAGENET,
+        dataset=IMAGENET if imagenet else data.name,
         logit_of_label=labels or (),
-        licence="" if imagenet is None or offer is None else choice.plugin.licence,
+        licence=(offer.licence or choice.plugin.licence) if imagenet and offer is not None else "",
+        notes=dict(offer.notes) if offer is not None and weights.from_plugin else {},
         **common,
     )
 

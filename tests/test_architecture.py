@@ -301,7 +301,7 @@ ANOTHER_MEANING = {"random", "center", "torchvision", "imagenet"}
 # What commands and calls take where nothing is named.
 DEFAULTS = {
     "planted", "resnet18", "efficientnet_lite0", "gradcam", "gradient-x-input", "guided-backprop",
-    "integrated-gradients", "lrp-z-plus", "occlusion", "saliency", "sobel",
+    "integrated-gradients", "layercam", "lrp-z-plus", "saliency", "sobel",
 }  # fmt: skip
 MAY_NAME_DEFAULTS = ("commands", "studies", "diagnosis", FACE)
 

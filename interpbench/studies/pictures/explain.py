@@ -27,7 +27,7 @@ from interpbench.studies.pictures.panels import Map, Panel, draw_panel, percent
 from interpbench.studies.records import MethodsOutcome, Provenance, notes_on
 
 MODEL = "efficientnet_lite0"  # where none is named, and
-METHODS = ("gradcam", "guided-backprop", "integrated-gradients", "occlusion", "saliency")
+METHODS = ("gradcam", "guided-backprop", "integrated-gradients", "layercam", "saliency")
 AT_ONCE = 16  # images that are explained together: few, so that panels appear as they are made
 TOP = 5  # predictions that a panel lists
 SHOWN = 6  # panels that a notebook shows

@@ -20,7 +20,7 @@ from interpbench.loading.weights import WeightsCard
 from interpbench.publish.boards import read_board
 from interpbench.registry.discovery import discover
 from interpbench.registry.spec import parse_specs
-from interpbench.report.page.evidence import of_csv
+from interpbench.report.page.leaderboard_csv import of_csv
 from interpbench.results.leaderboard import conclude
 from interpbench.suite.suite import Suite, load_suite
 from interpbench.training.recipe import load_recipe

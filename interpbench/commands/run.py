@@ -261,30 +261,18 @@ def report(
 def _show(finished: "Run", console: "Console") -> None:
     from interpbench.report.terminal import print_report
 
-    info = finished.info
-    print_report(finished.tables, finished.leaderboard, console)
-    if not info.is_finished:
+    print_report(finished, console)
+    if not finished.info.is_finished:
         console.print(plain(_unfinished(finished)))
-    for notice in info.notices:
-        console.print("Note:", plain(notice))
-    for left in info.left_behind:
-        what = ", ".join(left.what[:3])
-        console.print(
-            plain(f"Note: {left.method} left something on {left.model}, which was undone: {what}.")
-        )
-    for why in list(info.skipped.values())[:5]:
-        console.print(plain(f"Note: skipped an image that cannot be read: {why}"))
     console.print(plain(f"Tables and plots: {finished.folder}"))
 
 
 def _unfinished(run: "Run") -> str:
-    """How far a run is that is not finished, and who goes on with it."""
+    """Who goes on with a run that is not finished."""
     from interpbench.results.run_folder import RunFolder
 
-    planned, writer = len(run.info.cells), RunFolder(run.folder).writer()
-    cells = f" ({len(run.tables.timings)} of {planned} cells)" if planned else ""
-    note = f"Note: this run is not finished{cells}, and ranks may change. "
-    return note + (f"It goes on in {writer}." if writer else "Continue it with --resume.")
+    writer = RunFolder(run.folder).writer()
+    return f"It goes on in {writer}." if writer else "Continue it with --resume."
 
 
 def _show_profile(finished: "Run", console: "Console") -> None:

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from interpbench.core.calls import checked
+from interpbench.report.verdict.evidence import of_run
+from interpbench.report.verdict.findings import leading
+from interpbench.report.verdict.legend import legend
+from interpbench.report.verdict.verdict import verdict
 from interpbench.results import finished_run
 from interpbench.results.leaderboard import rank_texts
 from interpbench.results.run_folder import PAGE
@@ -80,29 +84,36 @@ class Run(finished_run.Run):
         return figure
 
     def __repr__(self) -> str:
-        """What was run and where it lies, the best of each metric, and what went wrong."""
+        """What was run and where it lies, the verdict, and what went wrong."""
         failed = f", {len(self.failed)} of them failed" if len(self.failed) else ""
         cells = f"{len(self.tables.cells)} cells{failed}"
-        unfinished = "" if self.info.is_finished else ", not finished"
-        best = "; ".join(_best(rows) for _, rows in self.leaderboard.groupby("metric", sort=False))
-        return (
-            f"Run of {self.info.suite.name}: {cells}{unfinished}, in {self.folder}\n"
-            f"best: {best or 'nothing is scored'}{self._warnings()}"
-        )
+        first = f"Run of {self.info.suite.name}: {cells}, in {self.folder}"
+        return "\n".join([first, *verdict(of_run(self)).lines, *self._warnings()])
 
-    def _warnings(self) -> str:
-        """A line each for what failed and for what cannot be trusted, of a few."""
+    def _warnings(self) -> list[str]:
+        """Why cells failed and which methods a model rules out, the first few."""
         lines = [f"failed: {row.method}: {row.reason}" for row in self.failed.itertuples()]
         lines += [f"note: {notice}" for notice in self.info.notices if "rules out" in notice]
         more = [f"and {len(lines) - WARNINGS} more: run.failed, run.info.notices"]
-        return "".join(f"\n{line}" for line in lines[:WARNINGS] + more * (len(lines) > WARNINGS))
+        return lines[:WARNINGS] + more * (len(lines) > WARNINGS)
 
     def _repr_html_(self) -> str:
-        """The leaderboard as a table for each data set and model, then notices and links."""
-        groups = self.leaderboard.assign(rank_text=rank_texts(self.leaderboard)).groupby(
-            ["dataset", "model"], sort=False
+        """The verdict, the leaderboard as a table a data set and model, notices and links."""
+        evidence = of_run(self)
+        headline, *others = verdict(evidence).lines
+        board = self.leaderboard.assign(
+            rank_text=rank_texts(self.leaderboard),
+            leads=leading(self.leaderboard, evidence.controls),
         )
-        parts = [self._table(str(d), str(m), rows) for (d, m), rows in groups]
+        parts = [
+            f"<p><b>{escape(headline)}</b></p>",
+            *(f"<p>{escape(line)}</p>" for line in others),
+        ]
+        parts += [
+            self._table(str(d), str(m), rows)
+            for (d, m), rows in board.groupby(["dataset", "model"], sort=False)
+        ]
+        parts += [f"<p><small>{escape(line)}</small></p>" for line in legend(board)]
         notices = [f"<li>{escape(notice)}</li>" for notice in self.info.notices[:NOTICES]]
         more = len(self.info.notices) - NOTICES
         notices += [f"<li>and {more} more, see run.json</li>"] if more > 0 else []
@@ -157,28 +168,15 @@ def load_run(folder: str | Path) -> Run:
 
 
 def _cell(row: pd.Series) -> str:
-    """Mean, interval and rank; the first rank in bold."""
+    """Places, mean, interval and share; what leads is bold."""
     if row["n"] == 0:
         return "<td>–</td>"
-    text = f"{row['mean']:.3f}"
+    text = f"{row['rank_text']} {row['mean']:.3f}"
     if row["n"] > 1:
         text += f" [{row['low']:.3f}, {row['high']:.3f}]"
-    text = escape(f"{text} ({row['rank_text']})")
-    return f"<td><b>{text}</b></td>" if row["rank"] == 1 else f"<td>{text}</td>"
-
-
-def _best(rows: pd.DataFrame) -> str:
-    """A metric's best row: `deletion gradcam 0.123`, with its model where there are several."""
-    rows = rows[rows["n"] > 0]
-    metric = "" if rows.empty else rows["metric"].iloc[0]
-    if rows.empty:
-        return "nothing is scored"
-    least = rows["better"].iloc[0] == "lower"
-    best = rows.loc[rows["mean"].idxmin() if least else rows["mean"].idxmax()]
-    where = f" on {best['model']}" if len(set(rows["model"])) > 1 else ""
-    level = int(((rows["model"] == best["model"]) & (rows["rank"] == best["rank"])).sum()) - 1
-    others = f", level with {level} more" if level else ""
-    return f"{metric} {best['method']}{where} {best['mean']:.3f}{others}"
+    if pd.notna(row["share"]):
+        text += f" {row['share']:.0%}"
+    return f"<td><b>{escape(text)}</b></td>" if row["leads"] else f"<td>{escape(text)}</td>"
 
 
 def _png(figure: "Figure") -> bytes:

@@ -1,4 +1,4 @@
-"""A finished run in the terminal: a table per data set and model, then what the numbers mean."""
+"""A finished run in the terminal: how to read it, a table per data set and model, the verdict."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from interpbench.results.comparison import agreement, agreement_texts
+from interpbench.report.verdict.evidence import of_run
+from interpbench.report.verdict.findings import leading
+from interpbench.report.verdict.legend import legend
+from interpbench.report.verdict.verdict import Verdict, verdict
+from interpbench.results.finished_run import Run
 from interpbench.results.leaderboard import rank_texts
 from interpbench.results.tables import ARROWS, RunTables
 
@@ -20,27 +24,43 @@ _UNLIMITED = 10_000
 _INVALID = {"constant": "constant", "nonfinite": "not finite"}
 
 
-def print_report(tables: RunTables, board: pd.DataFrame, console: Console) -> None:
-    """Print a table per data set and model, the reasons of failures, a line a metric.
+def print_report(run: Run, console: Console) -> None:
+    """Print how to read it, a table per data set and model, reasons of failures, the verdict.
 
-    Methods are rows, in the order of the first metric. Each metric is a column of `rank mean [low,
-    high] share`, rank 1 bold. Where the console is too narrow the interval goes below, then the
-    metrics are split over several tables.
+    Methods are rows, in the order of the first metric. Each metric is a column of `places mean
+    [low, high] share`; what leads is bold. Where the console is too narrow the interval goes below,
+    then the metrics are split over several tables. The verdict comes last, where it stays on the
+    screen.
     """
-    board = board.assign(rank_text=rank_texts(board))
+    evidence = of_run(run)
+    tables, board = run.tables, evidence.board
+    for line in legend(board):
+        console.print(_text(line))
+    for metric in _metrics(tables, board):
+        console.print(_text(_meaning(tables, metric)))
+    board = board.assign(rank_text=rank_texts(board), leads=leading(board, evidence.controls))
     for (dataset, model), rows in board.groupby(["dataset", "model"], sort=False):
+        console.print()
         console.print(_heading(tables, rows, dataset, model))
         for table in _fitting_tables(tables, rows, console):
             console.print(table)
             console.print()
-        for line in _reasons(rows):
-            console.print(Padding(line, (0, 0, 0, 2)))
+        for reason in _reasons(rows):
+            console.print(Padding(reason, (0, 0, 0, 2)))
         if (rows["reason"] != "").any():
             console.print()
-    for line in [*_legend(board), *_agreement(board)]:
-        console.print(line)
-    for metric in _metrics(tables, board):
-        console.print(_meaning(tables, metric))
+    print_verdict(verdict(evidence), console)
+
+
+def print_verdict(found: Verdict, console: Console) -> None:
+    """Print a verdict: the headline, what it rests on, a line a metric, what speaks against it."""
+    headline, *others = found.lines
+    console.print(_text(headline, "bold red" if found.trust.level == "serious" else "bold"))
+    for line in others:
+        console.print(_text(line))
+    for remark in found.trust.remarks:
+        if remark.level == "note":
+            console.print(_text(remark.line))
 
 
 def print_profile(phases: pd.DataFrame, console: Console) -> None:
@@ -54,6 +74,10 @@ def print_profile(phases: pd.DataFrame, console: Console) -> None:
     for row in phases.itertuples():
         table.add_row(_plain(row.phase), f"{row.seconds:.2f}", f"{row.share:.1%}", f"{row.calls:,}")
     console.print(table)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(_plain(text), style)
 
 
 def _plain(text: object) -> str:
@@ -163,14 +187,14 @@ def _by_method(tables: RunTables, rows: pd.DataFrame) -> list[tuple[str, pd.Data
 
 
 def _score(rows: pd.DataFrame, row: pd.Series, newline: str) -> Text:
-    """`places mean share`, the interval below or within; where no method is better it is bold."""
+    """`places mean share`, the interval below or within; what leads is bold."""
     if row["n"] == 0:
         return Text("–", style="dim")
     of_metric = rows[rows["metric"] == row["metric"]]
     text = Text()
     text.append(
         f"{row['rank_text']:<{of_metric['rank_text'].str.len().max()}} {row['mean']:.3f}",
-        style="bold" if row["rank"] == 1 else None,
+        style="bold" if row["leads"] else None,
     )
     interval = f"[{row['low']:.3f}, {row['high']:.3f}]" if row["n"] > 1 else ""
     share = _share(row["share"]) if of_metric["share"].notna().any() else ""
@@ -224,41 +248,10 @@ def _reasons(rows: pd.DataFrame) -> list[Text]:
     return [Text(_plain(f"{method}: {reason}")) for method, reason in pairs.itertuples(index=False)]
 
 
-def _meaning(tables: RunTables, metric: str) -> Text:
+def _meaning(tables: RunTables, metric: str) -> str:
     """What a column is: direction, unit, range, the hash of its protocol."""
     info = tables.metrics[metric]
     low, high = info.range
     unit = f"{info.unit} in " if info.unit else ""
     text = f"{metric} {ARROWS[info.better]} {info.better} is better, {unit}[{low:g}, {high:g}]"
-    return Text(_plain(f"{text}, protocol {info.protocol}. {info.summary}"))
-
-
-def _legend(board: pd.DataFrame) -> list[Text]:
-    """What stands in a cell of the tables."""
-    if not (board["n"] > 0).any():
-        return []
-    text = (
-        "First the places that the data leave to a method, by a test of every two methods' mean "
-        "difference on the same images (5 % after Holm's correction). Then the mean with its 95 % "
-        "interval over images."
-    )
-    if board["share"].notna().any():
-        text += (
-            " Then the share of the achievable: 0 % is the best control, 100 % what a greedy "
-            "search on coarse patches reaches that looks at the metric itself."
-        )
-    return [Text(text)]
-
-
-def _agreement(board: pd.DataFrame) -> list[Text]:
-    """How far the rankings of the methods agree, across models and across metrics."""
-    return [
-        Text(
-            _plain(
-                f"Agreement of rankings across {across} (mean rank correlation with its 95 % "
-                "interval, 1 is the same order and 0 nothing in common): "
-                f"{', '.join(pieces)}."
-            )
-        )
-        for across, pieces in agreement_texts(agreement(board)).items()
-    ]
+    return f"{text}, protocol {info.protocol}. {info.summary}"

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 import interpbench
 from interpbench.core.errors import ParameterError, UnknownNameError
+from interpbench.report.verdict.evidence import of_run
+from interpbench.report.verdict.verdict import verdict
 from tests.in_memory import BYTES, KEYWORDS, LABELS, QUICK, gradient, network
 from tests.picture_commands import draw_coarsely
 
@@ -23,12 +25,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> interpbench.Run:
     )  # fmt: skip
 
 
-def test_print_is_the_best_of_each_metric_and_what_failed(run: interpbench.Run) -> None:
-    best = run.leaderboard.dropna(subset="mean").sort_values("mean").iloc[0]
-    assert repr(run) == str(run) == (
-        f"Run of quick: 3 cells, 1 of them failed, in {run.folder}\n"
-        f"best: deletion:steps=3 {best['method']} {best['mean']:.3f}, level with 1 more\n"
-        f"failed: broken: {run.failed.iloc[0]['reason']}"
+def test_print_is_the_verdict_and_what_failed(run: interpbench.Run) -> None:
+    found = verdict(of_run(run))
+    assert found.headline == "No method was shown to be better than the control random"
+    assert repr(run) == str(run) == "\n".join(
+        [
+            f"Run of quick: 3 cells, 1 of them failed, in {run.folder}",
+            *found.lines,
+            f"failed: broken: {run.failed.iloc[0]['reason']}",
+        ]
     )  # fmt: skip
     assert repr(interpbench.load_run(run.folder)) == repr(run)
 

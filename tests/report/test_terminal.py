@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,19 +11,22 @@ import pytest
 from rich.console import Console
 
 from interpbench.report.terminal import print_report
-from interpbench.results.leaderboard import leaderboard
+from interpbench.report.verdict.evidence import of_run
+from interpbench.report.verdict.verdict import verdict
+from interpbench.results.finished_run import Run
+from interpbench.results.leaderboard import conclude
+from interpbench.results.run_info import RunInfo
 from interpbench.results.tables import RunTables
 from tests.synthetic_tables import EMPTY_SCORES, METRICS, board_of, concluded, synthetic_tables
 
 
 def shown(width: int = 120, color: bool = False, **choices: Any) -> str:
     """The report of the synthetic tables of these choices."""
-    tables, found = concluded(**choices)
-    return report(tables, width, color, found["leaderboard"])
+    return report(*concluded(**choices), width=width, color=color)
 
 
 def report(
-    tables: RunTables, width: int = 120, color: bool = False, board: pd.DataFrame | None = None
+    tables: RunTables, conclusions: dict[str, pd.DataFrame], width: int = 120, color: bool = False
 ) -> str:
     console = Console(
         file=io.StringIO(),
@@ -30,7 +34,7 @@ def report(
         force_terminal=color,
         color_system="truecolor" if color else None,
     )
-    print_report(tables, leaderboard(tables) if board is None else board, console)
+    print_report(Run(Path("run"), RunInfo(), tables, conclusions), console)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -85,22 +89,8 @@ def test_each_score_has_its_rank_and_its_share() -> None:
 
 def test_without_a_ceiling_no_share_is_spoken_of() -> None:
     text = shown(ceiling=False, methods=("gradcam", "random"))
-    assert "%" not in " ".join(text.split()).replace("5 %", "").replace("97.5%", "")
+    assert "%" not in text.replace("5 %", "").replace("95 %", "").replace("97.5%", "")
     assert "share of the achievable" not in text
-
-
-def test_agreement_is_told_where_there_is_something_to_agree() -> None:
-    text = shown(300)
-    assert re.search(
-        r"across metrics \(mean rank correlation .*\): resnet18 \d\.\d\d \[-?\d\.\d\d, \d\.\d\d\]\.",
-        text,
-    )
-    text = shown(300, models=("a", "b"), methods=("center", "gradcam", "saliency"))
-    assert re.search(
-        r"across models \(mean rank correlation .*\): deletion \d\.\d\d \[.*insertion \d",
-        text,
-    )
-    assert "Agreement" not in shown(metrics=("deletion",))
 
 
 def test_heading_says_what_the_model_is() -> None:
@@ -121,14 +111,24 @@ def test_columns_say_which_direction_is_better() -> None:
     assert "insertion ↑ higher" in text
 
 
-def test_those_that_nobody_beats_are_bold() -> None:
-    text = shown(220, color=True)
-    best = board_of().query("rank == 1")
-    assert len(best) > len(METRICS)
-    bold = re.findall(r"\x1b\[1m(\d[= ] \d\.\d{3})", text)
-    assert sorted(float(score[3:]) for score in bold) == sorted(
-        round(mean, 3) for mean in best["mean"]
-    )
+def test_what_leads_is_bold_and_a_control_never() -> None:
+    choices: dict[str, Any] = {"methods": ("gradcam", "random", "saliency"), "images": 60}
+    board = board_of(**choices)
+    best = board[(board["rank"] == 1) & (board["role"] == "method")]
+    assert len(best) >= len(METRICS)
+    bold = re.findall(r"\x1b\[1m[\d–]+ +(\d\.\d{3})", shown(220, color=True, **choices))
+    assert sorted(bold) == sorted(f"{mean:.3f}" for mean in best["mean"])
+    assert (board_of().query("rank == 1")["role"] == "control").any()
+    assert not re.findall(r"\x1b\[1m[\d–]+ +\d\.\d{3}", shown(220, color=True))
+
+
+def test_the_verdict_comes_last_and_its_first_line_stands_out() -> None:
+    tables, conclusions = concluded()
+    found = verdict(of_run(Run(Path("run"), RunInfo(), tables, conclusions)))
+    text = report(tables, conclusions, width=1000)
+    lines = text.splitlines()
+    assert tuple(lines[-len(found.lines) :]) == found.lines
+    assert "\x1b[1;31mNo method was shown to be better" in shown(300, color=True)
 
 
 def test_failures_are_counted_in_the_table_and_explained_below() -> None:
@@ -144,7 +144,7 @@ def test_each_metric_has_a_line_with_its_protocol() -> None:
         name: info.model_copy(update={"summary": "What it is."})
         for name, info in tables.metrics.items()
     }
-    text = report(replace(tables, metrics=metrics), board=board_of())
+    text = report(replace(tables, metrics=metrics), concluded()[1])
     for name, info in metrics.items():
         assert re.search(
             rf"{name} . {info.better} is better, .*protocol {info.protocol}\. What it is\.", text
@@ -154,7 +154,7 @@ def test_each_metric_has_a_line_with_its_protocol() -> None:
 def test_one_image_has_no_interval() -> None:
     text = shown(images=1, metrics=("deletion",))
     assert not re.search(r"\bnan\b", text)
-    assert "[" not in text.split("in [0, 1]")[0]
+    assert "[" not in text.split("in [0, 1]")[1]
 
 
 def test_markup_and_control_characters_are_shown_as_text() -> None:
@@ -163,6 +163,7 @@ def test_markup_and_control_characters_are_shown_as_text() -> None:
     assert "\x1b" not in text
 
 
-def test_a_run_without_cells_prints_nothing() -> None:
+def test_a_run_without_cells_says_so() -> None:
     tables = synthetic_tables(methods=("gradcam",))
-    assert report(replace(tables, scores=EMPTY_SCORES, cells=tables.cells.iloc[:0])) == ""
+    empty = replace(tables, scores=EMPTY_SCORES, cells=tables.cells.iloc[:0])
+    assert report(empty, conclude(empty)).startswith("Nothing was scored.")

@@ -192,7 +192,9 @@ class TestUnfinished:
         before = {path: path.read_bytes() for path in begun.rglob("*.json")}
         code, out, error = call("report", begun)
         assert code == 0, error
-        assert "not finished (2 of 3 cells), and ranks may change. Continue it with --resume" in out
+        assert "The run is not finished." in out
+        assert "Some cells are missing (2 of 3 are there), and places may change." in out
+        assert "Continue it with --resume." in out
         assert {path: path.read_bytes() for path in begun.rglob("*.json")} == before
 
     def test_its_report_says_who_writes_it(self, begun: Path) -> None:
@@ -206,7 +208,7 @@ class TestUnfinished:
             shutil.rmtree(begun / name)
         code, out, error = call("report", begun)
         assert code == 0, error
-        assert "not finished (0 of 3 cells)" in out
+        assert "Some cells are missing (0 of 3 are there)" in out
 
     def test_what_is_hidden_is_not_read(self, begun: Path, whole: Path) -> None:
         expected = interpbench.load_run(begun).scores

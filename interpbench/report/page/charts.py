@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from interpbench.core.seeding import derive
-from interpbench.report.page.evidence import Evidence
-from interpbench.report.page.words import number
+from interpbench.report.verdict.evidence import Evidence
+from interpbench.report.verdict.words import number
 from interpbench.results.comparison import judges_text
 from interpbench.results.leaderboard import rank_texts
 from interpbench.results.mean_curve import MeanCurve, mean_curve

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from interpbench.drawing.overlay import DIVERGING, SEQUENTIAL, Look
-from interpbench.report.page.evidence import Evidence
+from interpbench.report.verdict.evidence import Evidence
 from interpbench.results.tables import Example
 
 _SIDE = 224  # pixels of an image's longer side at most

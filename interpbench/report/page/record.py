@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from interpbench.files.records import contents_of
-from interpbench.report.page.evidence import Evidence, SubmissionSaid
-from interpbench.report.page.words import percent
+from interpbench.report.verdict.evidence import Evidence, SubmissionSaid
+from interpbench.report.verdict.words import percent
 from interpbench.results.run_info import (
     FindingRecord,
     MeasuredModel,

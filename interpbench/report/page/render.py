@@ -21,13 +21,15 @@ from interpbench.core.text import printable
 from interpbench.drawing.method_colours import DASHES, PALETTE
 from interpbench.files.atomic import write_text_atomically
 from interpbench.files.versions import __version__
-from interpbench.report.page import words
-from interpbench.report.page.answer import answer, interval
 from interpbench.report.page.charts import Chart, Scale, charts, rank_diagrams, scales
-from interpbench.report.page.evidence import Evidence
 from interpbench.report.page.example_pictures import ExamplePictures, gallery
 from interpbench.report.page.record import record
-from interpbench.report.page.trust import trust
+from interpbench.report.verdict import words
+from interpbench.report.verdict.evidence import Evidence
+from interpbench.report.verdict.findings import leading
+from interpbench.report.verdict.legend import legend
+from interpbench.report.verdict.verdict import verdict
+from interpbench.report.verdict.words import interval
 from interpbench.results.leaderboard import rank_texts
 from interpbench.results.run_info import CardRecord
 from interpbench.results.tables import ARROWS
@@ -80,7 +82,9 @@ def page(evidence: Evidence) -> str:
     content = _template_variables(evidence)
     source = environment.loader.get_source  # type: ignore[union-attr]
     script = source(environment, "page.js")[0]
-    style = source(environment, "page.css")[0] + _colours(evidence, content["answer"].glance)
+    style = source(environment, "page.css")[0] + _colours(
+        evidence, content["verdict"].answer.glance
+    )
     policy = {
         "default-src": "'none'",
         "img-src": "data:",
@@ -121,8 +125,8 @@ def _template_variables(evidence: Evidence) -> dict[str, Any]:
     metrics = [metric for metric in evidence.metrics if metric in set(evidence.board["metric"])]
     return {
         "evidence": evidence,
-        "answer": answer(evidence),
-        "trust": trust(evidence),
+        "verdict": verdict(evidence),
+        "legend": legend(evidence.board),
         "record": record(evidence),
         "metrics": metrics,
         "places": places,
@@ -214,6 +218,7 @@ class _BoardRow:
     place: int
     metric: int
     rank: str
+    leads: bool
     at: dict[str, float | None]
     troubles: str
     by: str
@@ -224,16 +229,23 @@ def _rows(evidence: Evidence, metrics: list[str], places: list[_BoardPlace]) -> 
     board = evidence.board
     scale = scales(board)
     index = {(place.dataset, place.model): i for i, place in enumerate(places)}
-    texts = rank_texts(board)
+    texts, leads = rank_texts(board), leading(board, evidence.controls)
     several = len(evidence.submissions) > 1
     rows = []
-    for cells, rank in zip(board.to_dict("records"), texts, strict=True):
+    for cells, rank, lead in zip(board.to_dict("records"), texts, leads, strict=True):
         where = _positions(cells, scale.get(cells["metric"]))
         by = cells["by"] if several else ""
         place = index[cells["dataset"], cells["model"]]
         rows.append(
             _BoardRow(
-                cells, place, metrics.index(cells["metric"]), rank, where, _troubles(cells), by
+                cells,
+                place,
+                metrics.index(cells["metric"]),
+                rank,
+                bool(lead),
+                where,
+                _troubles(cells),
+                by,
             )
         )
 

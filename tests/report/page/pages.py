@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from interpbench.report.page.evidence import Evidence, of_run
+from interpbench.report.verdict.evidence import Evidence, of_run
 from interpbench.results.comparison import agreement, mean_ranks
 from interpbench.results.finished_run import Run
 from interpbench.results.leaderboard import COLUMNS
@@ -81,11 +81,24 @@ def board_evidence(*rows: tuple[str, str, str, float, int, str], **columns: Any)
     }
     common |= {"parameters": "{}", "tied": 0.0, "constant": 0, "nonfinite": 0, "unscored": 0}
     nothing = dict.fromkeys(["floor", "ceiling", "share", "share_low", "share_high"], float("nan"))
-    methods = board.groupby(["model", "metric"])["method"].transform("size")
-    board = board.assign(better=better, rank_to=methods, **(nothing | common | columns))
+    board = board.assign(better=better, rank_to=_last_places(board), **(nothing | common | columns))
     board = board[COLUMNS].astype({"rank": "Int64", "rank_to": "Int64"})
     metrics = {
         metric: MetricInfo(better=found["better"].iloc[0])
         for metric, found in board.groupby("metric", sort=False)
     }
     return Evidence("made", board, mean_ranks(board), agreement(board), metrics)
+
+
+def _last_places(board: pd.DataFrame) -> list[int]:
+    """What `rank_to` is where `rank` and letters are so: all but those that come later and share no letter."""
+    last = []
+    for row in board.itertuples():
+        others = board[(board["model"] == row.model) & (board["metric"] == row.metric)]
+        worse = [
+            other
+            for other in others.itertuples()
+            if other.rank > row.rank and not set(row.letters) & set(other.letters)
+        ]
+        last.append(len(others) - len(worse))
+    return last

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from interpbench.report.page.charts import charts
-from interpbench.report.page.evidence import Evidence
 from interpbench.report.page.render import write_page
+from interpbench.report.verdict.evidence import Evidence
 from tests.report.page.pages import HOSTILE, board_evidence, run_evidence
 
 playwright = pytest.importorskip("playwright.sync_api")

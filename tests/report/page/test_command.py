@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_writes_its_page(folder: Path) -> None:
     text = (folder / "report.html").read_text(encoding="utf-8")
-    assert "Untrained weights" in text
+    assert "quadrants is untrained" in text
     assert 'id="curves"' in text
 
 

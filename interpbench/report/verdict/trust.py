@@ -1,14 +1,16 @@
-"""What speaks against a run's answer, and what for it: remarks, worst first."""
+"""What speaks against an answer, and what for it: remarks, worst first."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
-from interpbench.report.page.evidence import Evidence
-from interpbench.report.page.words import count, listing, number, percent
-from interpbench.results.comparison import agreement_texts, agreement_word
+from interpbench.report.verdict.answer import named, none_better, where
+from interpbench.report.verdict.evidence import Evidence
+from interpbench.report.verdict.findings import Finding, findings
+from interpbench.report.verdict.words import count, listing, number, percent
+from interpbench.results.comparison import agreement_texts
 
 Level = Literal["serious", "caution", "note", "good"]
 _LEVELS: tuple[Level, ...] = ("serious", "caution", "note", "good")
@@ -21,12 +23,22 @@ _MOSTLY_TIED = 0.5
 class Remark:
     """One reason to trust a result less, or more.
 
-    `title` is a few words, `text` a sentence or two.
+    Attributes:
+        level: how much it weighs.
+        title: a few words; of a serious one a sentence without its stop, which is the headline of
+            everything that shows the result.
+        text: a sentence or two.
     """
 
     level: Level
     title: str
     text: str
+
+    @property
+    def line(self) -> str:
+        """All of it in one line."""
+        title = f"{self.title}. " if self.level == "serious" else ""
+        return f"{self.level.capitalize()}: {title}{self.text}"
 
 
 @dataclass(frozen=True)
@@ -54,11 +66,11 @@ def trust(evidence: Evidence) -> Trust:
 
 
 def _completeness(evidence: Evidence) -> Iterator[Remark]:
-    status = evidence.info.status
-    if status != "finished":
-        yield Remark(
-            "serious", "Unfinished", f"The run's status is “{status}”: some cells are missing."
-        )
+    if not evidence.info.is_finished:
+        planned, tables = len(evidence.info.cells), evidence.tables
+        done = f" ({len(tables.timings)} of {planned} are there)" if planned and tables else ""
+        text = f"Some cells are missing{done}, and places may change."
+        yield Remark("serious", "The run is not finished", text)
     rows = evidence.board.drop_duplicates(["dataset", "model", "method"])
     failed = rows[rows["status"] == "failed"]
     if not failed.empty:
@@ -70,33 +82,30 @@ def _completeness(evidence: Evidence) -> Iterator[Remark]:
         yield Remark("caution", "Failures", text)
     invalid = rows[(rows["constant"] > 0) | (rows["nonfinite"] > 0)]
     if not invalid.empty:
-        places = [
+        counts = [
             (row.method, f"on {row.model} ({row.constant + row.nonfinite})")
             for row in invalid.itertuples()
         ]
-        names = _grouped(places)
         text = (
             "Constant, NaN or infinite maps are left out of the means, which may flatter: "
-            f"{listing(names)}."
+            f"{listing(_grouped(counts))}."
         )
         yield Remark("caution", "Maps that say nothing", text)
     skipped = evidence.info.skipped
     if skipped:
-        yield Remark(
-            "caution", "Skipped images", f"{count(len(skipped), 'image')} could not be read."
-        )
+        reasons = listing(list(skipped.values()), 3)
+        text = f"{count(len(skipped), 'image')} could not be read: {reasons}."
+        yield Remark("caution", "Skipped images", text)
 
 
 def _grouped(places: Sequence[tuple[str, str]]) -> list[str]:
     """Methods and where: `x on a`, or `x (6 times)` where that is shorter."""
     places_of: dict[str, list[str]] = {}
-    for method, where in places:
-        places_of.setdefault(method, []).append(where)
+    for method, place in places:
+        places_of.setdefault(method, []).append(place)
     return [
-        f"{method} {' and '.join(wheres)}"
-        if len(wheres) <= 2
-        else f"{method} ({len(wheres)} times)"
-        for method, wheres in places_of.items()
+        f"{method} {' and '.join(known)}" if len(known) <= 2 else f"{method} ({len(known)} times)"
+        for method, known in places_of.items()
     ]
 
 
@@ -104,11 +113,10 @@ def _models(evidence: Evidence) -> Iterator[Remark]:
     rows = evidence.board.drop_duplicates(["dataset", "model"])
     untrained = rows.loc[rows["weights"] == "random", "model"]
     if len(untrained):
-        text = (
-            f"{listing(list(untrained))}: there is nothing that a map of an untrained model could "
-            "be right about."
-        )
-        yield Remark("serious", "Untrained weights", text)
+        names = listing(list(untrained))
+        verb = "is" if len(untrained) == 1 else "are"
+        text = "There is nothing that a map of an untrained model could be right about."
+        yield Remark("serious", f"{names} {verb} untrained", text)
     poor = rows[(rows["accuracy"] < _LOW_ACCURACY) & (rows["weights"] != "random")]
     if not poor.empty:
         names = [f"{row.model} ({percent(row.accuracy)})" for row in poor.itertuples()]
@@ -131,42 +139,37 @@ def _images(evidence: Evidence) -> Iterator[Remark]:
 
 
 def _controls(evidence: Evidence) -> Iterator[Remark]:
-    """A best that cannot be told apart from a map that knows nothing of the model is no success."""
-    beaten, unsure = [], []
-    for (metric, model), rows in evidence.scored.groupby(["metric", "model"], sort=False):
-        best = rows[rows["rank"] == 1]
-        ignorant = rows[rows["method"].isin(evidence.controls)]
-        near = best[
-            ~best["method"].isin(evidence.controls)
-            & best["letters"].map(_shares(ignorant["letters"]))
-        ]
-        where = f"by {metric} on {model}"
-        beaten += [(method, where) for method in best["method"] if method in evidence.controls]
-        unsure += [(method, where) for method in near["method"]]
-    if beaten:
-        text = (
-            "Nothing is better than a control, a map that ignores the model: "
-            f"{listing(_grouped(beaten))}."
-        )
-        yield Remark("serious", "Controls unbeaten", text)
-    if unsure:
-        names = listing(_grouped(unsure))
-        text = (
-            "At rank 1, yet not to be told apart from a control, since "
-            f"its scores vary much: {names}."
-        )
-        yield Remark("caution", "Rank 1 for want of evidence", text)
-    if evidence.controls and not beaten and not unsure and not evidence.scored.empty:
-        yield Remark(
-            "good",
-            "Controls",
-            f"Every method at rank 1 is better than {listing(sorted(evidence.controls))}.",
-        )
+    """A lead over other methods is no success where a map that ignores the model is level."""
+    found = findings(evidence)
+    unbeaten = [finding for finding in found if finding.controls and finding.leader]
+    if unbeaten:
+        places = [(control, where(f, found)) for f in unbeaten for control in f.controls]
+        text = f"A control ignores the model. Level with the best or ahead: {listing(_grouped(places))}."
+        if not all(finding.lost for finding in unbeaten):
+            text += " That a method is no better is not shown by this: more images may tell."
+        yield Remark("serious", _unbeaten(unbeaten, found), text)
+    near = [
+        (method, f"from {control} {where(finding, found)}")
+        for finding in found
+        for method, control in finding.open
+    ]
+    if near:
+        text = f"In the first place, yet not told apart from a control: {listing(_grouped(near))}."
+        yield Remark("caution", "Level with a control", text)
+    if evidence.controls and not unbeaten and not near and any(f.tested for f in found):
+        text = f"All that lead were shown to be better than {named(sorted(evidence.controls))}."
+        yield Remark("good", "Controls", text)
 
 
-def _shares(letters: pd.Series) -> Callable[[str], bool]:
-    taken = set("".join(letters))
-    return lambda mine: not taken.isdisjoint(mine)
+def _unbeaten(unbeaten: Sequence[Finding], found: Sequence[Finding]) -> str:
+    """The headline where in some of what was found no method beats a control."""
+    if len(unbeaten) == len(found):
+        return none_better(unbeaten)
+    if len(unbeaten) == 1:
+        said = none_better(unbeaten)
+        return f"{said} {where(unbeaten[0], found)}"
+    places = f"in {len(unbeaten)} of {count(len(found), 'comparison')}"
+    return f"{none_better(unbeaten)} {places}"
 
 
 def _agreement(evidence: Evidence) -> Iterator[Remark]:

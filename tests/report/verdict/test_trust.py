@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from interpbench.report.page.evidence import Evidence
-from interpbench.report.page.trust import Remark, trust
+from interpbench.report.verdict.evidence import Evidence
+from interpbench.report.verdict.trust import Remark, trust
 from interpbench.results.run_info import RunInfo
 from interpbench.suite.suite import load_suite
 from tests.report.page.pages import board_evidence, run_evidence
@@ -39,14 +39,14 @@ def test_a_fair_run_has_nothing_worse_than_notes() -> None:
 @pytest.mark.parametrize(
     ("title", "level", "says", "changes"),
     [
-        ("Unfinished", "serious", "running", {"info": {"status": "running"}}),
-        ("Untrained weights", "serious", "a:", {"weights": "random"}),
+        ("The run is not finished", "serious", "places may change", {"info": {"status": "running"}}),
+        ("a is untrained", "serious", "nothing that a map", {"weights": "random"}),
         ("Low accuracy", "caution", "a (42\u202f%)", {"accuracy": 0.42}),
         ("Failures", "caution", "1 cell of 3 failed: y on a", {"status": ["ok", "failed", "ok"]}),
         ("Maps that say nothing", "caution", "x on a (3)", {"constant": [2, 0, 0], "nonfinite": [1, 0, 0]}),
         ("Few images", "caution", "30 images", {"n": 30}),
         ("Coarse maps", "note", "of y share", {"tied": [0.4, 0.6, 1.0]}),
-        ("Skipped images", "caution", "1 image", {"info": {"skipped": {"image-1": "truncated"}}}),
+        ("Skipped images", "caution", "not be read: truncated.", {"info": {"skipped": {"image-1": "truncated"}}}),
         ("Changed suite", "caution", "quick", {"info": CHANGED | {"settings": QUICK | {"images": 9}}}),
         ("Changed suite", "caution", "quick", {"info": CHANGED | {"settings": {"of": "another version"}}}),
         ("Changed suite", "caution", "mine", {"info": {"suite": {"name": "mine", "changed": True}}}),
@@ -76,24 +76,45 @@ def test_a_selection_of_the_suite_is_no_changed_suite() -> None:
     assert trust(found).verdict == "Nothing serious speaks against it"
 
 
-def test_an_unbeaten_control_is_serious() -> None:
-    rows = [("a", "deletion", "x", 0.1, 1, "a"), ("a", "deletion", "flat", 0.2, 1, "a")]
+@pytest.mark.parametrize(
+    ("models", "title"),
+    [
+        ("a", "No method was shown to be better than the control flat"),
+        ("ab", "No method was shown to be better than the control flat by deletion on a"),
+        ("abcd", "No method was shown to be better than the control flat in 2 of 4 comparisons"),
+    ],
+)
+def test_a_control_that_no_method_beats_is_the_headline(models: str, title: str) -> None:
+    """On the first half of the models, or the only one, x is level with the control."""
+    rows = []
+    for i, model in enumerate(models):
+        level = i < max(1, len(models) // 2)
+        rows += [(model, "deletion", "x", 0.1, 1, "a")]
+        rows += [(model, "deletion", "flat", 0.2, 1 if level else 2, "a" if level else "b")]
     found = trust(evidence(rows=rows))
     assert found.verdict == "Not as it stands"
-    assert found.remarks[0].title == "Controls unbeaten"
+    assert found.remarks[0].title == title
     assert "flat by deletion on a" in found.remarks[0].text
+    assert "more images may tell" in found.remarks[0].text
 
 
-def test_rank_1_that_shares_a_letter_with_a_control_is_doubtful() -> None:
+def test_a_control_that_was_shown_to_be_better_is_not_called_undecided() -> None:
+    rows = [("a", "deletion", "flat", 0.1, 1, "a"), ("a", "deletion", "x", 0.2, 2, "b")]
+    [serious] = [one for one in trust(evidence(rows=rows)).remarks if one.level == "serious"]
+    assert serious.title == "Every method was shown to be worse than the control flat"
+    assert "more images" not in serious.text
+
+
+def test_a_first_place_that_shares_a_letter_with_a_control_is_doubtful() -> None:
     rows = [
         ("a", "deletion", "x", 0.1, 1, "a"),
         ("a", "deletion", "y", 0.2, 1, "ab"),
         ("a", "deletion", "flat", 0.3, 2, "b"),
     ]
-    found = remark(evidence(rows=rows), "Rank 1 for want of evidence")
+    found = remark(evidence(rows=rows), "Level with a control")
     assert found is not None
-    assert "y by deletion on a" in found.text
-    assert "x by" not in found.text
+    assert "y from flat by deletion on a" in found.text
+    assert "x from" not in found.text
 
 
 def test_rankings_that_disagree_are_a_caution() -> None:

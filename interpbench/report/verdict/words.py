@@ -44,3 +44,8 @@ def listing(names: Sequence[str], limit: int = 6) -> str:
         if shown
         else "none"
     )
+
+
+def interval(low: float, high: float) -> str:
+    """`[0.091, 0.138]`, or nothing where there is no interval."""
+    return "" if low != low or high != high else f"[{number(low)}, {number(high)}]"

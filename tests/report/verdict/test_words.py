@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from interpbench.report.page.words import count, listing, number, percent
+from interpbench.report.verdict.words import count, listing, number, percent
 
 
 @pytest.mark.parametrize(

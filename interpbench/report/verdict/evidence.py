@@ -10,7 +10,7 @@ import pandas as pd
 from interpbench.results.comparison import agreement, mean_ranks
 from interpbench.results.finished_run import Run
 from interpbench.results.run_info import MetricInfo, RunInfo
-from interpbench.results.tables import RunTables
+from interpbench.results.tables import LEVEL, RunTables
 from interpbench.suite.suite import Suite, load_suite, suite_names
 
 Change = Literal["", "selection", "settings"]
@@ -41,6 +41,8 @@ class Evidence:
         info: run.json; of a leaderboard, what its columns tell of the suite, the data, weights and
             methods.
         submissions: that a published leaderboard was made of.
+        resolution: how many images would tell more apart, see `resolution.resolution`; None if
+            there is only a leaderboard.
     """
 
     name: str
@@ -51,6 +53,12 @@ class Evidence:
     tables: RunTables | None = None
     info: RunInfo = RunInfo()
     submissions: tuple[SubmissionSaid, ...] = ()
+    resolution: pd.DataFrame | None = None
+
+    @property
+    def level(self) -> float:
+        """Of significance, 0..1, after Holm's correction."""
+        return self.tables.level if self.tables else LEVEL
 
     @property
     def title(self) -> str:
@@ -125,6 +133,7 @@ def of_run(run: Run) -> Evidence:
         metrics=run.tables.metrics,
         tables=run.tables,
         info=run.info,
+        resolution=run.conclusions["resolution"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import combinations
 
 import pandas as pd
 
@@ -20,6 +21,8 @@ class Finding:
         images: that it was scored on.
         others: how many others were scored, controls too.
         tested: whether there are ranks, of several, on more than one image.
+        pairs: how many comparisons of two that makes.
+        told_apart: in how many of them one was shown to be better; None where it is not known.
         alone: whether the leader was shown to be better than all others.
         beside: methods that the leader was not told apart from, best first.
         ahead: all methods that none was shown to be better than, best first; none where a control
@@ -43,6 +46,8 @@ class Finding:
     images: int
     others: int
     tested: bool
+    pairs: int
+    told_apart: int | None
     alone: bool
     beside: tuple[str, ...]
     ahead: tuple[str, ...]
@@ -92,7 +97,9 @@ def leading(board: pd.DataFrame, controls: Collection[str]) -> pd.Series:
 
 def _finding(block: pd.DataFrame, ignorant: Collection[str]) -> Finding:
     lower = (block["better"] == "lower").all()
-    block = block.sort_values("mean", ascending=lower, kind="stable")
+    block = block.fillna({"rank_to": len(block)}).sort_values(
+        "mean", ascending=lower, kind="stable"
+    )
     block = block.sort_values("rank", kind="stable")  # by first place, then by mean
     control = block["method"].isin(ignorant)
     methods, controls = block[~control], block[control]
@@ -109,6 +116,8 @@ def _finding(block: pd.DataFrame, ignorant: Collection[str]) -> Finding:
         images=int(first["n"]),
         others=len(block) - 1,
         tested=tested,
+        pairs=len(block) * (len(block) - 1) // 2,
+        told_apart=_told_apart(block),
         alone=tested and first["rank"] == 1 and first["rank_to"] == 1 and len(methods) > 0,
         beside=tuple(methods.loc[_level(first, methods) & tested, "method"]),
         ahead=tuple(ahead["method"]),
@@ -143,6 +152,13 @@ def _worse(row: pd.Series, others: pd.DataFrame) -> pd.Series:
     if row["letters"] and _lettered(others):
         return others["letters"].map(lambda letters: set(letters).isdisjoint(row["letters"]))
     return others["rank"] > row["rank_to"]
+
+
+def _told_apart(block: pd.DataFrame) -> int | None:
+    """How many pairs of a block share no letter; None without letters."""
+    if not _lettered(block):
+        return None
+    return sum(set(a).isdisjoint(b) for a, b in combinations(block["letters"], 2))
 
 
 def _lettered(rows: pd.DataFrame) -> bool:

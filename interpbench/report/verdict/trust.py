@@ -1,5 +1,6 @@
 """What speaks against an answer, and what for it: remarks, worst first."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,12 +11,15 @@ from interpbench.report.verdict.answer import named, none_better, where
 from interpbench.report.verdict.evidence import Evidence
 from interpbench.report.verdict.findings import Finding, findings
 from interpbench.report.verdict.words import count, listing, number, percent
-from interpbench.results.comparison import agreement_texts
+from interpbench.results.comparison import agreement_texts, agreement_word
+from interpbench.results.mean_difference import fewest_images
 
 Level = Literal["serious", "caution", "note", "good"]
 _LEVELS: tuple[Level, ...] = ("serious", "caution", "note", "good")
 _FEW_IMAGES = 50  # with fewer, only large differences can be told apart
+_FEW_PAIRS = 0.5  # share of the pairs below which few are told apart
 _LOW_ACCURACY = 0.5
+_AGREEING = 0.5  # mean rank correlation from which rankings are said to agree
 _MOSTLY_TIED = 0.5
 
 
@@ -125,17 +129,82 @@ def _models(evidence: Evidence) -> Iterator[Remark]:
 
 
 def _images(evidence: Evidence) -> Iterator[Remark]:
-    if evidence.scored.empty:
+    """Whether so many images can tell methods apart, and how many would."""
+    found = [finding for finding in findings(evidence) if finding.others]
+    if not found:
         return
-    images = int(evidence.scored["n"].max())
-    metric, rows = evidence.by_metric()[0]
-    half = ((rows["high"] - rows["low"]) / 2).median()
-    width = f" A typical 95 % interval by {metric} is ±{number(half)}." if pd.notna(half) else ""
-    if images < _FEW_IMAGES:
-        text = f"{count(images, 'image')}: only large differences can be told apart.{width}"
+    images = max(finding.images for finding in found)
+    few = [finding for finding in found if finding.images < _fewest(finding, evidence)]
+    if few:
+        needed = max(_fewest(finding, evidence) for finding in few)
+        methods = max(finding.others + 1 for finding in few)
+        what = f"{count(images, 'image')} and {count(methods, 'method')} no difference"
+        yield Remark(
+            "serious",
+            f"With {what} can be shown",
+            f"However great it is: {count(max(f.pairs for f in few), 'comparison')} ask for at "
+            f"least {count(needed, 'image')}.",
+        )
+        return
+    known = [finding for finding in found if finding.told_apart is not None]
+    pairs = sum(finding.pairs for finding in known)
+    apart = sum(finding.told_apart or 0 for finding in known)
+    said = f"{count(images, 'image')} a model tell {apart} of {count(pairs, 'pair')} apart."
+    text = f"{said} {_typical_interval(evidence)} {_would_do(evidence, 'next')}".strip()
+    if images < _FEW_IMAGES or apart < _FEW_PAIRS * pairs:
         yield Remark("caution", "Few images", text)
     else:
-        yield Remark("good", "Sample", f"{count(images, 'image')} a model.{width}")
+        yield Remark("good", "Sample", text)
+
+
+def _fewest(finding: Finding, evidence: Evidence) -> int:
+    """Images from which on a difference can be significant, with so many comparisons."""
+    return fewest_images(evidence.level / finding.pairs)
+
+
+def _typical_interval(evidence: Evidence) -> str:
+    metric, rows = evidence.by_metric()[0]
+    half = ((rows["high"] - rows["low"]) / 2).median()
+    return f"A typical 95 % interval by {metric} is ±{number(half)}." if pd.notna(half) else ""
+
+
+def _would_do(evidence: Evidence, rival: Literal["control", "next"]) -> str:
+    """How many images would tell the best methods from rivals that they were not told apart from.
+
+    Nothing where only a leaderboard is known, or all were.
+    """
+    rows = evidence.resolution
+    if rows is None:
+        return ""
+    rows = rows[(rows[rival] != "") & ~rows[f"{rival}_told_apart"].astype(bool)]
+    rows = rows.dropna(subset=f"{rival}_images_needed").sort_values(f"{rival}_images_needed")
+    needed = [
+        f"{row['best']} and {row[rival]} by {row['metric']} on {row['model']} "
+        f"about {_about(row[f'{rival}_images_needed'])}"
+        for _, row in rows.iterrows()
+    ]
+    if not needed:
+        return ""
+    return (
+        f"Images that would tell the best apart, if they differ as measured: {listing(needed, 3)}."
+    )
+
+
+def _about(images: float) -> str:
+    """Two digits of a number, rounded up."""
+    unit = 10 ** max(0, len(str(int(images))) - 2)
+    return f"{unit * math.ceil(images / unit):,}"
+
+
+def _company(evidence: Evidence) -> Iterator[Remark]:
+    """Is there anything that methods can be compared with?"""
+    methods = set(evidence.scored["method"])
+    if methods and not methods & evidence.controls:
+        text = "No control here: a map that ignores the model may do as well."
+        yield Remark("caution", "No control", text)
+    if len(methods) == 1:
+        text = "One method alone: nothing says which score is good."
+        yield Remark("caution", "Nothing to compare with", text)
 
 
 def _controls(evidence: Evidence) -> Iterator[Remark]:
@@ -144,9 +213,11 @@ def _controls(evidence: Evidence) -> Iterator[Remark]:
     unbeaten = [finding for finding in found if finding.controls and finding.leader]
     if unbeaten:
         places = [(control, where(f, found)) for f in unbeaten for control in f.controls]
-        text = f"A control ignores the model. Level with the best or ahead: {listing(_grouped(places))}."
+        text = f"A control ignores the model. Level or ahead: {listing(_grouped(places))}."
         if not all(finding.lost for finding in unbeaten):
-            text += " That a method is no better is not shown by this: more images may tell."
+            text += " Which is better is open: more images may tell."
+            text += f" {_would_do(evidence, 'control')}"
+        text = text.strip()
         yield Remark("serious", _unbeaten(unbeaten, found), text)
     near = [
         (method, f"from {control} {where(finding, found)}")
@@ -175,21 +246,29 @@ def _unbeaten(unbeaten: Sequence[Finding], found: Sequence[Finding]) -> str:
 def _agreement(evidence: Evidence) -> Iterator[Remark]:
     """The mean rank correlation across models (a metric's) and across metrics (a model's)."""
     texts = agreement_texts(evidence.agreement)
-    known = evidence.agreement.dropna(subset=["correlation"])
+    known = evidence.agreement.dropna(subset=["correlation", "low", "high"])
     for across, rows in known.groupby("across", sort=False):
-        words = {agreement_word(row.low, row.high) for row in rows.itertuples()}
-        agree = "agree" if words == {"agree"} else "may agree or not"
-        title = f"{str(across).capitalize()} {'disagree' if 'disagree' in words else agree}"
+        word, level = _agree(rows)
         text = (
-            f"The mean correlation of the rankings across {across}, with its 95 % interval (1 is "
-            f"the same order, 0 nothing in common): {listing(texts[across])}."
+            f"{str(across).capitalize()} {word} on the order of the methods: the mean rank "
+            f"correlation (1 is the same order, 0 nothing in common) is {listing(texts[across])}."
         )
-        yield Remark("good" if words == {"agree"} else "caution", title, text)
+        yield Remark(level, f"{str(across).capitalize()} {word}", text)
     if evidence.agreement["note"].str.contains("too few").any():
-        text = (
-            "Too few for a test across models: what is significant is so on each model for itself."
-        )
+        text = "Too few for a test across models: what was shown was shown on each for itself."
         yield Remark("note", "Few models", text)
+
+
+def _agree(rows: pd.DataFrame) -> tuple[str, Level]:
+    """What intervals of rank correlations say, the least of them first."""
+    words = {agreement_word(row.low, row.high) for row in rows.itertuples()}
+    if "disagree" in words:
+        return "disagree", "caution"
+    if "undecided" in words:
+        return "may agree or not", "caution"
+    return (
+        ("agree", "good") if (rows["correlation"] >= _AGREEING).all() else ("agree in part", "note")
+    )
 
 
 def _ties(evidence: Evidence) -> Iterator[Remark]:
@@ -236,4 +315,4 @@ def _circumstances(evidence: Evidence) -> Iterator[Remark]:
         yield Remark("note", "Notice", notice)
 
 
-_CHECKS = (_completeness, _models, _images, _controls, _agreement, _ties, _circumstances)
+_CHECKS = (_completeness, _models, _images, _company, _controls, _agreement, _ties, _circumstances)

@@ -44,7 +44,9 @@ def test_a_fair_run_has_nothing_worse_than_notes() -> None:
         ("Low accuracy", "caution", "a (42\u202f%)", {"accuracy": 0.42}),
         ("Failures", "caution", "1 cell of 3 failed: y on a", {"status": ["ok", "failed", "ok"]}),
         ("Maps that say nothing", "caution", "x on a (3)", {"constant": [2, 0, 0], "nonfinite": [1, 0, 0]}),
-        ("Few images", "caution", "30 images", {"n": 30}),
+        ("Few images", "caution", "30 images a model tell 3 of 3 pairs apart", {"n": 30}),
+        ("No control", "caution", "may do as well", {"control": ""}),
+        ("Nothing to compare with", "caution", "One method alone", {"rows": FAIR[:1]}),
         ("Coarse maps", "note", "of y share", {"tied": [0.4, 0.6, 1.0]}),
         ("Skipped images", "caution", "not be read: truncated.", {"info": {"skipped": {"image-1": "truncated"}}}),
         ("Changed suite", "caution", "quick", {"info": CHANGED | {"settings": QUICK | {"images": 9}}}),
@@ -117,23 +119,69 @@ def test_a_first_place_that_shares_a_letter_with_a_control_is_doubtful() -> None
     assert "x from" not in found.text
 
 
-def test_rankings_that_disagree_are_a_caution() -> None:
-    order = {"a": tuple(range(1, 8)), "b": tuple(range(7, 0, -1))}
+@pytest.mark.parametrize(
+    ("agreement", "title", "level"),
+    [
+        ((0.9, 0.7, 0.98), "Models agree", "good"),
+        ((0.3, 0.1, 0.6), "Models agree in part", "note"),
+        ((0.4, -0.1, 0.8), "Models may agree or not", "caution"),
+        ((-0.8, -0.9, -0.6), "Models disagree", "caution"),
+    ],
+)
+def test_agreement_is_said_by_the_interval_of_the_rank_correlation(
+    agreement: tuple[float, float, float], title: str, level: str
+) -> None:
+    rows = [(model, *row[1:]) for model in "ab" for row in FAIR]
+    found = evidence(rows=rows)
+    numbers = dict(zip(("correlation", "low", "high"), agreement, strict=True))
+    across_models = found.agreement[found.agreement["across"] == "models"].assign(**numbers)
+    said = remark(replace(found, agreement=across_models), title)
+    assert said is not None
+    assert said.level == level
+    assert "Kendall" not in said.text
+    assert f"deletion {agreement[0]:.2f} [{agreement[1]:.2f}, {agreement[2]:.2f}]" in said.text
+
+
+def many(images: int) -> Evidence:
+    """Nine methods, told apart by none of their letters at 10 images, by all at 200."""
+    names = [*"qrstuvwx", "flat"]
+    letters = "aaaaaaaaa" if images == 10 else "abcdefghi"
     rows = [
-        (model, "deletion", method, 0.1 * place, place, "abcdefg"[place - 1])
-        for model, places in order.items()
-        for method, place in zip("tuvwxyz", places, strict=True)
+        ("r", "deletion", name, 0.1 * i, 1 if images == 10 else i + 1, letters[i])
+        for i, name in enumerate(names)
     ]
-    found = remark(evidence(rows=rows, control=""), "Models disagree")
+    return evidence(rows=rows, n=images)
+
+
+def test_ten_images_and_nine_methods_are_too_few_whatever_the_scores() -> None:
+    [first, second] = [one for one in trust(many(10)).remarks if one.level == "serious"]
+    assert first.title == "With 10 images and 9 methods no difference can be shown"
+    assert first.text == "However great it is: 36 comparisons ask for at least 11 images."
+    assert second.title == "No method was shown to be better than the control flat"
+    at_eleven = replace(many(10), board=many(10).board.assign(n=11))
+    assert not [one for one in trust(at_eleven).remarks if one.title.startswith("With 11")]
+
+
+def test_two_hundred_images_say_how_much_they_tell_apart() -> None:
+    found = remark(many(200), "Sample")
     assert found is not None
-    assert found.level == "caution"
-    assert "deletion -1.00 [-1.00, -0.68]" in found.text
-    same = [(model, *row) for model in "ab" for _, *row in rows[:7]]
-    assert remark(evidence(rows=same, control=""), "Models agree") is not None
-    few = [(model, *row) for model in "ab" for _, *row in rows[:4]]
-    unsure = remark(evidence(rows=few, control=""), "Models may agree or not")
-    assert unsure is not None
-    assert unsure.level == "caution"
+    assert found.level == "good"
+    assert found.text.startswith("200 images a model tell 36 of 36 pairs apart.")
+
+
+def test_how_many_images_would_do_is_said_where_the_run_knows() -> None:
+    methods = ("gradcam", "occlusion:stride=8,window=16", "random")
+    run = run_evidence(images=12, methods=methods, metrics=("deletion",), ceiling=False)
+    assert run.resolution is not None
+    [row] = run.resolution.to_dict("records")
+    open_rivals = run.resolution.assign(
+        control_told_apart=False, next_told_apart=False, control_images_needed=234.0, next_images_needed=1240.0
+    )  # fmt: skip
+    board = run.board.assign(rank=1, rank_to=3, letters="a")
+    said = trust(replace(run, board=board, resolution=open_rivals)).remarks
+    texts = " ".join(one.text for one in said)
+    assert f"{row['best']} and {row['control']} by deletion on resnet18 about 240." in texts
+    assert f"{row['best']} and {row['next']} by deletion on resnet18 about 1,300." in texts
 
 
 def test_remarks_are_worst_first() -> None:

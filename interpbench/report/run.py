@@ -113,7 +113,7 @@ class Run(finished_run.Run):
             self._table(str(d), str(m), rows)
             for (d, m), rows in board.groupby(["dataset", "model"], sort=False)
         ]
-        parts += [f"<p><small>{escape(line)}</small></p>" for line in legend(board)]
+        parts.append(f"<p><small>{escape(legend(board))}</small></p>")
         notices = [f"<li>{escape(notice)}</li>" for notice in self.info.notices[:NOTICES]]
         more = len(self.info.notices) - NOTICES
         notices += [f"<li>and {more} more, see run.json</li>"] if more > 0 else []

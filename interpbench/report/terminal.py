@@ -34,13 +34,13 @@ def print_report(run: Run, console: Console) -> None:
     """
     evidence = of_run(run)
     tables, board = run.tables, evidence.board
-    for line in legend(board):
-        console.print(_text(line))
+    if how := legend(board):
+        console.print(_text(how))
     for metric in _metrics(tables, board):
         console.print(_text(_meaning(tables, metric)))
+    console.print()
     board = board.assign(rank_text=rank_texts(board), leads=leading(board, evidence.controls))
     for (dataset, model), rows in board.groupby(["dataset", "model"], sort=False):
-        console.print()
         console.print(_heading(tables, rows, dataset, model))
         for table in _fitting_tables(tables, rows, console):
             console.print(table)
@@ -53,14 +53,12 @@ def print_report(run: Run, console: Console) -> None:
 
 
 def print_verdict(found: Verdict, console: Console) -> None:
-    """Print a verdict: the headline, what it rests on, a line a metric, what speaks against it."""
+    """Print a verdict: what must be said, then what else is to be known; the headline stands out."""
     headline, *others = found.lines
     console.print(_text(headline, "bold red" if found.trust.level == "serious" else "bold"))
-    for line in others:
+    more = [remark.line for remark in found.trust.remarks if remark not in found.cautions]
+    for line in [*others, *more]:
         console.print(_text(line))
-    for remark in found.trust.remarks:
-        if remark.level == "note":
-            console.print(_text(remark.line))
 
 
 def print_profile(phases: pd.DataFrame, console: Console) -> None:

@@ -127,7 +127,9 @@ def test_the_verdict_comes_last_and_its_first_line_stands_out() -> None:
     found = verdict(of_run(Run(Path("run"), RunInfo(), tables, conclusions)))
     text = report(tables, conclusions, width=1000)
     lines = text.splitlines()
-    assert tuple(lines[-len(found.lines) :]) == found.lines
+    [first] = [i for i, line in enumerate(lines) if line == found.lines[0]]
+    assert tuple(lines[first : first + len(found.lines)]) == found.lines
+    assert all(line.startswith(("Note: ", "Good: ")) for line in lines[first + len(found.lines) :])
     assert "\x1b[1;31mNo method was shown to be better" in shown(300, color=True)
 
 

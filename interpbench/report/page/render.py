@@ -27,7 +27,7 @@ from interpbench.report.page.record import record
 from interpbench.report.verdict import words
 from interpbench.report.verdict.evidence import Evidence
 from interpbench.report.verdict.findings import leading
-from interpbench.report.verdict.legend import legend
+from interpbench.report.verdict.legend import LEADS, legend
 from interpbench.report.verdict.verdict import verdict
 from interpbench.report.verdict.words import interval
 from interpbench.results.leaderboard import rank_texts
@@ -127,6 +127,7 @@ def _template_variables(evidence: Evidence) -> dict[str, Any]:
         "evidence": evidence,
         "verdict": verdict(evidence),
         "legend": legend(evidence.board),
+        "leads": LEADS,
         "record": record(evidence),
         "metrics": metrics,
         "places": places,

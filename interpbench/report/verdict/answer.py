@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from interpbench.report.verdict.evidence import Evidence
-from interpbench.report.verdict.findings import Finding, findings
+from interpbench.report.verdict.findings import Finding
 from interpbench.report.verdict.words import count, listing, percent
 
 
@@ -58,9 +58,8 @@ class Answer:
     glance: tuple[Line, ...]
 
 
-def answer(evidence: Evidence) -> Answer:
-    """What the leaderboard says, in words."""
-    found = findings(evidence)
+def answer(evidence: Evidence, found: Sequence[Finding]) -> Answer:
+    """What the leaderboard says, in words; `found` are its findings."""
     metrics = tuple(
         _metric(evidence, metric, rows, tuple(f for f in found if f.metric == metric))
         for metric, rows in evidence.by_metric()
@@ -176,7 +175,7 @@ def _way_to_ceiling(leader: str, rows: pd.DataFrame) -> str:
     )
 
 
-def _glance(evidence: Evidence, found: list[Finding]) -> list[Line]:
+def _glance(evidence: Evidence, found: Sequence[Finding]) -> list[Line]:
     leads = Counter((finding.metric, name) for finding in found for name in finding.ahead)
     by_metric = [(metric, rows, _places(rows)) for metric, rows in evidence.by_metric()]
     lines = []
@@ -242,7 +241,9 @@ def _scope(found: Sequence[Finding]) -> str:
     models = {(finding.dataset, finding.model) for finding in found}
     least, most = (pick(finding.images for finding in found) for pick in (min, max))
     images = count(most, "image") if least == most else f"{least:,} to {most:,} images"
-    return f"{count(len(metrics), 'metric')} on {count(len(models), 'model')}, {images} each"
+    data = listing(sorted({finding.dataset for finding in found}))
+    what = f"{count(len(metrics), 'metric')} on {count(len(models), 'model')}"
+    return f"{what}, {images} of {data} each"
 
 
 def none_better(found: Sequence[Finding]) -> str:

@@ -3,17 +3,13 @@
 import pandas as pd
 
 PLACES = "Places that the data leave"  # to a method, as `1–3`: first to third
-BOLD = "Bold leads: no method was shown to be better, and no control is level."
-SHOWN = (
-    "Shown: significant at 5 % on the same images, corrected for the number of comparisons. What "
-    "was not shown may be so all the same: more images may tell."
-)
+LEADS = "the data leave it the first place, and leave it to no control"
 
 
-def legend(board: pd.DataFrame) -> tuple[str, ...]:
-    """What stands in a cell of a leaderboard's table, and what bold is; nothing without scores."""
+def legend(board: pd.DataFrame) -> str:
+    """What stands in a cell of a leaderboard's table, and what bold is; "" without scores."""
     if not (board["n"] > 0).any():
-        return ()
+        return ""
     share = (
         ", share of the achievable (0 % is the best control, 100 % what a search reaches that "
         "looks at the metric)"
@@ -21,4 +17,4 @@ def legend(board: pd.DataFrame) -> tuple[str, ...]:
         else ""
     )
     cell = f"{PLACES} (1–3: first to third), mean, 95 % interval over images{share}."
-    return (f"{cell} {BOLD}", SHOWN)
+    return f"{cell} Bold leads: {LEADS}."

@@ -9,7 +9,7 @@ import pandas as pd
 
 from interpbench.report.verdict.answer import named, none_better, where
 from interpbench.report.verdict.evidence import Evidence
-from interpbench.report.verdict.findings import Finding, findings
+from interpbench.report.verdict.findings import Finding
 from interpbench.report.verdict.words import count, listing, number, percent
 from interpbench.results.comparison import agreement_texts, agreement_word
 from interpbench.results.mean_difference import fewest_images
@@ -54,9 +54,12 @@ class Trust:
     remarks: tuple[Remark, ...]
 
 
-def trust(evidence: Evidence) -> Trust:
-    """Can the answer be trusted?"""
-    unsorted = [remark for check in _CHECKS for remark in check(evidence)]
+def trust(evidence: Evidence, found: Sequence[Finding]) -> Trust:
+    """Can the answer be trusted? `found` are the evidence's findings."""
+    unsorted = [
+        *(remark for check in _OF_EVIDENCE for remark in check(evidence)),
+        *(remark for check in _OF_FINDINGS for remark in check(evidence, found)),
+    ]
     remarks = tuple(sorted(unsorted, key=lambda remark: _LEVELS.index(remark.level)))
     level = remarks[0].level if remarks else "good"
     cautions = sum(remark.level == "caution" for remark in remarks)
@@ -128,9 +131,9 @@ def _models(evidence: Evidence) -> Iterator[Remark]:
         yield Remark("caution", "Low accuracy", text)
 
 
-def _images(evidence: Evidence) -> Iterator[Remark]:
+def _images(evidence: Evidence, findings: Sequence[Finding]) -> Iterator[Remark]:
     """Whether so many images can tell methods apart, and how many would."""
-    found = [finding for finding in findings(evidence) if finding.others]
+    found = [finding for finding in findings if finding.others]
     if not found:
         return
     images = max(finding.images for finding in found)
@@ -207,9 +210,8 @@ def _company(evidence: Evidence) -> Iterator[Remark]:
         yield Remark("caution", "Nothing to compare with", text)
 
 
-def _controls(evidence: Evidence) -> Iterator[Remark]:
+def _controls(evidence: Evidence, found: Sequence[Finding]) -> Iterator[Remark]:
     """A lead over other methods is no success where a map that ignores the model is level."""
-    found = findings(evidence)
     unbeaten = [finding for finding in found if finding.controls and finding.leader]
     if unbeaten:
         places = [(control, where(f, found)) for f in unbeaten for control in f.controls]
@@ -225,8 +227,8 @@ def _controls(evidence: Evidence) -> Iterator[Remark]:
         for method, control in finding.open
     ]
     if near:
-        text = f"In the first place, yet not told apart from a control: {listing(_grouped(near))}."
-        yield Remark("caution", "Level with a control", text)
+        text = f"May be first, yet not told apart from a control: {listing(_grouped(near))}."
+        yield Remark("caution", "Not told apart from a control", text)
     if evidence.controls and not unbeaten and not near and any(f.tested for f in found):
         text = f"All that lead were shown to be better than {named(sorted(evidence.controls))}."
         yield Remark("good", "Controls", text)
@@ -315,4 +317,5 @@ def _circumstances(evidence: Evidence) -> Iterator[Remark]:
         yield Remark("note", "Notice", notice)
 
 
-_CHECKS = (_completeness, _models, _images, _company, _controls, _agreement, _ties, _circumstances)
+_OF_EVIDENCE = (_completeness, _models, _company, _agreement, _ties, _circumstances)
+_OF_FINDINGS = (_images, _controls)

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 
 from interpbench.report.verdict.answer import Answer, answer
 from interpbench.report.verdict.evidence import Evidence
+from interpbench.report.verdict.findings import findings
 from interpbench.report.verdict.trust import Remark, Trust, trust
+from interpbench.report.verdict.words import percent
+
+_SHOWN = (
+    "Shown: significant at {} on the same images, corrected for the number of comparisons. What "
+    "was not shown may be so all the same: more images may tell."
+)
 
 
 @dataclass(frozen=True)
@@ -17,12 +24,14 @@ class Verdict:
         lede: what the headline rests on; the answer where the headline is not it.
         answer: who leads.
         trust: what speaks against that, and what for it.
+        shown: what it means that something was shown, or was not; "" where nothing was tested.
     """
 
     headline: str
     lede: str
     answer: Answer
     trust: Trust
+    shown: str
 
     @property
     def cautions(self) -> tuple[Remark, ...]:
@@ -31,18 +40,23 @@ class Verdict:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The whole verdict as text: the headline, the lede, a line a metric, the cautions."""
+        """What must be said, as text: the headline, the lede, a line a metric, the cautions."""
         return (
             f"{self.headline}.",
             self.lede,
             *(metric.line for metric in self.answer.metrics),
             *(remark.line for remark in self.cautions),
+            *([self.shown] if self.shown else []),
         )
 
 
 def verdict(evidence: Evidence) -> Verdict:
     """The verdict that the evidence leaves; the same evidence gives the same sentences."""
-    found, trusted = answer(evidence), trust(evidence)
-    headline = trusted.remarks[0].title if trusted.level == "serious" else found.headline
-    lede = found.lede if headline == found.headline else f"{found.headline}. {found.lede}"
-    return Verdict(headline, lede, found, trusted)
+    found = findings(evidence)
+    answered, trusted = answer(evidence, found), trust(evidence, found)
+    headline = trusted.remarks[0].title if trusted.level == "serious" else answered.headline
+    lede = answered.lede
+    if headline != answered.headline:
+        lede = f"{answered.headline}. {lede}"
+    shown = _SHOWN.format(percent(evidence.level)) if any(one.tested for one in found) else ""
+    return Verdict(headline, lede, answered, trusted, shown)

@@ -11,7 +11,7 @@ from interpbench.publish.suite_leaderboard import COLUMNS
 from interpbench.report.page.leaderboard_csv import of_csv
 from interpbench.report.page.record import record
 from interpbench.report.page.render import page
-from interpbench.report.verdict.answer import answer
+from interpbench.report.verdict.verdict import verdict
 from tests.report.page.pages import HOSTILE, board_evidence, run_evidence
 
 ROWS = [("a", "deletion", "x", 0.1, 1, "a"), ("a", "deletion", "y", 0.2, 2, "b")]
@@ -31,8 +31,8 @@ def test_a_leaderboard_says_what_its_run_says(tmp_path: Path) -> None:
     )
     pd.testing.assert_frame_equal(read.agreement, run.agreement, check_dtype=False, rtol=1e-6)
     assert read.methods == run.methods
-    assert {metric.line for metric in answer(read).metrics} == {
-        metric.line for metric in answer(run).metrics
+    assert {metric.line for metric in verdict(read).answer.metrics} == {
+        metric.line for metric in verdict(run).answer.metrics
     }
 
 
@@ -99,7 +99,7 @@ def test_few_columns_suffice(tmp_path: Path) -> None:
     headline = (
         "x leads, but was not shown to be better than every other method"  # for want of letters
     )
-    assert answer(of_csv(tmp_path / "small.csv")).headline == headline
+    assert verdict(of_csv(tmp_path / "small.csv")).answer.headline == headline
 
 
 def test_roles_tell_the_controls_and_without_them_the_floors_do(tmp_path: Path) -> None:

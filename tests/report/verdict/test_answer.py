@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interpbench.report.verdict.answer import Answer, answer
+from interpbench.report.verdict.evidence import Evidence
 from interpbench.report.verdict.findings import findings, leading
 from interpbench.results.comparison import comparisons
 from tests.report.page.pages import board_evidence, run_evidence
@@ -14,7 +15,11 @@ NAN = float("nan")
 
 
 def said(*rows: tuple[str, str, str, float, int, str], **columns: object) -> Answer:
-    return answer(board_evidence(*rows, **columns))
+    return answered(board_evidence(*rows, **columns))
+
+
+def answered(evidence: Evidence) -> Answer:
+    return answer(evidence, findings(evidence))
 
 
 def test_who_leads_is_whom_no_comparison_finds_worse_where_no_control_is_so_too() -> None:
@@ -24,7 +29,7 @@ def test_who_leads_is_whom_no_comparison_finds_worse_where_no_control_is_so_too(
     )  # fmt: skip
     assert evidence.tables is not None
     pairs = comparisons(evidence.tables)
-    lines = {line.method: line for line in answer(evidence).glance}
+    lines = {line.method: line for line in answered(evidence).glance}
     assert set(lines) == set(evidence.methods)
     led = 0
     for i, metric in enumerate(evidence.metrics):
@@ -78,7 +83,7 @@ def test_the_place_by_score_is_that_of_the_mean_with_one_model_as_with_several(
     evidence = run_evidence(
         models=models, images=12, ceiling=False, metrics=("deletion", "insertion")
     )
-    lines = {line.method: line for line in answer(evidence).glance}
+    lines = {line.method: line for line in answered(evidence).glance}
     for i, (_, rows) in enumerate(evidence.by_metric()):
         for method, line in lines.items():
             places = []
@@ -113,7 +118,7 @@ def test_one_method_that_beats_all_others_everywhere() -> None:
         ("b", "deletion", "x", 0.1, 1, "a"), ("b", "deletion", "y", 0.3, 2, "b"),
     )  # fmt: skip
     assert found.headline == "x was shown to be better than every other method"
-    assert found.lede == "By 1 metric on 2 models, 100 images each."
+    assert found.lede == "By 1 metric on 2 models, 100 images of planted each."
     [metric] = found.metrics
     assert metric.line == "deletion: x. Shown to be better than every other method on all 2 models."
     assert [one.standing for one in metric.findings] == ["shown to be better than all 1 others"] * 2
@@ -161,7 +166,7 @@ def test_where_none_leads_throughout_the_headline_says_how_often() -> None:
         ("b", "deletion", "x", 0.1, 1, "a"), ("b", "deletion", "y", 0.2, 2, "b"),
     )  # fmt: skip
     assert found.headline == "x leads most often, in 2 of 3 comparisons"
-    assert found.lede == "By 2 metrics on 2 models, 100 images each. Next: y (1)."
+    assert found.lede == "By 2 metrics on 2 models, 100 images of planted each. Next: y (1)."
 
 
 def test_a_leader_that_loses_on_some_model_leads_on_the_others() -> None:
@@ -250,7 +255,7 @@ def test_a_part_of_a_leaderboard_without_its_first_has_no_leader() -> None:
     evidence = board_evidence(
         ("a", "deletion", "x", 0.2, 2, "b"), ("a", "deletion", "y", 0.3, 3, "c")
     )
-    found = answer(evidence)
+    found = answered(evidence)
     assert found.headline == "None of these methods leads"
     assert found.metrics[0].line == (
         "deletion: Others, which are not shown here, were shown to be better."

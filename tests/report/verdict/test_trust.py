@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from interpbench.report.verdict.evidence import Evidence
-from interpbench.report.verdict.trust import Remark, trust
+from interpbench.report.verdict.findings import findings
+from interpbench.report.verdict.trust import Remark, Trust
+from interpbench.report.verdict.trust import trust as trust_of
 from interpbench.results.run_info import RunInfo
 from interpbench.suite.suite import load_suite
 from tests.report.page.pages import board_evidence, run_evidence
@@ -24,6 +26,10 @@ def evidence(info: dict[str, Any] | None = None, rows: Any = FAIR, **columns: An
         board_evidence(*rows, **({"control": "flat"} | columns)),
         info=RunInfo.model_validate(INFO | (info or {})),
     )
+
+
+def trust(found: Evidence) -> Trust:
+    return trust_of(found, findings(found))
 
 
 def remark(found: Evidence, title: str) -> Remark | None:
@@ -113,7 +119,7 @@ def test_a_first_place_that_shares_a_letter_with_a_control_is_doubtful() -> None
         ("a", "deletion", "y", 0.2, 1, "ab"),
         ("a", "deletion", "flat", 0.3, 2, "b"),
     ]
-    found = remark(evidence(rows=rows), "Level with a control")
+    found = remark(evidence(rows=rows), "Not told apart from a control")
     assert found is not None
     assert "y from flat by deletion on a" in found.text
     assert "x from" not in found.text

@@ -54,7 +54,7 @@ def as_text(markup: str) -> str:
 
 def test_every_place_has_the_headline_and_all_cautions(run: Run) -> None:
     found = verdict(of_run(run))
-    said = [found.headline, found.lede, *(remark.text for remark in found.cautions)]
+    said = [found.headline, found.lede, found.shown, *(one.text for one in found.cautions)]
     said += [metric.sentence for metric in found.answer.metrics]
     places = {
         "terminal": in_the_terminal(run),
@@ -92,7 +92,8 @@ def test_what_is_serious_is_the_headline_and_the_answer_follows() -> None:
     assert found.headline == "The run is not finished"
     assert found.lede == f"{fair.headline}. {fair.lede}"
     assert found.lines[0] == "The run is not finished."
-    assert found.lines[-len(found.cautions)].startswith("Serious: The run is not finished. ")
+    assert found.cautions[0].line in found.lines
+    assert found.cautions[0].line.startswith("Serious: The run is not finished. ")
 
 
 def test_nothing_is_called_equal_or_no_better(run: Run) -> None:

@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
         "attribution",
     },
     "report": {"files", "drawing", "suite", "results"},
-    "publish": {"files", "registry", "suite", "results", "running"},
+    "publish": {"files", "registry", "suite", "results", "running", "report"},
     "studies": {"files", "drawing", "registry", "loading", "diagnosis", "results", "attribution"},
     "training": {"files", "drawing", "registry", "loading"},
     "testing": {"registry", "attribution"},

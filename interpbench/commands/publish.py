@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from interpbench.publish.leaderboard_view import Grid, GridEntry
     from interpbench.publish.rescoring import Verification
+    from interpbench.report.verdict.verdict import Verdict
 
 Results = Annotated[
     Path, typer.Option("--results", metavar="DIR", help="Where submissions and leaderboards lie.")
@@ -151,7 +152,9 @@ def leaderboard(
     )
     if sort:
         shown = boards.sort(shown, sort)
-    _write(shown, format, output)
+    whole = len(paths) == 1 and not any(patterns_of_columns.values())
+    run = paths[0] if whole and paths[0].is_dir() else None
+    _write(shown, run, format, output)
 
 
 def verify(
@@ -215,23 +218,30 @@ def _check_or_rebuild(results: Path, rebuild: bool) -> None:
     raise typer.Exit(1 if any(faults_of.values()) else 0)
 
 
-def _write(board: "pd.DataFrame", format: Format, output: Path | None) -> None:
+def _write(board: "pd.DataFrame", run: Path | None, format: Format, output: Path | None) -> None:
+    """Writes a leaderboard, with the verdict on it, or on the `run` that it is the whole of."""
     import tempfile
 
     from interpbench.files.csv_files import write_csv
     from interpbench.publish.boards import file_columns
     from interpbench.publish.latex_tables import latex
     from interpbench.publish.leaderboard_view import grids, markdown
+    from interpbench.report.verdict.legend import legend
 
     if format is Format.table and output is None:
-        _print_grids(grids(board))
+        _print_grids(grids(board), legend(board), _verdict(board, run))
         return
     if format is Format.csv:
         with tempfile.TemporaryDirectory() as folder:
             write_csv(board[file_columns(board)], Path(folder) / "board.csv")
             text = (Path(folder) / "board.csv").read_text(encoding="utf-8")
     else:
-        text = latex(grids(board)) if format is Format.latex else markdown(grids(board))
+        found = _verdict(board, run)
+        text = (
+            latex(grids(board), found.note)
+            if format is Format.latex
+            else markdown(grids(board), found.lines)
+        )
     if output is None:
         typer.echo(text, nl=False)
         return
@@ -243,11 +253,22 @@ def _write(board: "pd.DataFrame", format: Format, output: Path | None) -> None:
         ) from error
 
 
-def _print_grids(grids: "list[Grid]") -> None:
+def _verdict(board: "pd.DataFrame", run: Path | None) -> "Verdict":
+    from interpbench.report.verdict.evidence import of_board, of_run
+    from interpbench.report.verdict.verdict import verdict
+    from interpbench.results.finished_run import load_run
+
+    return verdict(of_board(board) if run is None else of_run(load_run(run)))
+
+
+def _print_grids(grids: "list[Grid]", legend: str, verdict: "Verdict") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from interpbench.report.terminal import print_verdict
+
     console = open_console()
+    console.print(plain(legend))
     for grid in grids:
         table = Table(
             title=Text(grid.title),
@@ -265,12 +286,7 @@ def _print_grids(grids: "list[Grid]") -> None:
         for note in grid.notes:
             console.print(plain(note))
         console.print()
-    console.print(
-        plain(
-            "The places that the data leave, mean, 95 % interval, share of the achievable; bold "
-            "where no method is better."
-        )
-    )
+    print_verdict(verdict, console)
 
 
 def _entry(entry: "GridEntry | None") -> "Text":

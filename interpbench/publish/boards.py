@@ -14,6 +14,8 @@ from interpbench.core.errors import SubmissionError, unknown_name
 from interpbench.files.csv_files import read_csv
 from interpbench.publish.suite_leaderboard import COLUMNS as PUBLISHED
 from interpbench.publish.suite_leaderboard import TYPES
+from interpbench.report.verdict.evidence import controls_of
+from interpbench.report.verdict.findings import leading
 from interpbench.results import leaderboard
 from interpbench.results.comparison import GROUP
 from interpbench.results.finished_run import Run, load_run
@@ -54,14 +56,18 @@ def read_board(path: Path) -> pd.DataFrame:
 
     That of a run's folder says in further columns, as far as a published one has them too, when
     (`date`) and with what (`versions`) it was made, of which data (`data_revision`) and by which
-    protocols (`protocol_text`).
+    protocols (`protocol_text`). All say in a column `leads` which methods do, see
+    `findings.leading`, so that a part of one knows it too.
 
     Raises:
         SubmissionError: if it is none.
         RunFolderError: if a folder holds no run.
     """
-    if path.is_dir():
-        return _of_run(load_run(path))
+    board = _of_run(load_run(path)) if path.is_dir() else _of_csv(path)
+    return board.assign(leads=leading(board, controls_of(board)))
+
+
+def _of_csv(path: Path) -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8") as file:
             header = file.readline().strip().split(",")
@@ -145,6 +151,7 @@ def merge(rows: pd.DataFrame) -> pd.DataFrame:
     met = once.groupby(GROUP)["whose"].transform("nunique") > 1
     once.loc[met, ["rank", "rank_to"]] = pd.NA
     once.loc[met, "letters"] = ""
+    once.loc[met, "leads"] = False
     once["cost"] = once["mean"].where(once["better"] == "lower", -once["mean"])
     return sort(once, "cost")[columns]
 

@@ -7,20 +7,25 @@ import pandas as pd
 
 from interpbench.core.text import printable
 from interpbench.publish.leaderboard_view import Grid, GridEntry, GridMetric, GridRow
+from interpbench.report.verdict.legend import LEADS
 
 _BESIDE = 2  # metrics beside each other; a third would be wider than the text of most papers
 _GROUPS = {"letters": "group", "places": "places"}
 
 
-def latex(grids: Sequence[Grid]) -> str:
+def latex(grids: Sequence[Grid], said: Sequence[str] = ()) -> str:
     r"""A table a data set and model, with columns of its own for mean, interval and group.
 
     The caption says what was measured, on what, how and when, as far as the leaderboard knows it:
-    that of a run's folder or of published results knows more than a run's leaderboard.csv. A method
-    to which none is better is bold, controls are in italics. Labels are `tab:<data set>-<model>`.
+    that of a run's folder or of published results knows more than a run's leaderboard.csv. What
+    leads is bold, controls are in italics. Labels are `tab:<data set>-<model>`.
+
+    Parameters:
+        grids: the tables.
+        said: the sentences of a verdict, which stand below each table, so that none goes without.
     """
     labels = _labels(grids)
-    tables = [_table(grid, label) for grid, label in zip(grids, labels, strict=True)]
+    tables = [_table(grid, label, said) for grid, label in zip(grids, labels, strict=True)]
     return "\n".join(["% \\usepackage{booktabs}", *tables])
 
 
@@ -34,7 +39,7 @@ def _labels(grids: Sequence[Grid]) -> list[str]:
     return labels
 
 
-def _table(grid: Grid, label: str) -> str:
+def _table(grid: Grid, label: str, said: Sequence[str]) -> str:
     float_ = "table" if len(grid.metrics) == 1 else "table*"
     return "\n".join(
         [
@@ -45,11 +50,15 @@ def _table(grid: Grid, label: str) -> str:
             r"\par\smallskip\footnotesize",
             r"\setlength{\tabcolsep}{3pt}",
             "\n\\par\\medskip\n".join(_tabulars(grid)),
-            *(rf"\par\smallskip\parbox{{\linewidth}}{{{_text(note)}}}" for note in grid.notes),
+            *map(_note, (" ".join(said), *grid.notes)),
             rf"\end{{{float_}}}",
             "",
         ]
     )
+
+
+def _note(text: str) -> str:
+    return rf"\par\smallskip\parbox{{\linewidth}}{{{_text(text)}}}" if text else ""
 
 
 def _tabulars(grid: Grid) -> Iterator[str]:
@@ -136,7 +145,7 @@ def _caption(grid: Grid) -> Iterator[str]:
     elif any(entry.places for entry in entries):
         yield r"Places: first and last that the data leave (5\,\% after Holm's correction)."
     if any(entry.leads for entry in entries):
-        yield "Bold: no method is better."
+        yield f"Bold leads: {LEADS}."
     if any(row.is_control for row in grid.rows):
         yield "Italics: controls, which know nothing of the model."
     yield _text("; ".join(map(_protocol, grid.metrics)) + ".")

@@ -11,6 +11,8 @@ from typing import Any
 import pandas as pd
 
 from interpbench.core.text import printable
+from interpbench.report.verdict.evidence import controls_of
+from interpbench.report.verdict.findings import leading
 from interpbench.results.leaderboard import rank_texts
 from interpbench.results.tables import ARROWS
 
@@ -30,7 +32,7 @@ class GridEntry:
         share: of the achievable, NaN where it is not known.
         places: first and last place that the data leave to it, `1–4`; "" if not known.
         letters: two methods have one in common exactly if they cannot be told apart.
-        leads: whether no method is better; no control leads.
+        leads: whether it does, see `findings.leading`.
     """
 
     mean: float
@@ -122,7 +124,9 @@ class Grid:
 
 def grids(board: pd.DataFrame) -> list[Grid]:
     """A grid a data set and model, methods in the order of the board's first metric."""
-    board = board.assign(places=rank_texts(board), label=_labels(board))
+    board = board.assign(
+        places=rank_texts(board), label=_labels(board), leads=leading(board, controls_of(board))
+    )
     return [_grid(rows) for _, rows in board.groupby(["dataset", "model"], sort=False)]
 
 
@@ -180,13 +184,22 @@ def _row(rows: pd.DataFrame, metrics: Sequence[GridMetric]) -> GridRow:
 
 
 def _entry(row: Any) -> GridEntry:
-    leads = row.role != "control" and not pd.isna(row.rank) and row.rank == 1
-    return GridEntry(row.mean, row.low, row.high, row.share, row.places, row.letters, leads)
+    return GridEntry(
+        row.mean, row.low, row.high, row.share, row.places, row.letters, bool(row.leads)
+    )
 
 
-def markdown(grids: Sequence[Grid]) -> str:
-    """Tables in GitHub's Markdown, with the notes above; a method to which none is better bold."""
-    return "\n".join(_markdown_table(grid) for grid in grids)
+def markdown(grids: Sequence[Grid], said: Sequence[str] = ()) -> str:
+    """Tables in GitHub's Markdown, what leads bold.
+
+    Parameters:
+        grids: the tables.
+        said: the sentences of a verdict, which stand above them, the first of them bold.
+    """
+    headline = [f"**{_markdown_text(line)}**\n" for line in said[:1]]
+    others = [f"- {_markdown_text(line)}" for line in said[1:]]
+    below = ["\n".join(others) + "\n"] if others else []
+    return "\n".join([*headline, *below, *map(_markdown_table, grids)])
 
 
 def _markdown_table(grid: Grid) -> str:

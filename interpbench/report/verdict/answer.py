@@ -116,7 +116,7 @@ def _lead(leader: str, found: tuple[Finding, ...]) -> list[str]:
     ahead = [finding for finding in found if leader in finding.ahead]
     if not ahead:
         missing = not any(finding.controls for finding in found)
-        return ["Others, which are not shown here, were shown to be better."] * missing
+        return ["Others, which are not here, take the first place or share it."] * missing
     alone = sum(finding.alone for finding in ahead)
     many = f"{'all ' if len(ahead) == len(found) else f'{len(ahead)} of '}{len(found)} models"
     if alone == len(ahead):

@@ -78,15 +78,18 @@ def findings(evidence: Evidence) -> list[Finding]:
 
 
 def leading(board: pd.DataFrame, controls: Collection[str]) -> pd.Series:
-    """Whether each row leads: no other was shown to be better, and no control is level with it.
+    """Whether each row leads: the data leave it the first place, and leave it to no control.
 
-    These, and no others, stand in bold wherever a leaderboard is shown. None leads where a control
-    has the first place too, where nothing else was scored, or no more than one image.
+    These, and no others, stand in bold wherever a leaderboard is shown. None leads where nothing
+    else was scored, or no more than one image.
 
     Parameters:
-        board: see `leaderboard.leaderboard`.
+        board: see `leaderboard.leaderboard`; a part of one, from which controls may be missing, has
+            a column `leads` of what was so in the whole.
         controls: the methods that know nothing of the model, see `evidence.controls_of`.
     """
+    if "leads" in board:
+        return board["leads"].astype(bool)
     scored = board["n"] > 1
     first = scored & (board["rank"] == 1).fillna(False).astype(bool)
     control = first & board["method"].isin(controls)

@@ -39,6 +39,11 @@ class Verdict:
         return tuple(r for r in self.trust.remarks if r.level in ("serious", "caution"))
 
     @property
+    def note(self) -> tuple[str, ...]:
+        """What a table may not go without: the headline, the lede, the cautions."""
+        return (f"{self.headline}.", self.lede, *(remark.line for remark in self.cautions))
+
+    @property
     def lines(self) -> tuple[str, ...]:
         """What must be said, as text: the headline, the lede, a line a metric, the cautions."""
         return (

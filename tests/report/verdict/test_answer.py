@@ -258,6 +258,6 @@ def test_a_part_of_a_leaderboard_without_its_first_has_no_leader() -> None:
     found = answered(evidence)
     assert found.headline == "None of these methods leads"
     assert found.metrics[0].line == (
-        "deletion: Others, which are not shown here, were shown to be better."
+        "deletion: Others, which are not here, take the first place or share it."
     )
     assert findings(evidence)[0].leader == "x"

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from interpbench.publish.latex_tables import latex
+from interpbench.publish.leaderboard_view import grids, markdown
 from interpbench.report.page.render import page
 from interpbench.report.run import Run
 from interpbench.report.terminal import print_report
@@ -54,17 +56,29 @@ def as_text(markup: str) -> str:
 
 def test_every_place_has_the_headline_and_all_cautions(run: Run) -> None:
     found = verdict(of_run(run))
-    said = [found.headline, found.lede, found.shown, *(one.text for one in found.cautions)]
-    said += [metric.sentence for metric in found.answer.metrics]
+    tables = grids(run.leaderboard)
+    note = [found.headline, found.lede, *(one.text for one in found.cautions)]
+    all_of_it = [*note, found.shown, *(metric.sentence for metric in found.answer.metrics)]
     places = {
-        "terminal": in_the_terminal(run),
-        "page": as_text(page(of_run(run))),
-        "notebook": as_text(run._repr_html_()),
-        "print": repr(run),
+        "terminal": (in_the_terminal(run), all_of_it),
+        "page": (as_text(page(of_run(run))), all_of_it),
+        "notebook": (as_text(run._repr_html_()), all_of_it),
+        "print": (repr(run), all_of_it),
+        "Markdown": (re.sub(r"\\(.)", r"\1", markdown(tables, found.lines)), all_of_it),
+        "LaTeX": (as_typeset(latex(tables, found.note)), note),
     }
-    for place, text in places.items():
+    for place, (text, said) in places.items():
         for sentence in said:
-            assert sentence.replace("\u202f", " ") in text.replace("\u202f", " "), place
+            assert plain(sentence) in plain(text), place
+
+
+def as_typeset(source: str) -> str:
+    """LaTeX's text without its commands for characters."""
+    return re.sub(r"\\([&%$#_{}])", r"\1", source).replace("--", "–")
+
+
+def plain(text: str) -> str:
+    return text.replace("\u202f", " ")
 
 
 def test_every_place_sets_the_same_in_bold_and_never_a_control(run: Run) -> None:
@@ -73,6 +87,8 @@ def test_every_place_sets_the_same_in_bold_and_never_a_control(run: Run) -> None
         "terminal": re.findall(r"\x1b\[1m[\d–]+ +(\d\.\d{3})", in_the_terminal(run, color=True)),
         "page": re.findall(row, page(of_run(run)), re.DOTALL),
         "notebook": re.findall(r"<td><b>[\d–]+ (\d\.\d{3})", run._repr_html_()),
+        "Markdown": re.findall(r"\*\*[\d–]+ (\d\.\d{3})", markdown(grids(run.leaderboard))),
+        "LaTeX": re.findall(r"\\textbf\{(\d\.\d{3})\}", latex(grids(run.leaderboard))),
     }
     board = run.leaderboard
     leads = board[leading(board, controls_of(board))]

@@ -180,6 +180,7 @@ _LATEX = str.maketrans(
         "^": r"\textasciicircum{}",
         "–": "--",
         "−": "$-$",
+        "±": r"$\pm$",
         "↓": r"$\downarrow$",
         "↑": r"$\uparrow$",
         "<": r"\textless{}",

@@ -34,11 +34,11 @@ def print_report(run: Run, console: Console) -> None:
     """
     evidence = of_run(run)
     tables, board = run.tables, evidence.board
-    if how := legend(board):
-        console.print(_text(how))
-    for metric in _metrics(tables, board):
-        console.print(_text(_meaning(tables, metric)))
-    console.print()
+    metrics = [_meaning(tables, metric) for metric in _metrics(tables, board)]
+    for line in filter(None, [legend(board), *metrics]):
+        console.print(_text(line))
+    if metrics:
+        console.print()
     board = board.assign(rank_text=rank_texts(board), leads=leading(board, evidence.controls))
     for (dataset, model), rows in board.groupby(["dataset", "model"], sort=False):
         console.print(_heading(tables, rows, dataset, model))
@@ -53,7 +53,7 @@ def print_report(run: Run, console: Console) -> None:
 
 
 def print_verdict(found: Verdict, console: Console) -> None:
-    """Print a verdict: what must be said, then what else is to be known; the headline stands out."""
+    """Print a verdict: what must be said, then what else there is to know."""
     headline, *others = found.lines
     console.print(_text(headline, "bold red" if found.trust.level == "serious" else "bold"))
     more = [remark.line for remark in found.trust.remarks if remark not in found.cautions]

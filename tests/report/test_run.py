@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> interpbench.Run:
 
 def test_print_is_the_verdict_and_what_failed(run: interpbench.Run) -> None:
     found = verdict(of_run(run))
-    assert found.headline == "No method was shown to be better than the control random"
+    assert found.headline == "With 4 images and 2 methods no difference can be shown"
     assert repr(run) == str(run) == "\n".join(
         [
             f"Run of quick: 3 cells, 1 of them failed, in {run.folder}",

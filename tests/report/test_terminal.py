@@ -128,7 +128,8 @@ def test_the_verdict_comes_last_and_its_first_line_stands_out() -> None:
     text = report(tables, conclusions, width=1000)
     lines = text.splitlines()
     [first] = [i for i, line in enumerate(lines) if line == found.lines[0]]
-    assert tuple(lines[first : first + len(found.lines)]) == found.lines
+    printed = [line.replace("\u202f", " ") for line in found.lines]
+    assert lines[first : first + len(printed)] == printed
     assert all(line.startswith(("Note: ", "Good: ")) for line in lines[first + len(found.lines) :])
     assert "\x1b[1;31mNo method was shown to be better" in shown(300, color=True)
 

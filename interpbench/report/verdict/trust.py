@@ -152,7 +152,8 @@ def _images(evidence: Evidence, findings: Sequence[Finding]) -> Iterator[Remark]
     known = [finding for finding in found if finding.told_apart is not None]
     pairs = sum(finding.pairs for finding in known)
     apart = sum(finding.told_apart or 0 for finding in known)
-    said = f"{count(images, 'image')} a model tell {apart} of {count(pairs, 'pair')} apart."
+    tell = f" tell {apart} of {count(pairs, 'pair')} apart" if known else ""
+    said = f"{count(images, 'image')} a model{tell}."
     text = f"{said} {_typical_interval(evidence)} {_would_do(evidence, 'next')}".strip()
     if images < _FEW_IMAGES or apart < _FEW_PAIRS * pairs:
         yield Remark("caution", "Few images", text)

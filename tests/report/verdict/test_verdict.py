@@ -74,7 +74,7 @@ def test_every_place_has_the_headline_and_all_cautions(run: Run) -> None:
 
 def as_typeset(source: str) -> str:
     """LaTeX's text without its commands for characters."""
-    return re.sub(r"\\([&%$#_{}])", r"\1", source).replace("--", "–")
+    return re.sub(r"\\([&%$#_{}])", r"\1", source).replace("--", "–").replace(r"$\pm$", "±")
 
 
 def plain(text: str) -> str:

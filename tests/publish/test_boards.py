@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from interpbench.report.page.evidence import of_csv
 
 from interpbench.core.errors import RunFolderError, SubmissionError, UnknownNameError
 from interpbench.files.csv_files import write_csv
@@ -17,6 +16,7 @@ from interpbench.publish.boards import (
     select,
     sort,
 )
+from interpbench.report.page.leaderboard_csv import of_csv
 from interpbench.results.finished_run import Run
 from tests.command_line import call, refused
 from tests.synthetic_tables import board_of

@@ -184,20 +184,18 @@ def _would_do(evidence: Evidence, rival: Literal["control", "next"]) -> str:
     rows = rows.dropna(subset=f"{rival}_images_needed").sort_values(f"{rival}_images_needed")
     needed = [
         f"{row['best']} and {row[rival]} by {row['metric']} on {row['model']} "
-        f"about {_about(row[f'{rival}_images_needed'])}"
+        f"({_about(row[f'{rival}_images_needed'])} images)"
         for _, row in rows.iterrows()
     ]
     if not needed:
         return ""
-    return (
-        f"Images that would tell the best apart, if they differ as measured: {listing(needed, 3)}."
-    )
+    return f"More images would tell apart, if they differ as measured: {listing(needed, 3)}."
 
 
 def _about(images: float) -> str:
-    """Two digits of a number, rounded up."""
+    """Two digits of a number, rounded up: `about 340`."""
     unit = 10 ** max(0, len(str(int(images))) - 2)
-    return f"{unit * math.ceil(images / unit):,}"
+    return f"about {unit * math.ceil(images / unit):,}"
 
 
 def _company(evidence: Evidence) -> Iterator[Remark]:

@@ -186,8 +186,10 @@ def test_how_many_images_would_do_is_said_where_the_run_knows() -> None:
     board = run.board.assign(rank=1, rank_to=3, letters="a")
     said = trust(replace(run, board=board, resolution=open_rivals)).remarks
     texts = " ".join(one.text for one in said)
-    assert f"{row['best']} and {row['control']} by deletion on resnet18 about 240." in texts
-    assert f"{row['best']} and {row['next']} by deletion on resnet18 about 1,300." in texts
+    assert (
+        f"{row['best']} and {row['control']} by deletion on resnet18 (about 240 images)." in texts
+    )
+    assert f"{row['best']} and {row['next']} by deletion on resnet18 (about 1,300 images)." in texts
 
 
 def test_remarks_are_worst_first() -> None:

@@ -29,7 +29,8 @@ _ROUNDED = 1e-8  # relative; CSVs have nine digits
 
 
 def read_boards(paths: Sequence[Path]) -> pd.DataFrame:
-    """Leaderboards below each other, with the columns that all have, and those of _SOURCE.
+    """Leaderboards below each other, with the columns that all have, those of _SOURCE, and `leads`:
+    whether a method does in the whole of its file, see `findings.leading`.
 
     Raises:
         SubmissionError: if a path is no leaderboard.
@@ -40,7 +41,8 @@ def read_boards(paths: Sequence[Path]) -> pd.DataFrame:
     for path, name in zip(paths, names, strict=True):
         board = read_board(path)
         author, entry = (board.get(column, name) for column in ("by", "submission"))
-        boards.append(board.assign(file=name, author=author, entry=entry))
+        leads = leading(board, controls_of(board))
+        boards.append(board.assign(file=name, author=author, entry=entry, leads=leads))
     return pd.concat(boards, ignore_index=True, join="inner")
 
 
@@ -56,18 +58,14 @@ def read_board(path: Path) -> pd.DataFrame:
 
     That of a run's folder says in further columns, as far as a published one has them too, when
     (`date`) and with what (`versions`) it was made, of which data (`data_revision`) and by which
-    protocols (`protocol_text`). All say in a column `leads` which methods do, see
-    `findings.leading`, so that a part of one knows it too.
+    protocols (`protocol_text`).
 
     Raises:
         SubmissionError: if it is none.
         RunFolderError: if a folder holds no run.
     """
-    board = _of_run(load_run(path)) if path.is_dir() else _of_csv(path)
-    return board.assign(leads=leading(board, controls_of(board)))
-
-
-def _of_csv(path: Path) -> pd.DataFrame:
+    if path.is_dir():
+        return _of_run(load_run(path))
     try:
         with path.open(encoding="utf-8") as file:
             header = file.readline().strip().split(",")

@@ -55,7 +55,7 @@ class GridEntry:
         if not pd.isna(self.low):
             yield f"[{self.low:.3f}, {self.high:.3f}]"
         if not pd.isna(self.share):
-            yield f"{self.share:.0%}"
+            yield f"{round(self.share, 2) + 0:.0%}"  # no -0
 
 
 @dataclass(frozen=True)

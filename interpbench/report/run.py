@@ -175,7 +175,7 @@ def _cell(row: pd.Series) -> str:
     if row["n"] > 1:
         text += f" [{row['low']:.3f}, {row['high']:.3f}]"
     if pd.notna(row["share"]):
-        text += f" {row['share']:.0%}"
+        text += f" {round(row['share'], 2) + 0:.0%}"  # no -0
     return f"<td><b>{escape(text)}</b></td>" if row["leads"] else f"<td>{escape(text)}</td>"
 
 

@@ -202,7 +202,7 @@ def _score(rows: pd.DataFrame, row: pd.Series, newline: str) -> Text:
 
 
 def _share(share: float) -> str:
-    return "    –" if pd.isna(share) else f" {share:4.0%}"
+    return "    –" if pd.isna(share) else f" {round(share, 2) + 0:4.0%}"  # no -0
 
 
 def _ceiling(rows: pd.DataFrame, metric: str, newline: str) -> Text:

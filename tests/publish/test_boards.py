@@ -38,7 +38,9 @@ def written(folder: Path, **boards: pd.DataFrame) -> list[Path]:
 
 
 def merged(folder: Path, **boards: pd.DataFrame) -> pd.DataFrame:
-    return merge(read_boards(written(folder, **boards)))
+    """The columns of the file of what they make together."""
+    found = merge(read_boards(written(folder, **boards)))
+    return found[file_columns(found)]
 
 
 def only(board: pd.DataFrame, *methods: str) -> pd.DataFrame:
@@ -118,6 +120,23 @@ def test_places_stay_where_one_file_holds_all(board: pd.DataFrame, tmp_path: Pat
     assert len(found) == len(models["alexnet"]) + 4
 
 
+def test_what_leads_is_known_in_a_part_without_controls_and_not_where_files_meet(
+    board: pd.DataFrame, tmp_path: Path
+) -> None:
+    """The control stands first in each model and metric; then it is no control."""
+    control = board["method"] == CONTROL
+    level = board.assign(rank=board["rank"].where(~control, 1))
+    theirs = board.assign(rank=1, role="method")
+    for whole, leads in ((level, False), (theirs, True)):
+        part = {"method": ["gradcam", "saliency"]}
+        found = merge(select(read_boards(written(tmp_path, whole=whole)), part))
+        assert found.loc[found["method"] == "gradcam", "leads"].eq(leads).all()
+    met = merge(
+        read_boards(written(tmp_path, a=only(theirs, "gradcam"), b=only(theirs, "saliency")))
+    )
+    assert not met["leads"].any()
+
+
 def test_other_numbers_are_told_apart(board: pd.DataFrame, tmp_path: Path) -> None:
     other = board.assign(mean=board["mean"].where(board["method"] != CONTROL, board["mean"] + 1e-6))
     found = merged(tmp_path, a=board, b=other, c=board)
@@ -175,7 +194,7 @@ def test_several_protocols_are_refused_after_the_filters(
     paths = written(tmp_path, a=board, b=other)
     with pytest.raises(SubmissionError, match=r"insertion .* several protocols.*b: 000000000000"):
         merge(read_boards(paths))
-    found = merge(select(read_boards(paths), {"metric": ["deletion"]}))
+    found = merge(select(read_boards(paths), {"metric": ["deletion"]})).drop(columns="leads")
     assert len(found) == len(board) // 4
     assert "several protocols" in refused("leaderboard", *paths)
     code, out, error = call(

@@ -64,14 +64,15 @@ def answer(evidence: Evidence, found: Sequence[Finding]) -> Answer:
         _metric(evidence, metric, rows, tuple(f for f in found if f.metric == metric))
         for metric, rows in evidence.by_metric()
     )
-    headline, lede = _headline(found)
+    headline, lede = _headline(found, _unscored(evidence))
     return Answer(headline, lede, metrics, tuple(_glance(evidence, found)))
 
 
 def where(finding: Finding, found: Sequence[Finding]) -> str:
-    """`by deletion on alexnet`, with the data set where there are several."""
-    several = len({other.dataset for other in found}) > 1
-    return f"by {finding.metric} on {finding.model}{f', {finding.dataset}' if several else ''}"
+    """`by deletion`, with model and data set where there are several: `on alexnet, planted`."""
+    model = f" on {finding.model}" if len({other.model for other in found}) > 1 else ""
+    data = f", {finding.dataset}" if len({other.dataset for other in found}) > 1 else ""
+    return f"by {finding.metric}{model}{data}"
 
 
 def _metric(
@@ -211,11 +212,17 @@ def _places(rows: pd.DataFrame) -> dict[str, float]:
     return table.dropna(axis="columns").rank(axis="columns").mean().to_dict()
 
 
-def _headline(found: Sequence[Finding]) -> tuple[str, str]:
-    """The heading of the answer, and what it rests on."""
+def _unscored(evidence: Evidence) -> list[str]:
+    """The methods that lack a score somewhere."""
+    return sorted(set(evidence.board.loc[evidence.board["n"] == 0, "method"]))
+
+
+def _headline(found: Sequence[Finding], unscored: Sequence[str]) -> tuple[str, str]:
+    """The heading of the answer, and what it rests on; `unscored` methods lack a score."""
     if not found:
         return "Nothing was scored", "Every method failed, or no metric applied."
-    rests = f"By {_scope(found)}."
+    without = f"; without all scores of {listing(unscored)}" if unscored else ""
+    rests = f"By {_scope(found)}{without}."
     if not any(finding.leader for finding in found):
         return "Only controls were scored", f"{rests} There is no method to compare them with."
     if not any(finding.tested for finding in found):
@@ -233,7 +240,8 @@ def _headline(found: Sequence[Finding]) -> tuple[str, str]:
     next_best = [f"{name} ({times})" for name, times in leads.most_common() if times < most]
     rest = f" Next: {listing(next_best, 4)}." if next_best else ""
     total = count(len(found), "comparison")
-    return f"{names} {verb} most often, in {most} of {total}", rests + rest
+    often = f"most often, in {most}" if most > 1 else "in 1"
+    return f"{names} {verb} {often} of {total}", rests + rest
 
 
 def _scope(found: Sequence[Finding]) -> str:

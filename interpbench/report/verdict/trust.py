@@ -57,8 +57,14 @@ class Trust:
 def trust(evidence: Evidence, found: Sequence[Finding]) -> Trust:
     """Can the answer be trusted? `found` are the evidence's findings."""
     unsorted = [
-        *(remark for check in _OF_EVIDENCE for remark in check(evidence)),
-        *(remark for check in _OF_FINDINGS for remark in check(evidence, found)),
+        *_completeness(evidence),
+        *_models(evidence),
+        *_images(evidence, found),
+        *_company(evidence),
+        *_controls(evidence, found),
+        *_agreement(evidence),
+        *_ties(evidence),
+        *_circumstances(evidence),
     ]
     remarks = tuple(sorted(unsorted, key=lambda remark: _LEVELS.index(remark.level)))
     level = remarks[0].level if remarks else "good"
@@ -131,34 +137,40 @@ def _models(evidence: Evidence) -> Iterator[Remark]:
         yield Remark("caution", "Low accuracy", text)
 
 
-def _images(evidence: Evidence, findings: Sequence[Finding]) -> Iterator[Remark]:
+def _images(evidence: Evidence, found: Sequence[Finding]) -> Iterator[Remark]:
     """Whether so many images can tell methods apart, and how many would."""
-    found = [finding for finding in findings if finding.others]
-    if not found:
-        return
-    images = max(finding.images for finding in found)
-    few = [finding for finding in found if finding.images < _fewest(finding, evidence)]
-    if few:
-        needed = max(_fewest(finding, evidence) for finding in few)
-        methods = max(finding.others + 1 for finding in few)
-        what = f"{count(images, 'image')} and {count(methods, 'method')} no difference"
-        yield Remark(
-            "serious",
-            f"With {what} can be shown",
-            f"However great it is: {count(max(f.pairs for f in few), 'comparison')} ask for at "
-            f"least {count(needed, 'image')}.",
-        )
-        return
-    known = [finding for finding in found if finding.told_apart is not None]
+    compared = [finding for finding in found if finding.others]
+    few = [finding for finding in compared if finding.images < _fewest(finding, evidence)]
+    if few and len(few) == len(compared):
+        yield _nothing_can_be_shown(evidence, few)
+    elif few:
+        places = [f"{where(one, found)} ({count(one.images, 'image')})" for one in few]
+        text = f"So few that no difference can be shown {listing(places)}."
+        yield Remark("caution", "Too few images", text)
+    if len(few) < len(compared):
+        yield _sample(evidence, compared)
+
+
+def _nothing_can_be_shown(evidence: Evidence, few: Sequence[Finding]) -> Remark:
+    images = count(max(finding.images for finding in few), "image")
+    methods = count(max(finding.others + 1 for finding in few), "method")
+    pairs = count(max(finding.pairs for finding in few), "comparison")
+    needed = count(max(_fewest(finding, evidence) for finding in few), "image")
+    text = f"However great it is: {pairs} ask for at least {needed}."
+    return Remark("serious", f"With {images} and {methods} no difference can be shown", text)
+
+
+def _sample(evidence: Evidence, compared: Sequence[Finding]) -> Remark:
+    images = max(finding.images for finding in compared)
+    known = [finding for finding in compared if finding.told_apart is not None]
     pairs = sum(finding.pairs for finding in known)
     apart = sum(finding.told_apart or 0 for finding in known)
     tell = f" tell {apart} of {count(pairs, 'pair')} apart" if known else ""
     said = f"{count(images, 'image')} a model{tell}."
-    text = f"{said} {_typical_interval(evidence)} {_would_do(evidence, 'next')}".strip()
+    text = f"{said} {_typical_interval(evidence)} {_would_do(evidence, compared, 'next')}".strip()
     if images < _FEW_IMAGES or apart < _FEW_PAIRS * pairs:
-        yield Remark("caution", "Few images", text)
-    else:
-        yield Remark("good", "Sample", text)
+        return Remark("caution", "Few images", text)
+    return Remark("good", "Sample", text)
 
 
 def _fewest(finding: Finding, evidence: Evidence) -> int:
@@ -172,7 +184,9 @@ def _typical_interval(evidence: Evidence) -> str:
     return f"A typical 95 % interval by {metric} is ±{number(half)}." if pd.notna(half) else ""
 
 
-def _would_do(evidence: Evidence, rival: Literal["control", "next"]) -> str:
+def _would_do(
+    evidence: Evidence, found: Sequence[Finding], rival: Literal["control", "next"]
+) -> str:
     """How many images would tell the best methods from rivals that they were not told apart from.
 
     Nothing where only a leaderboard is known, or all were.
@@ -180,10 +194,11 @@ def _would_do(evidence: Evidence, rival: Literal["control", "next"]) -> str:
     rows = evidence.resolution
     if rows is None:
         return ""
+    place = {(one.dataset, one.model, one.metric): where(one, found) for one in found}
     rows = rows[(rows[rival] != "") & ~rows[f"{rival}_told_apart"].astype(bool)]
     rows = rows.dropna(subset=f"{rival}_images_needed").sort_values(f"{rival}_images_needed")
     needed = [
-        f"{row['best']} and {row[rival]} by {row['metric']} on {row['model']} "
+        f"{row['best']} and {row[rival]} {place[row['dataset'], row['model'], row['metric']]} "
         f"({_about(row[f'{rival}_images_needed'])} images)"
         for _, row in rows.iterrows()
     ]
@@ -216,9 +231,8 @@ def _controls(evidence: Evidence, found: Sequence[Finding]) -> Iterator[Remark]:
         places = [(control, where(f, found)) for f in unbeaten for control in f.controls]
         text = f"A control ignores the model. Level or ahead: {listing(_grouped(places))}."
         if not all(finding.lost for finding in unbeaten):
-            text += " Which is better is open: more images may tell."
-            text += f" {_would_do(evidence, 'control')}"
-        text = text.strip()
+            more = _would_do(evidence, found, "control") or "More images may tell."
+            text += f" Which is better is open. {more}"
         yield Remark("serious", _unbeaten(unbeaten, found), text)
     near = [
         (method, f"from {control} {where(finding, found)}")
@@ -228,8 +242,9 @@ def _controls(evidence: Evidence, found: Sequence[Finding]) -> Iterator[Remark]:
     if near:
         text = f"May be first, yet not told apart from a control: {listing(_grouped(near))}."
         yield Remark("caution", "Not told apart from a control", text)
-    if evidence.controls and not unbeaten and not near and any(f.tested for f in found):
-        text = f"All that lead were shown to be better than {named(sorted(evidence.controls))}."
+    scored = sorted(evidence.controls & set(evidence.scored["method"]))
+    if scored and not unbeaten and not near and any(finding.tested for finding in found):
+        text = f"All that lead were shown to be better than {named(scored)}."
         yield Remark("good", "Controls", text)
 
 
@@ -238,8 +253,7 @@ def _unbeaten(unbeaten: Sequence[Finding], found: Sequence[Finding]) -> str:
     if len(unbeaten) == len(found):
         return none_better(unbeaten)
     if len(unbeaten) == 1:
-        said = none_better(unbeaten)
-        return f"{said} {where(unbeaten[0], found)}"
+        return f"{none_better(unbeaten)} {where(unbeaten[0], found)}"
     places = f"in {len(unbeaten)} of {count(len(found), 'comparison')}"
     return f"{none_better(unbeaten)} {places}"
 
@@ -314,7 +328,3 @@ def _circumstances(evidence: Evidence) -> Iterator[Remark]:
         yield Remark("note", "Left behind", text)
     for notice in evidence.info.notices:
         yield Remark("note", "Notice", notice)
-
-
-_OF_EVIDENCE = (_completeness, _models, _company, _agreement, _ties, _circumstances)
-_OF_FINDINGS = (_images, _controls)

@@ -41,7 +41,12 @@ class Verdict:
     @property
     def note(self) -> tuple[str, ...]:
         """What a table may not go without: the headline, the lede, the cautions."""
-        return (f"{self.headline}.", self.lede, *(remark.line for remark in self.cautions))
+        return (f"{self.headline}.", self.lede, *map(self._line, self.cautions))
+
+    def _line(self, remark: Remark) -> str:
+        """A remark in a line; the headline is not said twice."""
+        said = remark.title == self.headline
+        return f"{remark.level.capitalize()}: {remark.text}" if said else remark.line
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -50,7 +55,7 @@ class Verdict:
             f"{self.headline}.",
             self.lede,
             *(metric.line for metric in self.answer.metrics),
-            *(remark.line for remark in self.cautions),
+            *map(self._line, self.cautions),
             *([self.shown] if self.shown else []),
         )
 

@@ -244,6 +244,17 @@ def test_without_scores_there_is_no_answer() -> None:
     assert found.metrics == ()
 
 
+def test_the_lede_names_what_could_not_be_scored() -> None:
+    found = said(
+        ("a", "deletion", "x", 0.1, 1, "a"),
+        ("a", "deletion", "y", 0.2, 2, "b"),
+        ("a", "deletion", "z", NAN, 1, ""),
+        n=[9, 9, 0],
+    )
+    assert found.headline == "x was shown to be better than every other method"
+    assert found.lede.endswith("9 images of planted each; without all scores of z.")
+
+
 def test_controls_alone_are_no_comparison_of_methods() -> None:
     found = said(
         ("a", "deletion", "flat", 0.1, 1, "a"), ("a", "deletion", "x", 0.2, 2, "b"), role="control"

@@ -221,8 +221,8 @@ def _headline(found: Sequence[Finding], unscored: Sequence[str]) -> tuple[str, s
     """The heading of the answer, and what it rests on; `unscored` methods lack a score."""
     if not found:
         return "Nothing was scored", "Every method failed, or no metric applied."
-    without = f"; without all scores of {listing(unscored)}" if unscored else ""
-    rests = f"By {_scope(found)}{without}."
+    missing = f"; scores of {listing(unscored)} are missing" if unscored else ""
+    rests = f"By {_scope(found)}{missing}."
     if not any(finding.leader for finding in found):
         return "Only controls were scored", f"{rests} There is no method to compare them with."
     if not any(finding.tested for finding in found):
@@ -239,9 +239,16 @@ def _headline(found: Sequence[Finding], unscored: Sequence[str]) -> tuple[str, s
         return _throughout(names, verb, found), rests
     next_best = [f"{name} ({times})" for name, times in leads.most_common() if times < most]
     rest = f" Next: {listing(next_best, 4)}." if next_best else ""
+    return f"{names} {verb} {_how_often(top, most, found)}", rests + rest
+
+
+def _how_often(top: Sequence[str], most: int, found: Sequence[Finding]) -> str:
+    """In how many comparisons those lead that do so most often; where, if it is one."""
+    together = [finding for finding in found if set(top) <= set(finding.ahead)]
     total = count(len(found), "comparison")
-    often = f"most often, in {most}" if most > 1 else "in 1"
-    return f"{names} {verb} {often} of {total}", rests + rest
+    if most > 1:
+        return f"most often, in {most} of {total}"
+    return where(together[0], found) if together else f"in 1 of {total} each"
 
 
 def _scope(found: Sequence[Finding]) -> str:

@@ -169,6 +169,13 @@ def test_where_none_leads_throughout_the_headline_says_how_often() -> None:
     assert found.lede == "By 2 metrics on 2 models, 100 images of planted each. Next: y (1)."
 
 
+def test_a_lead_in_one_comparison_is_said_with_its_place() -> None:
+    rows = [("a", "deletion", "flat", 0.1, 1, "a"), ("a", "deletion", "x", 0.2, 2, "b")]
+    rows += [("a", "insertion", "x", 0.9, 1, "a"), ("a", "insertion", "flat", 0.2, 2, "b")]
+    assert said(*rows, control="flat").headline == "x leads by insertion"
+    assert said(*rows).headline == "flat and x lead in 1 of 2 comparisons each"
+
+
 def test_a_leader_that_loses_on_some_model_leads_on_the_others() -> None:
     rows = [(model, "deletion", "x", 0.1, 1, "a") for model in "ab"] + [
         ("c", "deletion", "x", 0.3, 2, "b")
@@ -252,7 +259,7 @@ def test_the_lede_names_what_could_not_be_scored() -> None:
         n=[9, 9, 0],
     )
     assert found.headline == "x was shown to be better than every other method"
-    assert found.lede.endswith("9 images of planted each; without all scores of z.")
+    assert found.lede.endswith("9 images of planted each; scores of z are missing.")
 
 
 def test_controls_alone_are_no_comparison_of_methods() -> None:

@@ -1,1 +1,1 @@
-"""A finished run for people: terminal, plots, page. Needs no torch."""
+"""A finished run for people: verdict, terminal, plots, page. Needs no torch."""

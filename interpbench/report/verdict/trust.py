@@ -126,10 +126,9 @@ def _models(evidence: Evidence) -> Iterator[Remark]:
     rows = evidence.board.drop_duplicates(["dataset", "model"])
     untrained = rows.loc[rows["weights"] == "random", "model"]
     if len(untrained):
-        names = listing(list(untrained))
         verb = "is" if len(untrained) == 1 else "are"
         text = "There is nothing that a map of an untrained model could be right about."
-        yield Remark("serious", f"{names} {verb} untrained", text)
+        yield Remark("serious", f"{listing(list(untrained))} {verb} untrained", text)
     poor = rows[(rows["accuracy"] < _LOW_ACCURACY) & (rows["weights"] != "random")]
     if not poor.empty:
         names = [f"{row.model} ({percent(row.accuracy)})" for row in poor.itertuples()]

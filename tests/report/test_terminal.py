@@ -62,7 +62,7 @@ def test_each_score_has_its_rank_and_its_share() -> None:
     text = shown(220)
     board = board_of()
     for method, rows in board.groupby("method"):
-        [line] = [line for line in text.splitlines() if line.startswith(method)]
+        line = next(line for line in text.splitlines() if line.startswith(method))
         scores = [
             board.loc[board["metric"] == metric].set_index("method").loc[method]
             for metric in METRICS

@@ -94,7 +94,8 @@ def _last_places(board: pd.DataFrame) -> list[int]:
     """What `rank_to` is where `rank` and letters are so: all but those that come later and share no letter."""
     last = []
     for row in board.itertuples():
-        others = board[(board["model"] == row.model) & (board["metric"] == row.metric)]
+        same = (board["model"] == row.model) & (board["metric"] == row.metric)
+        others = board[same & board["mean"].notna()]
         worse = [
             other
             for other in others.itertuples()

@@ -100,7 +100,7 @@ def _how_sure(leader: str, found: tuple[Finding, ...]) -> str:
     """Whether the leader was shown to be better than the others, by the test on the same images."""
     if not any(finding.tested for finding in found):
         return _why_untested(found)
-    return " ".join([*_lead(leader, found), *no_better_than_a_control(found)])
+    return " ".join([*_lead(leader, found), *_no_better_than_a_control(found)])
 
 
 def _why_untested(found: Sequence[Finding]) -> str:
@@ -135,27 +135,31 @@ def _lead(leader: str, found: tuple[Finding, ...]) -> list[str]:
     level = f"; not told apart from {listing(names)}" if names else ""
     if len(found) == 1:
         return [f"No method was shown to be better{level}."]
-    sole = f", on {alone} of them better than every other method" if alone else ""
+    sole = f", on {alone} of them shown to be better than every other method" if alone else ""
     return [f"Leads on {many}{sole}{level}."]
 
 
-def no_better_than_a_control(found: Sequence[Finding]) -> list[str]:
+def _no_better_than_a_control(found: Sequence[Finding]) -> list[str]:
     """What must be said of findings of one metric in which no method beats some control."""
-    sentences = []
-    for lost in (False, True):
-        models_of: dict[tuple[str, ...], list[str]] = {}
-        for finding in found:
-            if finding.controls and finding.lost == lost:
-                models_of.setdefault(finding.controls, []).append(finding.model)
-        for controls, models in models_of.items():
-            place = f"On {listing(models)} " if len(found) > 1 else ""
-            said = (
-                f"every method was shown to be worse than {named(controls)}."
-                if lost
-                else f"no method was shown to be better than {named(controls)}."
-            )
-            sentences.append(place + said if place else said[0].upper() + said[1:])
-    return sentences
+    models_of: dict[tuple[str, bool], list[str]] = {}
+    for finding in found:
+        if finding.controls:
+            key = (named(finding.controls), finding.lost)
+            models_of.setdefault(key, []).append(finding.model)
+    said = {key: _against(*key) for key in models_of}
+    if len(found) == 1:
+        return [f"{sentence}." for sentence in said.values()]
+    return [
+        f"On {listing(models_of[key])} {sentence[0].lower()}{sentence[1:]}."
+        for key, sentence in said.items()
+    ]
+
+
+def _against(controls: str, lost: bool) -> str:
+    """How methods do against controls that none was shown to be better than."""
+    if lost:
+        return f"Every method was shown to be worse than {controls}"
+    return f"No method was shown to be better than {controls}"
 
 
 def named(controls: Sequence[str]) -> str:
@@ -265,9 +269,7 @@ def none_better(found: Sequence[Finding]) -> str:
     """What findings say together in which no method was shown to be better than some control."""
     controls = {finding.controls for finding in found}
     which = named(next(iter(controls))) if len(controls) == 1 else "a control"
-    if all(finding.lost for finding in found):
-        return f"Every method was shown to be worse than {which}"
-    return f"No method was shown to be better than {which}"
+    return _against(which, all(finding.lost for finding in found))
 
 
 def _throughout(names: str, verb: str, found: Sequence[Finding]) -> str:

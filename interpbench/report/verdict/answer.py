@@ -129,7 +129,7 @@ def _lead(leader: str, found: tuple[Finding, ...]) -> list[str]:
         beside.update({*known, *(control for name, control in finding.open if name == leader)})
     del beside[leader]
     names = [
-        name if times == len(found) else f"{name} ({times} of {len(found)} models)"
+        name if times == len(found) else f"{name} ({times} of {len(found)})"
         for name, times in sorted(beside.items(), key=lambda item: (-item[1], item[0]))
     ]
     level = f"; not told apart from {listing(names)}" if names else ""
@@ -258,11 +258,15 @@ def _how_often(top: Sequence[str], most: int, found: Sequence[Finding]) -> str:
 def _scope(found: Sequence[Finding]) -> str:
     metrics = {finding.metric for finding in found}
     models = {(finding.dataset, finding.model) for finding in found}
-    least, most = (pick(finding.images for finding in found) for pick in (min, max))
-    images = count(most, "image") if least == most else f"{least:,} to {most:,} images"
     data = listing(sorted({finding.dataset for finding in found}))
     what = f"{count(len(metrics), 'metric')} on {count(len(models), 'model')}"
-    return f"{what}, {images} of {data} each"
+    return f"{what}, {images_of(found)} of {data} each"
+
+
+def images_of(found: Sequence[Finding]) -> str:
+    """On how many images findings rest: `30 images`, `30 to 200 images`."""
+    least, most = (pick(finding.images for finding in found) for pick in (min, max))
+    return count(most, "image") if least == most else f"{least:,} to {most:,} images"
 
 
 def none_better(found: Sequence[Finding]) -> str:

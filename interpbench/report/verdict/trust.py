@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 
-from interpbench.report.verdict.answer import named, none_better, where
+from interpbench.report.verdict.answer import images_of, named, none_better, where
 from interpbench.report.verdict.evidence import Evidence
 from interpbench.report.verdict.findings import Finding
 from interpbench.report.verdict.words import count, listing, number, percent
@@ -165,7 +165,7 @@ def _sample(evidence: Evidence, compared: Sequence[Finding]) -> Remark:
     pairs = sum(finding.pairs for finding in known)
     apart = sum(finding.told_apart or 0 for finding in known)
     tell = f" tell {apart} of {count(pairs, 'pair')} apart" if known else ""
-    said = f"{count(images, 'image')} a model{tell}."
+    said = f"{images_of(compared)} a model{tell}."
     text = f"{said} {_typical_interval(evidence)} {_would_do(evidence, compared, 'next')}".strip()
     if images < _FEW_IMAGES or apart < _FEW_PAIRS * pairs:
         return Remark("caution", "Few images", text)

@@ -154,8 +154,7 @@ def test_rivals_are_counted_by_model() -> None:
     )  # fmt: skip
     assert found.headline == "x and y lead, and were not told apart"
     assert (
-        found.metrics[0].sentence
-        == "Leads on all 2 models; not told apart from y and z (1 of 2 models)."
+        found.metrics[0].sentence == "Leads on all 2 models; not told apart from y and z (1 of 2)."
     )
 
 

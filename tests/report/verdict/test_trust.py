@@ -173,6 +173,9 @@ def test_too_few_images_of_one_metric_alone_are_a_caution() -> None:
     found = remark(evidence(rows=rows, n=[100, 100, 100, 5, 5, 5]), "Too few images")
     assert found is not None
     assert found.text == "So few that no difference can be shown by insertion (5 images)."
+    sample = remark(evidence(rows=rows, n=[100, 100, 100, 5, 5, 5]), "Sample")
+    assert sample is not None
+    assert sample.text.startswith("5 to 100 images a model tell 6 of 6 pairs apart.")
 
 
 def test_two_hundred_images_say_how_much_they_tell_apart() -> None:

@@ -323,7 +323,8 @@ def _circumstances(evidence: Evidence) -> Iterator[Remark]:
     if evidence.info.git.changed:
         yield Remark("note", "Uncommitted changes", "The code that ran differs from its commit.")
     for left in evidence.info.left_behind:
-        text = f"{left.method} left something behind on {left.model}, which was undone."
+        what = listing(left.what, 3)
+        text = f"{left.method} left something behind on {left.model}, which was undone: {what}."
         yield Remark("note", "Left behind", text)
     for notice in evidence.info.notices:
         yield Remark("note", "Notice", notice)

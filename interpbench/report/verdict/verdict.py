@@ -6,10 +6,9 @@ from interpbench.report.verdict.answer import Answer, answer
 from interpbench.report.verdict.evidence import Evidence
 from interpbench.report.verdict.findings import findings
 from interpbench.report.verdict.trust import Remark, Trust, trust
-from interpbench.report.verdict.words import percent
 
 _SHOWN = (
-    "Shown: significant at {} on the same images, corrected for the number of comparisons. What "
+    "Shown: significant at {} % on the same images, corrected for the number of comparisons. What "
     "was not shown may be so all the same: more images may tell."
 )
 
@@ -68,5 +67,6 @@ def verdict(evidence: Evidence) -> Verdict:
     lede = answered.lede
     if headline != answered.headline:
         lede = f"{answered.headline}. {lede}"
-    shown = _SHOWN.format(percent(evidence.level)) if any(one.tested for one in found) else ""
+    level = f"{100 * evidence.level:.2g}"
+    shown = _SHOWN.format(level) if any(one.tested for one in found) else ""
     return Verdict(headline, lede, answered, trusted, shown)

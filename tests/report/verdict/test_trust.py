@@ -63,7 +63,7 @@ def test_a_fair_run_has_nothing_worse_than_notes() -> None:
         ("Own selection", "note", "quick", {"info": CHANGED | {"settings": QUICK | {"metrics": ["deletion"]}}}),
         ("Uncommitted changes", "note", "commit", {"info": {"git": {"commit": "0", "changed": True}}}),
         ("Notice", "note", "mind the gap", {"info": {"notices": ["mind the gap"]}}),
-        ("Left behind", "note", "x left", {"info": {"left_behind": [{"method": "x", "model": "a", "what": ["hook"]}]}}),
+        ("Left behind", "note", "hook.", {"info": {"left_behind": [{"method": "x", "model": "a", "what": ["hook"]}]}}),
     ],
 )  # fmt: skip
 def test_each_reason_for_doubt_is_named(

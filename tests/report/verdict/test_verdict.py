@@ -3,6 +3,7 @@
 import html
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,14 @@ def test_what_is_serious_is_the_headline_and_the_answer_follows() -> None:
     assert found.lede == f"{fair.headline}. {fair.lede}"
     assert found.lines[0] == "The run is not finished."
     assert f"Serious: {found.cautions[0].text}" in found.lines
+
+
+def test_shown_is_what_is_significant_at_the_level_of_the_run() -> None:
+    tables, conclusions = concluded(**RUNS["a clear winner"])
+    looked_at_thrice = replace(tables, level=0.05 / 3)
+    for level, run_tables in (("5 %", tables), ("1.7 %", looked_at_thrice)):
+        found = verdict(of_run(Run(Path("run"), RunInfo(), run_tables, conclusions)))
+        assert found.shown.startswith(f"Shown: significant at {level} on the same images")
 
 
 def test_nothing_is_called_equal_or_no_better(run: Run) -> None:

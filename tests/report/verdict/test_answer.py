@@ -50,7 +50,7 @@ def test_who_leads_is_whom_no_comparison_finds_worse_where_no_control_is_so_too(
     assert led > 0
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.data())
 def test_a_control_never_leads_and_nothing_leads_beside_one(data: st.DataObject) -> None:
     methods = data.draw(st.lists(st.sampled_from("uvwxyz"), min_size=1, unique=True))
@@ -76,13 +76,14 @@ def test_a_control_never_leads_and_nothing_leads_beside_one(data: st.DataObject)
         assert not leads.any()
 
 
-@pytest.mark.parametrize("models", [("a",), ("a", "b", "c")])
+@pytest.mark.parametrize("models", [("a",), ("a", "b")])
 def test_the_place_by_score_is_that_of_the_mean_with_one_model_as_with_several(
     models: tuple[str, ...],
 ) -> None:
     evidence = run_evidence(
-        models=models, images=12, ceiling=False, metrics=("deletion", "insertion")
-    )
+        models=models, images=12, ceiling=False, metrics=("deletion", "insertion"),
+        methods=("center", "gradcam", "random", "saliency"),
+    )  # fmt: skip
     lines = {line.method: line for line in answered(evidence).glance}
     for i, (_, rows) in enumerate(evidence.by_metric()):
         for method, line in lines.items():

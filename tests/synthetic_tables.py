@@ -30,6 +30,7 @@ METHODS = (
     "sobel",
 )
 CONTROLS = ("center", "random", "sobel")
+SIGNED = ("integrated-gradients:steps=32",)
 CLASSES = ("star", "ring", "cross", "spiral galaxy", "gear")
 
 
@@ -152,6 +153,7 @@ def _cell(method: str, images: int, failed: bool, constant: int) -> dict[str, ob
         "images": images,
         "constant": 0 if failed else constant,
         "nonfinite": 0,
+        "signed": images - constant if method in SIGNED and not failed else 0,
     }
 
 

@@ -30,6 +30,7 @@ class Account:
         self.error = ""
         self._constant: list[Tensor] = []
         self._nonfinite: list[Tensor] = []
+        self._signed: list[Tensor] = []
 
     def note(self, attempt: Attempt) -> None:
         """Takes down what came of a batch."""
@@ -44,6 +45,7 @@ class Account:
         self.images += len(maps.saliency)
         self._constant.append(maps.constant)
         self._nonfinite.append(maps.nonfinite)
+        self._signed.append(maps.signed)
 
     def fail(self, error: BaseException) -> None:
         """It broke down, for this reason."""
@@ -60,6 +62,11 @@ class Account:
     def nonfinite(self) -> int:
         """How many maps held NaN or infinite values."""
         return _count(self._nonfinite)
+
+    @property
+    def signed(self) -> int:
+        """How many valid maps held a negative value."""
+        return _count(self._signed)
 
     @property
     def flags(self) -> tuple[Tensor, Tensor]:

@@ -57,6 +57,11 @@ class Maps:
         """bool [B]."""
         return ~(self.constant | self.nonfinite)
 
+    @property
+    def signed(self) -> Tensor:
+        """bool [B], the valid maps that hold a negative value."""
+        return self.valid & (self.saliency.amin((1, 2)) < 0)
+
 
 @dataclass(frozen=True)
 class Attempt:

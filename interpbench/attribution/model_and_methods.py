@@ -18,6 +18,7 @@ from interpbench.core.errors import (
 from interpbench.core.text import whole_number
 from interpbench.core.types import IMAGENET, DatasetCard, Model
 from interpbench.loading.chosen_weights import RANDOM, shipped_cards, shipped_weights
+from interpbench.loading.class_names import class_names, imagenet_card
 from interpbench.loading.dataset import open_dataset
 from interpbench.loading.model import load_model
 from interpbench.loading.pretrained import offered
@@ -105,7 +106,7 @@ def load_model_and_methods(
     able = {
         label: method for label, method in chosen.plugins.items() if can_explain(method, choice)
     }
-    classes = _class_names(choice, loaded, card)
+    classes = class_names(choice, loaded, card)
     return ModelAndMethods(choice, loaded, classes, able, tuple(notices))
 
 
@@ -136,7 +137,7 @@ def data_card(
     if dataset is None:
         return _default_card(choice)
     if dataset == IMAGENET:
-        return _imagenet_card()
+        return imagenet_card()
     shipped = shipped_weights(choice, dataset)
     if shipped.is_file():
         card = read_weights(shipped)[1]
@@ -160,7 +161,7 @@ def _default_card(choice: Configured) -> DatasetCard:
     if own is not None:
         return own
     if offer is not None and offer.load is not None:
-        return _imagenet_card()
+        return imagenet_card()
     if offer is not None:
         raise NoWeightsError(
             f"Model {choice.label!r} does not say what its classes are. Name the data set that it "
@@ -181,39 +182,11 @@ def _own_card(choice: Configured) -> DatasetCard | None:
     return DatasetCard(OWN_CLASSES, tuple(offer.classes), "")
 
 
-def _imagenet_card() -> DatasetCard:
-    """ImageNet-1k without its images, as torchvision's weights know it."""
-    from torchvision.models import AlexNet_Weights  # here, as it takes its time
-
-    weights = AlexNet_Weights.IMAGENET1K_V1
-    preset, classes = weights.transforms(), tuple(weights.meta["categories"])
-    return DatasetCard(
-        IMAGENET, classes, IMAGENET, preset.crop_size[0], tuple(preset.mean), tuple(preset.std),
-        imagenet=tuple(range(len(classes))),
-    )  # fmt: skip
-
-
 def _as_data(card: WeightsCard) -> DatasetCard:
     """What a weights' card says of the data set that they were trained on."""
     return DatasetCard(
         card.dataset, card.classes, card.data_revision, card.size, card.mean, card.std
     )
-
-
-def _class_names(choice: Configured, model: Model, data: DatasetCard) -> tuple[str, ...]:
-    """A name for each logit: the data set's, else the model's own, else its number."""
-    names = [f"logit {i}" for i in range(model.card.classes)]
-    offer = offered(choice)
-    for known in (
-        _imagenet_card().classes if model.card.dataset == IMAGENET else (),
-        offer.classes if offer is not None else (),
-        data.logit_names,
-    ):
-        if len(known) == len(names):
-            names = list(known)
-    for name, logit in zip(data.classes, model.card.logit_of_label, strict=True):
-        names[logit] = name
-    return tuple(names)
 
 
 def find_class(text: str, classes: Sequence[str]) -> int:

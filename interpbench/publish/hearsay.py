@@ -31,6 +31,7 @@ MARGINS = (
     "a score that is moved by less than its tolerance, which is greater for another kind of "
     "device, and a mean by less than its tolerance over the root of the number of images",
     "the share of tied positions, where the devices are of different kinds",
+    "how many of the maps that were not made again hold negative values",
 )
 # Made of the rest of the record; `integrity` compares them with what lies there.
 SEALS = ("schema_version", "files", "digest")
@@ -55,7 +56,7 @@ def hearsay() -> str:
 def differences(published: SubmissionRecord, here: SubmissionRecord) -> Iterator[str]:
     """Every field of a record that is no hearsay and is not what it is here.
 
-    A preparation that an older record leaves out is no difference.
+    A preparation, or a number of signed maps, that an older record leaves out is no difference.
     """
     yield from _differences(_compared(published), _compared(here), "")
 
@@ -75,7 +76,7 @@ def _differences(published: Any, here: Any, where: str) -> Iterator[str]:
                 yield f"{path}: there is none here"
             elif name in published:
                 yield from _differences(published[name], here[name], path)
-            elif name != "preparation":
+            elif name not in ("preparation", "signed"):
                 yield f"{path}: it does not say so, and here it is {_short(here[name])}"
     elif not _same(published, here):
         why = _WHY.get(where.rpartition(" ")[2], "")

@@ -34,7 +34,8 @@ from interpbench.suite.cells import search_for, searched_metric
 from interpbench.suite.suite import Suite, load_suite, suite_names
 
 KEY = ["model", "method", "metric", "sample_id"]
-LOGITS = "parameter output: logit"  # in the protocol of a metric whose range says nothing
+# In the protocol of areas of logits, to which older records give the range of probabilities.
+LOGITS = "parameter output: logit"
 ROUNDING = 1e-6  # of an area, beyond its range
 
 
@@ -169,6 +170,8 @@ def _cell_faults(record: SubmissionRecord) -> Iterator[str]:
             yield f"{method} on {model} did not fail, and has a reason: {cell.reason}"
         if cell.status == "ok" and cell.images != len(record.data.samples):
             yield f"{method} on {model} saw {cell.images} of {len(record.data.samples)} images"
+        if cell.signed is not None and cell.signed > cell.valid:
+            yield f"{method} on {model} has {cell.signed} signed maps; {cell.valid} were valid"
     if record.settings.ceiling == "none":
         searches = set()
     absent = [
@@ -242,11 +245,10 @@ def _count_faults(submission: Submission) -> Iterator[str]:
             metrics = [str(searched_metric(cell.method))]
         for metric in metrics if cell.status == "ok" else []:
             scored = counts.get((cell.model, cell.method, metric), 0)
-            valid = cell.images - cell.constant - cell.nonfinite
-            if scored != valid:
+            if scored != cell.valid:
                 yield (
                     f"{metric} of {cell.method} on {cell.model} has {scored} "
-                    f"images; {valid} had a valid map"
+                    f"images; {cell.valid} had a valid map"
                 )
 
 

@@ -233,7 +233,19 @@ def _as_published(cell: CellRecord, published: CellOf | None, whole: bool) -> Ce
     taken = ["reason"] if whole else ["status", "reason", "images", "constant", "nonfinite"]
     if whole and (cell.status, published.status) != ("failed", "failed"):
         taken = []
-    return cell.model_copy(update={name: getattr(published, name) for name in taken})
+    update = {name: getattr(published, name) for name in taken}
+    return cell.model_copy(update={**update, "signed": _signed(cell, published)})
+
+
+def _signed(made: CellRecord, published: CellOf) -> int | None:
+    """How many maps of a cell are signed: as published, or the nearest number that can be.
+
+    Of some images' maps, made here, follow the least and the greatest number among all.
+    """
+    if published.signed is None or made.signed is None:
+        return None
+    unsigned = made.images - made.constant - made.nonfinite - made.signed
+    return max(made.signed, min(published.signed, published.valid - unsigned))
 
 
 def _compared(submission: Submission, made: _Made, plan: Plan) -> pd.DataFrame:
@@ -244,8 +256,8 @@ def _compared(submission: Submission, made: _Made, plan: Plan) -> pd.DataFrame:
     merged = published.merge(made.scores, on=KEY, how="outer", suffixes=("", "_found"))
     merged = merged.rename(columns={"value": "published", "value_found": "found"})
     devices = (submission.record.device, describe(plan.computing.device))
-    ranges = {label: metric.plugin.range for label, metric in plan.metrics.items()}
-    exact = {label: tolerance(limits, *devices) for label, limits in ranges.items()}
+    scales = {label: choice.plugin.scale(choice.values) for label, choice in plan.metrics.items()}
+    exact = {label: tolerance(scale.range, *devices) for label, scale in scales.items()}
     rounding = _rounding(submission, made)
     merged["exact"] = merged["metric"].map(exact).fillna(0.0)
     merged["rounding"] = [

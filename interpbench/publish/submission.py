@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
 from pydantic import (
@@ -98,13 +98,30 @@ class DataOf(Settings):
     samples: tuple[Label, ...]
 
 
-class ModelOf(Settings):
+class Grown(Settings):
+    """A part of a record that says more than it once did.
+
+    What an older one does not say is left out again: it keeps its bytes, and so its digest.
+    """
+
+    LATER: ClassVar[tuple[str, ...]]
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        contents: dict[str, Any] = write(self)
+        unsaid = [name for name in self.LATER if contents[name] in ("", None)]
+        return {name: value for name, value in contents.items() if name not in unsaid}
+
+
+class ModelOf(Grown):
     """A model's weights, the pixels it was shown, and its accuracy on them.
 
     The weights are `random`, without a hash, if it is untrained. The preparation is how images
     became its input, in words, and the outputs are what its answers are, where they are no logits
     of a softmax; older records leave them out.
     """
+
+    LATER = ("preparation", "outputs")
 
     source_hash: Sha256
     parameters: dict[Label, Text | int | float | bool | None]
@@ -115,15 +132,6 @@ class ModelOf(Settings):
     pixels_sha256: Sha256
     accuracy: Share | None
     accuracy_images: NonNegativeInt
-
-    @model_serializer(mode="wrap")
-    def _as_it_was(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A record that does not say a thing keeps its bytes, and so its digest."""
-        contents: dict[str, Any] = write(self)
-        for name in ("preparation", "outputs"):
-            if not contents[name]:
-                del contents[name]
-        return contents
 
     def prepared_otherwise(self, preparation: str) -> bool:
         """Whether images became its input in another way, as far as both say how."""
@@ -152,8 +160,10 @@ class MetricOf(Settings):
     protocol_text: Text
 
 
-class CellOf(Settings):
-    """What became of a method on a model."""
+class CellOf(Grown):
+    """What became of a method on a model; see `CellRecord`. Older records leave out `signed`."""
+
+    LATER = ("signed",)
 
     model: Label
     method: Label
@@ -163,6 +173,12 @@ class CellOf(Settings):
     images: NonNegativeInt
     constant: NonNegativeInt
     nonfinite: NonNegativeInt
+    signed: NonNegativeInt | None = None
+
+    @property
+    def valid(self) -> int:
+        """How many maps were answers."""
+        return self.images - self.constant - self.nonfinite
 
 
 class TableHashes(Settings):
@@ -249,7 +265,7 @@ class Submission:
         dataset = record.data.name
         cells = [cell.model_dump() for cell in record.cells if cell.role != "ceiling"]
         parameters = {label: method.parameters for label, method in record.methods.items()}
-        frame = pd.DataFrame(cells).assign(dataset=dataset)
+        frame = pd.DataFrame(cells, columns=list(CellOf.model_fields)).assign(dataset=dataset)
         return RunTables(
             scores=self._long(self.scores),
             curves=pd.DataFrame(),

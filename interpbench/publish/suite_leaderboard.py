@@ -42,7 +42,7 @@ _NUMBERS = {
     **dict.fromkeys(
         ["schema_version", "suite_version", "n", "constant", "nonfinite", "unscored"], "int64"
     ),
-    **dict.fromkeys(["accuracy", "mean", "low", "high", "tied"], "float64"),
+    **dict.fromkeys(["accuracy", "mean", "low", "high", "tied", "signed"], "float64"),
     **dict.fromkeys(["floor", "ceiling", "share", "share_low", "share_high"], "float64"),
     "rank": "Int64",
     "rank_to": "Int64",

@@ -24,6 +24,7 @@ from interpbench.core.errors import (
     unknown_name,
 )
 from interpbench.core.text import shown
+from interpbench.registry.scale import AREAS, Range, Scale, as_range
 from interpbench.registry.spec import PAIR, POSITIONAL, quoted
 
 Kind = Literal["method", "model", "dataset", "metric", "reference"]
@@ -207,10 +208,32 @@ class MetricPlugin(Plugin):
     arguments = ("explanation",)
 
     better: Literal["lower", "higher"] = "higher"
-    range: tuple[float, float] = (0.0, 1.0)
-    unit: str = ""
+    range: Range | Callable[..., Range] = (0.0, 1.0)  # or a function of the parameters it names
+    unit: str | Callable[..., str] = ""  # likewise
     needs_mask: bool = False
     curve: bool = False  # True: the function returns a Perturbation
+
+    def __post_init__(self) -> None:
+        """Refuses a range or unit by parameters that there are not."""
+        known = [parameter.name for parameter in self.parameters]
+        for trait in ("range", "unit"):
+            for name in _named_by(getattr(self, trait)):
+                if name not in known:
+                    raise PluginError(
+                        f"{self.origin}: the {trait} of metric {self.name!r} depends on {name!r}, "
+                        f"which is none of its parameters ({', '.join(known) or 'it has none'})."
+                    )
+
+    def scale(self, values: Mapping[str, Any]) -> Scale:
+        """What its scores can be with these parameters.
+
+        An area under a curve is the engine's, and so is its scale, where a parameter `output` says
+        what is read off the model.
+        """
+        if self.curve and values.get("output") in AREAS:
+            return AREAS[values["output"]]
+        unit, limits = _of(values, self.unit), _of(values, self.range)
+        return Scale(str(unit), as_range(self.name, limits))
 
 
 @dataclass(frozen=True)
@@ -328,6 +351,16 @@ def blaming(choice: Configured) -> Iterator[None]:
             f"{choice.plugin.kind} {choice.label!r} failed: {in_one_line(error)} "
             f"({frame.filename}:{frame.lineno})."
         ) from error
+
+
+def _of(values: Mapping[str, Any], stated: Any) -> Any:
+    """What a plugin states, or what its function gives for those of the values that it names."""
+    return stated(**{n: values[n] for n in _named_by(stated)}) if callable(stated) else stated
+
+
+def _named_by(stated: Any) -> tuple[str, ...]:
+    """The arguments of a function; none of what is no function."""
+    return tuple(inspect.signature(stated).parameters) if callable(stated) else ()
 
 
 def _literals(annotation: Any) -> list[Any]:

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from interpbench.core.calls import checked, fits
+from interpbench.core.calls import checked
 from interpbench.core.errors import DuplicatePluginError, PluginError, unknown_name
 from interpbench.core.text import shown
 from interpbench.registry.plugin import (
@@ -34,6 +34,7 @@ from interpbench.registry.plugin import (
     Plugin,
     ReferencePlugin,
 )
+from interpbench.registry.scale import Range, as_range
 from interpbench.registry.source_hash import origin_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -273,8 +274,8 @@ def metric(
     name: str,
     *,
     better: Literal["lower", "higher"],
-    range: tuple[float, float] = (0.0, 1.0),
-    unit: str = "",
+    range: Range | Callable[..., Range] = (0.0, 1.0),
+    unit: str | Callable[..., str] = "",
     reference: str = "",
     licence: str = "",
     needs_mask: bool = False,
@@ -286,13 +287,15 @@ def metric(
         name: what users type.
         better: which direction is better.
         range: the least and the greatest possible score; the metric fails where it gives another,
-            but for NaN, which says that it means nothing for an image.
-        unit: of the score.
+            but for NaN, which says that it means nothing for an image. Where it depends on
+            parameters, a function of these: `range=lambda scaled: (0, 1) if scaled else (0, 9)`.
+        unit: of the score, or likewise a function of parameters.
         reference: authors, year and place of the paper.
         licence: of the metric's code, where it is not the package's own.
         needs_mask: True if it compares with the ground-truth mask.
         curve: True if the function returns a `Perturbation`; the engine then makes the curve
-            [B,S+1] and the score is the area under it. A parameter `steps` takes `--steps`.
+            [B,S+1] and the score is the area under it. A parameter `steps` takes `--steps`; a
+            parameter `output` says what is read, and with it the unit and the range.
 
     Example:
         >>> @interpbench.metric("positive-share", better="higher")
@@ -307,19 +310,13 @@ def metric(
         >>> positive_share(SimpleNamespace(saliency=maps))
         tensor([0.7500, 0.2500])
     """
-    limits = [float(limit) for limit in range if fits(limit, float)]
-    if len(limits) != 2 or len(range) != 2 or not limits[0] < limits[1]:
-        raise PluginError(
-            f"Metric {name!r}: range={shown(range)} is no range. Expected the least and the "
-            "greatest score, such as (0.0, 1.0)."
-        )
     return _register(
         MetricPlugin,
         name,
         reference,
         licence,
         better=better,
-        range=(limits[0], limits[1]),
+        range=range if callable(range) else as_range(name, range),
         unit=unit,
         needs_mask=needs_mask,
         curve=curve,

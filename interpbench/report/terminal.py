@@ -249,7 +249,6 @@ def _reasons(rows: pd.DataFrame) -> list[Text]:
 def _meaning(tables: RunTables, metric: str) -> str:
     """What a column is: direction, unit, range, the hash of its protocol."""
     info = tables.metrics[metric]
-    low, high = info.range
     unit = f"{info.unit} in " if info.unit else ""
-    text = f"{metric} {ARROWS[info.better]} {info.better} is better, {unit}[{low:g}, {high:g}]"
+    text = f"{metric} {ARROWS[info.better]} {info.better} is better, {unit}{info.range_text}"
     return f"{text}, protocol {info.protocol}. {info.summary}"

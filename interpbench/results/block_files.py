@@ -41,6 +41,7 @@ class BlockResult:
         failed_metrics: metric -> why.
         discarded: whether none of the cell's numbers count, in no block.
         left_behind: what the method left behind, which was undone.
+        signed: how many valid maps hold a negative value.
         attribution_seconds, scoring_seconds: time taken.
         forward_passes: of the search for a ceiling.
         batch_size: images a forward pass in the end.
@@ -66,6 +67,7 @@ class BlockResult:
     failed_metrics: dict[str, str] = field(default_factory=dict)
     discarded: bool = False
     left_behind: tuple[str, ...] = ()
+    signed: int = 0
     attribution_seconds: float = 0.0
     scoring_seconds: float = 0.0
     forward_passes: int = 0

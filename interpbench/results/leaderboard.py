@@ -23,6 +23,7 @@ COLUMNS = [
     "metric",
     "better",
     "protocol",
+    "sign",
     "method",
     "parameters",
     "role",
@@ -35,6 +36,7 @@ COLUMNS = [
     "letters",
     *BOARD_COLUMNS,
     "tied",
+    "signed",
     "constant",
     "nonfinite",
     "unscored",
@@ -77,15 +79,16 @@ def conclude(tables: RunTables) -> dict[str, pd.DataFrame]:
 def leaderboard(tables: RunTables, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per data set, model, metric and method, best mean first.
 
-    Columns: dataset, model, weights, accuracy (of the model, 0..1), metric, better ("lower" or
-    "higher"), protocol, method, parameters (JSON), role (method or control), n (images scored),
-    mean, low and high (95 % interval over images, see `statistics.bootstrap_interval`), rank and
-    rank_to (the first and the last place that the data leave to it) and letters (two methods share
-    one exactly if they cannot be told apart; see `comparison.standings`), control (which one the
-    floor is), floor and ceiling (means over images), share (of the way from floor to ceiling, see
-    `achievable`) with its interval share_low and share_high, tied (mean share of tied positions),
-    constant and nonfinite (images without a valid map), unscored (images of the run without a
-    score, for whatever reason), status, reason.
+    Columns: dataset, model, weights, accuracy (of the model, 0..1), metric, better ("lower"
+    or "higher"), protocol, sign (how it takes negative values), method, parameters (JSON), role
+    (method or control), n (images scored), mean, low and high (95 % interval over images, see
+    `statistics.bootstrap_interval`), rank and rank_to (the first and the last place that the data
+    leave to it) and letters (two methods share one exactly if they cannot be told apart; see
+    `comparison.standings`), control (which one the floor is), floor and ceiling (means over
+    images), share (of the way from floor to ceiling, see `achievable`) with its interval share_low
+    and share_high, tied (mean share of tied positions), signed (share of the valid maps that hold a
+    negative value; missing where nobody counted), constant and nonfinite (images without a valid
+    map), unscored (images of the run without a score, for whatever reason), status, reason.
 
     A method that failed or has no valid image keeps its rows, last: n is 0, mean and rank are
     missing, and `reason` says why. An image on which a metric is undefined (NaN) is not among its
@@ -165,12 +168,14 @@ def _row(
         "metric": metric,
         "better": tables.metrics[metric].better,
         "protocol": tables.metrics[metric].protocol,
+        "sign": tables.metrics[metric].sign,
         "n": values.size,
         "mean": values.mean() if values.size else np.nan,
         "low": low,
         "high": high,
         "letters": "",
         "tied": scores["tied"].mean(),
+        "signed": _signed(cell),
         "reason": cell["reason"] if values.size else cell["reason"] or _why_empty(cell),
     }
 
@@ -187,6 +192,12 @@ def _cut_to_range(
         low, high = np.clip(interval, least, greatest)  # NaN stays NaN
         return float(low), float(high)
     return interval
+
+
+def _signed(cell: dict[str, Any]) -> float:
+    """The share of a cell's valid maps that hold a negative value; NaN where there is none."""
+    valid = cell["images"] - cell["constant"] - cell["nonfinite"]
+    return np.nan if pd.isna(cell["signed"]) or not valid else cell["signed"] / valid
 
 
 def _why_empty(cell: dict[str, Any]) -> str:

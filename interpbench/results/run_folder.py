@@ -67,6 +67,7 @@ CELL_COLUMNS = [
     "images",
     "constant",
     "nonfinite",
+    "signed",
 ]
 TIMING_COLUMNS = ["dataset", "model", "method", "attribution_seconds", "scoring_seconds", "images"]
 # Tables drawn from the others, as CSV.

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from interpbench.files.records import Record, by_name
 from interpbench.files.versions import GitState
 from interpbench.suite.cells import Cell, Role
+from interpbench.suite.protocol import sign_of
 from interpbench.suite.suite import Suite
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ class MetricInfo(Record):
     def lower_is_better(self) -> bool:
         """The direction, as a truth."""
         return self.better == "lower"
+
+    @property
+    def range_text(self) -> str:
+        """The range as an interval: `[0, 1]`, `[0, ∞)`, `(−∞, ∞)`."""
+        low, high = self.range
+        start = "(−∞" if math.isinf(low) else f"[{low:g}"
+        return f"{start}, ∞)" if math.isinf(high) else f"{start}, {high:g}]"
+
+    @property
+    def sign(self) -> str:
+        """How its protocol takes negative values; "" where the protocol is not known."""
+        return sign_of(self.protocol_text)
 
 
 class PluginInfo(Record):
@@ -254,6 +267,8 @@ class CellRecord(Checked):
         status: `ok`, or `failed` with a reason.
         images: how many were given; `constant` and `nonfinite` count those whose map was so, and is
             not scored.
+        signed: how many of the others' maps hold a negative value; None of a search, and in cells
+            of before it was counted.
         left_behind: what the method left on the model, which was undone.
         attribution_seconds, scoring_seconds: time taken.
         forward_passes: of the search for a ceiling, besides those that score what it found.
@@ -273,6 +288,7 @@ class CellRecord(Checked):
     images: int = 0
     constant: int = 0
     nonfinite: int = 0
+    signed: int | None = None
     left_behind: tuple[str, ...] = ()
     attribution_seconds: float = 0.0
     scoring_seconds: float = 0.0

@@ -19,13 +19,14 @@ NAMES = (
     "metric",
     "method",
     "protocol",
+    "sign",
     "control",
     "submission",
     "by",
 )
 RANKS = ("rank", "rank_to")
 COUNTS = ("n", "constant", "nonfinite", "unscored", *RANKS)
-SHARES = ("accuracy", "tied")
+SHARES = ("accuracy", "tied", "signed")
 INTERVALS = (("low", "high"), ("share_low", "share_high"), RANKS)
 MOST = 2**53  # up to which a float64 holds every whole number
 

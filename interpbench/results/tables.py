@@ -51,7 +51,8 @@ class RunTables:
             positions changed, 0..1), value.
         cells: dataset, model, method, parameters, role ("method" or "control", a map that knows
             nothing of the model), status ("ok" or "failed"), reason ("" if ok), images (number
-            given), constant and nonfinite (numbers of images whose map was so).
+            given), constant and nonfinite (numbers of images whose map was so), signed (number of
+            the other images, whose map holds a negative value; missing where nobody counted).
         timings: dataset, model, method, attribution_seconds, scoring_seconds, images.
         metrics: metric label -> what it is.
         models: (dataset, model) -> what was measured of it.

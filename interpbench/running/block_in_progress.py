@@ -118,6 +118,7 @@ class BlockInProgress:
             targets=images.targets(scored).numpy(),
             constant=constant,
             nonfinite=nonfinite,
+            signed=account.signed,
             tied=_joined(self._tied).astype(np.float64),
             scored=_by_metric(self._values),
             changed=self._changed,

@@ -56,6 +56,7 @@ def cell_of_blocks(plan: Plan, blocks: Mapping[int, BlockResult]) -> CellResult:
         images=len(constant),
         constant=int(constant.sum()),
         nonfinite=int(nonfinite.sum()),
+        signed=None if cell.ceiling_of else sum(part.signed for part in parts),
         left_behind=tuple(dict.fromkeys(what for part in parts for what in part.left_behind)),
         attribution_seconds=sum(part.attribution_seconds for part in parts),
         scoring_seconds=sum(part.scoring_seconds for part in parts),
@@ -131,7 +132,7 @@ class _Tables:
         self, label: str, scored: Scored, scores: list[pd.DataFrame], curves: list[pd.DataFrame]
     ) -> None:
         parts, metric = self._parts, self._plan.metrics[label]
-        outside = scored.outside(metric.plugin.range)
+        outside = scored.outside(metric.plugin.scale(metric.values).range)
         if outside:
             self.outside.append(f"metric {label}: {outside}")
             return

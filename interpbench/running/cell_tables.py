@@ -40,19 +40,19 @@ class Scored:
         return cls(area(torch.from_numpy(values)).numpy(), values)
 
     def outside(self, limits: tuple[float, float]) -> str:
-        """What says that a score is not within a metric's range; empty where all are, or NaN.
-
-        Scores that are areas are the engine's own: of logits, they have no range.
-        """
+        """What says that a score is not within a metric's range; empty where all are, or NaN."""
         least, greatest = limits
         slack = ROUNDING * (greatest - least) if np.isfinite(greatest - least) else 0.0
         values = self.per_image
         wrong = (values < least - slack) | (values > greatest + slack) | np.isinf(values)
-        if self.outputs is not None or not wrong.any():
+        if not wrong.any():
             return ""
+        value = values[wrong][0]
+        if np.isinf(value) and value in limits:
+            return f"returned {value:g}, and no score is infinite"
         return (
-            f"returned {values[wrong][0]:.6g}, and its range is {least:g} to "
-            f"{greatest:g}: mend the metric, or its range"
+            f"returned {value:.6g}, and its range is {least:g} to {greatest:g}: "
+            "mend the metric, or its range"
         )
 
 

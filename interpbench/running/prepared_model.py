@@ -3,7 +3,6 @@
 import hashlib
 from dataclasses import asdict, dataclass, field, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from interpbench.core.errors import RunFolderError
 from interpbench.core.types import UNKNOWN, Model
 from interpbench.fast.scoring_copy import Scorer, prepare
 from interpbench.fast.tuning import tune
+from interpbench.loading.class_names import class_names
 from interpbench.loading.images import (
     ImageSet,
     kept_in_words,
@@ -30,12 +30,12 @@ from interpbench.results.run_info import (
     ScoringRecord,
 )
 from interpbench.running.blocks import Block, block_size, blocks
+from interpbench.running.examples import one_a_class
 from interpbench.running.image_block import ImageBlock
 from interpbench.running.image_stream import ImageStream
 from interpbench.running.plan import Plan
 from interpbench.scoring.evaluate import EndPoints, Passes, know_end_points
 
-EXAMPLES = 4  # images a model whose maps are kept for the pictures
 PROVEN = 8  # images whose logits the scoring copy must give too
 
 
@@ -225,7 +225,7 @@ class PreparedModel:
         refuse_none(self.plan.dataset, len(seen.ids), seen.skipped)
         labels, predicted = torch.cat(seen.labels), torch.cat(seen.predicted)
         right = (predicted == labels)[labels != UNKNOWN]
-        numbers = self._example_numbers(len(seen.ids))
+        numbers = one_a_class(labels.tolist())
         places = {self.plan.dataset.ids[i]: i for i in self.plan.indices}
         framing = self.model.card.preparation.framing
         examples = load_images(self.plan.dataset, [places[seen.ids[i]] for i in numbers], framing)
@@ -246,8 +246,8 @@ class PreparedModel:
             scoring=scoring,
             notices=tuple(self._notices(seen)),
             example_ids=tuple(seen.ids[i] for i in numbers),
-            true_classes=tuple(self._class_name(int(labels[i])) for i in numbers),
-            predicted_classes=tuple(self._class_name(int(predicted[i])) for i in numbers),
+            true_classes=self._names(labels[numbers]),
+            predicted_classes=self._names(predicted[numbers]),
         )
         return ModelResult(
             record,
@@ -270,11 +270,6 @@ class PreparedModel:
         if unknown:
             self._stream.sha256[framing] = pixels.hexdigest() if pixels else images.sha256
         return seen
-
-    @staticmethod
-    def _example_numbers(count: int) -> list[int]:
-        """The numbers of the images whose maps are kept, evenly spread."""
-        return sorted({round(i) for i in np.linspace(0, count - 1, min(count, EXAMPLES)).tolist()})
 
     def _prepare_scoring(self, decided: ModelResult | None) -> ScoringRecord:
         """Makes the scoring copy; what was done, for the record.
@@ -335,11 +330,10 @@ class PreparedModel:
             predicted.append(logits.argmax(1))
         return torch.cat(predicted)
 
-    def _class_name(self, logit: int) -> str:
-        names = dict(
-            zip(self.model.card.logit_of_label, self.plan.dataset.card.classes, strict=True)
-        )
-        return "" if logit == UNKNOWN else names.get(logit, f"logit {logit}")
+    def _names(self, logits: Tensor) -> tuple[str, ...]:
+        """What the classes of some logits are called; "" where no logit is known."""
+        names = class_names(self.plan.models[self.label][0], self.model, self.plan.dataset.card)
+        return tuple("" if logit == UNKNOWN else names[logit] for logit in logits.tolist())
 
 
 @torch.inference_mode()

@@ -173,12 +173,13 @@ def _plugin(plan: Plan, choice: Configured) -> PluginInfo:
 
 
 def _metric(plan: Plan, label: str) -> MetricInfo:
-    plugin, protocol = plan.metrics[label].plugin, plan.protocols[label]
+    choice, protocol = plan.metrics[label], plan.protocols[label]
+    plugin, scale = choice.plugin, choice.plugin.scale(choice.values)
     return MetricInfo(
         summary=plugin.summary,
         better=plugin.better,
-        range=plugin.range,
-        unit=plugin.unit,
+        range=scale.range,
+        unit=scale.unit,
         curve=plugin.curve,
         protocol=protocol.hash,
         protocol_text=protocol.text,

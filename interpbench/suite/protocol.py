@@ -23,6 +23,7 @@ CURVE_RULES = {
     "end points": "both, steps + 1 values",
     "auc": "(sum - first/2 - last/2) / steps",
 }
+SIGN = "negatives last"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,18 @@ class Protocol:
     def hash(self) -> str:
         """The first 12 hexadecimal digits of the text's sha256."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:12]
+
+
+def sign_of(text: str) -> str:
+    """How a protocol takes the negative values of maps, in words; "" of one that is not known.
+
+    All take maps as they are, as RISE's does: negative values count as small, and come last. No
+    line of their texts says so, which keeps their hashes what they are.
+
+    Parameters:
+        text: of the protocol.
+    """
+    return SIGN if text else ""
 
 
 def protocol_of(metric: Configured, target: Target) -> Protocol:

@@ -270,7 +270,7 @@ SALIENCY, RESNET, METRIC = ("methods", "saliency"), ("models", "resnet18"), ("me
 DATE = "2024-01-01T00:00:00Z"
 # Other values of the fields that are no text.
 OTHER = {
-    **dict.fromkeys(["images", "constant", "nonfinite", "accuracy_images", "version", "steps", "seed"], 77),
+    **dict.fromkeys(["images", "constant", "nonfinite", "signed", "accuracy_images", "version", "steps", "seed"], 77),
     **dict.fromkeys(["methods", "models", "metrics", "samples"], ("other",)),
     "ceiling": 16, "accuracy": 0.123, "range": (0.0, 77.0), "curve": None, "parameters": {"other": 1},
 }  # fmt: skip
@@ -336,6 +336,16 @@ FORGERIES: dict[str, Forgery] = {
     ),
     "an image called constant": Forgery(called("constant"), "verify", "constant"),
     "an image called not finite": Forgery(called("nonfinite"), "verify", "nonfinite"),
+    "maps called signed": Forgery(
+        lambda said, *_: cell_of(said, "resnet18", "saliency").update(signed=3),
+        "verify",
+        "saliency on resnet18 signed is 3; here it is 0",
+    ),
+    "more signed maps than there are": Forgery(
+        lambda said, *_: cell_of(said, "resnet18", "saliency").update(signed=5),
+        "--check",
+        "has 5 signed maps; 4 were valid",
+    ),
     "a count without its image": Forgery(counted, "--check", "had a valid map"),
     # what a model is, and what it saw
     "other weights": Forgery(put("0" * 64, *RESNET, "weights_sha256"), "verify", "weights"),
@@ -612,7 +622,9 @@ def test_older_records_leave_out_what_they_did_not_know(results: Path) -> None:
     older = record.models | {
         "resnet18": record.models["resnet18"].model_copy(update={"preparation": ""})
     }
-    assert list(hearsay.differences(record.model_copy(update={"models": older}), record)) == []
+    cells = tuple(cell.model_copy(update={"signed": None}) for cell in record.cells)
+    before = record.model_copy(update={"models": older, "cells": cells})
+    assert list(hearsay.differences(before, record)) == []
 
 
 def test_both_commands_print_what_they_have_to_believe(results: Path, suite_file: Path) -> None:

@@ -1,6 +1,7 @@
 """Files of strangers are data: what is no submission is refused with a message, whatever it is."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from interpbench.core.errors import SubmissionError
 from interpbench.publish import submission as format
 from interpbench.publish.integrity import check
-from interpbench.publish.submission import SubmissionRecord, read_submission
+from interpbench.publish.submission import SubmissionRecord, is_written, read_submission
+from interpbench.results.leaderboard import leaderboard
 from tests.published import reseal
 
 
@@ -28,6 +30,33 @@ def test_a_record_is_the_same_after_writing_and_reading(folder: Path) -> None:
     record = read_submission(folder).record
     assert SubmissionRecord.model_validate_json(record.text()) == record
     assert record.sealed() == record
+
+
+def test_scores_without_bounds_are_read_as_they_were_written(folder: Path) -> None:
+    def of_logits(said: dict[str, Any], *_: object) -> None:
+        said["metrics"]["deletion:steps=6"] |= {"unit": "logit", "range": [-math.inf, math.inf]}
+
+    reseal(folder, of_logits)
+    record = read_submission(folder).record
+    assert record.metrics["deletion:steps=6"].range == (-math.inf, math.inf)
+    assert record.sealed() == record
+    assert is_written(record, folder)
+    assert read_submission(folder).tables.metrics["deletion:steps=6"].range_text == "(−∞, ∞)"
+
+
+def test_a_record_of_before_signs_were_counted_keeps_its_bytes(folder: Path) -> None:
+    def older(said: dict[str, Any], *_: object) -> None:
+        for cell in said["cells"]:
+            cell.pop("signed", None)
+
+    before = leaderboard(read_submission(folder).tables)
+    reseal(folder, older)
+    record = read_submission(folder).record
+    assert record.sealed() == record
+    assert "signed" not in record.text()
+    assert is_written(record, folder)
+    assert set(before["signed"]) == {0.0}
+    assert leaderboard(read_submission(folder).tables)["signed"].isna().all()
 
 
 def test_every_field_counts_for_the_digest(folder: Path) -> None:

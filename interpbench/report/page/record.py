@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from interpbench.files.records import contents_of
+from interpbench.report.page.changes import changes
 from interpbench.report.verdict.evidence import Evidence, SubmissionSaid
 from interpbench.report.verdict.words import percent
 from interpbench.results.run_info import (
@@ -117,6 +118,8 @@ def _facts(evidence: Evidence) -> Facts:
     changed = {"": "", "selection": ", of an own selection", "settings": ", with settings changed"}[
         evidence.change
     ]
+    if how := changes(info):
+        changed += f": {how}"
     facts = {
         "suite": f"{suite.name} version {suite.version}, hash {suite.hash}{changed}",
         "data revision": info.identity.data.revision,
@@ -128,18 +131,26 @@ def _facts(evidence: Evidence) -> Facts:
         "precision": info.precision,
         "git commit": info.git.commit + (", with uncommitted changes" if info.git.changed else ""),
         "versions": ", ".join(f"{name} {version}" for name, version in info.versions.items()),
-        "settings": _json(contents_of(info.settings)) if "settings" in given else "",
+        "settings": _json(_settings(evidence)) if "settings" in given else "",
         "forward passes of the search for ceilings": info.forward_passes_of_ceilings,
         "schema version": info.schema_version if "schema_version" in given else "",
     }
     return _facts_given(facts)
 
 
+def _settings(evidence: Evidence) -> dict[str, Any]:
+    """The settings of the run; a changed suite's description is of something else."""
+    settings: dict[str, Any] = contents_of(evidence.info.settings)
+    unfit = ("description",) if evidence.change else ()
+    return {key: value for key, value in settings.items() if key not in unfit}
+
+
 def _protocol(metric: str, about: MetricInfo) -> MetricProtocol:
     facts = {
         "better": about.better,
-        "range": "{} to {}".format(*about.range) if "range" in about.given else "",
+        "range": about.range_text if "range" in about.given else "",
         "unit": about.unit,
+        "sign": about.sign,
         "what it is": about.summary,
     }
     return MetricProtocol(metric, about.protocol, about.protocol_text.strip(), _facts_given(facts))

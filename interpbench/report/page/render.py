@@ -21,6 +21,7 @@ from interpbench.core.text import printable
 from interpbench.drawing.method_colours import DASHES, PALETTE
 from interpbench.files.atomic import write_text_atomically
 from interpbench.files.versions import __version__
+from interpbench.report.page.changes import about_the_run
 from interpbench.report.page.charts import Chart, Scale, charts, rank_diagrams, scales
 from interpbench.report.page.example_pictures import ExamplePictures, gallery
 from interpbench.report.page.record import record
@@ -125,6 +126,7 @@ def _template_variables(evidence: Evidence) -> dict[str, Any]:
     metrics = [metric for metric in evidence.metrics if metric in set(evidence.board["metric"])]
     return {
         "evidence": evidence,
+        "about": about_the_run(evidence),
         "verdict": verdict(evidence),
         "legend": legend(evidence.board),
         "leads": LEADS,

@@ -10,6 +10,7 @@ import pandas as pd
 from interpbench.report.verdict.answer import images_of, named, none_better, where
 from interpbench.report.verdict.evidence import Evidence
 from interpbench.report.verdict.findings import Finding
+from interpbench.report.verdict.sign import sign_text
 from interpbench.report.verdict.words import count, listing, number, percent
 from interpbench.results.comparison import agreement_texts, agreement_word
 from interpbench.results.mean_difference import fewest_images
@@ -64,6 +65,7 @@ def trust(evidence: Evidence, found: Sequence[Finding]) -> Trust:
         *_controls(evidence, found),
         *_agreement(evidence),
         *_ties(evidence),
+        *_sign(evidence),
         *_circumstances(evidence),
     ]
     remarks = tuple(sorted(unsorted, key=lambda remark: _LEVELS.index(remark.level)))
@@ -296,6 +298,12 @@ def _ties(evidence: Evidence) -> Iterator[Remark]:
             "drawn by lot."
         )
         yield Remark("note", "Coarse maps", text)
+
+
+def _sign(evidence: Evidence) -> Iterator[Remark]:
+    text = sign_text(evidence.scored)
+    if text:
+        yield Remark("note", "Signed maps", text)
 
 
 def _circumstances(evidence: Evidence) -> Iterator[Remark]:

@@ -10,6 +10,7 @@ from interpbench.results.comparison import agreement, mean_ranks
 from interpbench.results.finished_run import Run
 from interpbench.results.leaderboard import COLUMNS
 from interpbench.results.run_info import MetricInfo, RunInfo
+from interpbench.suite.protocol import SIGN
 from tests.synthetic_tables import concluded
 
 HOSTILE = (
@@ -75,12 +76,14 @@ def board_evidence(*rows: tuple[str, str, str, float, int, str], **columns: Any)
         "high": board["mean"] + 0.01,
         "control": "",
         "protocol": "0123456789ab",
+        "sign": SIGN,
     }
     common |= {
         "role": (board["method"] == columns.get("control")).map({True: "control", False: "method"})
     }
     common |= {"parameters": "{}", "tied": 0.0, "constant": 0, "nonfinite": 0, "unscored": 0}
-    nothing = dict.fromkeys(["floor", "ceiling", "share", "share_low", "share_high"], float("nan"))
+    absent = ["floor", "ceiling", "share", "share_low", "share_high", "signed"]
+    nothing = dict.fromkeys(absent, float("nan"))
     board = board.assign(better=better, rank_to=_last_places(board), **(nothing | common | columns))
     board = board[COLUMNS].astype({"rank": "Int64", "rank_to": "Int64"})
     metrics = {

@@ -212,6 +212,8 @@ def test_the_overlay_and_the_outline_are_layers(page: "playwright.Page") -> None
 
 def test_the_gallery_is_filtered_and_ordered(page: "playwright.Page", evidence: Evidence) -> None:
     examples = page.locator(".example:visible")
+    assert examples.count() == 4  # of the first model
+    page.select_option("#choose [name=place]", "")
     assert examples.count() == 12
     page.check("#choose [name=wrong]")
     assert examples.count() == 3
@@ -307,6 +309,27 @@ def test_a_phone_scrolls_in_one_direction(browser: "playwright.Browser", file: P
     assert watched.page.evaluate("document.documentElement.scrollWidth") == 390
     right = "all => Math.max(...all.map(one => one.getBoundingClientRect().right))"
     assert watched.page.locator("main > section, .box").evaluate_all(right) <= 390
+    watched.check(file)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("width", [390, 1400])
+def test_what_goes_on_to_the_right_says_so(
+    browser: "playwright.Browser", file: Path, width: int, scripts: bool
+) -> None:
+    watched = Watched(browser, file, width=width, java_script_enabled=scripts)
+    hint = "one => getComputedStyle(one, '::after')"
+    tables = watched.page.locator(".scroll").all()
+    wider = [one.evaluate("one => one.scrollWidth > one.clientWidth") for one in tables]
+    assert any(wider) or width > 390
+    assert not all(wider)
+    for one, goes_on in zip(tables, wider, strict=True):
+        assert (one.evaluate(f"{hint}.display") == "block") == goes_on
+        if goes_on:
+            assert float(one.evaluate(f"{hint}.opacity")) == 1
+            one.evaluate("one => one.scrollTo({left: one.scrollWidth, behavior: 'instant'})")
+            watched.page.wait_for_timeout(100)
+            assert float(one.evaluate(f"{hint}.opacity")) == 0
     watched.check(file)
 
 

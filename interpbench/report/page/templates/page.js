@@ -166,5 +166,6 @@
   }
   choose.addEventListener("input", showExamples);
   choose.addEventListener("submit", (event) => event.preventDefault());
+  if (wanted.place.options.length > 2) wanted.place.value = "0";
   showExamples();
 })();

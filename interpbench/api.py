@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from interpbench.loading.in_memory import Handed, Images, Methods, Metrics, Models
     from interpbench.loading.stated import Numbers
     from interpbench.registry.choosing import Sources
+    from interpbench.running.merging import Merged
     from interpbench.running.plan import Plan
     from interpbench.studies.conformance.study import Conformance
     from interpbench.studies.pictures.explain import Explained
@@ -85,6 +86,7 @@ def run(
     listener: Listener | None = None,
     progress: bool | None = None,
     until: str | None = None,
+    shard: str | None = None,
     executor: str | None = None,
     isolation: str | None = None,
     workers: int | None = None,
@@ -143,6 +145,7 @@ def run(
             all others, on each model for itself; `images` are then the most, 1000 by default.
         isolation: `none` runs all cells in this process (the default); `cell` in a process of their
             own, so that one that crashes or hangs is lost alone. What is in memory cannot go there.
+        shard: `2/8` runs the second of eight parts of all blocks, which `merge` puts together.
         executor: `ray` or `ray:ADDRESS` runs cells on a Ray cluster (`interpbench[ray]`).
         workers: how many such processes at once, which share the machine's threads; brings
             `isolation="cell"`.
@@ -179,10 +182,43 @@ def run(
     with _shown(progress if listener is None else False, "maps") as shown:
         told = Reporter(shown) if listener is None else listener
         finished = Run.of(execute(plan, folder, mode, profile, told, elsewhere))
-    if plots:
+    if plots and plan.shard is None:
         redraw(finished)
         write_page(finished)
     return finished
+
+
+@checked
+def merge(shards: Sequence[str | Path], output: str | Path) -> "Merged":
+    """Puts the shards of a run together in one folder.
+
+    It is then a run in progress, which `run` ends with the arguments of the shards, but for
+    `shard`, and with `resume`: nothing is computed again.
+
+    Parameters:
+        shards: the folders that `run` with `shard` wrote.
+        output: the run's folder; it must not be there, or be empty.
+
+    Raises:
+        RunFolderError: if they are not shards of one run, or are damaged.
+
+    Example:
+        >>> import interpbench
+        >>> job = dict(
+        ...     dataset="planted", model="resnet18", method="saliency,random",
+        ...     metric="pointing-game", images=4, ceiling="none", device="cpu", plots=False,
+        ...     batch_size=2, block_size=2,
+        ... )
+        >>> for number in ("1", "2"):
+        ...     part = interpbench.run(**job, shard=f"{number}/2", output=f"part{number}")
+        >>> interpbench.merge(["part1", "part2"], "together").files
+        4
+        >>> interpbench.run(**job, output="together", resume=True).info.is_finished
+        True
+    """
+    from interpbench.running.merging import merge as merge_shards
+
+    return merge_shards([Path(shard) for shard in shards], Path(output))
 
 
 def rebuilt(arguments: str) -> "Plan":
@@ -229,7 +265,8 @@ def _planned(arguments: Mapping[str, Any]) -> "Plan":
     )
     listed = None if asked.samples is None else Path(asked.samples)
     sources = replace(handed.sources, samples=listed)
-    return make_plan(selection, handed.registry, computing, sources)
+    plan = make_plan(selection, handed.registry, computing, sources)
+    return plan if asked.shard is None else plan.part(asked.shard)
 
 
 SHARED_BLOCK = 64  # images of a block where several workers share a model's

@@ -16,7 +16,7 @@ from interpbench.commands.doctor import doctor
 from interpbench.commands.new import new
 from interpbench.commands.pictures import explain, gallery
 from interpbench.commands.publish import leaderboard, publish, verify
-from interpbench.commands.run import report, run
+from interpbench.commands.run import merge, report, run
 from interpbench.commands.sanity import sanity
 from interpbench.commands.shared import Interrupted, open_console, plain
 from interpbench.commands.train import train
@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     run,
+    merge,
     report,
     publish,
     leaderboard,

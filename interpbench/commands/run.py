@@ -135,6 +135,12 @@ def run(
             help="Where cells run: `none`, this process (default), or `cell`, one of their own.",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N", help="Run a part of the blocks, to be put together by `merge`."
+        ),
+    ] = None,
     executor: Annotated[
         str | None,
         typer.Option(metavar="ray[:ADDRESS]", help="Run the cells on a Ray cluster."),
@@ -196,17 +202,37 @@ def run(
             overwrite=overwrite,
             profile=profile,
             isolation=isolation,
+            shard=shard,
             executor=executor,
             per_device=per_device,
             workers=workers,
             timeout=timeout,
             listener=progress,
         )
+    if shard is not None:
+        say(f"Shard {shard.replace('/', ' of ')}: {finished.folder}. Next: interpbench merge")
+        raise typer.Exit(1 if len(finished.failed) else 0)
     _show(finished, console)
     if profile:
         _show_profile(finished, console)
     say(f"Page: {finished.folder / api.PAGE}")
     raise typer.Exit(0 if finished.info.is_finished and not len(finished.failed) else 1)
+
+
+def merge(
+    shards: Annotated[
+        list[Path], typer.Argument(metavar="SHARD...", help="The folders that `run --shard` wrote.")
+    ],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="The run's folder; a new one.")],
+) -> None:
+    """Put the shards of a run together in one folder; `run --resume` then ends it."""
+    from interpbench import api
+
+    merged = api.merge(shards, output)
+    say(
+        f"{merged.files} blocks and cells of {len(shards)} shards: {merged.folder}. End the run with "
+        "the command that ran the shards, without --shard, and with --resume --output DIR."
+    )
 
 
 def report(

@@ -28,6 +28,11 @@ class ModelResult:
     predicted: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
+    def blocks(self) -> int:
+        """How many blocks its images are cut into."""
+        return len(self.record.pixels_of_blocks)
+
+    @property
     def decides(self) -> bool:
         """Whether a run can go on from it, without measuring the model again."""
         record = self.record

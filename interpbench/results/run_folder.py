@@ -270,6 +270,14 @@ class RunFolder:
         """
         return read_model(self.path / "models" / f"{safe_name(dataset, model)}.json")
 
+    def models(self) -> list[ModelResult]:
+        """What was measured of all models so far, sorted by their files.
+
+        Raises:
+            DamagedError: if something is not what was written.
+        """
+        return [read_model(path) for path in sorted((self.path / "models").glob("*.json"))]
+
     def model_records(self) -> list[ModelRecord]:
         """What was measured of the models of the run's finished cells, sorted by labels.
 

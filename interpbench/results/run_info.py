@@ -215,6 +215,17 @@ class ModelRecord(MeasuredModel, Checked):
     predicted_classes: tuple[str, ...] = ()
 
     @property
+    def decisions(self) -> tuple[object, ...]:
+        """What must be the same wherever its blocks are computed."""
+        scoring = self.scoring
+        return (
+            self.pixels_sha256,
+            self.pixels_of_blocks,
+            self.skipped,
+            scoring and (scoring.batch_size, scoring.is_compiled, scoring.precision),
+        )
+
+    @property
     def untrained(self) -> bool:
         """Whether its weights are random."""
         return self.weights == "random"

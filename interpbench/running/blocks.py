@@ -8,6 +8,9 @@ cannot be read leaves its block shorter and moves nothing in the others.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from interpbench.core.errors import ParameterError
+from interpbench.core.text import shown, whole_number
+
 
 @dataclass(frozen=True, order=True)
 class Block:
@@ -35,6 +38,41 @@ class Block:
     def has_look(self, looks: Sequence[int]) -> bool:
         """Whether one of some numbers of images, counted from the plan's first, ends within it."""
         return any(self.first < look <= self.last for look in looks)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several parts of a run's blocks, which take turns.
+
+    Attributes:
+        number: which, from 1.
+        count: how many there are.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def of(cls, text: str) -> "Shard":
+        """`2/8`, the second of eight.
+
+        Raises:
+            ParameterError: if it is not like that.
+        """
+        number, count = (whole_number(part) for part in (f"{text}/".split("/", 2)[:2]))
+        if not number or not count or number > count or text.count("/") != 1:
+            raise ParameterError(
+                f"shard {shown(text)}: expected which of how many, such as 2/8 for the second of "
+                "eight."
+            )
+        return cls(number, count)
+
+    def has(self, block: Block) -> bool:
+        """Whether a block is one of its."""
+        return block.number % self.count == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number} of {self.count}"
 
 
 def block_size(batch_size: int, about: int) -> int:

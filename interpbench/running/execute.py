@@ -11,6 +11,7 @@ from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.finished_run import Run
 from interpbench.results.leaderboard import conclude
 from interpbench.results.run_folder import PROFILE, Mode, RunFolder
+from interpbench.results.run_info import RunInfo
 from interpbench.suite.cells import Cell
 
 if TYPE_CHECKING:
@@ -97,12 +98,24 @@ def _execute(
             f"--output {folder.path} and --resume."
         )
         raise
+    if plan.shard is not None:
+        return _part_of_a_run(plan, folder, info)
     tables = folder.assemble()
     conclusions = conclude(tables)
     for name, frame in conclusions.items():
         folder.write(f"{name}.csv", partial(write_csv, frame))
     folder.write_info(ended(info, plan, folder, tables))
     return Run(folder.path, folder.info(), tables, conclusions)
+
+
+def _part_of_a_run(plan: "Plan", folder: RunFolder, info: RunInfo) -> Run:
+    """A shard whose blocks are done: it stays a run in progress, until it is merged."""
+    notice = f"This is shard {plan.shard} of a run: put them together with `interpbench merge`."
+    folder.write_info(
+        info.model_copy(update={"notices": tuple(dict.fromkeys([*info.notices, notice]))})
+    )
+    tables = folder.tables()
+    return Run(folder.path, folder.info(), tables, conclude(tables))
 
 
 def _run_here(
@@ -116,9 +129,8 @@ def _run_here(
     from interpbench.running.gathering import Gathering
     from interpbench.running.runner import run_blocks
 
-    todo = old.todo(plan)
-    gathering = Gathering(plan, folder, todo, listener.cell)
-    for result in run_blocks(plan, todo, progress, gathering.is_enough):
+    gathering = Gathering(plan, folder, old.todo(plan), listener.cell)
+    for result in run_blocks(plan, gathering.begin(), progress, gathering.is_enough):
         if isinstance(result, ModelResult):
             old.refuse_another(result.record)
         gathering.take(result)

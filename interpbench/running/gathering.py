@@ -37,6 +37,22 @@ class Gathering:
         self._written = defaultdict(set, written)
         self._needed: dict[Cell, int] = {}
 
+    def begin(self) -> Todo:
+        """Puts together what is whole already, and was not when the run broke off.
+
+        Returns:
+            What is left to be run.
+        """
+        whole = [
+            cell
+            for cell, written in [*self._written.items()]
+            if cell.model in self._todo.decided
+            and written.issuperset(range(self._todo.decided[cell.model].blocks))
+        ]
+        for cell in whole:
+            self._finish(self._so_far(cell, len(self._written[cell])))
+        return self._todo.without(whole)
+
     def take(self, result: Given) -> None:
         """Writes it, and the cell that it makes whole.
 

@@ -34,6 +34,7 @@ from interpbench.registry.choosing import (
 from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
 from interpbench.results.looks import FIRST, looks
+from interpbench.running.blocks import Shard
 from interpbench.scoring.ceiling import ceiling
 from interpbench.suite.cells import Cell, Role
 from interpbench.suite.protocol import Protocol, protocol_of
@@ -58,6 +59,7 @@ class Plan:
         notices: what the user should know before it starts.
         changed: whether the selection differs from the suite's own.
         looks: after how many images it is asked whether more are needed; empty where all are run.
+        shard: the part of the blocks that is run, or None for all.
     """
 
     suite: Suite
@@ -73,6 +75,7 @@ class Plan:
     notices: tuple[str, ...]
     changed: bool = False
     looks: tuple[int, ...] = ()
+    shard: Shard | None = None
 
     @property
     def cells(self) -> list[Cell]:
@@ -92,6 +95,18 @@ class Plan:
             cells += [Cell(dataset, model, label) for label in able]
             cells += [Cell.ceiling(dataset, model, label) for label in curves]
         return cells
+
+    def part(self, shard: str) -> "Plan":
+        """The plan of one of several parts, such as `2/8`.
+
+        Raises:
+            ParameterError: if it is no such part, or how far a run goes is only known on the way.
+        """
+        if self.looks:
+            raise ParameterError(
+                "--until decided looks at all scores together: leave it out, or --shard."
+            )
+        return replace(self, shard=Shard.of(shard))
 
     def scored_images(self, cells: Sequence[Cell]) -> int:
         """About how many images pass the models so that the cells can be scored.

@@ -45,7 +45,7 @@ class Kept:
         """What is left to be run of a plan."""
         decided = {label: model for label, model in self.models.items() if model.decides}
         cells = [cell for cell in plan.cells if cell not in self.cells]
-        return Todo(cells, self.blocks, decided, self.enough)
+        return Todo(cells, self.blocks, decided, self.enough, plan.shard)
 
     def refuse_another(self, measured: ModelRecord) -> None:
         """Refuses to go on with a model that is not what the kept cells were computed on.
@@ -98,12 +98,7 @@ def kept(folder: RunFolder, plan: Plan) -> Kept:
             finished.add(record.cell)
             if plan.looks:
                 enough[record.model] = _blocks_of(record.images, models[record.model].record, plan)
-    blocks = {
-        # Of a cell that was not put together yet, the last block is done again, and puts it so.
-        cell: tuple(n for n in numbers if n + 1 < len(models[cell.model].record.pixels_of_blocks))
-        for cell, numbers in blocks.items()
-        if cell.model in models
-    }
+    blocks = {cell: numbers for cell, numbers in blocks.items() if cell.model in models}
     kept_of = {label: models[label] for label in {cell.model for cell in [*finished, *blocks]}}
     for label, measured in kept_of.items():
         _refuse_other_compilation(label, measured.record, plan)

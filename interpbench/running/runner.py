@@ -16,7 +16,7 @@ from interpbench.core.preparation import Framing
 from interpbench.results.block_files import BlockResult
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.run_info import CellRecord
-from interpbench.running.blocks import Block, blocks
+from interpbench.running.blocks import Block, Shard, blocks
 from interpbench.running.cell_of_blocks import cell_of_blocks, is_whole
 from interpbench.running.image_stream import ImageStream
 from interpbench.running.model_at_work import DamagedProcessError, ModelAtWork, Progress
@@ -33,19 +33,27 @@ class Todo:
         done: cell -> the numbers of its blocks that are finished already.
         decided: model -> what was measured and decided of it, if it was.
         enough: model -> after how many blocks its run ends, where that is known already.
+        shard: the part of the blocks that is run, or None for all.
     """
 
     cells: Collection[Cell]
     done: Mapping[Cell, Collection[int]] = field(default_factory=dict)
     decided: Mapping[str, ModelResult] = field(default_factory=dict)
     enough: Mapping[str, int] = field(default_factory=dict)
+    shard: Shard | None = None
 
     def of(self, model: str) -> "Todo":
         """That of one model."""
         return replace(self, cells=[cell for cell in self.cells if cell.model == model])
 
+    def without(self, finished: Collection[Cell]) -> "Todo":
+        """The same without some cells."""
+        return replace(self, cells=[cell for cell in self.cells if cell not in finished])
+
     def open(self, block: Block) -> list[Cell]:
         """The cells that a block is to be run for."""
+        if self.shard is not None and not self.shard.has(block):
+            return []
         return [cell for cell in self.cells if block.number not in self.done.get(cell, ())]
 
 

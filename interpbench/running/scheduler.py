@@ -221,8 +221,8 @@ class Scheduler:
             InterpBenchError: if a worker cannot begin, or refuses to go on.
         """
         self._plan, self._old, self._listener = plan, old, listener
-        self._todo = old.todo(plan)
-        self._gathering = Gathering(plan, folder, self._todo, listener.cell)
+        self._gathering = Gathering(plan, folder, old.todo(plan), listener.cell)
+        self._todo = self._gathering.begin()
         self._models = {
             label: _ModelToRun(plan, label, self._todo.of(label).cells) for label in plan.models
         }

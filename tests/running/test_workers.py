@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import interpbench
-from interpbench.core.errors import ParameterError
+from interpbench.core.errors import ParameterError, RunFolderError
 from interpbench.running.execute import Listener
 from interpbench.suite.cells import Cell
 from tests.paths import TINY
@@ -148,6 +148,47 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
             interpbench.run(**settings(tmp_path / "run", workers=workers))
     with pytest.raises(ParameterError, match="leave isolation=none out, or workers"):
         interpbench.run(**settings(tmp_path / "run", workers=2, isolation="none"))
+
+
+def test_shards_are_put_together_to_the_same_run(whole: Path, tmp_path: Path) -> None:
+    """Three blocks in two shards."""
+    parts = [tmp_path / "a", tmp_path / "b"]
+    for i, part in enumerate(parts):
+        finished = interpbench.run(**settings(part), shard=f"{i + 1}/2")
+        assert not finished.info.is_finished
+    assert len(list((parts[0] / "blocks").glob("*/*"))) == 2 * 4
+    assert len(list((parts[1] / "blocks").glob("*/*"))) == 1 * 4
+    merged = interpbench.merge(parts, tmp_path / "run")
+    assert merged.files == 3 * 4
+    begun: list[Cell] = []
+
+    class Listening(Listener):
+        def images(self, cell: Cell, count: int) -> None:
+            begun.append(cell)
+
+    finished = interpbench.run(**settings(tmp_path / "run", listener=Listening()), resume=True)
+    assert begun == []  # nothing is computed again
+    assert finished.info.is_finished
+    assert not any("shard" in notice for notice in finished.info.notices)
+    assert tables(tmp_path / "run") == tables(whole)
+
+
+def test_what_are_no_shards_of_one_run_are_refused(tmp_path: Path) -> None:
+    one = interpbench.run(**settings(tmp_path / "one"), shard="1/2").folder
+    other = interpbench.run(**settings(tmp_path / "other", seed=5), shard="2/2").folder
+    smaller = interpbench.run(**settings(tmp_path / "smaller", block_size=2), shard="2/2").folder
+    with pytest.raises(RunFolderError, match="is a shard of another run than"):
+        interpbench.merge([one, other], tmp_path / "run")
+    with pytest.raises(RunFolderError, match="cut into other blocks"):
+        interpbench.merge([one, smaller], tmp_path / "run")
+    with pytest.raises(RunFolderError, match="Name the shards"):
+        interpbench.merge([], tmp_path / "run")
+    with pytest.raises(RunFolderError, match="is no run folder"):
+        interpbench.merge([tmp_path], tmp_path / "run")
+    for shard in ("0/2", "3/2", "2", "a/b", "1/2/3", "-1/2", ""):
+        with pytest.raises(ParameterError, match="expected which of how many"):
+            interpbench.run(**settings(tmp_path / "run"), shard=shard)
+    assert not (tmp_path / "run").exists()
 
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'interpbench[ray]'")

@@ -230,8 +230,8 @@ def merge(
 
     merged = api.merge(shards, output)
     say(
-        f"{merged.files} blocks and cells of {len(shards)} shards: {merged.folder}. End the run with "
-        "the command that ran the shards, without --shard, and with --resume --output DIR."
+        f"{merged.files} blocks and cells of {len(shards)} shards: {merged.folder}. End the run "
+        "with the command that ran the shards, without --shard, and with --resume --output DIR."
     )
 
 

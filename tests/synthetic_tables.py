@@ -73,7 +73,7 @@ def synthetic_tables(
                 )
                 scores.append(_scores({**key, "metric": metric}, some))
                 if METRICS[metric]["curve"]:
-                    curves.append(_long({**key, "metric": metric}, some))
+                    curves.append(_curve_rows({**key, "metric": metric}, some))
     shown = [
         _example(
             rng, dataset, model, index, [m for m in sorted(methods) if m not in failed], masks, side
@@ -133,7 +133,7 @@ def board_of(**choices: Any) -> pd.DataFrame:
 TIMINGS = ["dataset", "model", "method", "attribution_seconds", "scoring_seconds", "images"]
 _COMMON = ["dataset", "model", "method", "metric", "protocol", "sample_id"]
 EMPTY_SCORES = pd.DataFrame(columns=[*_COMMON, "parameters", "label", "target", "tied", "value"])
-EMPTY_CURVES = pd.DataFrame(columns=[*_COMMON, "step", "fraction", "value"])
+EMPTY_CURVES = pd.DataFrame(columns=[*_COMMON, "fraction", "value"])
 
 
 def _protocol(metric: str) -> dict[str, str]:
@@ -191,16 +191,15 @@ def _scores(key: dict[str, str], curves: np.ndarray) -> pd.DataFrame:
     )
 
 
-def _long(key: dict[str, str], curves: np.ndarray) -> pd.DataFrame:
+def _curve_rows(key: dict[str, str], curves: np.ndarray) -> pd.DataFrame:
     count, points = curves.shape
     return pd.DataFrame(
         {
             **key,
             "protocol": _protocol(key["metric"])["protocol"],
-            "sample_id": np.repeat([f"image-{i:03d}" for i in range(count)], points),
-            "step": np.tile(np.arange(points), count),
-            "fraction": np.tile(np.linspace(0, 1, points), count),
-            "value": curves.ravel(),
+            "sample_id": [f"image-{i:03d}" for i in range(count)],
+            "fraction": [np.linspace(0, 1, points)] * count,
+            "value": list(curves),
         }
     )
 

@@ -52,10 +52,12 @@ def _panel(scene: Scene, panel: Axes, scored: pd.DataFrame, curves: pd.DataFrame
         _curve(panel, groups[row.method], scene.looks[row.method], seed, rank, label)
     methods = scored.loc[scored["role"] == "method", "method"]
     compared = methods if len(methods) > 1 else scored["method"]
-    means = curves[curves["method"].isin(compared)].pivot_table(
-        index="fraction", columns="method", values="value"
+    fraction = curves["fraction"].iloc[0]
+    means = pd.DataFrame(
+        {method: np.nanmean(np.stack(groups[method]["value"].tolist()), 0) for method in compared},
+        index=fraction,
     )
-    first = min(fraction for fraction in curves["fraction"] if fraction > 0)
+    first = fraction[fraction > 0].min()
     if parts_early(means):
         panel.set_xscale("log")
         panel.set(xlabel="share of positions changed, logarithmic", xlim=(first, 1))

@@ -18,13 +18,14 @@ from pydantic import ValidationError
 
 from interpbench.core.errors import RunFolderError
 from interpbench.files.records import first_problem
+from interpbench.results import curves
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.run_info import CellRecord, Checked, ModelRecord
-from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS, safe_name
+from interpbench.suite.cells import SCORE_COLUMNS, safe_name
 
 CELL = "cell.json"
 SCORES, CURVES, MAPS = "scores.parquet", "curves.parquet", "maps.npz"
-NUMBERS = ("label", "target", "tied", "value", "step", "fraction")
+NUMBERS = ("label", "target", "tied", "value")
 
 
 class DamagedError(RunFolderError):
@@ -47,7 +48,7 @@ def files_of_cell(result: CellResult) -> dict[str, bytes]:
     """A finished cell as the files of its folder, the record last."""
     files = {
         SCORES: table_content(result.scores),
-        CURVES: table_content(result.curves),
+        CURVES: curves.content_of(result.curves),
         MAPS: _arrays_content(result.maps),
     }
     return files | {CELL: _sealed(result.record, CELL, files)}
@@ -74,7 +75,7 @@ def read_cell(folder: Path) -> CellResult:
     return CellResult(
         record,
         scores=_read(folder / SCORES, record, lambda c: _table(c, SCORE_COLUMNS, columns)),
-        curves=_read(folder / CURVES, record, lambda c: _table(c, CURVE_COLUMNS, columns)),
+        curves=_read(folder / CURVES, record, lambda c: _of_cell(curves.read(c), columns)),
         maps=_read(folder / MAPS, record, _arrays),
     )
 
@@ -205,13 +206,18 @@ def _read(path: Path, record: Checked, parse: Callable[[bytes], Content]) -> Con
         raise DamagedError(path, _in_words(error)) from None
 
 
+def _of_cell(table: pd.DataFrame, of_cell: Mapping[str, str]) -> pd.DataFrame:
+    for column, label in of_cell.items():
+        if not (table[column] == label).all():
+            raise ValueError(f"its {column} is another one")
+    return table
+
+
 def _table(content: bytes, columns: Sequence[str], of_cell: Mapping[str, str]) -> pd.DataFrame:
     table = pd.read_parquet(io.BytesIO(content))
     if list(table.columns) != list(columns):
         raise ValueError(f"its columns are {', '.join(map(str, table.columns))[:200]}")
-    for column in [*columns] if len(table) else []:
-        if column in of_cell and not (table[column] == of_cell[column]).all():
-            raise ValueError(f"its {column} is another one")
+    for column in [*columns] if len(_of_cell(table, of_cell)) else []:
         if (column in NUMBERS) != pd.api.types.is_numeric_dtype(table[column]):
             raise ValueError(f"its column {column} is of type {table[column].dtype}")
     return table

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from interpbench.results.curves import points
 from interpbench.results.leaderboard import conclude
 from interpbench.results.run_folder import RunFolder
 from interpbench.results.run_info import RunInfo
@@ -46,8 +47,8 @@ class Run:
 
     @property
     def curves(self) -> pd.DataFrame:
-        """One row per point of a curve."""
-        return self.tables.curves
+        """One row per point of a curve: of many images, `points` of a part of `tables.curves`."""
+        return points(self.tables.curves)
 
     @property
     def failed(self) -> pd.DataFrame:

@@ -19,11 +19,13 @@ class MeanCurve:
 
 
 def mean_curve(curves: pd.DataFrame, seed: int) -> MeanCurve:
-    """The mean of one method's `curves` over the images that have all points.
+    """The mean of one method's curves over the images that have no gap.
 
-    Their columns are sample_id, fraction and value.
+    Parameters:
+        curves: a row a curve, with the columns fraction and value, as `RunTables.curves` has them.
+        seed: of the band.
     """
-    wide = curves.pivot_table(index="sample_id", columns="fraction", values="value").dropna()
-    values = wide.to_numpy()
+    values = np.stack(curves["value"].tolist()).astype(float)
+    values = values[~np.isnan(values).any(axis=1)]
     low, high = bootstrap_band(values, seed=seed)
-    return MeanCurve(wide.columns.to_numpy(dtype=float), values.mean(axis=0), low, high)
+    return MeanCurve(curves["fraction"].iloc[0], values.mean(axis=0), low, high)

@@ -50,6 +50,7 @@ from interpbench.results.cell_folder import (
     table_content,
 )
 from interpbench.results.cell_results import CellResult, ModelResult
+from interpbench.results.curves import content_of as content_of_curves
 from interpbench.results.looks import level_of
 from interpbench.results.run_info import SCHEMA_VERSION, CellRecord, ModelRecord, RunInfo
 from interpbench.results.tables import Example, RunTables
@@ -311,7 +312,7 @@ class RunFolder:
         tables = self.tables()
         self.write("scores.parquet", lambda path: _write_parquet(tables.scores, path))
         self.write("scores.csv", lambda path: write_csv(tables.scores, path))
-        self.write("curves.parquet", lambda path: _write_parquet(tables.curves, path))
+        self.write("curves.parquet", lambda path: _put(content_of_curves(tables.curves), path))
         self.write("timings.csv", lambda path: write_csv(tables.timings, path))
         return tables
 
@@ -333,7 +334,7 @@ class RunFolder:
         ceilings = _joined([cell.scores for cell in searches], SCORE_COLUMNS)
         return RunTables(
             scores=scores.sort_values(by, ignore_index=True),
-            curves=curves.sort_values([*by, "step"], ignore_index=True),
+            curves=curves.sort_values(by, ignore_index=True),
             cells=_frame([cell.record for cell in methods], CELL_COLUMNS),
             timings=_frame([cell.record for cell in cells], TIMING_COLUMNS),
             metrics=info.metrics,

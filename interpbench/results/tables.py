@@ -47,8 +47,8 @@ class RunTables:
         scores: one row per image with a valid map: dataset, model, method, parameters (JSON),
             metric, protocol (12 hex digits), sample_id, label, target, tied (share of tied
             positions, 0..1), value.
-        curves: dataset, model, method, metric, protocol, sample_id, step (0..S), fraction (share of
-            positions changed, 0..1), value.
+        curves: one row per curve: dataset, model, method, metric, protocol, sample_id, fraction
+            (float64 [S+1], shares of positions changed, 0..1), value (float32 [S+1]); see `curves`.
         cells: dataset, model, method, parameters, role ("method" or "control", a map that knows
             nothing of the model), status ("ok" or "failed"), reason ("" if ok), images (number
             given), constant and nonfinite (numbers of images whose map was so), signed (number of

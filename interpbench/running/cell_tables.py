@@ -89,7 +89,7 @@ def score_rows(
 def curve_rows(
     names: Mapping[str, str], sample_ids: Sequence[str], changed: Sequence[int], outputs: np.ndarray
 ) -> pd.DataFrame:
-    """A row an image and step, with CURVE_COLUMNS.
+    """A row an image, with CURVE_COLUMNS.
 
     Parameters:
         names: the columns that are the same for all.
@@ -97,12 +97,11 @@ def curve_rows(
         changed: how many positions have changed at each point.
         outputs: float32 [N,S+1], at these.
     """
-    images, points = outputs.shape
+    fraction = np.array(changed, dtype=np.float64) / changed[-1]
     columns = {
         **names,
-        "sample_id": np.repeat(np.array(sample_ids, dtype=object), points),
-        "step": np.tile(np.arange(points), images),
-        "fraction": np.tile(np.array(changed, dtype=np.float64) / changed[-1], images),
-        "value": outputs.flatten(),
+        "sample_id": sample_ids,
+        "fraction": [fraction] * len(outputs),
+        "value": list(outputs),
     }
     return pd.DataFrame(columns)[CURVE_COLUMNS]

@@ -27,7 +27,6 @@ CURVE_COLUMNS = [
     "metric",
     "protocol",
     "sample_id",
-    "step",
     "fraction",
     "value",
 ]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interpbench.report.page.charts import Chart, charts, rank_diagrams, scales, ticks
+from interpbench.results.curves import points as points_of
 from tests.report.page.pages import board_evidence, run_evidence
 
 
@@ -29,7 +30,7 @@ def values(chart: Chart, path: str) -> np.ndarray:
 def test_curves_are_means_over_images_and_bands_hold_them() -> None:
     evidence = run_evidence(methods=("gradcam", "random"), images=12)
     assert evidence.tables is not None
-    curves = evidence.tables.curves
+    curves = points_of(evidence.tables.curves)
     found = charts(evidence)
     assert [chart.metric for chart in found] == ["deletion", "insertion"]
     for chart in found:

@@ -1,0 +1,81 @@
+"""Perturbation curves as tables: a row a curve, and a row a point for whoever asks.
+
+A row an image, method and metric holds its points as two lists, so that a point takes four bytes
+and what zstd leaves of its place; as a row of its own it would take some 170.
+"""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from interpbench.suite.cells import CURVE_COLUMNS
+
+POINT_COLUMNS = [*CURVE_COLUMNS[:-2], "step", "fraction", "value"]
+_LISTS = {"fraction": pa.float64(), "value": pa.float32()}
+_LABELS = [column for column in CURVE_COLUMNS if column not in _LISTS]
+
+
+def points(curves: pd.DataFrame) -> pd.DataFrame:
+    """A row a point, with POINT_COLUMNS: step counts from 0, value is float32.
+
+    Parameters:
+        curves: a row a curve, with CURVE_COLUMNS.
+    """
+    counts = curves["value"].map(len).to_numpy(dtype=int)
+    columns = {label: np.repeat(curves[label].to_numpy(), counts) for label in _LABELS}
+    columns["step"] = np.concatenate([np.arange(count) for count in [0, *counts]])
+    columns["fraction"] = np.concatenate([np.zeros(0), *curves["fraction"]])
+    columns["value"] = np.concatenate([np.zeros(0, np.float32), *curves["value"]])
+    return pd.DataFrame(columns)[POINT_COLUMNS]
+
+
+def of_points(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a curve again, as runs of before were written: with CURVE_COLUMNS.
+
+    Parameters:
+        table: a row a point, with POINT_COLUMNS.
+    """
+    rows = [
+        (*key, of_curve["fraction"].to_numpy(), of_curve["value"].to_numpy(dtype=np.float32))
+        for key, of_curve in table.sort_values("step", kind="stable").groupby(_LABELS, sort=False)
+    ]
+    return pd.DataFrame(rows, columns=CURVE_COLUMNS)
+
+
+def content_of(curves: pd.DataFrame) -> bytes:
+    """Curves as a parquet file."""
+    fields = [pa.field(label, pa.string()) for label in _LABELS]
+    fields += [pa.field(name, pa.list_(kind)) for name, kind in _LISTS.items()]
+    table = pa.table(
+        {field.name: pa.array(curves[field.name].tolist(), field.type) for field in fields},
+        schema=pa.schema(fields),
+    )
+    buffer = io.BytesIO()
+    pq.write_table(
+        table,
+        buffer,
+        compression="zstd",
+        use_dictionary=[*_LABELS, "fraction.list.element"],
+        use_byte_stream_split=["value.list.element"],
+    )
+    return buffer.getvalue()
+
+
+def read(content: bytes) -> pd.DataFrame:
+    """Curves of a parquet file, as written now or with a row a point.
+
+    Raises:
+        ValueError: if it holds something else.
+    """
+    table = pq.read_table(io.BytesIO(content))
+    if table.column_names == POINT_COLUMNS:
+        return of_points(table.to_pandas())
+    if table.column_names != CURVE_COLUMNS:
+        raise ValueError(f"its columns are {', '.join(table.column_names)[:200]}")
+    for name, kind in _LISTS.items():
+        if table.schema.field(name).type not in (pa.list_(kind), pa.null()):
+            raise ValueError(f"its column {name} is of type {table.schema.field(name).type}")
+    return table.to_pandas()[CURVE_COLUMNS]

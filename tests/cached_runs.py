@@ -17,7 +17,8 @@ from interpbench.registry.discovery import discover
 from interpbench.report import plots
 from interpbench.report.page import render
 from interpbench.results import finished_run, run_folder
-from interpbench.results.cell_results import CellResult, ModelResult
+from interpbench.results.block_files import BlockResult
+from interpbench.results.cell_results import ModelResult
 from interpbench.results.run_folder import Mode, RunFolder
 from interpbench.results.tables import RunTables
 from interpbench.running import execute, record, resume, runner
@@ -34,13 +35,15 @@ ASKED = {
 
 @functools.cache
 def the_plan() -> Plan:
+    """Four images in two blocks."""
     selection = Selection.of(load_suite("quick"), ASKED)
-    return make_plan(selection, discover([TINY]), Computing.of("cpu"), Sources(weights=("random",)))
+    computing = Computing.of("cpu", batch_size=2, block_size=2)
+    return make_plan(selection, discover([TINY]), computing, Sources(weights=("random",)))
 
 
 @functools.cache
-def the_results() -> tuple[ModelResult | CellResult, ...]:
-    return tuple(runner.run_cells(the_plan()))
+def the_results() -> tuple[runner.Given, ...]:
+    return tuple(runner.run_blocks(the_plan(), runner.Todo(the_plan().cells), lambda *_: None))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,13 +51,15 @@ def computed_once() -> Iterator[None]:
     """Nothing is computed but once: only the disk is tried."""
     the_results()
 
-    def cached(plan: Plan, todo: runner.Todo, *how: Any) -> Iterator[ModelResult | CellResult]:
-        kept = [
-            it
-            for it in the_results()
-            if isinstance(it, ModelResult) or it.record.cell in todo.cells
-        ]
-        yield from kept if any(isinstance(it, CellResult) for it in kept) else []
+    def cached(plan: Plan, todo: runner.Todo, *how: Any) -> Iterator[runner.Given]:
+        if todo.cells:
+            for it in the_results():
+                if isinstance(it, ModelResult) or (
+                    isinstance(it, BlockResult)
+                    and it.cell in todo.cells
+                    and it.number not in todo.done.get(it.cell, ())
+                ):
+                    yield it
 
     conclude, concluded = execute.conclude, {}
 

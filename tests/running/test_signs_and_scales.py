@@ -3,10 +3,10 @@
 import math
 
 import pytest
+from interpbench.report.page.evidence import of_run
 from rich.console import Console
 
 import interpbench
-from interpbench.report.page.evidence import of_run
 from interpbench.report.page.render import page
 from interpbench.report.terminal import print_report
 from interpbench.suite.protocol import SIGN

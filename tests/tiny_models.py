@@ -1,11 +1,23 @@
 """Small models whose outputs are known or quick to compute."""
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
 from interpbench.testing.models import Linear, calibrate, card, wrap
 
-__all__ = ["NARROW", "Constant", "Linear", "calibrate", "card", "convolutional", "wrap"]
+__all__ = [
+    "NARROW",
+    "Constant",
+    "Linear",
+    "calibrate",
+    "card",
+    "convolutional",
+    "fuses_bfloat16",
+    "wrap",
+]
+
 
 # Parameters that make the bundled architectures quick; those that are not here take a width of 8 channels.
 NARROW: dict[str, dict[str, object]] = {
@@ -15,6 +27,28 @@ NARROW: dict[str, dict[str, object]] = {
     "mobilenet_v3_small": {"width": 0.25},
     "vit_small": {"width": 64, "depth": 2},
 }
+
+
+@functools.cache
+def fuses_bfloat16() -> bool:
+    """Whether this processor computes fused convolutions in bfloat16; those without AVX-512 do not."""
+    x = torch.zeros(1, 8, 4, 4, dtype=torch.bfloat16)
+    try:
+        torch.ops.mkldnn._convolution_pointwise(
+            x,
+            torch.zeros(8, 8, 1, 1, dtype=torch.bfloat16),
+            None,
+            [0, 0],
+            [1, 1],
+            [1, 1],
+            1,
+            "relu",
+            [],
+            "",
+        )
+    except RuntimeError:
+        return False
+    return True
 
 
 def convolutional(

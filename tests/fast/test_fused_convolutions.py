@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from interpbench.fast.fused_convolutions import fuse_convolutions
+from tests.tiny_models import fuses_bfloat16
 
 SIDE = 12
 
@@ -121,6 +122,7 @@ def test_convolutions_that_somebody_listens_to_or_that_pad_otherwise_are_left() 
     assert torch.equal(faster(images(network)), network(images(network)))
 
 
+@pytest.mark.skipif(not fuses_bfloat16(), reason="this processor has no fused bfloat16")
 def test_fused_in_bfloat16_as_exactly_as_layer_by_layer() -> None:
     network = Network(added_in_place).bfloat16()
     x = images(network).bfloat16().contiguous(memory_format=torch.channels_last)

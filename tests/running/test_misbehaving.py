@@ -124,6 +124,7 @@ def isolated(folder: Path, reasons: dict[str, str], clean: str, **how: Any) -> N
     assert {name for name in sound if sound[name] != clean} == set()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_its_cell_alone(
     plugin: dict[str, dict[str, str]], clean: str, tmp_path: Path
 ) -> None:

@@ -3,12 +3,12 @@
 import math
 
 import pytest
-from interpbench.report.page.evidence import of_run
 from rich.console import Console
 
 import interpbench
 from interpbench.report.page.render import page
 from interpbench.report.terminal import print_report
+from interpbench.report.verdict.evidence import of_run
 from interpbench.suite.protocol import SIGN
 from tests.paths import TINY
 
@@ -63,7 +63,7 @@ def test_unit_and_range_are_those_of_what_is_read(finished: interpbench.Run) -> 
 def test_the_legend_says_them(finished: interpbench.Run) -> None:
     console = Console(width=200)
     with console.capture() as captured:
-        print_report(finished.tables, finished.leaderboard, console)
+        print_report(finished, console)
     text = captured.get()
     assert "deletion:output=logit ↓ lower is better, logit in (−∞, ∞), protocol" in text
     assert "insertion:steps=2 ↑ higher is better, probability in [0, 1], protocol" in text

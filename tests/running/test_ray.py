@@ -34,7 +34,6 @@ def cluster() -> Iterator[Any]:
     found.shutdown()
 
 
-@pytest.mark.slow
 def test_a_cluster_of_two_nodes_writes_what_one_process_writes(
     cluster: Any, whole: Path, tmp_path: Path
 ) -> None:

@@ -40,9 +40,13 @@ class Gathering:
     def begin(self) -> Todo:
         """Puts together what is whole already, and was not when the run broke off.
 
+        And removes blocks of cells that are finished, where it broke off between the two.
+
         Returns:
             What is left to be run.
         """
+        for cell in set(self._plan.cells).difference(self._todo.cells):
+            self._folder.forget_blocks(cell)
         whole = [
             cell
             for cell, written in [*self._written.items()]

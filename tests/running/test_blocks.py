@@ -184,6 +184,18 @@ def _flipped(content: bytes) -> bytes:
     return content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
 
 
+def test_blocks_of_a_finished_cell_that_were_left_behind_are_removed(
+    broken_off: Path, whole: Path, tmp_path: Path
+) -> None:
+    """It was killed after the cell was written, and before its blocks were removed."""
+    kept = shutil.copytree(broken_off / "blocks", tmp_path / "kept")
+    execute(plan(2), RunFolder(broken_off), "resume", False, Listener())
+    shutil.copytree(kept, broken_off / "blocks")
+    execute(plan(2), RunFolder(broken_off), "resume", False, Listener())
+    assert not (broken_off / "blocks").exists()
+    assert tables(broken_off) == tables(whole)
+
+
 def test_blocks_of_other_pixels_are_refused(broken_off: Path) -> None:
     other = plan(2)
     first = other.dataset[other.indices[-1]]

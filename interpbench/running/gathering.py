@@ -36,6 +36,7 @@ class Gathering:
         written = {cell: set(numbers) for cell, numbers in todo.done.items()}
         self._written = defaultdict(set, written)
         self._needed: dict[Cell, int] = {}
+        self._finished: set[Cell] = set()
 
     def begin(self) -> Todo:
         """Puts together what is whole already, and was not when the run broke off.
@@ -104,6 +105,10 @@ class Gathering:
         )
 
     def _take(self, result: BlockResult) -> None:
+        if (
+            result.cell in self._finished
+        ):  # it has failed meanwhile, at an earlier block or altogether
+            return
         cell, before = result.cell, self._needed.get(result.cell, result.count)
         needed = min(before, result.number + 1) if result.failures else before
         self._needed[cell] = needed
@@ -118,8 +123,9 @@ class Gathering:
 
     def _finish(self, result: CellResult) -> None:
         cell = result.record.cell
+        self._finished.add(cell)
+        self._written.pop(cell, None)
         self._folder.write_cell(result)
         if result.record.images:  # of one that was not run, what blocks there are may be used yet
             self._folder.forget_blocks(cell)
-            self._written.pop(cell, None)
         self._told(result)

@@ -24,6 +24,7 @@ from interpbench.running import execute as execution
 from interpbench.running import runner
 from interpbench.running.blocks import block_size, blocks
 from interpbench.running.execute import Listener, execute
+from interpbench.running.gathering import Gathering
 from interpbench.running.plan import Plan, make_plan
 from interpbench.suite.cells import Cell
 from interpbench.suite.selection import Selection
@@ -264,6 +265,38 @@ def test_a_cell_that_breaks_down_says_the_same_however_it_is_cut(tmp_path: Path)
         assert "enough" in said["reason"]
         assert said["images"] == 4
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
+def test_blocks_of_a_cell_that_is_lost_or_breaks_down_make_nothing_of_it_in_whatever_order(
+    order: tuple[int, ...], tmp_path: Path
+) -> None:
+    made = plan(2)
+    blocks_of = {
+        it.number: it
+        for it in runner.run_blocks(made, runner.Todo(made.cells), lambda *_: None)
+        if isinstance(it, BlockResult) and it.cell == made.cells[0]
+    }
+    cell = made.cells[0]
+    blocks_of[1] = replace(blocks_of[1], failures=("enough",))
+    told: list[str] = []
+    folder = RunFolder(tmp_path / "run")
+    with folder.writing("new"):
+        broken = Gathering(
+            made, folder, runner.Todo([cell]), lambda it: told.append(it.record.reason)
+        )
+        for number in order:
+            broken.take(blocks_of[number])
+        assert told == ["enough"]
+        assert not folder.block_numbers(cell)
+        lost = Gathering(
+            made, folder, runner.Todo([cell]), lambda it: told.append(it.record.reason)
+        )
+        lost.take(blocks_of[order[0]])
+        lost.take(runner.not_run(made, cell, "lost"))
+        lost.take(blocks_of[order[-1]])
+        lost.take(runner.Enough("quadrants", 2))
+        assert told[-1] == "lost"
 
 
 class TestBlockFiles:

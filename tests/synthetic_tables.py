@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from interpbench.results.leaderboard import conclude
+from interpbench.results.mean_curve import mean_curves
 from interpbench.results.run_info import MetricInfo, ModelRecord
 from interpbench.results.tables import Example, RunTables
 
@@ -31,6 +32,7 @@ METHODS = (
 )
 CONTROLS = ("center", "random", "sobel")
 SIGNED = ("integrated-gradients:steps=32",)
+SEED = 7
 CLASSES = ("star", "ring", "cross", "spiral galaxy", "gear")
 
 
@@ -93,13 +95,13 @@ def synthetic_tables(
     ]
     return RunTables(
         scores=pd.concat(scores, ignore_index=True) if scores else EMPTY_SCORES,
-        curves=pd.concat(curves, ignore_index=True) if curves else EMPTY_CURVES,
+        curves=mean_curves(pd.concat(curves, ignore_index=True), SEED) if curves else {},
         cells=pd.DataFrame(cells),
         timings=pd.DataFrame(timings, columns=TIMINGS),
         metrics={name: MetricInfo(**METRICS[name], **_protocol(name)) for name in metrics},
         models={(dataset, model): _measured(dataset, model, weights) for model in models},
         examples=shown,
-        seed=7,
+        seed=SEED,
         ceilings=pd.concat(ceilings, ignore_index=True) if ceilings else EMPTY_SCORES,
     )
 
@@ -133,7 +135,6 @@ def board_of(**choices: Any) -> pd.DataFrame:
 TIMINGS = ["dataset", "model", "method", "attribution_seconds", "scoring_seconds", "images"]
 _COMMON = ["dataset", "model", "method", "metric", "protocol", "sample_id"]
 EMPTY_SCORES = pd.DataFrame(columns=[*_COMMON, "parameters", "label", "target", "tied", "value"])
-EMPTY_CURVES = pd.DataFrame(columns=[*_COMMON, "fraction", "value"])
 
 
 def _protocol(metric: str) -> dict[str, str]:

@@ -268,7 +268,7 @@ class Submission:
         frame = pd.DataFrame(cells, columns=list(CellOf.model_fields)).assign(dataset=dataset)
         return RunTables(
             scores=self._long(self.scores),
-            curves=pd.DataFrame(),
+            curves={},
             cells=frame.assign(parameters=frame["method"].map(parameters)),
             timings=pd.DataFrame(),
             metrics={

@@ -282,7 +282,7 @@ def _merged(
     by = ["dataset", "model", "method"]
     return RunTables(
         scores=_concatenated([owned(s, t.scores) for s, t in pairs]),
-        curves=pd.DataFrame(),
+        curves={},
         cells=_concatenated([owned(s, t.cells) for s, t in pairs]).sort_values(
             by, ignore_index=True
         ),

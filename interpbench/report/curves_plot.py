@@ -6,10 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from interpbench.core.seeding import derive
 from interpbench.drawing.method_colours import MethodLook
 from interpbench.report.scene import Scene, rows_of
-from interpbench.results.mean_curve import mean_curve
+from interpbench.results.mean_curve import MeanCurve
 
 # The axis of shares is logarithmic where that brings the lines so many times as far apart.
 _WORTH_A_LOG = 1.5
@@ -21,10 +20,9 @@ def curves_plot(scene: Scene, dataset: str, model: str) -> Figure | None:
     Where the lines part at the left and lie on each other in the rest, the axis of shares is
     logarithmic: see `parts_early`. None if there are no curves of this data set and model.
     """
-    curves = rows_of(scene.tables.curves, dataset=dataset, model=model)
-    scored = scene.ranked(dataset=dataset, model=model).merge(
-        curves[["metric", "method"]].drop_duplicates()
-    )
+    scored = scene.ranked(dataset=dataset, model=model)
+    keys = zip(scored["metric"], scored["method"], strict=True)
+    scored = scored[[(dataset, model, *key) in scene.tables.curves for key in keys]]
     if scored.empty:
         return None
     metrics, methods = scene.metrics(scored), scored["method"].unique()
@@ -32,7 +30,7 @@ def curves_plot(scene: Scene, dataset: str, model: str) -> Figure | None:
     figure, panels = scene.panels(len(metrics), len(metrics), 3.6, 3.2, (len(methods), beside))
     for panel, metric in zip(panels, metrics, strict=True):
         of_metric = rows_of(scored, metric=metric)
-        _panel(scene, panel, of_metric, rows_of(curves, metric=metric))
+        _panel(scene, panel, of_metric)
         panel.set_title(scene.heading(metric))
         panel.set_ylabel(scene.tables.metrics[metric].unit)
         scene.legend(panel, "mean AUC, places, method")
@@ -40,23 +38,19 @@ def curves_plot(scene: Scene, dataset: str, model: str) -> Figure | None:
     return figure
 
 
-def _panel(scene: Scene, panel: Axes, scored: pd.DataFrame, curves: pd.DataFrame) -> None:
-    """The curves of one data set, model and metric.
-
-    `scored` are the rows of the leaderboard to draw, best first, `curves` those of the images.
-    """
-    groups = dict(iter(curves.groupby("method")))
+def _panel(scene: Scene, panel: Axes, scored: pd.DataFrame) -> None:
+    """The curves of one data set, model and metric, whose rows `scored` are, best first."""
+    curves = {
+        row.method: scene.tables.curves[row.dataset, row.model, row.metric, row.method]
+        for row in scored.itertuples()
+    }
     for rank, row in enumerate(scored.itertuples()):
-        seed = derive(scene.tables.seed, row.dataset, row.model, row.metric, row.method)
         label = f"{row.mean:.3f}  {scene.places(row)}  {row.method}"
-        _curve(panel, groups[row.method], scene.looks[row.method], seed, rank, label)
+        _curve(panel, curves[row.method], scene.looks[row.method], rank, label)
     methods = scored.loc[scored["role"] == "method", "method"]
     compared = methods if len(methods) > 1 else scored["method"]
-    fraction = curves["fraction"].iloc[0]
-    means = pd.DataFrame(
-        {method: np.nanmean(np.stack(groups[method]["value"].tolist()), 0) for method in compared},
-        index=fraction,
-    )
+    fraction = next(iter(curves.values())).fraction
+    means = pd.DataFrame({method: curves[method].mean for method in compared}, index=fraction)
     first = fraction[fraction > 0].min()
     if parts_early(means):
         panel.set_xscale("log")
@@ -91,14 +85,11 @@ def parts_early(means: pd.DataFrame) -> bool:
     return along(logarithmic) > _WORTH_A_LOG * along(linear)
 
 
-def _curve(
-    panel: Axes, curves: pd.DataFrame, look: MethodLook, seed: int, rank: int, label: str
-) -> None:
+def _curve(panel: Axes, curve: MeanCurve, look: MethodLook, rank: int, label: str) -> None:
     """One method's mean curve over images with its 95 % band.
 
     The better its rank, the further in front.
     """
-    curve = mean_curve(curves, seed)
     order = 3 - rank / 100
     panel.fill_between(
         curve.fraction,

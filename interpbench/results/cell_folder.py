@@ -75,9 +75,19 @@ def read_cell(folder: Path) -> CellResult:
     return CellResult(
         record,
         scores=_read(folder / SCORES, record, lambda c: _table(c, SCORE_COLUMNS, columns)),
-        curves=_read(folder / CURVES, record, lambda c: _of_cell(curves.read(c), columns)),
+        curves=read_curves(folder, record),
         maps=_read(folder / MAPS, record, _arrays),
     )
+
+
+def read_curves(folder: Path, record: CellRecord) -> pd.DataFrame:
+    """The curves of a finished cell alone, a row an image and metric.
+
+    Raises:
+        DamagedError: if the file is missing, or is not what was written.
+    """
+    columns = record.cell.as_dict()
+    return _read(folder / CURVES, record, lambda c: _of_cell(curves.read(c), columns))
 
 
 def read_cell_record(folder: Path) -> CellRecord:

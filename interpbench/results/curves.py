@@ -5,6 +5,7 @@ and what zstd leaves of its place; as a row of its own it would take some 170.
 """
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,10 @@ from interpbench.suite.cells import CURVE_COLUMNS
 POINT_COLUMNS = [*CURVE_COLUMNS[:-2], "step", "fraction", "value"]
 _LISTS = {"fraction": pa.float64(), "value": pa.float32()}
 _LABELS = [column for column in CURVE_COLUMNS if column not in _LISTS]
+_SCHEMA = pa.schema(
+    [pa.field(label, pa.string()) for label in _LABELS]
+    + [pa.field(name, pa.list_(kind)) for name, kind in _LISTS.items()]
+)
 
 
 def points(curves: pd.DataFrame) -> pd.DataFrame:
@@ -45,22 +50,45 @@ def of_points(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=CURVE_COLUMNS)
 
 
+class CurvesFile:
+    """A parquet file of curves that is written a part at a time, and closed by its context.
+
+    Parameters:
+        to: its path, or a buffer.
+    """
+
+    def __init__(self, to: Path | io.BytesIO) -> None:
+        self._file = pq.ParquetWriter(
+            to,
+            _SCHEMA,
+            compression="zstd",
+            use_dictionary=[*_LABELS, "fraction.list.element"],
+            use_byte_stream_split=["value.list.element"],
+        )
+
+    def __enter__(self) -> "CurvesFile":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, curves: pd.DataFrame) -> None:
+        """Some curves more.
+
+        Parameters:
+            curves: a row a curve, with CURVE_COLUMNS.
+        """
+        columns = {
+            field.name: pa.array(curves[field.name].tolist(), field.type) for field in _SCHEMA
+        }
+        self._file.write_table(pa.table(columns, schema=_SCHEMA))
+
+
 def content_of(curves: pd.DataFrame) -> bytes:
     """Curves as a parquet file."""
-    fields = [pa.field(label, pa.string()) for label in _LABELS]
-    fields += [pa.field(name, pa.list_(kind)) for name, kind in _LISTS.items()]
-    table = pa.table(
-        {field.name: pa.array(curves[field.name].tolist(), field.type) for field in fields},
-        schema=pa.schema(fields),
-    )
     buffer = io.BytesIO()
-    pq.write_table(
-        table,
-        buffer,
-        compression="zstd",
-        use_dictionary=[*_LABELS, "fraction.list.element"],
-        use_byte_stream_split=["value.list.element"],
-    )
+    with CurvesFile(buffer) as file:
+        file.write(curves)
     return buffer.getvalue()
 
 

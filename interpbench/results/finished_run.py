@@ -47,8 +47,30 @@ class Run:
 
     @property
     def curves(self) -> pd.DataFrame:
-        """One row per point of a curve: of many images, `points` of a part of `tables.curves`."""
-        return points(self.tables.curves)
+        """One row per point of a curve; of many images better a selection, see `curves_of`."""
+        return self.curves_of()
+
+    def curves_of(
+        self,
+        *,
+        dataset: str | None = None,
+        model: str | None = None,
+        method: str | None = None,
+        metric: str | None = None,
+    ) -> pd.DataFrame:
+        """The curves of single images, read from the run's folder: one row per point.
+
+        With the columns dataset, model, method, metric, protocol, sample_id, step (from 0),
+        fraction (of positions changed, 0..1) and value (float32).
+
+        Parameters:
+            dataset, model, method, metric: of which alone; None for all.
+
+        Raises:
+            RunFolderError: if the folder is gone or damaged.
+        """
+        labels = {"dataset": dataset, "model": model, "method": method, "metric": metric}
+        return points(RunFolder(self.folder).curves(**labels))
 
     @property
     def failed(self) -> pd.DataFrame:

@@ -1,16 +1,26 @@
-"""A method's mean curve over images."""
+"""The mean curves of methods over images."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from interpbench.core.seeding import derive
 from interpbench.results.statistics import bootstrap_band
+
+# Data set, model, metric and method.
+CurveKey = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, eq=False)
 class MeanCurve:
-    """A method's mean perturbation curve with a pointwise 95 % band; float [points]."""
+    """A method's mean perturbation curve with a pointwise 95 % band; float64 [S+1].
+
+    Attributes:
+        fraction: shares of positions changed, 0..1.
+        mean, low, high: the mean over images at these, and its band.
+    """
 
     fraction: np.ndarray
     mean: np.ndarray
@@ -18,14 +28,28 @@ class MeanCurve:
     high: np.ndarray
 
 
-def mean_curve(curves: pd.DataFrame, seed: int) -> MeanCurve:
-    """The mean of one method's curves over the images that have no gap.
+MeanCurves = Mapping[CurveKey, MeanCurve]
+
+
+def mean_curves(curves: pd.DataFrame, seed: int) -> dict[CurveKey, MeanCurve]:
+    """The mean of each method's curves over the images that have no gap, where there are some.
 
     Parameters:
-        curves: a row a curve, with the columns fraction and value, as `RunTables.curves` has them.
-        seed: of the band.
+        curves: a row a curve, with CURVE_COLUMNS.
+        seed: of the run; each band derives its own from it and its labels.
     """
-    values = np.stack(curves["value"].tolist()).astype(float)
-    values = values[~np.isnan(values).any(axis=1)]
-    low, high = bootstrap_band(values, seed=seed)
-    return MeanCurve(curves["fraction"].iloc[0], values.mean(axis=0), low, high)
+    return dict(_mean_curves(curves, seed))
+
+
+def _mean_curves(curves: pd.DataFrame, seed: int) -> Iterator[tuple[CurveKey, MeanCurve]]:
+    for key, rows in curves.groupby(["dataset", "model", "metric", "method"]):
+        dataset, model, metric, method = map(str, key)
+        values = np.stack(rows["value"].tolist()).astype(float)
+        values = values[~np.isnan(values).any(axis=1)]
+        if len(values):
+            low, high = bootstrap_band(values, seed=derive(seed, dataset, model, metric, method))
+            mean = values.mean(axis=0)
+            yield (
+                (dataset, model, metric, method),
+                MeanCurve(rows["fraction"].iloc[0], mean, low, high),
+            )

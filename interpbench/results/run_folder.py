@@ -37,7 +37,8 @@ from interpbench.files.atomic import (
 )
 from interpbench.files.csv_files import write_csv
 from interpbench.files.lock import Holder, Lock
-from interpbench.files.records import Record, first_problem
+from interpbench.files.records import first_problem
+from interpbench.results.assembly import Assembly
 from interpbench.results.block_files import BlockFiles, BlockResult
 from interpbench.results.cell_folder import (
     DamagedError,
@@ -45,32 +46,18 @@ from interpbench.results.cell_folder import (
     files_of_model,
     read_cell,
     read_cell_record,
+    read_curves,
     read_model,
     strict_json,
     table_content,
 )
 from interpbench.results.cell_results import CellResult, ModelResult
-from interpbench.results.curves import content_of as content_of_curves
-from interpbench.results.looks import level_of
+from interpbench.results.curves import CurvesFile
 from interpbench.results.run_info import SCHEMA_VERSION, CellRecord, ModelRecord, RunInfo
-from interpbench.results.tables import Example, RunTables
-from interpbench.suite.cells import CURVE_COLUMNS, SCORE_COLUMNS, Cell, safe_name
+from interpbench.results.tables import RunTables
+from interpbench.suite.cells import CURVE_COLUMNS, Cell, safe_name
 from interpbench.suite.suite import Suite
 
-CELL_COLUMNS = [
-    "dataset",
-    "model",
-    "method",
-    "parameters",
-    "role",
-    "status",
-    "reason",
-    "images",
-    "constant",
-    "nonfinite",
-    "signed",
-]
-TIMING_COLUMNS = ["dataset", "model", "method", "attribution_seconds", "scoring_seconds", "images"]
 # Tables drawn from the others, as CSV.
 CONCLUSIONS = ("leaderboard", "comparisons", "ranks", "agreement", "shares", "resolution")
 PAGE = "report.html"
@@ -309,10 +296,16 @@ class RunFolder:
 
     def assemble(self) -> RunTables:
         """Puts the tables together from the finished cells, and writes them."""
-        tables = self.tables()
+        made: list[RunTables] = []
+
+        def write_curves(path: Path) -> None:
+            with CurvesFile(path) as file:
+                made.append(self._assembled(lambda cell: file.write(_sorted(cell.curves))))
+
+        self.write("curves.parquet", write_curves)
+        [tables] = made
         self.write("scores.parquet", lambda path: _write_parquet(tables.scores, path))
         self.write("scores.csv", lambda path: write_csv(tables.scores, path))
-        self.write("curves.parquet", lambda path: _put(content_of_curves(tables.curves), path))
         self.write("timings.csv", lambda path: write_csv(tables.timings, path))
         return tables
 
@@ -322,74 +315,64 @@ class RunFolder:
         Raises:
             RunFolderError: if something of it is damaged, or missing in a finished run.
         """
-        info = self.info()
-        cells = sorted(map(_sound, self.cells()), key=lambda cell: cell.record.cell)
-        models = self._models([cell.record for cell in cells])
-        self._refuse_contradictions(info, cells)
-        methods = [cell for cell in cells if not cell.record.is_search]
-        searches = [cell for cell in cells if cell.record.is_search]
-        by = ["dataset", "model", "method", "metric", "sample_id"]
-        scores = _joined([cell.scores for cell in methods], SCORE_COLUMNS)
-        curves = _joined([cell.curves for cell in methods], CURVE_COLUMNS)
-        ceilings = _joined([cell.scores for cell in searches], SCORE_COLUMNS)
-        return RunTables(
-            scores=scores.sort_values(by, ignore_index=True),
-            curves=curves.sort_values(by, ignore_index=True),
-            cells=_frame([cell.record for cell in methods], CELL_COLUMNS),
-            timings=_frame([cell.record for cell in cells], TIMING_COLUMNS),
-            metrics=info.metrics,
-            models={(it.record.dataset, it.record.model): it.record for it in models},
-            examples=[example for model in models for example in _examples(model, methods)],
-            seed=info.seed,
-            level=level_of(info.looks),
-            ceilings=ceilings.sort_values(by, ignore_index=True),
-        )
+        return self._assembled(lambda cell: None)
 
-    def _refuse_contradictions(self, info: RunInfo, cells: Sequence[CellResult]) -> None:
+    def curves(self, **labels: str | None) -> pd.DataFrame:
+        """The curves of single images, a row each, with CURVE_COLUMNS, sorted by their labels.
+
+        Parameters:
+            labels: dataset, model, method or metric -> of which alone; None for all.
+
+        Raises:
+            RunFolderError: if something of the run is damaged.
+        """
+        wanted = {column: label for column, label in labels.items() if label is not None}
+        frames = [
+            rows
+            for record in self.cell_records()
+            if not record.is_search
+            and all(getattr(record, key) == wanted[key] for key in wanted if key != "metric")
+            for rows in [read_curves(self.path / "cells" / record.cell.folder, record)]
+            if len(rows)
+        ]
+        if "metric" in wanted:
+            frames = [rows[rows["metric"] == wanted["metric"]] for rows in frames]
+        if not frames:
+            return pd.DataFrame(columns=CURVE_COLUMNS)
+        return pd.concat([_sorted(rows) for rows in frames], ignore_index=True)
+
+    def _assembled(self, told: Callable[[CellResult], None]) -> RunTables:
+        """The tables; `told` gets each cell of a method, sorted by their labels."""
+        info = self.info()
+        records = self.cell_records()
+        self._refuse_contradictions(info, records)
+        assembly = Assembly(info)
+        for record in records:
+            cell = read_cell(self.path / "cells" / record.cell.folder)
+            self._refuse_unknown_metrics(info, cell)
+            assembly.add(cell)
+            if not record.is_search:
+                told(cell)
+        return assembly.tables(self._models(records))
+
+    def _refuse_contradictions(self, info: RunInfo, cells: Sequence[CellRecord]) -> None:
         """Refuses what would make another table than the run's: run.json and cells disagree."""
-        missing = sorted(set(info.cells) - {cell.record.cell.folder for cell in cells})
+        missing = sorted(set(info.cells) - {record.cell.folder for record in cells})
         if missing and info.is_finished:
             raise DamagedError(self.path / "cells" / missing[0], "it is missing")
-        for cell in cells:
-            unknown = set(cell.scores["metric"]) - set(info.metrics)
-            if unknown:
-                raise RunFolderError(
-                    f"{self.path / RECORD} does not fit the run's cells: it knows no metric "
-                    f"{min(unknown)!r}. Begin the run anew with --overwrite."
-                )
         if isinstance(info.settings, Suite) and info.settings.seed != info.seed:
             raise RunFolderError(
                 f"{self.path / RECORD} is not valid: it says two seeds, {info.seed} and "
                 f"{info.settings.seed}. Begin the run anew with --overwrite."
             )
 
-
-def _examples(model: ModelResult, cells: Sequence[CellResult]) -> Iterator[Example]:
-    """A model's example images with the maps that methods made of them."""
-    record = model.record
-    maps = {
-        cell.record.method: cell.maps
-        for cell in cells
-        if (cell.record.dataset, cell.record.model) == (record.dataset, record.model)
-    }
-    for i, sample_id in enumerate(record.example_ids):
-        yield Example(
-            dataset=record.dataset,
-            model=record.model,
-            sample_id=sample_id,
-            image=model.images[i],
-            true_class=record.true_classes[i],
-            predicted_class=record.predicted_classes[i],
-            mask=None if model.masks is None else model.masks[i],
-            maps={method: kept[sample_id] for method, kept in maps.items() if sample_id in kept},
-        )
-
-
-def _sound(cell: CellResult | DamagedError) -> CellResult:
-    """What was read; raises what is wrong with it."""
-    if isinstance(cell, DamagedError):
-        raise cell
-    return cell
+    def _refuse_unknown_metrics(self, info: RunInfo, cell: CellResult) -> None:
+        unknown = set(cell.scores["metric"]) - set(info.metrics)
+        if unknown:
+            raise RunFolderError(
+                f"{self.path / RECORD} does not fit the run's cells: it knows no metric "
+                f"{min(unknown)!r}. Begin the run anew with --overwrite."
+            )
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -404,16 +387,9 @@ def _visible(folder: Path) -> list[Path]:
         raise DamagedError(folder, error.strerror or str(error)) from None
 
 
-def _frame(records: Sequence[Record], columns: list[str]) -> pd.DataFrame:
-    """Some fields of records, a row each."""
-    return pd.DataFrame(
-        [[getattr(record, column) for column in columns] for record in records], columns=columns
-    )
-
-
-def _joined(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    frames = [frame for frame in frames if len(frame)]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+def _sorted(curves: pd.DataFrame) -> pd.DataFrame:
+    """Those of one cell."""
+    return curves.sort_values(["metric", "sample_id"], ignore_index=True)
 
 
 def _write_parquet(table: pd.DataFrame, path: Path) -> None:

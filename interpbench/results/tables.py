@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from interpbench.results.mean_curve import MeanCurves
 from interpbench.results.run_info import MetricInfo, ModelRecord
 from interpbench.suite.cells import SCORE_COLUMNS
 
@@ -47,8 +48,8 @@ class RunTables:
         scores: one row per image with a valid map: dataset, model, method, parameters (JSON),
             metric, protocol (12 hex digits), sample_id, label, target, tied (share of tied
             positions, 0..1), value.
-        curves: one row per curve: dataset, model, method, metric, protocol, sample_id, fraction
-            (float64 [S+1], shares of positions changed, 0..1), value (float32 [S+1]); see `curves`.
+        curves: (dataset, model, metric, method) -> the mean curve over images, of metrics that have
+            curves; those of single images stay on disk, see `RunFolder.curves`.
         cells: dataset, model, method, parameters, role ("method" or "control", a map that knows
             nothing of the model), status ("ok" or "failed"), reason ("" if ok), images (number
             given), constant and nonfinite (numbers of images whose map was so), signed (number of
@@ -64,7 +65,7 @@ class RunTables:
     """
 
     scores: pd.DataFrame
-    curves: pd.DataFrame
+    curves: MeanCurves
     cells: pd.DataFrame
     timings: pd.DataFrame
     metrics: Mapping[str, MetricInfo]
@@ -80,7 +81,7 @@ class RunTables:
     ) -> "RunTables":
         """Scores alone, from which methods can be compared."""
         nothing = pd.DataFrame()
-        return cls(scores, nothing, nothing, nothing, metrics, {}, [], seed, level=level)
+        return cls(scores, {}, nothing, nothing, metrics, {}, [], seed, level=level)
 
     def is_untrained(self, dataset: str, model: str) -> bool:
         """Whether a model's weights are random."""

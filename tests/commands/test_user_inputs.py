@@ -49,7 +49,7 @@ def test_run_scores_and_draws_them(tmp_path: Path, kind: str) -> None:
         (tables.scores.metric == "pointing-game") & (tables.scores.method == "occlusion")
     ]
     assert hits.value.tolist() == [1.0] * 4  # the patch that the class hangs on
-    points = tables.curves[tables.curves.method == "random"]["value"].map(len)
+    points = [len(c.mean) for (*_, method), c in tables.curves.items() if method == "random"]
     assert set(points) == {height + 1}  # the width in positions a step
 
 

@@ -1,6 +1,7 @@
 """Curves as rows of lists: what they hold, what they take on disk, and runs of before."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from interpbench.results import curves
 from interpbench.suite.cells import CURVE_COLUMNS
-from tests.synthetic_tables import EMPTY_CURVES
 
 
 def table(images: int, points: int, seed: int = 0) -> pd.DataFrame:
@@ -75,8 +75,16 @@ def test_a_run_of_before_is_read() -> None:
     assert same(curves.read(buffer.getvalue()), wide)
 
 
+def test_a_file_written_in_parts_holds_all_of_them(tmp_path: Path) -> None:
+    with curves.CurvesFile(tmp_path / "curves.parquet") as file:
+        file.write(table(2, 3, seed=0))
+        file.write(table(3, 3, seed=1))
+    both = pd.concat([table(2, 3, seed=0), table(3, 3, seed=1)], ignore_index=True)
+    assert same(curves.read((tmp_path / "curves.parquet").read_bytes()), both)
+
+
 def test_none_are_none() -> None:
-    found = curves.read(curves.content_of(EMPTY_CURVES))
+    found = curves.read(curves.content_of(pd.DataFrame(columns=CURVE_COLUMNS)))
     assert found.empty
     assert found.columns.tolist() == CURVE_COLUMNS
     assert curves.points(found).empty

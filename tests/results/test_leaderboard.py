@@ -14,7 +14,7 @@ from interpbench.results.run_info import ModelRecord
 from interpbench.results.shares import BOARD_COLUMNS
 from interpbench.results.statistics import bootstrap_interval
 from interpbench.results.tables import RunTables
-from tests.synthetic_tables import EMPTY_CURVES, EMPTY_SCORES, board_of, synthetic_tables
+from tests.synthetic_tables import EMPTY_SCORES, board_of, synthetic_tables
 
 THREE = ("gradcam", "random", "sobel")
 
@@ -140,7 +140,7 @@ def test_a_metric_undefined_on_an_image_leaves_it_out() -> None:
 
 def test_when_all_fail_each_metric_has_a_row() -> None:
     tables = synthetic_tables(methods=THREE, failed=THREE)
-    board = leaderboard(replace(tables, scores=EMPTY_SCORES, curves=EMPTY_CURVES))
+    board = leaderboard(replace(tables, scores=EMPTY_SCORES, curves={}))
     assert len(board) == 4 * 3
     assert (board["n"] == 0).all()
 

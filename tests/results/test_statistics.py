@@ -151,6 +151,35 @@ def test_band_in_blocks_is_a_band(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (curves.mean(axis=0) < high).all()
 
 
+@pytest.mark.parametrize("weights", ["none", "uneven"])
+def test_beyond_five_thousand_values_the_interval_is_what_resampling_would_say(
+    monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    chance = np.random.default_rng(3)
+    values, of = chance.lognormal(sigma=1.2, size=5_000), np.ones(5_000)
+    if weights == "uneven":
+        of = values + chance.exponential(size=5_000)
+    found = np.array(bootstrap_ratio_interval(values, of, seed=0))
+    monkeypatch.setattr("interpbench.results.statistics._MANY", 5_001)
+    expected = np.array(bootstrap_ratio_interval(values, of, seed=0))
+    half = np.ptp(expected) / 2
+    # 9,999 resamples know a bound to 1.4 % of that.
+    np.testing.assert_allclose(found, expected, atol=0.04 * half)
+    centre = values.mean() / of.mean()
+    if weights == "none":  # no symmetric interval would do
+        assert expected[1] - centre > 1.1 * (centre - expected[0])
+
+
+def test_beyond_five_thousand_curves_the_band_is_what_resampling_would_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    curves = np.random.default_rng(0).exponential(size=(5_000, 3))
+    found = np.array(bootstrap_band(curves, seed=0))
+    monkeypatch.setattr("interpbench.results.statistics._MANY", 5_001)
+    expected = np.array(bootstrap_band(curves, seed=0))
+    np.testing.assert_allclose(found, expected, atol=0.05 * np.ptp(expected, axis=0).max())
+
+
 def test_band_of_one_curve_is_the_curve() -> None:
     curve = np.random.default_rng(0).random((1, 5))
     low, high = bootstrap_band(curve, seed=0)

@@ -17,6 +17,7 @@ from interpbench.core.errors import (
     RunFolderError,
     UnknownNameError,
 )
+from interpbench.results.curves import points
 from interpbench.results.run_folder import RunFolder
 from tests.paths import TINY
 from tests.run_folders import change_cell
@@ -58,6 +59,31 @@ def test_a_known_model_gives_known_scores(sound: interpbench.Run) -> None:
     assert means(sound, "insertion")["gradient"] > means(sound, "insertion")["random"]
     assert len(sound.scores) == 3 * 3 * 8
     assert len(sound.curves) == 3 * 2 * 8 * 17
+
+
+def test_curves_are_read_of_a_selection(sound: interpbench.Run) -> None:
+    every = sound.curves
+    for labels in (
+        {"method": "random"},
+        {"metric": "insertion"},
+        {"method": "random", "metric": "deletion"},
+    ):
+        rows = np.logical_and.reduce([every[column] == label for column, label in labels.items()])
+        assert 0 < rows.sum() < len(every)
+        pd.testing.assert_frame_equal(sound.curves_of(**labels), every[rows].reset_index(drop=True))
+    assert sound.curves_of(method="none").empty
+
+
+def test_the_file_of_all_curves_holds_those_of_the_cells(sound: interpbench.Run) -> None:
+    rows = pd.read_parquet(sound.folder / "curves.parquet")
+    by = ["dataset", "model", "method", "metric", "sample_id"]
+    assert rows.equals(rows.sort_values(by, ignore_index=True))
+    pd.testing.assert_frame_equal(points(rows), sound.curves)
+    for (dataset, model, metric, method), curve in sound.tables.curves.items():
+        mine = sound.curves_of(dataset=dataset, model=model, metric=metric, method=method)
+        of_step = mine.groupby("step")
+        np.testing.assert_allclose(curve.mean, of_step["value"].mean(), rtol=1e-6)
+        np.testing.assert_array_equal(curve.fraction, of_step["fraction"].first())
 
 
 def test_every_area_is_the_trapezoid_of_its_curve(tmp_path: Path) -> None:

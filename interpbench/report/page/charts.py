@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interpbench.core.seeding import derive
 from interpbench.report.verdict.evidence import Evidence
 from interpbench.report.verdict.words import number
 from interpbench.results.comparison import judges_text
 from interpbench.results.leaderboard import rank_texts
-from interpbench.results.mean_curve import MeanCurve, mean_curve
+from interpbench.results.mean_curve import MeanCurve, MeanCurves
 
 WIDTH, HEIGHT = 460, 280  # of a chart, in units of its SVG
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 36  # around its panel
@@ -112,28 +111,20 @@ def charts(evidence: Evidence) -> list[Chart]:
     if evidence.tables is None:
         return []
     order = {metric: i for i, metric in enumerate(evidence.metrics)}
-    groups = evidence.tables.curves.groupby(["dataset", "model", "metric"])
-    all_charts = [_chart(evidence, tuple(map(str, key)), curves) for key, curves in groups]
+    keys = sorted({key[:3] for key in evidence.tables.curves})
+    all_charts = [_chart(evidence, key, evidence.tables.curves) for key in keys]
     shown = [chart for chart in all_charts if chart.curves]
     return sorted(shown, key=lambda chart: (chart.dataset, chart.model, order[chart.metric]))
 
 
-def _chart(evidence: Evidence, key: tuple[str, ...], curves: pd.DataFrame) -> Chart:
+def _chart(evidence: Evidence, key: tuple[str, str, str], curves: MeanCurves) -> Chart:
     dataset, model, metric = key
-    assert evidence.tables is not None
     board = evidence.scored
     rows = board[
         (board["dataset"] == dataset) & (board["model"] == model) & (board["metric"] == metric)
     ]
     rows = rows.sort_values("mean", ascending=(rows["better"] != "lower").all(), kind="stable")
-    curves_of = dict(iter(curves.groupby("method")))
-    means = {
-        method: mean_curve(
-            curves_of[method], derive(evidence.tables.seed, dataset, model, metric, method)
-        )
-        for method in rows["method"]
-        if method in curves_of
-    }
+    means = {method: curves[*key, method] for method in rows["method"] if (*key, method) in curves}
     low, high = _range(list(means.values()))
     rows = rows.assign(rank_text=rank_texts(rows))
     drawn = [

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interpbench.report.page.charts import Chart, charts, rank_diagrams, scales, ticks
-from interpbench.results.curves import points as points_of
 from tests.report.page.pages import board_evidence, run_evidence
 
 
@@ -27,22 +26,21 @@ def values(chart: Chart, path: str) -> np.ndarray:
     return np.stack([fraction, value], axis=1)
 
 
-def test_curves_are_means_over_images_and_bands_hold_them() -> None:
+def test_curves_are_drawn_where_their_means_lie_and_bands_hold_them() -> None:
     evidence = run_evidence(methods=("gradcam", "random"), images=12)
     assert evidence.tables is not None
-    curves = points_of(evidence.tables.curves)
     found = charts(evidence)
     assert [chart.metric for chart in found] == ["deletion", "insertion"]
     for chart in found:
         assert {curve.method for curve in chart.curves} == {"gradcam", "random"}
         for curve in chart.curves:
-            mine = curves[(curves["metric"] == chart.metric) & (curves["method"] == curve.method)]
-            expected = mine.groupby("fraction")["value"].mean()
+            mine = evidence.tables.curves["planted", "resnet18", chart.metric, curve.method]
+            expected = mine.mean
             drawn = values(chart, curve.line)
             resolution = (chart.high - chart.low) / (
                 chart.bottom - chart.top
             )  # of a tenth of a unit, and rounding
-            np.testing.assert_allclose(drawn[:, 0], expected.index, atol=1e-3)
+            np.testing.assert_allclose(drawn[:, 0], mine.fraction, atol=1e-3)
             np.testing.assert_allclose(drawn[:, 1], expected, atol=0.1 * resolution)
             np.testing.assert_allclose(curve.means, expected, atol=1e-4)
             upper, lower = np.split(values(chart, curve.band)[:, 1], 2)

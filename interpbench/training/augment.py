@@ -13,11 +13,14 @@ from interpbench.training.recipe import Augmentation
 
 
 def image_transform(settings: Augmentation, card: DatasetCard, size: int) -> v2.Transform:
-    """What is drawn anew for each image: uint8 [3,size,size] -> the same.
+    """What is drawn anew for each image: uint8 [3,S,S] -> uint8 [3,size,size].
 
-    Chance is torch's global state.
+    S is `size` but for random resized crops, which are cut from images of any size. Chance is
+    torch's global state.
     """
     steps: list[nn.Module] = []
+    if settings.resized_crop:
+        steps.append(v2.RandomResizedCrop(size, scale=(settings.resized_crop, 1.0)))
     if settings.crop:
         steps.append(v2.RandomCrop(size, padding=settings.crop, padding_mode="reflect"))
     if settings.flip:

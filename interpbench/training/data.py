@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
+from torchvision.transforms.v2.functional import resize
 
 from interpbench.core.errors import DataError, UnreadableImageError
 from interpbench.core.preparation import Framing
@@ -44,6 +45,10 @@ class Images:
         """The images at the indices int64 [n]."""
         return Images(self.images[indices], self.labels[indices], self.card)
 
+    def at(self, size: int) -> "Images":
+        """The images brought to that side, bilinearly and antialiased."""
+        return self if size == self.size else replace(self, images=resize(self.images, [size]))
+
 
 def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None]) -> Images:
     """All readable images of a data set, in memory, at 8 bits.
@@ -57,7 +62,7 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
     Raises:
         DataError: if there is none, or they are not RGB, square and of one size.
     """
-    images: list[np.ndarray] = []
+    images = np.empty(0, np.uint8)
     labels: list[int] = []
     total = len(dataset.ids)
     for i in range(total):
@@ -74,23 +79,30 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
         image = sample.image if size is None else fit(sample.image, Framing.square(size))
         if image.dtype != np.uint8:
             image = np.rint(255 * image).astype(np.uint8)
-        side = len(images[0]) if images else len(image)
+        side = images.shape[-1] if labels else len(image)
         if image.shape != (side, side, 3):
             raise DataError(
                 f"Image {sample.id!r} has shape {image.shape}, expected {(side, side, 3)}: "
                 "training needs square images of one size. Say which with --size, and they are "
                 "resized and cropped."
             )
-        images.append(image)
+        if not labels:  # all at once: a list and its stack would take twice the memory
+            images = np.empty((total, 3, side, side), np.uint8)
+        images[len(labels)] = image.transpose(2, 0, 1)
         labels.append(sample.label)
         if i % 100 == 99 or i == total - 1:
             tell(i + 1, total)
-    if not images:
+    if not labels:
         raise DataError(
             f"Data set {dataset.card.name!r} has no readable image to train or test on."
         )
-    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-    return Images(stacked, torch.tensor(labels), with_colours(dataset.card), total - len(images))
+    readable = len(labels)
+    return Images(
+        torch.from_numpy(images[:readable]),
+        torch.tensor(labels),
+        with_colours(dataset.card),
+        total - readable,
+    )
 
 
 def with_colours(card: DatasetCard) -> DatasetCard:

@@ -54,7 +54,7 @@ def find_lr(
     recipe, device = start.sized(recipe or Recipe()), torch.device(device)
     # Each step sets its own rate: the schedule has nothing to say.
     flat = recipe.changed({"schedule": {"name": "constant"}, "validation": 0.0})
-    data = decode(dataset, flat.size, report_stage("reading train images", progress))
+    data = decode(dataset, flat.kept_at, report_stage("reading train images", progress))
     data = replace(data, card=start.normalised(data.card))
     with torch.random.fork_rng():
         training = Training(build(start, data, flat)[0], data, flat, device)

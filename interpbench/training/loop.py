@@ -62,7 +62,8 @@ class Training:
         network: trained in place; `result` is what came of it.
         rows: one an epoch: epoch, the learning rate of its last step, loss and accuracy in training
             and validation.
-        trained_on, validated_on: the images of each part.
+        size: side in pixels of the network's input.
+        trained_on, validated_on: the images of each part; the former may be larger than `size`.
     """
 
     def __init__(
@@ -72,13 +73,15 @@ class Training:
         self.device = device
         self._layout = layout_of(network, device)
         self.network = network.to(device).to(memory_format=self._layout)
-        self.trained_on, self.validated_on = hold_out(data, recipe.validation, recipe.seed)
+        self.size = recipe.size or data.size
+        self.trained_on, held_out = hold_out(data, recipe.validation, recipe.seed)
+        self.validated_on = None if held_out is None else held_out.at(self.size)
         self.rows: list[Row] = []
         self._card = data.card
         self._batches = Batches(
             self.trained_on,
             recipe.batch_size,
-            image_transform(recipe.augmentation, data.card, data.size),
+            image_transform(recipe.augmentation, data.card, self.size),
             recipe.seed,
             workers_for(device),
         )

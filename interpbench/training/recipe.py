@@ -25,6 +25,7 @@ from interpbench.files.toml_settings import Settings
 FOLDER = Path(__file__).parent / "recipes"
 DEFAULT = "default"
 FINE_TUNE = "fine-tune"  # from weights that were trained before
+ROOM = 1.25  # times the size trained at: what random resized crops are cut from
 
 Share = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
@@ -73,6 +74,9 @@ class Augmentation(Settings):
         flip: mirrors every other image left to right.
         crop: pixels that the image is padded with, its edge mirrored, before it is cropped at
             random.
+        resized_crop: the least share of the image's area that a random rectangle has, which is
+            brought to the size trained at (Szegedy et al., CVPR 2015); the greatest is 1, its sides
+            are 3:4 to 4:3. Not together with `crop`.
         rotation: the largest angle in degrees.
         randaugment: operations an image (Cubuk et al., NeurIPS 2020), of `magnitude` 0 to 30.
         jpeg: the lowest quality that an image is compressed with, from there to 100.
@@ -86,6 +90,7 @@ class Augmentation(Settings):
 
     flip: bool = True
     crop: NonNegativeInt = 4
+    resized_crop: Share = 0.0
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     randaugment: NonNegativeInt = 0
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
@@ -94,6 +99,15 @@ class Augmentation(Settings):
     mixup: NonNegativeFloat = 0.0
     cutmix: NonNegativeFloat = 0.0
     pairing: Share = 0.0
+
+    @model_validator(mode="after")
+    def _one_crop(self) -> "Augmentation":
+        if self.crop and self.resized_crop:
+            raise ValueError(
+                f"crop = {self.crop} and resized_crop = {self.resized_crop:g} both crop at random: "
+                "set one of them to 0"
+            )
+        return self
 
 
 class Loss(Settings):
@@ -119,6 +133,8 @@ class Recipe(Settings):
         epochs, batch_size: how long, and images a step. The last, smaller batch of an epoch is left
             out.
         size: side in pixels that images are resized and cropped to; None for the data set's own.
+        stored: side in pixels, at least `size`, that training images are kept at for `resized_crop`
+            to cut from; smaller images are enlarged to it. None for a quarter more than `size`.
         seed: of every random choice: first weights, order, augmentation, dropout.
         precision: of the forward passes: bf16 is faster where the processor has it (AMX,
             AVX512-BF16, a recent GPU), fp16 needs a GPU. Weights, validation and the accuracies on
@@ -138,6 +154,7 @@ class Recipe(Settings):
     epochs: PositiveInt = 16
     batch_size: PositiveInt = 128
     size: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None = None
+    stored: Annotated[int, Field(ge=1, le=MOST_PIXELS)] | None = None
     seed: NonNegativeInt = 0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     validation: BelowOne = 0.02
@@ -157,6 +174,29 @@ class Recipe(Settings):
                 "schedule 'plateau' follows the validation loss: give `validation` a share above 0"
             )
         return self
+
+    @model_validator(mode="after")
+    def _stored_for_crops(self) -> "Recipe":
+        if self.stored is None:
+            return self
+        if not self.augmentation.resized_crop:
+            raise ValueError(
+                "`stored` is the size that random resized crops are cut from: give "
+                "`augmentation.resized_crop` a share above 0, or leave `stored` out"
+            )
+        if self.size is None or self.stored < self.size:
+            raise ValueError(
+                f"stored = {self.stored} is for a `size` of at most as many pixels, and that is "
+                f"{self.size or 'not given'}"
+            )
+        return self
+
+    @property
+    def kept_at(self) -> int | None:
+        """Side in pixels of the training images in memory; None for the data set's own."""
+        if self.size is None or not self.augmentation.resized_crop:
+            return self.size
+        return self.stored or round(ROOM * self.size)
 
     def changed(self, values: Mapping[str, Any]) -> "Recipe":
         """This recipe with other values where they are not None; `lr` is the optimiser's.

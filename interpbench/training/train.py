@@ -82,7 +82,7 @@ def train(
     """
     check_trainable(start.model)
     recipe, device = start.sized(recipe or Recipe()), torch.device(device)
-    data = decode(splits.train, recipe.size, report_stage("reading train images", progress))
+    data = decode(splits.train, recipe.kept_at, report_stage("reading train images", progress))
     data = replace(data, card=start.normalised(data.card))
     checkpoint = Checkpoint.beside(output, _identity(start, data, recipe))
     saved = checkpoint.load() if resume else None
@@ -98,7 +98,7 @@ def train(
     state = stored(training.result, half=half)
     # What is measured is what is saved: rounded, and in single precision again.
     load_state(training.network, state, "just trained")
-    tests = decode(splits.test, data.size, report_stage("reading test images", progress))
+    tests = decode(splits.test, training.size, report_stage("reading test images", progress))
     tests = replace(tests, card=start.normalised(tests.card))
     card = _card(start.model, training, data, tests, progress)
     card = replace(card, notes=card.notes | origin)
@@ -129,7 +129,7 @@ def build(start: Start, data: Images, recipe: Recipe) -> tuple[nn.Module, tuple[
 
     The recipe's seed decides what is drawn: see `Start.build`.
     """
-    return start.build(len(data.card.classes), data.size, recipe.seed)
+    return start.build(len(data.card.classes), recipe.size or data.size, recipe.seed)
 
 
 def _identity(start: Start, data: Images, recipe: Recipe) -> dict[str, str]:
@@ -200,7 +200,8 @@ def _card(
     network, recipe, trained_on = training.network, training.recipe, training.trained_on
     device = training.device
     chance = torch.Generator().manual_seed(derive(recipe.seed, "train sample"))
-    sample = trained_on.part(torch.randperm(len(trained_on), generator=chance)[:TRAIN_SAMPLE])
+    chosen = torch.randperm(len(trained_on), generator=chance)[:TRAIN_SAMPLE]
+    sample = trained_on.part(chosen).at(training.size)
     for name, tensor in network.state_dict().items():
         if not bool(tensor.isfinite().all()):
             raise TrainingError(
@@ -232,7 +233,7 @@ def _card(
         dataset=data.card.name,
         data_revision=data.card.revision,
         classes=data.card.classes,
-        size=data.size,
+        size=training.size,
         mean=data.card.mean or (),
         std=data.card.std or (),
         licence="BSD-3-Clause",

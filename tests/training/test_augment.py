@@ -38,6 +38,26 @@ def test_flips_and_shifts_mirror_the_edge() -> None:
     assert seen == {tuple(map(int, s)) for row in shifted for s in (row, row[::-1])}
 
 
+def test_resized_crops_are_rectangles_of_the_image_of_at_least_that_share() -> None:
+    """Of an image whose channels say row and column, so that each crop says what it was cut from."""
+    side, least = 40, 0.5
+    place = torch.arange(side, dtype=torch.uint8) * 6
+    image = torch.stack(
+        [place[:, None].expand(side, side), place.expand(side, side), place.expand(side, side)]
+    )
+    shares = []
+    for crop in draws(image, 200, resized_crop=least):
+        assert (crop.shape, crop.dtype) == ((3, SIZE, SIZE), torch.uint8)
+        rows, columns = (crop[i].float() / 6 for i in (0, 1))
+        # From the first pixel's centre to the last one's there are SIZE - 1 of SIZE steps.
+        height = (rows[-1, 0] - rows[0, 0]) * SIZE / (SIZE - 1)
+        width = (columns[0, -1] - columns[0, 0]) * SIZE / (SIZE - 1)
+        shares.append(float(height * width / side**2))
+        assert 0.68 < float(width / height) < 1.47  # 3:4 to 4:3, of whole pixels
+    assert least - 0.08 < min(shares) < 0.6
+    assert 0.85 < max(shares) < 1.05
+
+
 def test_erasing_paints_a_rectangle_in_the_mean_colour() -> None:
     erased = [image for image in draws(NOISE, 100, erasing=0.5) if not torch.equal(image, NOISE)]
     assert 30 < len(erased) < 70

@@ -10,6 +10,8 @@ from interpbench.loading.weights import read_weights
 from interpbench.registry.discovery import bundled_folder
 from interpbench.training.recipe import Recipe, load_recipe, recipe_names, recorded_recipe
 
+CROPS = "[augmentation]\ncrop = 0\nresized_crop = 0.4"
+
 
 def write(folder: Path, text: str) -> str:
     path = folder / "mine.toml"
@@ -40,6 +42,10 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
         ("[optimiser]\nlr = -1", "optimiser.lr.*greater than 0"),
         ("[augmentation]\nerasing = 2", "augmentation.erasing.*less than or equal to 1"),
         ("precision = 'fp64'", "precision.*'fp32'"),
+        ("[augmentation]\nresized_crop = 0.4", "crop = 4 and resized_crop = 0.4 both crop.*to 0"),
+        ("size = 32\nstored = 40", "`stored` is the size that random resized crops are cut from"),
+        (f"size = 32\nstored = 31\n{CROPS}", "at most as many pixels, and that is 32"),
+        (f"stored = 31\n{CROPS}", "at most as many pixels, and that is not given"),
         ("validation = 0\n[schedule]\nname = 'plateau'", "validation loss"),
         ("epochs = ", "no valid TOML"),
     ],
@@ -47,6 +53,21 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         load_recipe(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "side"),
+    [
+        ("size = 128", 128),
+        (f"size = 128\n{CROPS}", 160),
+        (f"size = 128\nstored = 200\n{CROPS}", 200),
+        (CROPS, None),
+    ],
+)
+def test_training_images_are_kept_larger_for_resized_crops(
+    tmp_path: Path, text: str, side: int | None
+) -> None:
+    assert load_recipe(write(tmp_path, text)).kept_at == side
 
 
 def test_unknown_names_list_the_near_ones(tmp_path: Path) -> None:

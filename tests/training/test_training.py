@@ -21,6 +21,7 @@ from interpbench.core.errors import DataError, TrainingError
 from interpbench.loading.fitting import load_state
 from interpbench.loading.weights import WeightsCard, read_weights, sha256
 from interpbench.registry.plugin import Configured
+from interpbench.registry.registry import Registry, model
 from interpbench.training.data import Batches, Images, decode, hold_out
 from interpbench.training.loop import Training, TrainingStep, evaluate, layout_of
 from interpbench.training.recipe import Recipe
@@ -36,8 +37,10 @@ EVERYTHING = {
     "ema": 0.9,
     "dropout": 0.3,
     "clip": 0.5,
+    "size": 16,
     "augmentation": {
-        "crop": 2,
+        "crop": 0,
+        "resized_crop": 0.4,
         "rotation": 5,
         "erasing": 0.5,
         "mixup": 0.3,
@@ -361,6 +364,41 @@ def test_images_of_any_shape_are_resized_and_cropped(tiny, tmp_path):
     small = decode(data, 12, quiet).images[0].permute(1, 2, 0).numpy()
     resized = np.asarray(Image.fromarray(data[0].image).resize((19, 12), Image.Resampling.BILINEAR))
     assert np.array_equal(small, resized[:, 4:16])
+
+
+def test_resized_crops_are_cut_from_larger_images_and_all_else_has_the_size(tiny, tmp_path):
+    shapes: dict[bool, set[tuple[int, ...]]] = {True: set(), False: set()}
+
+    def build(classes: int, size: int) -> nn.Module:
+        network = tiny(classes, size)
+        network.register_forward_pre_hook(
+            lambda module, inputs: shapes[module.training].add(tuple(inputs[0].shape[1:]))
+        )
+        return network
+
+    registry = Registry()
+    with registry.collecting():
+        model("watched")(build)
+    data = Stripes(shape=(50, 60, 3))
+    recipe = Recipe(epochs=2, batch_size=16, validation=0.1).changed(
+        {"size": 20, "augmentation": {"crop": 0, "resized_crop": 0.4}}
+    )
+    start = Start(registry.configure("model", "watched"))
+    card = train(start, Splits(data, data), recipe=recipe, output=tmp_path / "w.safetensors")
+    assert card.size == 20
+    assert shapes == {True: {(3, 20, 20)}, False: {(3, 20, 20)}}
+
+    kept = decode(data, recipe.kept_at, quiet)
+    training = Training(tiny(2, 20), kept, recipe, CPU)
+    assert (kept.size, training.trained_on.size) == (25, 25)
+    assert training.validated_on.size == training.size == 20
+    # What is held out is as it would have been decoded, but for being resized in two steps.
+    held_out = hold_out(decode(data, 20, quiet), 0.1, recipe.seed)[1]
+    assert torch.equal(training.validated_on.labels, held_out.labels)
+    difference = training.validated_on.images.float() - held_out.images.float()
+    assert difference.abs().mean() < 8  # of noise, the hardest; of others' images it is over 15
+    others = held_out.images.roll(2, 0).float()
+    assert (training.validated_on.images.float() - others).abs().mean() > 15
 
 
 def test_images_of_floats_are_learned_from_at_eight_bits_and_other_channels_refused():

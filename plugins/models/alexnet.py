@@ -1,7 +1,7 @@
-"""AlexNet (Krizhevsky, arXiv 1404.5997, 2014): torchvision's, and a variant of it for images of up to 64 pixels."""
+"""AlexNet (Krizhevsky, arXiv 1404.5997, 2014): torchvision's, narrower ones, and a variant for small images."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from typing import Literal
 
 from pydantic import PositiveInt
 from torch import nn
@@ -17,20 +17,42 @@ from interpbench import model
     target_layer="features.11",
     pretrained=models.AlexNet_Weights.IMAGENET1K_V1,
 )
-def alexnet(classes: int, size: int, *, width: PositiveInt = 64, lrn: bool = False) -> nn.Module:
+def alexnet(
+    classes: int,
+    size: int,
+    *,
+    width: PositiveInt = 64,
+    lrn: bool = False,
+    stem: Literal["auto", "small", "torchvision"] = "auto",
+) -> nn.Module:
     """AlexNet: torchvision's own above 64 pixels, otherwise a small-image variant with a 3x3 stem.
 
     Args:
         width: channels of the first layer; the others have 3, 6, 4 and 4 times as many.
         lrn: whether the first two layers have the local response normalisation of the first AlexNet (Krizhevsky,
-            Sutskever, Hinton, NeurIPS 2012); in the small variant instead of batch norm. Not with ImageNet weights.
+            Sutskever, Hinton, NeurIPS 2012); where there are batch norms, instead of them. Not with ImageNet weights.
+        stem: torchvision: an 11x11 convolution with a stride of 4, and three poolings; small: a 3x3 convolution with a
+            stride of 2, or 1 up to 32 pixels, and two; auto: torchvision above 64 pixels at the width of 64, otherwise
+            small. All but torchvision's own, of the width of 64, have batch norms, and one linear classifier of the
+            last map's mean.
     """
-    if size > 64 and width == 64:
+    small = stem == "small" or (stem == "auto" and (size <= 64 or width != 64))
+    if not small and width == 64:
         network = models.alexnet(num_classes=classes)
         if lrn:
             _add_local_response_norm(network.features)
         return network
-    return _small(classes, size, width, _add_local_response_norm if lrn else _add_batch_norm)
+    features = _small(size, width) if small else _narrow(width)
+    add_norm = _add_local_response_norm if lrn else _add_batch_norm
+    add_norm(features)
+    return nn.Sequential(
+        OrderedDict(
+            features=features,
+            avgpool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            classifier=nn.Linear(4 * width, classes),
+        )
+    )
 
 
 def _add_batch_norm(features: nn.Sequential) -> None:
@@ -52,31 +74,35 @@ def _add_local_response_norm(features: nn.Sequential) -> None:
         features[i] = nn.Sequential(features[i], nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2))
 
 
-def _small(classes: int, size: int, width: int, add_norm: Callable[[nn.Sequential], None]) -> nn.Module:
-    """torchvision's feature layers with a small stem and without the last pooling, and one linear classifier.
+def _small(size: int, width: int) -> nn.Sequential:
+    """torchvision's feature layers with a small stem and without the last pooling.
 
     The last map is 8x8 at 32 and at 64 pixels, so that CAM methods can still localise.
     """
-    features = nn.Sequential(
-        nn.Conv2d(3, width, kernel_size=3, stride=1 if size <= 32 else 2, padding=1),
+    stem = nn.Conv2d(3, width, kernel_size=3, stride=1 if size <= 32 else 2, padding=1)
+    return _features(stem, pooling_padding=1)
+
+
+def _narrow(width: int) -> nn.Sequential:
+    """torchvision's feature layers of another width."""
+    stem = nn.Conv2d(3, width, kernel_size=11, stride=4, padding=2)
+    return _features(stem, pooling_padding=0).append(nn.MaxPool2d(3, stride=2))
+
+
+def _features(stem: nn.Conv2d, pooling_padding: int) -> nn.Sequential:
+    """A first convolution, and what follows at torchvision but for the last pooling, by the same names."""
+    width = stem.out_channels
+    return nn.Sequential(
+        stem,
         nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.MaxPool2d(3, stride=2, padding=pooling_padding),
         nn.Conv2d(width, 3 * width, kernel_size=5, padding=2),
         nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.MaxPool2d(3, stride=2, padding=pooling_padding),
         nn.Conv2d(3 * width, 6 * width, kernel_size=3, padding=1),
         nn.ReLU(inplace=True),
         nn.Conv2d(6 * width, 4 * width, kernel_size=3, padding=1),
         nn.ReLU(inplace=True),
         nn.Conv2d(4 * width, 4 * width, kernel_size=3, padding=1),
         nn.ReLU(inplace=True),
-    )
-    add_norm(features)
-    return nn.Sequential(
-        OrderedDict(
-            features=features,
-            avgpool=nn.AdaptiveAvgPool2d(1),
-            flatten=nn.Flatten(),
-            classifier=nn.Linear(4 * width, classes),
-        )
     )

@@ -31,19 +31,27 @@ def vit_b_16(classes: int, size: int) -> nn.Module:
 
 
 @model("vit_small", reference=REFERENCE, target_layer=LAST_TOKENS)
-def vit_small(classes: int, size: int, *, width: PositiveInt = 192, depth: PositiveInt = 6) -> nn.Module:
-    """A small vision transformer: patches of 4 pixels up to 32 pixels, of 8 up to 64, of 16 above.
+def vit_small(
+    classes: int,
+    size: int,
+    *,
+    width: PositiveInt = 192,
+    depth: PositiveInt = 6,
+    patch: PositiveInt | None = None,
+) -> nn.Module:
+    """A small vision transformer.
 
     torchvision's blocks, with heads of 64 channels and a hidden layer of twice the width.
 
     Args:
         width: channels of a token; a multiple of 64, or less than 128.
         depth: number of encoder blocks.
+        patch: side of a patch in pixels; by default 4 up to 32 pixels, 8 up to 64, 16 above.
 
     Raises:
         ValueError: for another width, or a size that is no multiple of the patches'.
     """
-    patch = 4 if size <= 32 else 8 if size <= 64 else 16
+    patch = patch or (4 if size <= 32 else 8 if size <= 64 else 16)
     heads = max(1, width // HEAD)
     _check_size(size, patch)
     if width % heads:

@@ -8,9 +8,14 @@ import torch
 from torch import nn
 from torchvision import models
 
+from interpbench.attribution.attribute import Batch, attribute
+from interpbench.core.batch_size import BatchSize
 from interpbench.core.errors import PluginError
 from interpbench.core.layers import find_layer
+from interpbench.core.model_guard import Guard
+from interpbench.core.types import DatasetCard
 from interpbench.loading.fitting import load_state
+from interpbench.loading.model import load_model
 from interpbench.loading.weights import read_weights
 from interpbench.registry.discovery import bundled_folder, discover
 from interpbench.registry.plugin import blaming
@@ -26,6 +31,10 @@ TRANSFORMERS = ("vit_b_16", "vit_small")
 def build(name, size, width=None, classes=10, **values):
     values |= {} if width is None else {"width": width}
     return REGISTRY.configure("model", name, values)(classes, size).eval()
+
+
+def shapes_of(network):
+    return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def map_size(network, layer, size):
@@ -46,6 +55,89 @@ def test_small_variants(name, size, width):
     assert logits == (2, 10)
     assert shape[1] == width * {"alexnet": 4, "resnet50": 32}.get(name, 8)
     assert shape[2] == shape[3] == (8 if name == "alexnet" else size // 8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [64, 128, 224])
+def test_torchvisions_stem_at_its_width_is_torchvisions_network(name, size):
+    with torch.device("meta"):
+        network = build(name, size, stem="torchvision", classes=1000)
+        reference = getattr(models, name)()
+    assert type(network) is type(reference)
+    assert shapes_of(network) == shapes_of(reference)
+    assert repr(network) == repr(reference)  # strides, poolings, dropout
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("width", [16, 128])
+def test_torchvisions_stem_at_another_width_is_its_network_in_that_proportion(name, width):
+    """Feature layers of the same names, kinds, strides and paddings, with so much more or fewer channels."""
+    with torch.device("meta"):
+        network = build(name, 128, width, stem="torchvision")
+        reference = getattr(models, name)()
+    convolutions, expected = (
+        [m for m in n.modules() if isinstance(m, nn.Conv2d | nn.MaxPool2d)]
+        for n in (network, reference)
+    )
+    assert len(convolutions) == len(expected)
+    for ours, theirs in zip(convolutions, expected, strict=True):
+        same = ("kernel_size", "stride", "padding", "dilation")
+        pair = lambda value: value if isinstance(value, tuple) else (value, value)  # noqa: E731
+        assert [pair(getattr(ours, n)) for n in same] == [pair(getattr(theirs, n)) for n in same]
+        if isinstance(ours, nn.Conv2d):
+            assert ours.out_channels * 64 == theirs.out_channels * width
+    linear = [m for m in network.modules() if isinstance(m, nn.Linear)]
+    assert [m.out_features for m in linear] == [10]
+    layer = REGISTRY.get("model", name).target_layer
+    assert type(find_layer(network, layer)) is type(find_layer(reference, layer))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_auto_is_what_it_was_before_there_was_a_choice(name):
+    with torch.device("meta"):
+        for size, width, stem in ((64, 64, "small"), (128, 64, "torchvision"), (128, 32, "small")):
+            assert repr(build(name, size, width)) == repr(build(name, size, width, stem=stem))
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "side"),
+    [
+        *((name, {"stem": "torchvision", "width": 8}, 4) for name in RESNETS),
+        *((name, {"stem": "small", "width": 8}, 16) for name in RESNETS),
+        *((name, {"stem": "torchvision", "width": 8}, 8) for name in VGGS),
+        *((name, {"stem": "small", "width": 8}, 16) for name in VGGS),
+        ("alexnet", {"stem": "torchvision", "width": 8}, 7),
+        ("alexnet", {"stem": "torchvision", "width": 8, "lrn": True}, 7),
+        ("alexnet", {"stem": "torchvision", "width": 64}, 7),
+        ("alexnet", {"stem": "small", "width": 8}, 16),
+        ("vit_small", {"width": 64, "depth": 1, "patch": 8}, 16),
+        ("vit_small", {"width": 64, "depth": 1}, 8),
+    ],
+)
+def test_gradcam_sees_the_last_map_of_each_variant_at_128_pixels(name, values, side):
+    """It is as fine as the variant promises, and among ten classes some have a map, which negative ones do not."""
+    torch.manual_seed(0)
+    choice = REGISTRY.configure("model", name, values)
+    card = DatasetCard("any", tuple("abcdefghij"), "1", size=128, mean=(0.5,) * 3, std=(0.25,) * 3)
+    model = load_model(choice, card, weights="random")
+    shapes = []
+    model.target_layer.register_forward_hook(lambda _, __, output: shapes.append(output.shape))
+    x = torch.randn(10, 3, 128, 128)
+    gradcam = REGISTRY.configure("method", "gradcam")
+    batch = Batch(x, torch.arange(10), list(card.classes))
+    maps = attribute(gradcam, model, Guard(model), batch, 0, BatchSize(16)).maps.saliency
+    seen = shapes[0]
+    assert seen[-2:] == (side, side) if len(seen) == 4 else seen[1] == side**2 + 1
+    assert maps.shape == (10, 128, 128)
+    assert maps.isfinite().all()
+    assert (maps.flatten(1).std(1) > 0).sum() >= 3
+
+
+@pytest.mark.parametrize(("patch", "tokens"), [(8, 257), (16, 65), (32, 17), (None, 65)])
+def test_patches_of_a_transformer_can_be_chosen(patch, tokens):
+    with torch.device("meta"):
+        network = build("vit_small", 128, 64, depth=1, patch=patch)
+    assert network.encoder.pos_embedding.shape == (1, tokens, 64)
 
 
 @pytest.mark.parametrize("name", MOBILENETS)
@@ -91,6 +183,7 @@ def test_a_transformers_target_layer_is_in_its_last_block(name):
     [
         ("vit_b_16", 40, {}, "images of 40 pixels cannot be cut into patches of 16"),
         ("vit_small", 30, {}, "images of 30 pixels cannot be cut into patches of 4"),
+        ("vit_small", 128, {"patch": 12}, "images of 128 pixels cannot be cut into patches of 12"),
         (
             "vit_small",
             32,

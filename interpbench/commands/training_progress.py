@@ -1,6 +1,7 @@
 """A training in the terminal, or line by line where there is none."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
@@ -8,6 +9,7 @@ from rich import progress as rich
 from rich.console import Console
 
 from interpbench.commands.shared import open_console, plain
+from interpbench.core.progress_lines import EVERY, duration
 from interpbench.training.loop import TrainingListener, TrainingStep
 from interpbench.training.step_lines import scores_of
 
@@ -15,7 +17,10 @@ TENTHS = 10
 
 
 def shown(
-    console: Console | None = None, *, quiet: bool = False
+    console: Console | None = None,
+    *,
+    quiet: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AbstractContextManager[TrainingListener]:
     """Shows how a training gets on: a live bar on a terminal, else a line now and then.
 
@@ -24,7 +29,7 @@ def shown(
     console = console or open_console()
     if quiet:
         return nullcontext(partial(_note, console))
-    return _bar(console) if console.is_terminal else _lines(console)
+    return _bar(console) if console.is_terminal else _lines(console, clock)
 
 
 @contextmanager
@@ -56,20 +61,34 @@ def _bar(console: Console) -> Iterator[TrainingListener]:
 
 
 @contextmanager
-def _lines(console: Console) -> Iterator[TrainingListener]:
-    """A line at the end of each epoch, and at each tenth of a stage that has none."""
+def _lines(console: Console, clock: Callable[[], float]) -> Iterator[TrainingListener]:
+    """A line at the end of each epoch, and at each tenth of a stage that has none.
+
+    And wherever half a minute went by without one, with the time that the stage still takes.
+    """
     reached: dict[str, int] = {}
+    begun: dict[str, tuple[float, int]] = {}
+    said = clock()
 
     def show(step: TrainingStep) -> None:
+        nonlocal said
         if step.note:
             _note(console, step)
             return
-        parts = step.epochs or TENTHS
+        now, parts = clock(), step.epochs or TENTHS
         before = reached.setdefault(step.stage, (step.done - 1) * parts // step.total)
         reached[step.stage] = step.done * parts // step.total
+        since, first = begun.setdefault(step.stage, (now, step.done))
+        how_far = f"{step.done} of {step.total}"
         if reached[step.stage] > before:
-            how_far = scores_of(step) if step.epochs else f"{step.done} of {step.total}"
-            console.print(plain(f"{step.stage}: {how_far}"), soft_wrap=True)
+            line = scores_of(step) if step.epochs else how_far
+        elif now - said >= EVERY and step.done > first:
+            left = (now - since) * (step.total - step.done) / (step.done - first)
+            line = f"{how_far}  {scores_of(step)}".strip() + f"  {duration(left)} left"
+        else:
+            return
+        console.print(plain(f"{step.stage}: {line}"), soft_wrap=True)
+        said = now
 
     yield show
 

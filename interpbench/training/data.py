@@ -14,10 +14,11 @@ from torchvision.transforms.v2.functional import resize
 from interpbench.core.errors import DataError, UnreadableImageError
 from interpbench.core.preparation import Framing
 from interpbench.core.seeding import derive
-from interpbench.core.types import Dataset, DatasetCard
+from interpbench.core.types import Dataset, DatasetCard, Sample
 from interpbench.loading.images import check_image, fit
 
 Transform = Callable[[Tensor], Tensor]
+TOLD = 100  # images between two words of how far the reading is
 MEAN, STD = (0.5,) * 3, (0.25,) * 3  # of a data set that leaves it open
 
 
@@ -66,19 +67,13 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
     labels: list[int] = []
     total = len(dataset.ids)
     for i in range(total):
+        if i % TOLD == 0 and i:
+            tell(i, total)
         try:
             sample = dataset[i]
         except UnreadableImageError:
             continue
-        check_image(sample)
-        if sample.image.shape[2] != 3:
-            raise DataError(
-                f"Image {sample.id!r} has {sample.image.shape[2]} channels: training is for images "
-                "of three, RGB."
-            )
-        image = sample.image if size is None else fit(sample.image, Framing.square(size))
-        if image.dtype != np.uint8:
-            image = np.rint(255 * image).astype(np.uint8)
+        image = _pixels(sample, size)
         side = images.shape[-1] if labels else len(image)
         if image.shape != (side, side, 3):
             raise DataError(
@@ -90,12 +85,11 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
             images = np.empty((total, 3, side, side), np.uint8)
         images[len(labels)] = image.transpose(2, 0, 1)
         labels.append(sample.label)
-        if i % 100 == 99 or i == total - 1:
-            tell(i + 1, total)
     if not labels:
         raise DataError(
             f"Data set {dataset.card.name!r} has no readable image to train or test on."
         )
+    tell(total, total)
     readable = len(labels)
     return Images(
         torch.from_numpy(images[:readable]),
@@ -103,6 +97,18 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
         with_colours(dataset.card),
         total - readable,
     )
+
+
+def _pixels(sample: Sample, size: int | None) -> np.ndarray:
+    """The sample's image, uint8 [H,W,3]; at that size if there is one."""
+    check_image(sample)
+    if sample.image.shape[2] != 3:
+        raise DataError(
+            f"Image {sample.id!r} has {sample.image.shape[2]} channels: training is for images "
+            "of three, RGB."
+        )
+    image = sample.image if size is None else fit(sample.image, Framing.square(size))
+    return image if image.dtype == np.uint8 else np.rint(255 * image).astype(np.uint8)
 
 
 def with_colours(card: DatasetCard) -> DatasetCard:

@@ -9,10 +9,12 @@ from rich.console import Console
 
 from interpbench import api
 from interpbench.commands.training_progress import shown
+from interpbench.core.progress_lines import duration
+from interpbench.training.data import decode
 from interpbench.training.loop import TrainingStep
 from tests.command_line import call
 from tests.paths import TINY
-from tests.training.data import photographs
+from tests.training.data import Stripes, photographs
 
 
 def output(steps: list[TrainingStep], terminal: bool) -> str:
@@ -53,6 +55,32 @@ def test_elsewhere_there_is_a_line_an_epoch_and_a_tenth_of_the_rest() -> None:
         "training: epoch 2 of 3  loss 0.500  accuracy 50.0%",
         "training: epoch 3 of 3  loss 0.333  accuracy 50.0%",
     ]
+
+
+def test_a_slow_epoch_says_every_half_minute_how_far_it_is_and_what_is_left() -> None:
+    """Steps of 8 seconds, of which the third epoch is resumed; a line that has just been said delays the next."""
+    now = 0.0
+    file = io.StringIO()
+    with shown(Console(file=file, width=200), clock=lambda: now) as show:
+        for done in range(21, 41):
+            now += 8
+            show(TrainingStep("training", done, 40, 1 + (done - 1) // 10, 0.5, 0.25, 4))
+    scores = "loss 0.500  accuracy 25.0%"
+    assert file.getvalue().splitlines() == [
+        f"training: 24 of 40  epoch 3 of 4  {scores}  {duration(16 * 8)} left",
+        f"training: 28 of 40  epoch 3 of 4  {scores}  {duration(12 * 8)} left",
+        f"training: epoch 3 of 4  {scores}",
+        f"training: 34 of 40  epoch 4 of 4  {scores}  {duration(6 * 8)} left",
+        f"training: 38 of 40  epoch 4 of 4  {scores}  {duration(2 * 8)} left",
+        f"training: epoch 4 of 4  {scores}",
+    ]
+
+
+def test_reading_ends_where_the_last_images_cannot_be_read() -> None:
+    told: list[tuple[int, int]] = []
+    data = Stripes(250, unreadable=(99, 200, 249))
+    assert decode(data, None, lambda *how_far: told.append(how_far)).unreadable == 3
+    assert told == [(100, 250), (200, 250), (250, 250)]
 
 
 def test_what_is_resumed_does_not_begin_with_a_line() -> None:

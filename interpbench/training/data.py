@@ -26,13 +26,14 @@ MEAN, STD = (0.5,) * 3, (0.25,) * 3  # of a data set that leaves it open
 class Images:
     """Images uint8 [N,3,S,S], labels int64 [N], and how many could not be read.
 
-    With their data set's card.
+    With their data set's card, and the sizes that they had before they were resized, in words.
     """
 
     images: Tensor
     labels: Tensor
     card: DatasetCard
     unreadable: int = 0
+    sizes: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,6 +66,7 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
     """
     images = np.empty(0, np.uint8)
     labels: list[int] = []
+    sizes: set[tuple[int, int]] = set()
     total = len(dataset.ids)
     for i in range(total):
         if i % TOLD == 0 and i:
@@ -74,6 +76,8 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
         except UnreadableImageError:
             continue
         image = _pixels(sample, size)
+        height, width = sample.image.shape[:2]
+        sizes.add((width, height))
         side = images.shape[-1] if labels else len(image)
         if image.shape != (side, side, 3):
             raise DataError(
@@ -96,6 +100,7 @@ def decode(dataset: Dataset, size: int | None, tell: Callable[[int, int], None])
         torch.tensor(labels),
         with_colours(dataset.card),
         total - readable,
+        _in_words(sizes),
     )
 
 
@@ -109,6 +114,13 @@ def _pixels(sample: Sample, size: int | None) -> np.ndarray:
         )
     image = sample.image if size is None else fit(sample.image, Framing.square(size))
     return image if image.dtype == np.uint8 else np.rint(255 * image).astype(np.uint8)
+
+
+def _in_words(sizes: set[tuple[int, int]]) -> str:
+    """Widths and heights in pixels: the one there is, or that of the smallest and largest area."""
+    ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+    least, most = (f"{width}x{height}" for width, height in (ordered[0], ordered[-1]))
+    return f"{least} pixels" if least == most else f"{least} to {most} pixels"
 
 
 def with_colours(card: DatasetCard) -> DatasetCard:

@@ -217,6 +217,8 @@ def _card(
         "trained_on": f"{len(trained_on)} images",
         "validated_on": f"{held_out} images",
         "unreadable": f"{data.unreadable + tests.unreadable} images",
+        "images": data.sizes,
+        "test_images": tests.sizes,
         "data": data.card.reference,
         "device": f"{describe(device)}, {os.cpu_count()} cores"
         if device.type == "cpu"

@@ -366,6 +366,21 @@ def test_images_of_any_shape_are_resized_and_cropped(tiny, tmp_path):
     assert np.array_equal(small, resized[:, 4:16])
 
 
+def test_the_card_says_what_sizes_the_images_had(tiny, tmp_path):
+    class Several(Stripes):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            cut = {3: np.s_[:, :18], 5: np.s_[:14]}.get(index, np.s_[:])
+            return replace(sample, image=sample.image[cut])
+
+    splits = Splits(Several(shape=(20, 33, 3)), Stripes(20, shape=(17, 30, 3)))
+    card = train(
+        Start(tiny), splits, recipe=Recipe(epochs=1, size=12), output=tmp_path / "w.safetensors"
+    )
+    assert card.notes["images"] == "18x20 to 33x20 pixels"
+    assert card.notes["test_images"] == "30x17 pixels"
+
+
 def test_resized_crops_are_cut_from_larger_images_and_all_else_has_the_size(tiny, tmp_path):
     shapes: dict[bool, set[tuple[int, ...]]] = {True: set(), False: set()}
 

@@ -92,6 +92,7 @@ def run(
     workers: int | None = None,
     per_device: float = 1,
     timeout: float | None = None,
+    mix_devices: bool = False,
 ) -> Run:
     """Explains and scores; writes the run folder; returns the run.
 
@@ -113,7 +114,8 @@ def run(
         labels: of images in memory, as indices of logits; without any the accuracy is unknown.
         classes: their names, in the order of the labels.
         steps, target, ceiling, seed: instead of the suite's.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; several with commas between them,
+            `cuda:0,cuda:1`, make a worker for each.
         precision: of the scores' forward passes: `fp32`, `bf16`, `fp16` or `auto`.
         batch_size: images a forward pass; None chooses it from the input's size, or measures it in
             long runs.
@@ -152,6 +154,8 @@ def run(
         timeout: seconds that a block of a cell, or getting a model ready, may take; brings
             `isolation="cell"`.
         per_device: workers that share a GPU of a Ray cluster.
+        mix_devices: whether workers, or what a run was begun on, may be devices of other kinds,
+            whose last digits differ. Each cell's record says what it ran on.
 
     Raises:
         InterpBenchError: if the input is wrong. A method that fails only fails its own cells: see
@@ -175,7 +179,11 @@ def run(
     mode: Mode = "resume" if resume else "overwrite" if overwrite else "new"
     from interpbench.running.executors import Whereabouts, executor_of
 
-    where = Whereabouts(executor, isolation, workers, per_device, timeout)
+    where = Whereabouts.of(
+        device, executor=executor, isolation=isolation, workers=workers, per_device=per_device,
+        timeout=timeout,
+    )  # fmt: skip
+    arguments["workers"] = where.processes
     elsewhere = executor_of(where, arguments, rebuilt, profile=profile)
     plan = _planned(arguments)
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(plan.suite.name))
@@ -234,7 +242,7 @@ def rebuilt(arguments: str) -> "Plan":
 
 
 def _planned(arguments: Mapping[str, Any]) -> "Plan":
-    from interpbench.core.devices import Computing
+    from interpbench.core.devices import Computing, listed_devices
     from interpbench.running.plan import make_plan
 
     asked = SimpleNamespace(**arguments)
@@ -259,10 +267,11 @@ def _planned(arguments: Mapping[str, Any]) -> "Plan":
     resumed = Path(asked.output) if asked.resume and asked.output else None
     selection = Selection.of(_suite(asked.suite, resumed), flags, asked.until)
     shared = SHARED_BLOCK if asked.executor or (asked.workers or 1) > 1 else None
+    device, *others = listed_devices(asked.device)
     computing = Computing.of(
-        *(asked.device, asked.precision, asked.batch_size, asked.compile),
+        *(device, asked.precision, asked.batch_size, asked.compile),
         block_size=shared if asked.block_size is None else asked.block_size,
-    )
+    ).beside(others, mix_devices=asked.mix_devices)
     listed = None if asked.samples is None else Path(asked.samples)
     sources = replace(handed.sources, samples=listed)
     plan = make_plan(selection, handed.registry, computing, sources)

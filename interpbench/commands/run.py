@@ -7,7 +7,6 @@ import typer
 
 from interpbench.commands.shared import (
     DataRoot,
-    Device,
     Download,
     Mean,
     Names,
@@ -79,7 +78,13 @@ def run(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of every random choice.")] = None,
-    device: Device = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="D,...",
+            help="auto, cpu, cuda, cuda:N or mps; cuda:0,cuda:1: a worker for each.",
+        ),
+    ] = "auto",
     precision: Annotated[
         str,
         typer.Option(metavar="P", help="Of the scores' forward passes: fp32, bf16, fp16 or auto."),
@@ -161,6 +166,10 @@ def run(
             help="A cell whose block takes longer is lost; brings --isolation cell.",
         ),
     ] = None,
+    mix_devices: Annotated[
+        bool,
+        typer.Option("--mix-devices", help="Let devices of other kinds have a part in the run."),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Explain images with each method, score the maps, write tables and plots."""
@@ -207,6 +216,7 @@ def run(
             per_device=per_device,
             workers=workers,
             timeout=timeout,
+            mix_devices=mix_devices,
             listener=progress,
         )
     if shard is not None:

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from interpbench.core.progress_lines import Lines, duration
 from interpbench.results.cell_results import CellResult
-from interpbench.running.execute import Listener, Reporter
+from interpbench.running.execute import Listener, Loss, Reporter, in_words
 from interpbench.suite.cells import Cell
 
 if TYPE_CHECKING:
@@ -59,13 +59,14 @@ class Outlook:
         self._said = False
 
     def after(self, count: int) -> str:
-        """What is to be said after a batch of so many maps, or ""; 0 maps are none.
+        """What is to be said after a batch of so many maps, or ""; 0 maps are none, and less
+        are lost again.
 
         The first batch is left out: it has to compile and to allocate.
         """
-        if not count:
-            return ""
         self._left -= count
+        if count <= 0:
+            return ""
         if self._begun is None:
             self._begun = self._clock()
             return ""
@@ -103,7 +104,7 @@ class ProgressBar(Listener):
         lines = not (quiet or console.is_terminal)
         self._lines = Reporter(Lines(sys.stderr, unit="maps")) if lines else Listener()
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.description}{task.fields[workers]}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             _Rate(),
@@ -139,13 +140,14 @@ class ProgressBar(Listener):
             return
         cells, images = len(plan.cells), len(plan.indices)
         suite = f"{plan.suite.name}, changed" if plan.changed else plan.suite.name
-        self._task = self._progress.add_task("starting", total=(cells - done) * images)
+        self._task = self._progress.add_task("starting", total=(cells - done) * images, workers="")
+        devices = ", ".join(map(str, plan.computing.devices))
         resumed = f", {done} of them finished before" if done else ""
         self._console.print(
             Text(
                 f"{suite}: {plan.dataset.card.name}, models: {len(plan.models)}, methods: "
                 f"{len(plan.methods)}, metrics: {len(plan.metrics)}, images: {images}; cells: "
-                f"{cells}{resumed}; device: {plan.computing.device}; forward passes of scoring: "
+                f"{cells}{resumed}; device: {devices}; forward passes of scoring: "
                 f"about {plan.scored_images(plan.cells):,} images, besides those of the methods"
             )
         )
@@ -169,3 +171,18 @@ class ProgressBar(Listener):
         record = result.record
         if record.status != "ok" and not self._quiet:
             self._console.print(Text(f"failed: {record.method} on {record.model}: {record.reason}"))
+
+    def workers(self, alive: int) -> None:
+        """Says so beside the bar, or in its lines."""
+        self._lines.workers(alive)
+        if self._task is not None:
+            self._progress.update(self._task, workers=f", {in_words(alive)}")
+
+    def lost(self, loss: Loss) -> None:
+        """Says so at once."""
+        self.waiting(str(loss))
+
+    def waiting(self, said: str) -> None:
+        """Says so at once."""
+        if not self._quiet:
+            self._console.print(Text(said))

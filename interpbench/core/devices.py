@@ -4,9 +4,9 @@ import ctypes
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 import torch
@@ -27,6 +27,8 @@ class Computing:
 
     Attributes:
         device: where.
+        others: where further workers compute, one each.
+        mix_devices: whether devices of another kind may have a part in the run.
         precision: of the passes that are scored: `fp32`, `bf16` or `fp16`; attributions are always
             computed in float32.
         batch_size: images a forward pass, or None where that is to be found out.
@@ -41,6 +43,13 @@ class Computing:
     batch_size: int | None = None
     compile: Compile = "auto"
     block_size: int = BLOCK_SIZE
+    others: tuple[torch.device, ...] = ()
+    mix_devices: bool = False
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """The first, and the others."""
+        return self.device, *self.others
 
     @classmethod
     def of(
@@ -56,6 +65,7 @@ class Computing:
         Raises:
             UnknownNameError: for a device, a precision or a way of compiling that does not exist.
             DeviceError: if this machine lacks the device.
+            ParameterError: for a size out of range.
         """
         for what, number in (("batch", batch_size), ("block", block_size)):
             if number is not None and not 1 <= number <= MOST_IMAGES:
@@ -71,9 +81,36 @@ class Computing:
             BLOCK_SIZE if block_size is None else block_size,
         )
 
+    def beside(self, others: Sequence[str], *, mix_devices: bool) -> "Computing":
+        """The same with workers on further devices.
+
+        Raises:
+            UnknownNameError, DeviceError: for one that does not exist, or that this machine lacks.
+            ParameterError: if they are of several kinds and that is not allowed, or batches would
+                then differ.
+        """
+        devices = tuple(map(resolve_device, others))
+        kinds = sorted({device.type for device in (self.device, *devices)})
+        named = " and ".join(kinds)
+        if len(kinds) > 1 and not mix_devices:
+            raise ParameterError(
+                f"Devices of several kinds, {named}, differ in the last digits: name devices of "
+                "one kind, or allow it with --mix-devices."
+            )
+        if len(kinds) > 1 and self.batch_size is None:
+            raise ParameterError(
+                f"Devices of several kinds, {named}, would take other batches: give --batch-size N."
+            )
+        return replace(self, others=devices, mix_devices=mix_devices)
+
     def images_a_pass(self, size: int) -> int:
         """How many images of that side a forward pass holds: as asked for, or by the size."""
         return default_batch_size(size, self.device) if self.batch_size is None else self.batch_size
+
+
+def listed_devices(text: str) -> list[str]:
+    """The names in a list such as `cuda:0,cuda:1`, which may hold one."""
+    return [name.strip() for name in text.split(",")]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -160,6 +197,13 @@ def describe(device: torch.device) -> str:
     return f"{device} {platform.machine()} ({torch.get_num_threads()} threads)"
 
 
+def hardware(device: torch.device) -> str:
+    """What kind of thing a device is, the same wherever there is such a one."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {platform.machine()}"
+
+
 class Stopwatch:
     """Adds up how long a device works at something.
 
@@ -176,9 +220,10 @@ class Stopwatch:
         """Within this context it runs."""
         if self._device.type == "cuda":
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            start.record()
+            stream = torch.cuda.current_stream(self._device)  # of this device, be it not the first
+            start.record(stream)
             yield
-            end.record()
+            end.record(stream)
             self._events.append((start, end))
             return
         started = time.perf_counter()

@@ -10,5 +10,8 @@ class Progress:
     def advance(self, what: str, images: int = 0) -> None:
         """This is going on, and so many images more are done."""
 
+    def note(self, said: str) -> None:
+        """Something has happened that is worth a line of its own."""
+
 
 SILENT = Progress()

@@ -61,6 +61,12 @@ class Lines(Progress):
         self._said = now
         self._write(f"{self._state(now)}: {what}")
 
+    def note(self, said: str) -> None:
+        """Says it at once, and so that it stays."""
+        self._wipe()
+        self._stream.write(f"{said}\n")
+        self._stream.flush()
+
     def _state(self, now: float) -> str:
         unit = f" {self._unit}" if self._unit else ""
         state = f"{self._done}/{self._total}{unit}, {100 * self._done // self._total} %"

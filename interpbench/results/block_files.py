@@ -47,6 +47,7 @@ class BlockResult:
         batch_size: images a forward pass in the end.
         method_hash: sha256 of the method's source.
         windows: how windows that cover parts of images were computed.
+        device: what it was computed on.
     """
 
     cell: Cell
@@ -74,6 +75,7 @@ class BlockResult:
     batch_size: int = 0
     method_hash: str = ""
     windows: tuple[WindowsRecord, ...] = ()
+    device: str = ""
 
     @property
     def is_last(self) -> bool:

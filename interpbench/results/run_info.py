@@ -286,6 +286,7 @@ class CellRecord(Checked):
         batch_size: images a forward pass in the end, after halving.
         precision_effect: metric -> what a lower precision changed.
         windows: how windows that cover parts of images were computed.
+        devices: what its blocks were computed on.
     """
 
     dataset: str
@@ -307,6 +308,7 @@ class CellRecord(Checked):
     batch_size: int = 0
     precision_effect: dict[str, PrecisionEffect] = {}
     windows: tuple[WindowsRecord, ...] = ()
+    devices: tuple[str, ...] = ()
 
     @property
     def cell(self) -> Cell:
@@ -420,7 +422,7 @@ class RunInfo(Record):
         suite, settings: what was run.
         command: that began it.
         started, finished: when, ISO 8601.
-        device, precision, versions, git: with what.
+        device, precision, versions, git: with what; several devices have commas between them.
         isolation: where cells run: `none`, the process that writes, or `cell`, one of their own.
         threads: that a CPU computes in.
         looks: after how many images it was asked whether more are needed; none where all were run.
@@ -439,6 +441,7 @@ class RunInfo(Record):
             scoring.
         left_behind: what methods left on models.
         skipped: image -> why it could not be read.
+        workers_lost: which, of what, and what became of that which they were at.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -468,6 +471,7 @@ class RunInfo(Record):
     forward_passes_of_ceilings: int | None = None
     left_behind: tuple[LeftBehind, ...] = ()
     skipped: dict[str, str] = {}
+    workers_lost: tuple[str, ...] = ()
 
     @property
     def is_finished(self) -> bool:

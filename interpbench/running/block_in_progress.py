@@ -14,7 +14,7 @@ from torch import Tensor
 from interpbench.attribution.account import Account
 from interpbench.attribution.attribute import Batch, Maps
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.devices import Stopwatch
+from interpbench.core.devices import Stopwatch, hardware
 from interpbench.core.errors import MethodError
 from interpbench.core.time_spent import phase
 from interpbench.fast.occlusion.choice import Choice, counted, listening
@@ -142,6 +142,7 @@ class BlockInProgress:
                 WindowsRecord(**asdict(choice), calls=calls)
                 for choice, calls in counted(self._choices)
             ),
+            device=hardware(self._plan.computing.device),
         )
 
     def _metrics(self) -> list[str]:

@@ -64,6 +64,7 @@ def cell_of_blocks(plan: Plan, blocks: Mapping[int, BlockResult]) -> CellResult:
         batch_size=min(part.batch_size for part in parts),
         precision_effect=tables.effect,
         windows=_windows(parts),
+        devices=tuple(sorted({part.device for part in parts})),
     )
     maps = {name: map_ for part in parts for name, map_ in part.maps.items() if not discarded}
     return CellResult(record, tables.scores, tables.curves, maps)

@@ -1,6 +1,7 @@
 """A plan carried out into a run folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,27 @@ if TYPE_CHECKING:
     from interpbench.running.resume import Kept
 
 
+@dataclass(frozen=True)
+class Loss:
+    """A worker that is no more.
+
+    Attributes:
+        worker: its number, from 1; the one that takes its place has it again.
+        how: it ended, as `was killed by SIGKILL`.
+        at: what it was doing, as `random on resnet18, block 3 of 8`; "" if nothing.
+        then: what becomes of that.
+    """
+
+    worker: int
+    how: str
+    at: str
+    then: str
+
+    def __str__(self) -> str:
+        at = f" (at {self.at})" if self.at else ""
+        return f"worker {self.worker} {self.how}{at}: {self.then}"
+
+
 class Listener:
     """Told how a run gets on. The command line's draws a progress bar; this one is silent."""
 
@@ -26,10 +48,22 @@ class Listener:
         """The run starts; `done` cells are finished already."""
 
     def images(self, cell: Cell, count: int) -> None:
-        """So many images more of a cell are explained and scored; 0 as a block of it begins."""
+        """So many images more of a cell are explained and scored; 0 as a block of it begins.
+
+        Less than 0 where a worker was lost with them, so that they are made once more.
+        """
 
     def cell(self, result: CellResult) -> None:
         """A cell is finished and written."""
+
+    def workers(self, alive: int) -> None:
+        """So many workers are ready or at work now."""
+
+    def lost(self, loss: Loss) -> None:
+        """A worker is no more."""
+
+    def waiting(self, said: str) -> None:
+        """Workers have waited a while for something, it says for what; and again each minute."""
 
 
 class Reporter(Listener):
@@ -37,6 +71,7 @@ class Reporter(Listener):
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._workers = ""
 
     def planned(self, plan: "Plan", folder: Path, done: int) -> None:
         """Says how many maps there will be."""
@@ -44,11 +79,29 @@ class Reporter(Listener):
 
     def images(self, cell: Cell, count: int) -> None:
         """So many maps more."""
-        self._progress.advance(f"{cell.model} {cell.method}", count)
+        self._progress.advance(f"{cell.model} {cell.method}{self._workers}", count)
+
+    def workers(self, alive: int) -> None:
+        """Says so with the maps."""
+        self._workers = f", {in_words(alive)}"
+
+    def lost(self, loss: Loss) -> None:
+        """Says so at once."""
+        self._progress.note(str(loss))
+
+    def waiting(self, said: str) -> None:
+        """Says so at once."""
+        self._progress.note(said)
 
 
-# Where cells run: runs those of a plan that are not done, and writes each as it is finished.
-Executor = Callable[["Plan", RunFolder, "Kept", Listener], None]
+def in_words(workers: int) -> str:
+    """`1 worker`, `2 workers`."""
+    return f"{workers} worker{'s' * (workers != 1)}"
+
+
+# Where cells run: runs those of a plan that are not done, and writes each as it is finished; gives
+# the workers that were lost meanwhile.
+Executor = Callable[["Plan", RunFolder, "Kept", Listener], Sequence[Loss]]
 
 
 def execute(
@@ -85,9 +138,10 @@ def _execute(
         info = begun_again(info, folder, old)
     folder.write_info(info)
     listener.planned(plan, folder.path, len(old.cells))
+    losses: Sequence[Loss] = ()
     try:
         if executor is not None:
-            executor(plan, folder, old, listener)
+            losses = executor(plan, folder, old, listener)
         elif profile:
             _run_profiled(plan, folder, old, listener)
         else:
@@ -98,6 +152,9 @@ def _execute(
             f"--output {folder.path} and --resume."
         )
         raise
+    if losses:
+        lost = (*info.workers_lost, *map(str, losses))
+        info = info.model_copy(update={"workers_lost": lost})
     if plan.shard is not None:
         return _part_of_a_run(plan, folder, info)
     tables = folder.assemble()

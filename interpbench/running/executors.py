@@ -4,7 +4,9 @@ import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from interpbench.core.devices import listed_devices
 from interpbench.core.errors import ParameterError, unknown_name
 from interpbench.running.execute import Executor
 from interpbench.running.local_pool import in_workers
@@ -35,6 +37,8 @@ class Whereabouts:
         workers: how many of these.
         per_device: workers that share a GPU of a cluster.
         timeout: seconds that a block of a cell may take.
+        devices: names of those that workers on this machine compute on, one each, where they are
+            several.
     """
 
     executor: str | None = None
@@ -42,12 +46,25 @@ class Whereabouts:
     workers: int | None = None
     per_device: float = 1
     timeout: float | None = None
+    devices: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, device: str, **asked: Any) -> "Whereabouts":
+        """What is asked for on a device, or on several with commas between their names."""
+        devices = listed_devices(device)
+        return cls(**asked, devices=tuple(devices) if len(devices) > 1 else ())
+
+    @property
+    def processes(self) -> int | None:
+        """How many workers are asked for, if any are."""
+        return len(self.devices) or self.workers
 
     @property
     def is_here(self) -> bool:
         """Whether it is this process."""
         return (
-            self.isolation != "cell" and (self.executor, self.workers, self.timeout) == (None,) * 3
+            self.isolation != "cell"
+            and (self.executor, self.processes, self.timeout) == (None,) * 3
         )
 
     def refuse_what_cannot_be(self) -> None:
@@ -71,10 +88,26 @@ class Whereabouts:
                 "A cell that takes too long can be ended only in a process of its own: leave "
                 "isolation=none out, or timeout."
             )
+        self._refuse_other_numbers_of_devices()
         if self.isolation == "none" and not self.is_here:
-            what = "workers" if self.executor is None else "executor"
+            what = "executor" if self.executor else "workers" if self.workers else "a device"
             raise ParameterError(
                 f"Workers are processes of their own: leave isolation=none out, or {what}."
+            )
+
+    def _refuse_other_numbers_of_devices(self) -> None:
+        named = ",".join(self.devices)
+        if self.devices and self.executor is not None:
+            raise ParameterError(
+                f"--device {named} gives workers on this machine a device each; on a Ray cluster "
+                "it is Ray that does so. Name the kind alone, such as --device cuda, or leave "
+                "--executor out."
+            )
+        if self.devices and self.workers not in (None, len(self.devices)):
+            raise ParameterError(
+                f"--device {named} makes {len(self.devices)} workers, one a device, and --workers "
+                f"{self.workers} another number: leave --workers out, or name a device for each; "
+                "one may be named several times."
             )
 
 
@@ -106,11 +139,17 @@ def executor_of(
         for name, value in arguments.items()
         if name not in NOT_OF_THE_PLAN
     }
-    literal = "{" + ", ".join(f"{name!r}: {text}" for name, text in texts.items()) + "}"
     if where.executor is None:
-        return in_workers(literal, where.workers or 1, where.timeout)
+        devices = [repr(name) for name in where.devices]
+        devices = devices or [texts["device"]] * (where.workers or 1)
+        return in_workers([_joined(texts | {"device": name}) for name in devices], where.timeout)
+    literal = _joined(texts)
     cluster = Cluster(where.executor.partition(":")[2], where.workers, where.per_device)
     return on_ray(cluster, rebuild, literal, where.timeout)
+
+
+def _joined(texts: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"{name!r}: {text}" for name, text in texts.items()) + "}"
 
 
 def _literal(name: str, value: object) -> str:

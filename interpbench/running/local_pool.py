@@ -11,13 +11,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO
 
 import torch
 
 from interpbench.results.run_folder import RunFolder
-from interpbench.running.execute import Executor, Listener
+from interpbench.running.execute import Executor, Listener, Loss
 from interpbench.running.messages import answer_of, job_line
 from interpbench.running.plan import Plan
 from interpbench.running.record import identity_of
@@ -28,25 +29,24 @@ LAST_WORDS = 2.0  # seconds that what a dead worker has said may take to be read
 WORKER = "from interpbench.commands.worker import main; main()"
 
 
-def in_workers(arguments: str, workers: int = 1, timeout: float | None = None) -> Executor:
+def in_workers(arguments: Sequence[str], timeout: float | None = None) -> Executor:
     """Runs cells in processes of their own on this machine.
 
     Parameters:
-        arguments: of `interpbench.run`, as a Python literal.
-        workers: how many at once; they share the threads that this process would compute in.
+        arguments: of `interpbench.run` as Python literals, one a worker, which differ in the device
+            at most. Workers share the threads that this process would compute in.
         timeout: seconds that a block of a cell, or getting a model ready, may take; None is for
             ever.
     """
 
-    def run(plan: Plan, folder: RunFolder, old: Kept, listener: Listener) -> None:
-        request = {
-            "arguments": arguments,
+    def run(plan: Plan, folder: RunFolder, old: Kept, listener: Listener) -> Sequence[Loss]:
+        shared = {
             "identity": identity_of(plan).contents(),
-            "threads": max(1, torch.get_num_threads() // workers),
+            "threads": max(1, torch.get_num_threads() // len(arguments)),
         }
-        pool = LocalPool(json.dumps(request, default=str))
+        requests = [json.dumps(shared | {"arguments": text}, default=str) for text in arguments]
         advice = "Run with --isolation none to see why."
-        Scheduler(pool, workers, timeout, advice)(plan, folder, old, listener)
+        return Scheduler(LocalPool(requests), timeout, advice)(plan, folder, old, listener)
 
     return run
 
@@ -55,16 +55,24 @@ class LocalPool:
     """Worker processes.
 
     Parameters:
-        request: what a worker needs to begin, as JSON.
+        requests: what each needs to begin, as JSON.
     """
 
-    def __init__(self, request: str) -> None:
-        self._request = request
+    def __init__(self, requests: Sequence[str]) -> None:
+        self._requests = requests
         self._answers: queue.Queue[tuple[Worker, Answer]] = queue.Queue()
 
-    def hire(self) -> "LocalWorker":
+    def room(self) -> int:
+        """One a request."""
+        return len(self._requests)
+
+    def hire(self, number: int) -> "LocalWorker":
         """A fresh process."""
-        return LocalWorker(self._request, self._answers)
+        return LocalWorker(self._requests[number - 1], self._answers)
+
+    def waits_for(self) -> str:
+        """Nothing: a process starts at once."""
+        return ""
 
     def next(self, seconds: float) -> tuple[Worker, Answer] | None:
         """What some worker says, or None if in so many seconds none says anything."""

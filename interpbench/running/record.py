@@ -54,7 +54,7 @@ def begun(plan: Plan, isolation: str = "none") -> RunInfo:
         command=tuple(sys.argv),
         started=now(),
         seed=suite.seed,
-        device=describe(plan.computing.device),
+        device=", ".join(dict.fromkeys(map(describe, plan.computing.devices))),
         precision=plan.computing.precision,
         isolation=isolation,
         threads=torch.get_num_threads(),
@@ -83,6 +83,7 @@ def ended(info: RunInfo, plan: Plan, folder: RunFolder, tables: RunTables) -> Ru
         update={
             "status": "finished",
             "finished": now(),
+            "device": ", ".join(devices) if len(devices := _devices(cells)) > 1 else info.device,
             "notices": tuple(notices),
             "models": {f"{model.dataset} {model.model}": model.measured() for model in models},
             "failures": tuple(cell.without_checksums() for cell in cells if cell.status != "ok"),
@@ -118,6 +119,12 @@ def found_notices(
         wished: the precision that was asked for.
     """
     notices = [notice for model in models for notice in model.notices]
+    devices = _devices(cells)
+    if len(devices) > 1:
+        notices.append(
+            f"Computed on devices of several kinds ({', '.join(devices)}), whose last digits and "
+            "times differ: each cell's record says which were its own."
+        )
     return notices + precision.notices(precision.compared(cells), wished)
 
 
@@ -151,6 +158,17 @@ def identity_of(plan: Plan) -> Identity:
         },
         **({"looks": plan.looks} if plan.looks else {}),
     )
+
+
+def differing_from(plan: Plan, identity: Identity) -> list[str]:
+    """What a plan would compute otherwise than a run, but for the device where kinds may mix."""
+    mixed = {"device"} if plan.computing.mix_devices else set()
+    return [what for what in identity_of(plan).differences(identity) if what not in mixed]
+
+
+def _devices(cells: Sequence[CellRecord]) -> list[str]:
+    """What cells were computed on."""
+    return sorted({device for cell in cells for device in cell.devices if device})
 
 
 def now() -> str:

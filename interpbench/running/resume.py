@@ -17,7 +17,7 @@ from interpbench.results.run_folder import RunFolder
 from interpbench.results.run_info import ModelRecord, RunInfo
 from interpbench.running.blocks import blocks as cut_into
 from interpbench.running.plan import Plan
-from interpbench.running.record import found_notices, identity_of, versions
+from interpbench.running.record import differing_from, found_notices, versions
 from interpbench.running.runner import Todo
 from interpbench.suite.cells import Cell
 
@@ -158,6 +158,7 @@ def begun_again(info: RunInfo, folder: RunFolder, old: Kept) -> RunInfo:
             "suite": suite,
             "command": recorded.command,
             "started": recorded.started,
+            "workers_lost": recorded.workers_lost,
             "notices": tuple(dict.fromkeys([*notices, *old.notices, *_otherwise(recorded, info)])),
         }
     )
@@ -173,7 +174,7 @@ def _otherwise(recorded: RunInfo, info: RunInfo) -> Iterator[str]:
 
 def _refuse_another_run(folder: RunFolder, plan: Plan) -> None:
     recorded = folder.info()
-    differing = identity_of(plan).differences(recorded.identity)
+    differing = differing_from(plan, recorded.identity)
     now = versions()
     others = [
         f"{package} {then}, now {now[package]}"

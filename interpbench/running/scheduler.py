@@ -8,7 +8,7 @@ is lost through no fault of its job costs the job nothing.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,16 +17,18 @@ from interpbench.results.block_files import BlockResult
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.run_folder import RunFolder
 from interpbench.running.blocks import Block, blocks
-from interpbench.running.execute import Listener
+from interpbench.running.execute import Listener, Loss
 from interpbench.running.gathering import Gathering
 from interpbench.running.plan import Plan
 from interpbench.running.resume import Kept
 from interpbench.running.runner import Enough, not_run
 from interpbench.suite.cells import Cell
 
-TRIES = 2  # that a block of a cell, or the measuring of a model, gets
+TRIES = 2  # that a block of a cell, getting a model ready for a block, or a worker's beginning gets
 MOST_LOSSES = 50  # of workers that no job is to blame for
 LOOKING = 0.5  # seconds between two looks at workers that say nothing
+FRESH = "a fresh one takes its place"
+PATIENCE, AGAIN = 10.0, 60.0  # seconds until it is said what workers wait for, and said once more
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,14 @@ class Worker(Protocol):
 class Team(Protocol):
     """Where workers come from, and what they say."""
 
-    def hire(self) -> Worker:
-        """A fresh worker, which says `Ready` once it is."""
+    def room(self) -> int:
+        """For how many workers there is room now, at least 1."""
+
+    def hire(self, number: int) -> Worker:
+        """A fresh worker, which says `Ready` once it is; of those alive one has a number, from 1."""
+
+    def waits_for(self) -> str:
+        """What workers that cannot begin yet wait for; "" if for nothing but themselves."""
 
     def next(self, seconds: float) -> tuple[Worker, Answer] | None:
         """What some worker says, or None if in so many seconds none says anything."""
@@ -113,15 +121,28 @@ class Team(Protocol):
 
 @dataclass
 class _Hand:
-    """A worker, and what it is at."""
+    """A worker, its number, and what it is at."""
 
     worker: Worker
+    number: int
     job: Job | None = None
     ready: bool = False
     at: Cell | None = None
+    images: int = 0  # of the cell's block, that are through
     left: list[Cell] = field(default_factory=list)
     model: str = ""  # that it has at hand
     began: float = field(default_factory=time.monotonic)
+
+    @property
+    def place(self) -> str:
+        """What it is at, in words."""
+        if self.job is None:
+            return ""
+        block = self.job.block
+        if block is None:
+            return f"the measuring of {self.job.model}"
+        what = f"{self.at.method} on {self.at.model}" if self.at else self.job.model
+        return f"{what}, block {block.number + 1} of {block.count}"
 
 
 class _ModelToRun:
@@ -198,24 +219,28 @@ class Scheduler:
     """Runs what is to be run of a plan by a team.
 
     Parameters:
-        team: where workers come from.
-        workers: how many at once, at most.
+        team: where workers come from, and how many at once.
         timeout: seconds that a block of a cell, or getting a model ready, may take; None is for
             ever.
         begin_failed: what to try where a worker dies before it is ready.
     """
 
-    def __init__(
-        self, team: Team, workers: int, timeout: float | None = None, begin_failed: str = ""
-    ) -> None:
-        self._team, self._workers, self._timeout = team, workers, timeout
+    def __init__(self, team: Team, timeout: float | None = None, begin_failed: str = "") -> None:
+        self._team, self._timeout = team, timeout
         self._begin_failed = begin_failed
         self._hands: list[_Hand] = []
-        self._losses = 0
+        self._losses: list[Loss] = []
+        self._blameless = self._stillborn = 0
         self._deaths: Counter[tuple[object, ...]] = Counter()
+        self._say_again = 0.0  # when it may be said again what workers wait for
 
-    def __call__(self, plan: Plan, folder: RunFolder, old: Kept, listener: Listener) -> None:
+    def __call__(
+        self, plan: Plan, folder: RunFolder, old: Kept, listener: Listener
+    ) -> Sequence[Loss]:
         """Runs what is not done, and writes each block and cell as it is finished or lost.
+
+        Returns:
+            The workers that were lost.
 
         Raises:
             InterpBenchError: if a worker cannot begin, or refuses to go on.
@@ -233,11 +258,13 @@ class Scheduler:
             while self._is_busy():
                 self._give_out()
                 self._hear()
+                self._tell_of_waiting()
             for label, count in self._todo.enough.items():
                 self._gathering.take(Enough(label, count))
         finally:
             for hand in self._hands:
                 hand.worker.dismiss()
+        return self._losses
 
     def _is_busy(self) -> bool:
         self._look()
@@ -267,11 +294,13 @@ class Scheduler:
             job = self._job_for(hand)
             if job is None:
                 break
-            hand.job, hand.left, hand.at = job, list(job.cells), None
+            hand.job, hand.left, hand.at, hand.images = job, list(job.cells), None, 0
             hand.model, hand.began = job.model, time.monotonic()
             hand.worker.give(job)
-        while len(self._hands) < min(self._workers, self._jobs()):
-            self._hands.append(_Hand(self._team.hire()))
+        while len(self._hands) < min(self._team.room(), self._jobs()):
+            taken = {hand.number for hand in self._hands}
+            number = min(set(range(1, len(taken) + 2)) - taken)
+            self._hands.append(_Hand(self._team.hire(number), number))
 
     def _jobs(self) -> int:
         """How many workers would have something to do."""
@@ -308,11 +337,10 @@ class Scheduler:
     def _take(self, hand: _Hand, answer: Answer) -> None:
         match answer:
             case Ready():
-                hand.ready = True
+                hand.ready, self._stillborn = True, 0
+                self._tell_how_many()
             case At(cell, images):
-                if not images:
-                    hand.at, hand.began = cell, time.monotonic()
-                self._listener.images(cell, images)
+                self._at(hand, cell, images)
             case Made(result):
                 self._made(hand, result)
             case Done(damaged):
@@ -323,6 +351,15 @@ class Scheduler:
                 raise InterpBenchError(reason)
             case Died(how, at_fault):
                 self._lost(hand, how, at_fault=at_fault)
+
+    def _at(self, hand: _Hand, cell: Cell, images: int) -> None:
+        if images:
+            hand.images += images
+        else:
+            hand.at, hand.images, hand.began = cell, 0, time.monotonic()
+            if hand.job is not None:  # the model is ready: who dies between cells is another matter
+                self._deaths.pop((hand.job.model, hand.job.block), None)
+        self._listener.images(cell, images)
 
     def _made(self, hand: _Hand, result: ModelResult | BlockResult | CellResult) -> None:
         model = self._models[hand.job.model if hand.job else hand.model]
@@ -335,7 +372,7 @@ class Scheduler:
                     self._begin(model.label, result)
             case BlockResult():
                 hand.left.remove(result.cell)
-                hand.at = None
+                hand.at, hand.images = None, 0
                 if result.failures:
                     model.drop(result.cell, result.number)
                 self._gathering.take(result)
@@ -362,35 +399,75 @@ class Scheduler:
 
     def _lost(self, hand: _Hand, how: str, *, at_fault: bool = True) -> None:
         """A worker is no more: what it was at is tried again, or fails."""
+        place = hand.place
+        if hand.at is not None and hand.images:
+            self._listener.images(hand.at, -hand.images)
         self._dismiss(hand)
         if not at_fault:
-            self._losses += 1
-            if self._losses > MOST_LOSSES:
-                raise RunFolderError(
-                    f"{self._losses} workers were lost; the last {how}. What is finished stays: "
-                    "mend the cluster, and continue with --resume."
-                )
+            then = self._blame_nobody(hand, how)
         elif not hand.ready:
-            raise RunFolderError(
-                f"The process that the cells were to run in {how} before the first. "
-                f"{self._begin_failed}".rstrip()
-            )
-        job = hand.job
-        if job is not None and at_fault:
-            if hand.at is not None and job.block is not None:
-                self._deaths[hand.at, job.block] += 1
-                if self._deaths[hand.at, job.block] >= TRIES:
-                    hand.left.remove(hand.at)
-                    reason = f"the process that ran it {how}"
-                    self._fail(not_run(self._plan, hand.at, reason))
-            else:
-                self._deaths[(job.model,)] += 1
-                if self._deaths[(job.model,)] >= TRIES:
-                    reason = f"the model itself fails: the process that made it ready {how}"
-                    for cell in [*self._models[job.model].cells]:
-                        self._fail(not_run(self._plan, cell, reason))
+            then = self._blame_the_beginning(how)
+        elif hand.job is None:
+            then = FRESH
+        else:
+            then = self._blame(hand, hand.job, how)
+        loss = Loss(hand.number, how, place, then)
+        self._losses.append(loss)
+        self._listener.lost(loss)
         self._free(hand)
+
+    def _blame_nobody(self, hand: _Hand, how: str) -> str:
+        self._blameless += 1
+        if self._blameless > MOST_LOSSES:
+            raise RunFolderError(
+                f"{self._blameless} workers were lost; the last {how}. What is finished stays: "
+                "mend the cluster, and continue with --resume."
+            )
+        return FRESH if hand.job is None else _once_more(hand.job)
+
+    def _blame_the_beginning(self, how: str) -> str:
+        self._stillborn += 1
+        if self._stillborn >= TRIES:
+            raise RunFolderError(
+                f"The process that the cells were to run in {how} before the first, and so did "
+                f"the next. {self._begin_failed}".rstrip()
+            )
+        return FRESH
+
+    def _blame(self, hand: _Hand, job: Job, how: str) -> str:
+        """What a worker was at is to blame, until it has been at it once more."""
+        if hand.at is not None and job.block is not None:
+            self._deaths[hand.at, job.block] += 1
+            if self._deaths[hand.at, job.block] < TRIES:
+                return _once_more(job)
+            hand.left.remove(hand.at)
+            self._fail(not_run(self._plan, hand.at, f"the process that ran it {how}"))
+            return f"that was its second time, {hand.at.method} on {hand.at.model} has failed"
+        self._deaths[job.model, job.block] += 1
+        if self._deaths[job.model, job.block] < TRIES:
+            return _once_more(job)
+        reason = f"the model itself fails: the process that made it ready {how}"
+        for cell in [*self._models[job.model].cells]:
+            self._fail(not_run(self._plan, cell, reason))
+        return f"that was its second time, all that was open of {job.model} has failed"
 
     def _dismiss(self, hand: _Hand) -> None:
         self._hands.remove(hand)
         hand.worker.dismiss()
+        self._tell_how_many()
+
+    def _tell_how_many(self) -> None:
+        self._listener.workers(sum(hand.ready for hand in self._hands))
+
+    def _tell_of_waiting(self) -> None:
+        """Says what workers wait for that cannot begin for a while."""
+        now = time.monotonic()
+        late = any(not hand.ready and now - hand.began > PATIENCE for hand in self._hands)
+        if late and now >= self._say_again and (said := self._team.waits_for()):
+            self._say_again = now + AGAIN
+            self._listener.waiting(said)
+
+
+def _once_more(job: Job) -> str:
+    what = "it is measured" if job.block is None else "its block is tried"
+    return f"{what} again on a fresh one"

@@ -10,7 +10,7 @@ from interpbench.results.run_info import Identity
 from interpbench.running.image_stream import ImageStream
 from interpbench.running.model_at_work import DamagedProcessError, ModelAtWork, Progress
 from interpbench.running.plan import Plan
-from interpbench.running.record import identity_of
+from interpbench.running.record import differing_from
 from interpbench.running.runner import model_fails, not_run
 from interpbench.running.scheduler import Answer, At, Done, Job, Made, Ready
 from interpbench.suite.cells import Cell
@@ -30,7 +30,7 @@ def serve(
     Raises:
         InterpBenchError: if the plan is another than that of the run, or the images have changed.
     """
-    differing = identity_of(plan).differences(identity)
+    differing = differing_from(plan, identity)
     if differing:
         raise RunFolderError(
             f"What is run has changed since the run began, or is another where a worker runs: "

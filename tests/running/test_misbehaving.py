@@ -134,15 +134,15 @@ def test_a_process_that_dies_costs_its_cell_alone(
 
 def test_a_worker_that_says_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_pool, "WORKER", "import time; time.sleep(60)")
-    pool = local_pool.LocalPool("{}")
-    worker = pool.hire()
+    pool = local_pool.LocalPool(["{}"])
+    worker = pool.hire(1)
     assert pool.next(0.2) is None
     worker.dismiss()
     assert pool.next(9) == (worker, Died("was killed by SIGKILL"))
     monkeypatch.setattr(
         local_pool, "WORKER", "print('{\"ready\": true}'); print('not ours'); raise SystemExit(3)"
     )
-    other = pool.hire()
+    other = pool.hire(1)
     assert pool.next(9) == (other, Ready())
     assert pool.next(9) == (other, Died("ended with exit code 3"))
 

@@ -128,6 +128,7 @@ def _facts(evidence: Evidence) -> Facts:
         "started": info.started,
         "finished": info.finished,
         "device": info.device,
+        "workers lost": "; ".join(info.workers_lost),
         "precision": info.precision,
         "git commit": info.git.commit + (", with uncommitted changes" if info.git.changed else ""),
         "versions": ", ".join(f"{name} {version}" for name, version in info.versions.items()),

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from interpbench.commands.run_progress import Outlook
+from interpbench.commands.run_progress import Outlook, ProgressBar
 from interpbench.commands.training_progress import shown
+from interpbench.core.progress_lines import Lines
+from interpbench.running.execute import Loss, Reporter
+from interpbench.suite.cells import Cell
 from interpbench.training.loop import TrainingStep
 from tests.command_line import call
 from tests.picture_commands import draw_coarsely, photo
@@ -69,6 +72,47 @@ def test_a_quiet_training_says_its_notes_alone() -> None:
         show(TrainingStep("training", 1, 1, 1, 0.5, 0.5, 1))
         show(TrainingStep("training", 1, 1, note="few images"))
     assert file.getvalue() == "Note: few images\n"
+
+
+LOSS = Loss(
+    2,
+    "was killed by SIGKILL",
+    "random on net, block 3 of 8",
+    "its block is tried again on a fresh one",
+)
+TOLD = "worker 2 was killed by SIGKILL (at random on net, block 3 of 8): its block is tried again on a fresh one"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_who_is_dead_and_who_is_alive_is_said(terminal: bool) -> None:
+    file = io.StringIO()
+    with ProgressBar(Console(file=file, width=200, force_terminal=terminal)) as bar:
+        bar._task = bar._progress.add_task("starting", total=4, workers="")
+        bar.workers(3)
+        bar.lost(LOSS)
+        bar.waiting("1 worker cannot begin yet")
+    assert TOLD in file.getvalue()
+    assert "1 worker cannot begin yet" in file.getvalue()
+    assert ("3 workers" in file.getvalue()) == terminal
+    silent = io.StringIO()
+    with ProgressBar(Console(file=silent), quiet=True) as bar:
+        bar.lost(LOSS)
+        bar.waiting("1 worker cannot begin yet")
+    assert silent.getvalue() == ""
+
+
+def test_lines_say_how_many_workers_are_alive_and_keep_who_is_dead() -> None:
+    stream = io.StringIO()
+    lines = Lines(stream, unit="maps", in_place=True, clock=lambda: 0.0)
+    lines.begin(8)
+    reporter = Reporter(lines)
+    reporter.workers(1)
+    lines._every = 0.0
+    reporter.images(Cell("planted", "net", "random"), 4)
+    reporter.lost(LOSS)
+    shown = stream.getvalue().split("\r")
+    assert shown[1] == "4/8 maps, 50 %, 0 s left: net random, 1 worker"
+    assert shown[-1] == f"{TOLD}\n"
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ interpbench.run(**{asked!r}, listener=Saying())
 """
 
 
-def kill_driver(when: int, workers: Callable[[int], list[int]], **asked: Any) -> None:
+def kill_driver(when: int, find: Callable[[int], list[int]], **asked: Any) -> None:
     """Kills a run, as a process of its own, after so many batches; none of its workers stays."""
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER.replace("{asked!r}", repr(asked))],

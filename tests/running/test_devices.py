@@ -56,7 +56,7 @@ def test_devices_that_are_absent_or_do_not_go_together_are_refused_by_name() -> 
         first.beside(["cuda:7"], mix_devices=False)
     with pytest.raises(UnknownNameError, match="cuba"):
         first.beside(["cuba:1"], mix_devices=False)
-    with pytest.raises(ParameterError, match="cpu and cuda, differ in the last digits.*--mix-dev"):
+    with pytest.raises(ParameterError, match=r"cpu and cuda, differ in the last digits.*--mix-dev"):
         first.beside(["cpu"], mix_devices=False)
     with pytest.raises(
         ParameterError, match="cpu and cuda, would take other batches: give --batch"

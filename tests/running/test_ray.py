@@ -1,5 +1,6 @@
 """Blocks on a Ray cluster: the same bytes as in one process, whatever happens to its nodes."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import interpbench
 from interpbench.core.errors import ParameterError, UnknownNameError
 from interpbench.running.execute import Listener
+from interpbench.running.ray_pool import RayPool
 from interpbench.suite.cells import Cell
 from tests.paths import TINY
 from tests.running.test_workers import settings, tables, whole
@@ -17,6 +19,13 @@ from tests.running.test_workers import settings, tables, whole
 __all__ = ["whole"]
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'interpbench[ray]'")
+
+NOWHERE: Any = (
+    time.sleep,
+    "",
+    "{}",
+    1,
+)  # what an actor is given that is to take a place, and no more
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +65,34 @@ def test_a_node_that_is_lost_costs_nothing(cluster: Any, whole: Path, tmp_path: 
     finished = interpbench.run(**settings(tmp_path / "run", executor="ray", listener=Remover()))
     assert finished.failed.empty
     assert tables(tmp_path / "run") == tables(whole)
+
+
+def test_what_no_node_can_ever_give_is_refused_with_what_they_have(cluster: Any) -> None:
+    """The cluster has two CPUs, and neither node has both."""
+    with pytest.raises(ParameterError, match="takes 2 CPU: its nodes have 1 CPU and 0 GPU; 1 CPU"):
+        RayPool(NOWHERE, {"CPU": 2.0}, None).refuse_what_never_fits()
+    with pytest.raises(ParameterError, match=r"takes 1 CPU and 0\.5 GPU"):
+        RayPool(NOWHERE, {"CPU": 1.0, "GPU": 0.5}, 3).refuse_what_never_fits()
+    fits = RayPool(NOWHERE, {"CPU": 0.5}, None)
+    fits.refuse_what_never_fits()
+    assert fits.room() == 4
+    assert RayPool(NOWHERE, {"CPU": 0.5}, 3).room() == 3
+
+
+def test_what_a_worker_waits_for_is_said_with_what_is_free(cluster: Any) -> None:
+    pool = RayPool(NOWHERE, {"CPU": 1.0}, 3)
+    workers = [pool.hire(number) for number in (1, 2, 3)]
+    said = "1 worker of 3 cannot begin yet: each takes 1 CPU; the Ray cluster has 2 CPU and 0 GPU, and 0 CPU"
+    end = time.monotonic() + 60
+    while not pool.waits_for().startswith(said):
+        assert time.monotonic() < end, pool.waits_for()
+        time.sleep(0.2)
+    workers[0].dismiss()
+    while pool.waits_for():  # the third has its place
+        assert time.monotonic() < end, pool.waits_for()
+        time.sleep(0.2)
+    for worker in workers[1:]:
+        worker.dismiss()
 
 
 CRASHES = """

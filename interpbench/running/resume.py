@@ -158,8 +158,8 @@ def begun_again(info: RunInfo, folder: RunFolder, old: Kept) -> RunInfo:
             "suite": suite,
             "command": recorded.command,
             "started": recorded.started,
-            "workers_lost": recorded.workers_lost,
             "notices": tuple(dict.fromkeys([*notices, *old.notices, *_otherwise(recorded, info)])),
+            **({"workers_lost": recorded.workers_lost} if recorded.workers_lost else {}),
         }
     )
 

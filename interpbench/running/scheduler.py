@@ -110,7 +110,7 @@ class Team(Protocol):
         """For how many workers there is room now, at least 1."""
 
     def hire(self, number: int) -> Worker:
-        """A fresh worker, which says `Ready` once it is; of those alive one has a number, from 1."""
+        """A fresh worker, which says `Ready` once it is; numbers of those alive differ, from 1."""
 
     def waits_for(self) -> str:
         """What workers that cannot begin yet wait for; "" if for nothing but themselves."""

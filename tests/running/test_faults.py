@@ -97,16 +97,17 @@ def test_on_this_machine(
 
 
 def killed_at(
-    when: int, rng: random.Random, clean: Path, folder: Path, workers: Any, **where: Any
+    when: int, rng: random.Random, clean: Path, folder: Path, find: Any, **where: Any
 ) -> str:
     """A worker is killed after so many batches, and its block alone begun again."""
     killed: list[int] = []
-    watch = faults.Watch(when, lambda: killed.append(faults.kill_one(workers(), rng.choice)))
+    watch = faults.Watch(when, lambda: killed.append(faults.kill_one(find(), rng.choice)))
     finished = faults.run(watch, **faults.settings(folder / "run", **where))
-    assert killed == [1] == [len(watch.losses)]
+    assert killed == [1]
+    assert len(watch.losses) <= 1  # of one that has done its last job nothing is heard
     assert finished.failed.empty
     assert faults.tables(folder / "run") == faults.tables(clean)
-    return f"after {when} batches: {watch.losses[0]}"
+    return f"after {when} batches: {', '.join(map(str, watch.losses)) or 'it had nothing to do any more'}"
 
 
 @pytest.mark.slow

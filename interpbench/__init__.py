@@ -1,8 +1,8 @@
 """InterpBench: a plugin-based benchmark suite for interpretability methods in computer vision.
 
-`method`, `model`, `dataset`, `metric` and `reference` register plugins; `run`, `load_run`,
-`explain`, `gallery`, `sanity`, `conformance`, `doctor`, `check`, `train` and `find_lr` are the
-command line in Python. Names are imported when they are first used, so that `import interpbench`
+`method`, `model`, `dataset`, `metric` and `reference` register plugins; `run`, `forecast`,
+`load_run`, `explain`, `gallery`, `sanity`, `conformance`, `doctor`, `check`, `train` and `find_lr`
+are the command line in Python. Names are imported when they are first used, so that `import interpbench`
 does not import torch.
 """
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         doctor,
         explain,
         find_lr,
+        forecast,
         gallery,
         merge,
         run,
@@ -83,6 +84,7 @@ _HOMES = {
     "doctor": "api",
     "explain": "api",
     "find_lr": "api",
+    "forecast": "api",
     "gallery": "api",
     "merge": "api",
     "run": "api",
@@ -166,6 +168,7 @@ __all__ = [
     "doctor",
     "explain",
     "find_lr",
+    "forecast",
     "gallery",
     "layer_activations",
     "load_run",

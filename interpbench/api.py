@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from interpbench.loading.in_memory import Handed, Images, Methods, Metrics, Models
     from interpbench.loading.stated import Numbers
     from interpbench.registry.choosing import Sources
+    from interpbench.running.forecast import Forecast
     from interpbench.running.merging import Merged
     from interpbench.running.plan import Plan
     from interpbench.studies.conformance.study import Conformance
@@ -194,6 +195,85 @@ def run(
         redraw(finished)
         write_page(finished)
     return finished
+
+
+@job
+def forecast(
+    suite: str | None = None,
+    *,
+    dataset: "str | Images | None" = None,
+    model: "Models | None" = None,
+    method: "Methods | None" = None,
+    metric: "Metrics | None" = None,
+    images: "int | Images | None" = None,
+    labels: "Sequence[int] | None" = None,
+    classes: Sequence[str] | None = None,
+    steps: int | None = None,
+    target: str | None = None,
+    ceiling: int | str | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int | None = None,
+    compile: str = "auto",
+    block_size: int | None = None,
+    data_root: str | Path | None = None,
+    download: bool = False,
+    samples: str | Path | None = None,
+    weights: Names = None,
+    outputs: str | None = None,
+    preparation: "str | Path | Preparation | None" = None,
+    mean: "Numbers | None" = None,
+    std: "Numbers | None" = None,
+    size: "Size | str | None" = None,
+    resize: int | None = None,
+    plugin: Paths = None,
+    until: str | None = None,
+    shard: str | None = None,
+    executor: str | None = None,
+    workers: int | None = None,
+    progress: Shown = None,
+) -> "Forecast":
+    """What a run would cost: blocks, passes, time, memory and disk. Nothing of it is kept.
+
+    Each method, metric and search for a ceiling is tried on a few of the images, up to a batch, as
+    the run would do it on this device: half a minute for the default run, more where a long run's
+    passes are compiled. What is found fastest here, the images a pass and whether to compile, is
+    remembered, as by a run, and the run goes by it.
+
+    Parameters:
+        suite, dataset, model, method, metric, images, labels, classes, steps, target, ceiling,
+            seed, device, precision, batch_size, compile, block_size, data_root, download, samples,
+            weights, outputs, preparation, mean, std, size, resize, plugin, until, shard, executor,
+            workers: as for `run`. Of a run `until` decided it is what all `images` would cost.
+        progress: told how it gets on; or whether a line shows it, None shows it in IPython.
+
+    Returns:
+        the forecast; a method or metric that fails is named in the `failure` of its cost.
+
+    Raises:
+        InterpBenchError: if the input is wrong.
+
+    Example:
+        >>> import interpbench
+        >>> forecast = interpbench.forecast(
+        ...     dataset="planted", model="resnet18", method="saliency,random", metric="deletion",
+        ...     images=500, batch_size=2, steps=10, ceiling="none", device="cpu",
+        ... )
+        >>> forecast.blocks, forecast.models[0].block_size
+        (2, 256)
+        >>> {cost.label: (cost.forwards, cost.backwards) for cost in forecast.costs}
+        {'decoding': (0, 0), 'predictions': (500, 0), 'end points': (1000, 0),
+         'saliency': (500, 500), 'random': (0, 0), 'deletion:steps=10': (9000, 0)}
+    """
+    arguments = dict(locals()) | {"resume": False, "output": None}
+    from interpbench.running.executors import Whereabouts
+    from interpbench.running.forecast import forecast as forecast_of
+
+    Whereabouts(executor, workers=workers).refuse_what_cannot_be()
+    plan = _planned(arguments)
+    with _shown(progress) as shown:
+        return forecast_of(plan, workers or 1, shown)
 
 
 @checked

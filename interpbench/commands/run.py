@@ -1,7 +1,7 @@
 """`run` and `report`: compare methods, and show what a run found."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -170,51 +170,66 @@ def run(
         bool,
         typer.Option("--mix-devices", help="Let devices of other kinds have a part in the run."),
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Run nothing: say what it would cost in passes, time, memory and disk."
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Explain images with each method, score the maps, write tables and plots."""
     from interpbench import api
+    from interpbench.commands.forecast import show_forecast
     from interpbench.commands.run_progress import ProgressBar
 
+    asked: dict[str, Any] = {
+        "dataset": dataset,
+        "model": model,
+        "method": method,
+        "metric": metric,
+        "images": images,
+        "until": until,
+        "steps": steps,
+        "target": target,
+        "ceiling": _ceiling(ceiling),
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "batch_size": _batch_size(batch_size),
+        "compile": compile,
+        "block_size": block_size,
+        "data_root": data_root,
+        "download": download,
+        "samples": samples,
+        "weights": weights,
+        "outputs": outputs,
+        "preparation": preparation,
+        "mean": mean,
+        "std": std,
+        "size": size,
+        "resize": resize,
+        "plugin": plugin,
+        "shard": shard,
+        "executor": executor,
+        "workers": workers,
+    }
+    if plan:
+        if resume:
+            raise ParameterError("--plan is of a whole run: leave --resume out.")
+        show_forecast(suite, asked, quiet)
+        return
     console = open_console()
     with interruptible(ADVICE), ProgressBar(console, quiet=quiet) as progress:
         finished = api.run(
             suite,
-            dataset=dataset,
-            model=model,
-            method=method,
-            metric=metric,
-            images=images,
-            until=until,
-            steps=steps,
-            target=target,
-            ceiling=_ceiling(ceiling),
-            seed=seed,
-            device=device,
-            precision=precision,
-            batch_size=_batch_size(batch_size),
-            compile=compile,
-            block_size=block_size,
-            data_root=data_root,
-            download=download,
-            samples=samples,
-            weights=weights,
-            outputs=outputs,
-            preparation=preparation,
-            mean=mean,
-            std=std,
-            size=size,
-            resize=resize,
-            plugin=plugin,
+            **asked,
             output=output,
             resume=resume,
             overwrite=overwrite,
             profile=profile,
             isolation=isolation,
-            shard=shard,
-            executor=executor,
             per_device=per_device,
-            workers=workers,
             timeout=timeout,
             mix_devices=mix_devices,
             listener=progress,

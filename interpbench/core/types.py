@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from interpbench.core.errors import MethodError, PreparationError
 from interpbench.core.layers import find_layer, is_scripted
 from interpbench.core.outputs import Outputs, probabilities_of
+from interpbench.core.passes_counted import count_pass
 from interpbench.core.preparation import Channels, Interpolation, Preparation, Size, Stated
 from interpbench.core.shared_passes import Shared
 
@@ -259,6 +260,7 @@ class Model(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B,classes] of x [B,C,H,W], which is normalised."""
         logits: Tensor = self.network(x)
+        count_pass(logits)
         return logits
 
     def probabilities(self, logits: Tensor) -> Tensor:

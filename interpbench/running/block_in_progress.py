@@ -54,11 +54,19 @@ class BlockInProgress:
 
     def add(self, rows: slice) -> None:
         """Explains and scores some images; raises what the method raises."""
+        self._score(rows, *self.explain(rows))
+
+    def explain(self, rows: slice) -> tuple[Batch, Maps]:
+        """Some images and their maps, which are not scored yet; raises what the method raises."""
         images, gradients = self._images, self._account.method.plugin.gradients
         with self._attribution.running(), phase("attribution"), listening() as choices:
             batch = images.batch(rows, gradients=gradients)
             maps = self._explain(batch, rows)
         self._choices += choices
+        return batch, maps
+
+    def _score(self, rows: slice, batch: Batch, maps: Maps) -> None:
+        images = self._images
         with self._scoring.running():
             self._prepared.know_end_points(images, rows)
             explanation, tied = images.explanation(maps, batch, rows)

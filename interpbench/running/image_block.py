@@ -58,7 +58,7 @@ class ImageBlock:
 
     def compared(self, rows: slice) -> slice:
         """Which images are scored in float32 too: evenly spread, under a lower precision."""
-        stride = max(1, min(COMPARED, len(self._plan.indices) // AT_LEAST))
+        stride = max(1, min(COMPARED, self._plan.size // AT_LEAST))
         return slice(-(self.block.first + rows.start) % stride, None, stride)
 
     def batch(self, rows: slice, *, gradients: bool) -> Batch:

@@ -35,6 +35,7 @@ from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
 from interpbench.results.looks import FIRST, looks
 from interpbench.running.blocks import Shard
+from interpbench.running.examples import spread
 from interpbench.scoring.ceiling import ceiling
 from interpbench.suite.cells import Cell, Role
 from interpbench.suite.protocol import Protocol, protocol_of
@@ -60,6 +61,8 @@ class Plan:
         changed: whether the selection differs from the suite's own.
         looks: after how many images it is asked whether more are needed; empty where all are run.
         shard: the part of the blocks that is run, or None for all.
+        excerpt_of: how many images the run has of which these are an excerpt; None where they are
+            all.
     """
 
     suite: Suite
@@ -76,6 +79,16 @@ class Plan:
     changed: bool = False
     looks: tuple[int, ...] = ()
     shard: Shard | None = None
+    excerpt_of: int | None = None
+
+    @property
+    def size(self) -> int:
+        """How many images the run has, by which is decided what is worth its while."""
+        return len(self.indices) if self.excerpt_of is None else self.excerpt_of
+
+    def excerpt(self, images: int) -> "Plan":
+        """The plan of at most so many of its images, evenly spread; what is decided stays."""
+        return replace(self, indices=spread(self.indices, images), excerpt_of=self.size)
 
     @property
     def cells(self) -> list[Cell]:
@@ -95,6 +108,10 @@ class Plan:
             cells += [Cell(dataset, model, label) for label in able]
             cells += [Cell.ceiling(dataset, model, label) for label in curves]
         return cells
+
+    def cells_of(self, model: str) -> list[Cell]:
+        """Those of one model."""
+        return [cell for cell in self.cells if cell.model == model]
 
     def part(self, shard: str) -> "Plan":
         """The plan of one of several parts, such as `2/8`.
@@ -122,7 +139,7 @@ class Plan:
             for label, (_, model) in self.models.items()
         }
         each = [search if cell.ceiling_of else points[cell.model] for cell in cells]
-        return len(self.indices) * sum(each)
+        return self.size * sum(each)
 
     def method(self, cell: Cell) -> Configured:
         """What makes the maps of a cell.

@@ -277,7 +277,7 @@ class PreparedModel:
         What is worth its while is judged by all cells of the model, and once for a run: where it
         was decided before, it is done again.
         """
-        cells = [cell for cell in self.plan.cells if cell.model == self.label]
+        cells = self.plan.cells_of(self.label)
         x, computing = self.probe.fastest(slice(0, PROVEN)), self.plan.computing
         self.scorer = prepare(self.model, x, computing.precision)
         given = self.batch_size if computing.batch_size is not None else None

@@ -80,6 +80,6 @@ class _Server:
     def _failed(self, job: Job, error: BaseException) -> Iterator[CellResult]:
         cells: Sequence[Cell] = job.cells
         if job.block is None:
-            cells = [cell for cell in self._plan.cells if cell.model == job.model]
+            cells = self._plan.cells_of(job.model)
         for cell in cells:
             yield not_run(self._plan, cell, model_fails(error))

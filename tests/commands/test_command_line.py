@@ -359,3 +359,25 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(
     assert "--resume" in message
     assert not list((tmp_path / "run").glob(".*partial*"))
     assert call(*again)[0] == 0
+
+
+def test_a_plan_says_what_a_run_would_cost_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = ["run", *QUICK, "--method", "gradient,random,raises", "--ceiling", "none"]
+    wanted += ["--block-size", "2", "--batch-size", "2", "--workers", "3", "--output", "run"]
+    code, out, error = call(*wanted, "--plan")
+    assert code == 0, error
+    assert re.search(r"gradient +8 +8 ", out)
+    assert re.search(r"deletion +240 ", out)  # two maps of eight images, fifteen points
+    assert "quadrants: 4 blocks of 2 images at most, 2 a pass" in out
+    assert "By 3 workers" in out
+    assert "fails on quadrants" in out
+    assert {"Time:", "Memory:", "Disk:"} <= set(out.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_of_what_cannot_be_run_is_refused() -> None:
+    assert "'gradient'" in refused("run", *QUICK, "--method", "gradiant", "--plan")
+    assert "--resume" in refused("run", *QUICK, "--plan", "--resume", "--output", "there")

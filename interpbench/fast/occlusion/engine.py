@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from interpbench.core.passes_counted import count_windows
 from interpbench.fast.occlusion.boxes import Index, Patch, Place, as_rows, inside
 from interpbench.fast.occlusion.network import (
     NetworkStep,
@@ -90,6 +91,7 @@ class Engine:
             for stage, size in self._stages:
                 parts = _through(stage, _packed(parts, size))
             for windows, logits in parts:
+                count_windows(len(windows))
                 yield torch.full_like(windows, number), windows, logits
 
     def _stored(self, x: Tensor) -> dict[str, Tensor]:

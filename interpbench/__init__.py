@@ -2,8 +2,8 @@
 
 `method`, `model`, `dataset`, `metric` and `reference` register plugins; `run`, `forecast`,
 `load_run`, `explain`, `gallery`, `sanity`, `conformance`, `doctor`, `check`, `train` and `find_lr`
-are the command line in Python. Names are imported when they are first used, so that `import interpbench`
-does not import torch.
+are the command line in Python. Names are imported when they are first used, so that
+`import interpbench` does not import torch.
 """
 
 import sys

@@ -24,7 +24,7 @@ from interpbench.running.runner import model_fails
 from interpbench.scoring.evaluate import evaluate
 from interpbench.suite.cells import Cell
 
-SLOW = 2.0  # seconds an image, from which one has to do
+SLOW = 10.0  # seconds an image, from which one has to do
 Timed = Callable[[], object]
 
 
@@ -33,24 +33,26 @@ class Tried:
     """A piece of work on some images.
 
     Attributes:
-        images: how many.
-        passes: that they took, all together.
-        first: that the first of them took alone.
+        images: how many, for so many seconds.
         seconds: of all together.
+        first: passes that one image takes.
+        counted: of how many images passes are known as well,
+        passes: and what they take, all together.
         failure: why it broke down; its numbers then mean nothing.
     """
 
     images: int = 0
-    passes: PassCount = field(default_factory=PassCount)
-    first: PassCount = field(default_factory=PassCount)
     seconds: float = 0.0
+    first: PassCount = field(default_factory=PassCount)
+    counted: int = 1
+    passes: PassCount = field(default_factory=PassCount)
     failure: str = ""
 
     def passes_of(self, images: int, batches: int) -> PassCount:
         """For so many images in so many batches: some are for each image, some for each batch."""
 
         def counted(first: int, together: int) -> int:
-            each = (together - first) / (self.images - 1) if self.images > 1 else first
+            each = (together - first) / (self.counted - 1) if self.counted > 1 else first
             return round(each * images + (first - each) * batches)
 
         counts = zip(astuple(self.first), astuple(self.passes), strict=True)
@@ -193,8 +195,8 @@ class _Trials:
 
             return timed
 
-        # Fewer would all be scored in float32 too, of which a run asks one in so many alone.
-        least = 1 if self._plan.computing.precision == "fp32" else COMPARED
+        # In a lower precision, one in so many is scored in float32 too: as many as show two.
+        least = 2 if self._plan.computing.precision == "fp32" else COMPARED + 1
         return self._tried(label, ready, metric, least)
 
     def maps(self, cell: Cell) -> Tried:
@@ -218,20 +220,23 @@ class _Trials:
         what: str,
         ready: Callable[[slice], Timed],
         plugin: Configured | None = None,
-        least: int = 1,
+        least: int = 2,
     ) -> Tried:
-        """On one image, which warms up, and then on as many as there is time for.
+        """On one image, which warms up, on another, and on as many as there is time for.
 
-        A whole batch or a power of two, so that methods that share passes are mostly tried on the
-        same images.
+        Passes are counted on the first of these alone, which do not depend on the time: so methods
+        that share passes find those of the others.
         """
         tried = first = self._once(slice(0, 1), ready, plugin)
         most = min(len(self._images), self._prepared.batch_size)
-        least = max(least, 2 if first.seconds < SLOW else 1)
-        affordable = max(least, int(self._seconds / max(first.seconds, 1e-9)))
-        count = most if affordable >= most else 2 ** (affordable.bit_length() - 1)
-        if not first.failure and count > 1:
-            tried = replace(self._once(slice(0, count), ready, plugin), first=first.passes)
+        counted = min(most, least) if first.seconds < SLOW else 1
+        if not first.failure and counted > 1:
+            tried = self._once(slice(0, counted), ready, plugin)
+            passes = tried.passes
+            affordable = min(most, int(self._seconds / max(first.seconds, 1e-9)))
+            if not tried.failure and affordable > counted:
+                tried = self._once(slice(0, affordable), ready, plugin)
+            tried = replace(tried, first=first.passes, counted=counted, passes=passes)
         self._progress.advance(f"{self._prepared.label} {what}", 1)
         return tried
 
@@ -257,7 +262,7 @@ class _Trials:
             failure = failure or f"changed what others need ({what}), which is undone"
         if failure:
             return Tried(rows.stop, failure=failure)
-        return Tried(rows.stop, passes, passes, watch.seconds)
+        return Tried(rows.stop, watch.seconds, first=passes, passes=passes)
 
 
 class _MetricError(InterpBenchError):

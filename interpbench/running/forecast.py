@@ -32,7 +32,7 @@ class Cost:
             is done for `images` and for no method.
         label: of the method or metric; or `decoding`, `predictions`, `end points`.
         count: for how many images the run does it, each counted as often as it does so.
-        measured_on: images.
+        measured_on: images, whose time was taken.
         forwards, backwards: images that pass the model in all, and that gradients are asked of.
         windows: images of which only what a window changes is computed.
         seconds: in all.

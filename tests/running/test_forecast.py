@@ -14,7 +14,7 @@ import interpbench
 from interpbench.core.errors import DataError, ParameterError, UnknownNameError
 from interpbench.core.passes_counted import PassCount
 from interpbench.results.run_folder import RunFolder
-from interpbench.running import expected_tables
+from interpbench.running import expected_tables, forecast
 from interpbench.running.calibration import Tried
 from interpbench.running.expected_tables import Disk
 from interpbench.running.forecast import Cost, Forecast, Memory, ModelForecast
@@ -56,6 +56,14 @@ def hooked() -> Iterator[list[int]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hurried() -> Iterator[None]:
+    """No time is spent on taking the time more exactly."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forecast, "BUDGET", 0.0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +109,7 @@ def test_passes_of_each_method_and_metric_are_what_they_are_by_definition(
 
 
 def test_what_is_done_once_a_batch_is_not_counted_for_each_image() -> None:
-    tried = Tried(4, passes=PassCount(2 + 4 * 3, 4, 0), first=PassCount(2 + 3, 1, 0))
+    tried = Tried(9, counted=4, passes=PassCount(2 + 4 * 3, 4, 0), first=PassCount(2 + 3, 1, 0))
     assert tried.passes_of(images=100, batches=7) == PassCount(7 * 2 + 100 * 3, 100, 0)
     alone = Tried(1, passes=PassCount(5, 1, 0), first=PassCount(5, 1, 0))
     assert alone.passes_of(images=100, batches=7) == PassCount(500, 100, 0)

@@ -232,6 +232,7 @@ def forecast(
     shard: str | None = None,
     executor: str | None = None,
     workers: int | None = None,
+    mix_devices: bool = False,
     progress: Shown = None,
 ) -> "Forecast":
     """What a run would cost: blocks, passes, time, memory and disk. Nothing of it is kept.
@@ -245,7 +246,7 @@ def forecast(
         suite, dataset, model, method, metric, images, labels, classes, steps, target, ceiling,
             seed, device, precision, batch_size, compile, block_size, data_root, download, samples,
             weights, outputs, preparation, mean, std, size, resize, plugin, until, shard, executor,
-            workers: as for `run`. Of a run `until` decided it is what all `images` would cost.
+            workers, mix_devices: as for `run`. Of a run `until` decided it is what all `images` would cost.
         progress: told how it gets on; or whether a line shows it, None shows it in IPython.
 
     Returns:
@@ -270,10 +271,12 @@ def forecast(
     from interpbench.running.executors import Whereabouts
     from interpbench.running.forecast import forecast as forecast_of
 
-    Whereabouts(executor, workers=workers).refuse_what_cannot_be()
+    where = Whereabouts.of(device, executor=executor, workers=workers)
+    where.refuse_what_cannot_be()
+    arguments["workers"] = where.processes
     plan = _planned(arguments)
     with _shown(progress) as shown:
-        return forecast_of(plan, workers or 1, shown)
+        return forecast_of(plan, where.processes or 1, shown)
 
 
 @checked

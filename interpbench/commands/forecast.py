@@ -129,7 +129,7 @@ def _memory(found: "Forecast") -> list[str]:
     return [
         f"Memory: {', '.join(held) or 'what is held is not known here'} (a model, a batch's work "
         f"and all that is imported); besides, images of two blocks of {_bytes(memory.block)}, and "
-        f"where the run ends, its tables of {_bytes(memory.tables)} and copies of them."
+        f"where the run ends, {_bytes(memory.tables)} of scores and a cell's curves, and copies."
     ]
 
 

@@ -213,6 +213,7 @@ def run(
         "shard": shard,
         "executor": executor,
         "workers": workers,
+        "mix_devices": mix_devices,
     }
     if plan:
         if resume:
@@ -231,7 +232,6 @@ def run(
             isolation=isolation,
             per_device=per_device,
             timeout=timeout,
-            mix_devices=mix_devices,
             listener=progress,
         )
     if shard is not None:

@@ -1,5 +1,6 @@
 """How large a run's files will be: tables of chance numbers, written as a run writes its own."""
 
+import io
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,24 +89,32 @@ def expected_files(plan: Plan, cells: Sequence[ExpectedCell]) -> tuple[Disk, int
 
 
 def _bytes(plan: Plan, cells: Sequence[ExpectedCell], images: int) -> np.ndarray:
-    """Of files of scores, files of curves, and both in memory, for so many images a cell."""
-    scores, curves, points, chance = [], [], 0, np.random.default_rng(0)
-    sizes = np.zeros(3)
-    for each in cells:
-        of_cell = _tables(plan, each, images, chance)
-        sizes[:2] += len(table_content(of_cell[0])), len(curve_files.content_of(of_cell[1]))
-        if each.cell.ceiling_of is None:  # searches are not among the run's tables
-            scores.append(of_cell[0])
-            curves.append(of_cell[1])
-            points += images * sum(map(len, each.changed.values()))
-    together = [_joined(scores, SCORE_COLUMNS), _joined(curves, CURVE_COLUMNS)]
+    """Of files of scores, files of curves, and what of both is in memory, for so many images."""
+    chance, together = np.random.default_rng(0), io.BytesIO()
+    all_scores: list[pd.DataFrame] = []
+    of_scores = of_curves = most_curves = 0
+    with curve_files.CurvesFile(together) as file:
+        for each in cells:
+            scores, curves = _tables(plan, each, images, chance)
+            of_scores += len(table_content(scores))
+            of_curves += len(curve_files.content_of(curves))
+            points = images * sum(map(len, each.changed.values()))
+            most_curves = max(most_curves, points * POINT + _held(curves))
+            if each.cell.ceiling_of is None:  # searches are not among the run's tables
+                all_scores.append(scores)
+                file.write(curves)
+    run_scores = _joined(all_scores, SCORE_COLUMNS)
     with tempfile.TemporaryDirectory() as folder:
         csv = Path(folder) / "scores.csv"
-        write_csv(together[0], csv)
-        sizes[0] += len(table_content(together[0])) + csv.stat().st_size
-    sizes[1] += len(curve_files.content_of(together[1]))
-    sizes[2] = points * POINT + sum(table.memory_usage(deep=True).sum() for table in together)
-    return sizes
+        write_csv(run_scores, csv)
+        of_scores += len(table_content(run_scores)) + csv.stat().st_size
+    of_curves += len(together.getvalue())
+    return np.array([of_scores, of_curves, most_curves + _held(run_scores)], dtype=float)
+
+
+def _held(table: pd.DataFrame) -> int:
+    """Bytes in memory, but for what lists hold."""
+    return int(table.memory_usage(deep=True).sum())
 
 
 def _tables(

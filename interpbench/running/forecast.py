@@ -84,7 +84,7 @@ class Memory:
             where the system does not say.
         device: the most that torch has held of the GPU; None without one.
         block: pixels and masks of a block and of the next, of the model whose are largest.
-        tables: scores and curves of all images, in the process that ends the run.
+        tables: all scores, and the curves of a cell, in the process that ends the run.
     """
 
     process: int | None

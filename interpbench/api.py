@@ -246,7 +246,8 @@ def forecast(
         suite, dataset, model, method, metric, images, labels, classes, steps, target, ceiling,
             seed, device, precision, batch_size, compile, block_size, data_root, download, samples,
             weights, outputs, preparation, mean, std, size, resize, plugin, until, shard, executor,
-            workers, mix_devices: as for `run`. Of a run `until` decided it is what all `images` would cost.
+            workers, mix_devices: as for `run`. Of a run `until` decided it is what all `images`
+            would cost.
         progress: told how it gets on; or whether a line shows it, None shows it in IPython.
 
     Returns:

@@ -182,7 +182,10 @@ def _fewest(finding: Finding, evidence: Evidence) -> int:
 def _typical_interval(evidence: Evidence) -> str:
     metric, rows = evidence.by_metric()[0]
     half = ((rows["high"] - rows["low"]) / 2).median()
-    return f"A typical 95 % interval by {metric} is ±{number(half)}." if pd.notna(half) else ""
+    if pd.isna(half):
+        return ""
+    width = f"±{number(half)}" if half == 0 or half >= 0.001 else "less than ±0.001"
+    return f"A typical 95 % interval by {metric} is {width}."
 
 
 def _would_do(

@@ -185,6 +185,17 @@ def test_two_hundred_images_say_how_much_they_tell_apart() -> None:
     assert found.text.startswith("200 images a model tell 36 of 36 pairs apart.")
 
 
+@pytest.mark.parametrize(
+    ("half", "said"), [(0.02, "±0.020"), (0.0004, "less than ±0.001"), (0, "±0.000")]
+)
+def test_no_interval_is_called_none_that_is_one(half: float, said: str) -> None:
+    found = many(200)
+    board = found.board.assign(low=found.board["mean"] - half, high=found.board["mean"] + half)
+    sample = remark(replace(found, board=board), "Sample")
+    assert sample is not None
+    assert f"interval by deletion is {said}." in sample.text
+
+
 def test_how_many_images_would_do_is_said_where_the_run_knows() -> None:
     methods = ("gradcam", "occlusion:stride=8,window=16", "random")
     run = run_evidence(images=12, methods=methods, metrics=("deletion",), ceiling=False)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from interpbench.suite.cells import CURVE_COLUMNS
 
 POINT_COLUMNS = [*CURVE_COLUMNS[:-2], "step", "fraction", "value"]
+ROWS = 4096  # curves that are turned into a file, or read, at once
 _LISTS = {"fraction": pa.float64(), "value": pa.float32()}
 _LABELS = [column for column in CURVE_COLUMNS if column not in _LISTS]
 _SCHEMA = pa.schema(
@@ -78,10 +79,12 @@ class CurvesFile:
         Parameters:
             curves: a row a curve, with CURVE_COLUMNS.
         """
-        columns = {
-            field.name: pa.array(curves[field.name].tolist(), field.type) for field in _SCHEMA
-        }
-        self._file.write_table(pa.table(columns, schema=_SCHEMA))
+        for first in range(0, max(1, len(curves)), ROWS):
+            rows = curves.iloc[first : first + ROWS]
+            columns = {
+                field.name: pa.array(rows[field.name].tolist(), field.type) for field in _SCHEMA
+            }
+            self._file.write_table(pa.table(columns, schema=_SCHEMA))
 
 
 def content_of(curves: pd.DataFrame) -> bytes:
@@ -98,12 +101,21 @@ def read(content: bytes) -> pd.DataFrame:
     Raises:
         ValueError: if it holds something else.
     """
-    table = pq.read_table(io.BytesIO(content))
-    if table.column_names == POINT_COLUMNS:
-        return of_points(table.to_pandas())
-    if table.column_names != CURVE_COLUMNS:
-        raise ValueError(f"its columns are {', '.join(table.column_names)[:200]}")
+    file = pq.ParquetFile(io.BytesIO(content))
+    schema = file.schema_arrow
+    if schema.names == POINT_COLUMNS:
+        return of_points(file.read().to_pandas())
+    if schema.names != CURVE_COLUMNS:
+        raise ValueError(f"its columns are {', '.join(schema.names)[:200]}")
     for name, kind in _LISTS.items():
-        if table.schema.field(name).type not in (pa.list_(kind), pa.null()):
-            raise ValueError(f"its column {name} is of type {table.schema.field(name).type}")
-    return table.to_pandas()[CURVE_COLUMNS]
+        if schema.field(name).type not in (pa.list_(kind), pa.null()):
+            raise ValueError(f"its column {name} is of type {schema.field(name).type}")
+    known: dict[bytes, np.ndarray] = {}  # curves of a metric share their fractions
+    frames = [_frame(batch, known) for batch in file.iter_batches(ROWS)]
+    return pd.concat(frames, ignore_index=True) if frames else file.read().to_pandas()
+
+
+def _frame(batch: pa.RecordBatch, known: dict[bytes, np.ndarray]) -> pd.DataFrame:
+    columns = {name: batch.column(name).to_pandas() for name in CURVE_COLUMNS}
+    columns["fraction"] = [known.setdefault(row.tobytes(), row) for row in columns["fraction"]]
+    return pd.DataFrame(columns)

@@ -44,8 +44,9 @@ def mean_curves(curves: pd.DataFrame, seed: int) -> dict[CurveKey, MeanCurve]:
 def _mean_curves(curves: pd.DataFrame, seed: int) -> Iterator[tuple[CurveKey, MeanCurve]]:
     for key, rows in curves.groupby(["dataset", "model", "metric", "method"]):
         dataset, model, metric, method = map(str, key)
-        values = np.stack(rows["value"].tolist()).astype(float)
-        values = values[~np.isnan(values).any(axis=1)]
+        values = np.stack(rows["value"].tolist(), dtype=float)
+        whole = ~np.isnan(values).any(axis=1)
+        values = values if whole.all() else values[whole]
         if len(values):
             low, high = bootstrap_band(values, seed=derive(seed, dataset, model, metric, method))
             mean = values.mean(axis=0)

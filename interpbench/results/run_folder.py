@@ -347,12 +347,16 @@ class RunFolder:
         records = self.cell_records()
         self._refuse_contradictions(info, records)
         assembly = Assembly(info)
-        for record in records:
+
+        def add(record: CellRecord) -> None:  # a cell is gone before the next is read
             cell = read_cell(self.path / "cells" / record.cell.folder)
             self._refuse_unknown_metrics(info, cell)
             assembly.add(cell)
             if not record.is_search:
                 told(cell)
+
+        for record in records:
+            add(record)
         return assembly.tables(self._models(records))
 
     def _refuse_contradictions(self, info: RunInfo, cells: Sequence[CellRecord]) -> None:

@@ -63,6 +63,8 @@ CONCLUSIONS = ("leaderboard", "comparisons", "ranks", "agreement", "shares", "re
 PAGE = "report.html"
 PROFILE = ("profile.csv", "trace.json")
 RECORD, LOCK, BLOCKS = "run.json", "run.lock", "blocks"
+# What a run has always recorded, without which what is shown of it would be another run's.
+_ALWAYS, _OF_SUITE = ("suite", "settings", "seed", "metrics"), ("name", "changed")
 REPLACED = ".run.json.replaced"  # the record of a run that is being overwritten
 Mode = Literal["new", "resume", "overwrite"]
 
@@ -170,12 +172,20 @@ class RunFolder:
                 f"{file} has schema version {version}; this InterpBench reads {SCHEMA_VERSION}."
             )
         try:
-            return RunInfo.model_validate(contents)
+            info = RunInfo.model_validate(contents)
         except ValidationError as invalid:
             key, reason, _ = first_problem(invalid)
             raise RunFolderError(
                 f"{file} is not valid: key {key!r}: {reason}. Begin the run anew with --overwrite."
             ) from None
+        missing = [key for key in _ALWAYS if key not in info.model_fields_set]
+        missing += [f"suite.{key}" for key in _OF_SUITE if key not in info.suite.model_fields_set]
+        if missing:
+            raise RunFolderError(
+                f"{file} is not valid: key {missing[0]!r} is missing, which every run has. Begin "
+                "the run anew with --overwrite."
+            )
+        return info
 
     def write_info(self, info: RunInfo) -> None:
         """Writes run.json, which nothing else in the folder could be put together to again."""

@@ -280,6 +280,7 @@ def test_all_models_are_all_that_have_weights(tmp_path: Path) -> None:
     assert finished.info["plugins"]["model resnet18"]["parameters"] == {
         "width": 10,
         "norm": "batch",
+        "stem": "auto",
     }
     assert finished.info["suite"]["changed"] is True
     assert len(repr(finished).splitlines()) < 8

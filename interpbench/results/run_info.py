@@ -462,7 +462,7 @@ class RunInfo(Record):
     plugins: dict[str, PluginInfo] = {}
     identity: Identity = Identity()
     cells: tuple[str, ...] = ()
-    status: str = "finished"
+    status: Literal["running", "finished"] = "finished"
     finished: str = ""
     models: dict[str, MeasuredModel] = {}
     failures: tuple[CellRecord, ...] = ()

@@ -37,6 +37,6 @@ settings.load_profile("suite")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Takes what was imported and collected out of garbage collection, which statsmodels runs at every correction."""
+    """Takes what was imported and collected out of garbage collection, which would go through it each time."""
     gc.collect()
     gc.freeze()

@@ -198,12 +198,10 @@ def holm(p: np.ndarray) -> np.ndarray:
 
     Scandinavian Journal of Statistics 1979.
     """
-    from statsmodels.stats.multitest import multipletests
-
-    defined = ~np.isnan(p)
+    smallest_first = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN is sorted last
+    times = np.arange(smallest_first.size, 0, -1)
     corrected = np.full(p.shape, np.nan)
-    if defined.any():
-        corrected[defined] = multipletests(p[defined], method="holm")[1]
+    corrected[smallest_first] = np.minimum(np.maximum.accumulate(p[smallest_first] * times), 1)
     return corrected
 
 

@@ -5,7 +5,11 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from interpbench.core.seeding import derive
 from interpbench.results.statistics import (
@@ -250,6 +254,15 @@ def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:
     np.testing.assert_allclose(found, [0.06, 0.04, 0.06, np.nan, 0.045])
     assert np.isnan(holm(np.array([np.nan]))).all()
     assert holm(np.array([])).size == 0
+
+
+@given(
+    arrays(
+        float, st.integers(1, 40), elements=st.floats(0, 1) | st.sampled_from([0.0, 1e-3, 0.5, 1.0])
+    )
+)
+def test_holm_is_that_of_statsmodels(p: np.ndarray) -> None:
+    np.testing.assert_array_equal(holm(p), multipletests(p, method="holm")[1])
 
 
 # Accuracy of C4.5, with m, with cf, with both, on 14 data sets: Demšar (JMLR 2006), table 2 and 6.

@@ -18,7 +18,7 @@ from tests.command_line import call
 
 __all__ = ["computed_once"]
 TABLES = ("scores.csv", "scores.parquet", "curves.parquet", "leaderboard.csv", "shares.csv")
-EVERY = 41  # of the damages, in the tests that are not slow
+EVERY = 83  # of the damages, in the tests that are not slow
 Damage = Callable[[Path], Any]
 
 

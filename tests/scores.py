@@ -5,11 +5,11 @@ from contextlib import nullcontext
 import numpy as np
 
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.types import Explanation
 from interpbench.fast.scoring_copy import Scorer
 from interpbench.registry.plugin import Configured
 from interpbench.running.cell_tables import Scored
 from interpbench.scoring.evaluate import EndPoints, Passes, evaluate
+from interpbench.scoring.explanation import Explanation
 
 
 def scored(metric: Configured, explanation: Explanation, batch: int = 16) -> Scored:

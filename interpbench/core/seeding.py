@@ -25,6 +25,12 @@ def permutation(length: int, seed: int) -> np.ndarray:
     return np.argsort(bits, kind="stable")
 
 
+def sample(length: int, size: int, seed: int) -> np.ndarray:
+    """`size` different numbers of 0..length-1, int64 [size], in no order; from Philox likewise."""
+    bits = np.random.Philox(key=seed).random_raw(length)
+    return np.argpartition(bits, size)[:size] if size < length else np.arange(length)
+
+
 def shuffled(names: Sequence[str], seed: int) -> list[int]:
     """The indices of `names` in a random order, which depends only on the names and the seed."""
     return sorted(range(len(names)), key=lambda i: (derive(seed, names[i]), names[i]))

@@ -12,7 +12,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -304,72 +304,6 @@ class Model(nn.Module):
         if is_scripted(found):
             raise MethodError(f"Layer {name!r} of model {self.card.name!r} {SCRIPTED}")
         return found
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A batch of images with their saliency maps: what a metric scores.
-
-    Attributes:
-        model: the model that was explained.
-        x: float32 [B,C,H,W], normalised.
-        target: int64 [B], the logit that was explained.
-        label: int64 [B], the logit of the true class.
-        saliency: float32 [B,H,W], finite.
-        rank: int32 [B,H,W], 0 for the most salient position; ties are broken by one seeded
-            permutation an image.
-        mask: bool [B,H,W], the evidence, or None.
-        ids: the samples' ids.
-        ignored: bool [B,H,W], what counts neither as evidence nor as its surroundings; None if
-            nothing is to be left out.
-
-    Example:
-        A metric gets one and gives a score for each image: here the share of pixels that are
-        positive. (A metric that asks the model for nothing can be tried without one.)
-
-        >>> zeros = torch.zeros(2, dtype=torch.int64)
-        >>> explanation = interpbench.Explanation(
-        ...     model=None, x=torch.zeros(2, 3, 1, 4), target=zeros, label=zeros,
-        ...     saliency=torch.tensor([[[3.0, -1.0, 2.0, 1.0]], [[0.0, 0.0, 0.0, 5.0]]]),
-        ...     rank=torch.tensor([[[0, 3, 1, 2]], [[1, 2, 3, 0]]], dtype=torch.int32),
-        ...     mask=None, ids=("a", "b"))
-        >>> (explanation.saliency > 0).float().mean(dim=(1, 2))
-        tensor([0.7500, 0.2500])
-    """
-
-    model: Model
-    x: Tensor
-    target: Tensor
-    label: Tensor
-    saliency: Tensor
-    rank: Tensor
-    mask: Tensor | None
-    ids: tuple[str, ...]
-    ignored: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Perturbation:
-    """A path between two images: positions change from `start` to `end`, most salient first.
-
-    Attributes:
-        start, end: float32 [B,C,H,W], normalised.
-        steps: how many steps; None means the image's width in positions a step.
-        output: what is read off the model for the target class: its probability or its logit.
-
-    Example:
-        Deletion to 0 in normalised space:
-
-        >>> x = torch.ones(2, 3, 32, 32)
-        >>> path = interpbench.Perturbation(start=x, end=torch.zeros_like(x), steps=16)
-        >>> path.output
-        'probability'
-    """
-
-    start: Tensor
-    end: Tensor
-    steps: int | None = None
-    output: Literal["probability", "logit"] = "probability"
 
 
 @torch.no_grad()

@@ -30,6 +30,8 @@ from interpbench.registry.spec import PAIR, POSITIONAL, quoted
 Kind = Literal["method", "model", "dataset", "metric", "reference"]
 KINDS: tuple[Kind, ...] = ("method", "model", "dataset", "metric")  # what a run is made of
 REGISTERED: tuple[Kind, ...] = (*KINDS, "reference")
+Better = Literal["lower", "higher"]
+TRAITS = {"better": "the direction", "range": "the range", "unit": "the unit"}
 REQUIRED = inspect.Parameter.empty
 LONGEST_SLUG = 120  # characters: with a data set's name before it, one file name
 MEMORY = "memory: "  # begins the origin of what is in no file that others could run
@@ -207,22 +209,37 @@ class MetricPlugin(Plugin):
     kind = "metric"
     arguments = ("explanation",)
 
-    better: Literal["lower", "higher"] = "higher"
-    range: Range | Callable[..., Range] = (0.0, 1.0)  # or a function of the parameters it names
+    better: Better | Callable[..., Better] = "higher"  # or a function of the parameters it names
+    range: Range | Callable[..., Range] = (0.0, 1.0)  # likewise
     unit: str | Callable[..., str] = ""  # likewise
     needs_mask: bool = False
     curve: bool = False  # True: the function returns a Perturbation
 
     def __post_init__(self) -> None:
-        """Refuses a range or unit by parameters that there are not."""
+        """Refuses a direction, range or unit by parameters that there are not."""
         known = [parameter.name for parameter in self.parameters]
-        for trait in ("range", "unit"):
+        for trait in ("better", "range", "unit"):
             for name in _named_by(getattr(self, trait)):
                 if name not in known:
                     raise PluginError(
-                        f"{self.origin}: the {trait} of metric {self.name!r} depends on {name!r}, "
-                        f"which is none of its parameters ({', '.join(known) or 'it has none'})."
+                        f"{self.origin}: {TRAITS[trait]} of metric {self.name!r} depends on "
+                        f"{name!r}, which is none of its parameters "
+                        f"({', '.join(known) or 'it has none'})."
                     )
+
+    def direction(self, values: Mapping[str, Any]) -> Better:
+        """Which scores are better with these parameters.
+
+        Raises:
+            PluginError: if the function of them says neither.
+        """
+        better = _of(values, self.better)
+        if better not in ("lower", "higher"):
+            raise PluginError(
+                f"{self.origin}: metric {self.name!r} says that {shown(better)} is better. "
+                "Expected 'lower' or 'higher'."
+            )
+        return "lower" if better == "lower" else "higher"
 
     def scale(self, values: Mapping[str, Any]) -> Scale:
         """What its scores can be with these parameters.

@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from interpbench.core.calls import checked
 from interpbench.core.errors import DuplicatePluginError, PluginError, unknown_name
 from interpbench.core.text import shown
 from interpbench.registry.plugin import (
     REGISTERED,
+    Better,
     Configured,
     DatasetPlugin,
     Kind,
@@ -273,7 +274,7 @@ def dataset(name: str, *, reference: str = "", licence: str = "") -> Callable[[F
 def metric(
     name: str,
     *,
-    better: Literal["lower", "higher"],
+    better: Better | Callable[..., Better],
     range: Range | Callable[..., Range] = (0.0, 1.0),
     unit: str | Callable[..., str] = "",
     reference: str = "",
@@ -285,7 +286,7 @@ def metric(
 
     Parameters:
         name: what users type.
-        better: which direction is better.
+        better: which direction is better; or a function of parameters, as for `range`.
         range: the least and the greatest possible score; the metric fails where it gives another,
             but for NaN, which says that it means nothing for an image. Where it depends on
             parameters, a function of these: `range=lambda scaled: (0, 1) if scaled else (0, 9)`.

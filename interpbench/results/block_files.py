@@ -44,6 +44,7 @@ class BlockResult:
         signed: how many valid maps hold a negative value.
         attribution_seconds, scoring_seconds: time taken.
         forward_passes: of the search for a ceiling.
+        explained_again: how many other inputs metrics asked the method about.
         batch_size: images a forward pass in the end.
         method_hash: sha256 of the method's source.
         windows: how windows that cover parts of images were computed.
@@ -72,6 +73,7 @@ class BlockResult:
     attribution_seconds: float = 0.0
     scoring_seconds: float = 0.0
     forward_passes: int = 0
+    explained_again: int = 0
     batch_size: int = 0
     method_hash: str = ""
     windows: tuple[WindowsRecord, ...] = ()

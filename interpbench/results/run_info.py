@@ -283,6 +283,8 @@ class CellRecord(Checked):
         left_behind: what the method left on the model, which was undone.
         attribution_seconds, scoring_seconds: time taken.
         forward_passes: of the search for a ceiling, besides those that score what it found.
+        explained_again: how many other inputs metrics asked the method about, within the time that
+            scoring took.
         batch_size: images a forward pass in the end, after halving.
         precision_effect: metric -> what a lower precision changed.
         windows: how windows that cover parts of images were computed.
@@ -305,6 +307,7 @@ class CellRecord(Checked):
     attribution_seconds: float = 0.0
     scoring_seconds: float = 0.0
     forward_passes: int = 0
+    explained_again: int = 0
     batch_size: int = 0
     precision_effect: dict[str, PrecisionEffect] = {}
     windows: tuple[WindowsRecord, ...] = ()

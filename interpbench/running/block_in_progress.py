@@ -23,6 +23,7 @@ from interpbench.results.run_info import WindowsRecord
 from interpbench.running.image_block import ImageBlock
 from interpbench.running.prepared_model import PreparedModel
 from interpbench.scoring.evaluate import BatchScores, evaluate
+from interpbench.scoring.explanation import Explainer
 from interpbench.suite.cells import Cell
 
 
@@ -51,6 +52,7 @@ class BlockInProgress:
         self._maps: dict[str, Tensor] = {}
         self._choices: list[Choice] = []
         self._discarded = False
+        self._explained_again = 0
 
     def add(self, rows: slice) -> None:
         """Explains and scores some images; raises what the method raises."""
@@ -70,6 +72,7 @@ class BlockInProgress:
         with self._scoring.running():
             self._prepared.know_end_points(images, rows)
             explanation, tied = images.explanation(maps, batch, rows)
+            explanation = replace(explanation, explainer=self._explainer(batch))
             compared = images.compared(rows)
             wanted = [label for label in self._metrics() if label not in self._failed]
             metrics = {label: self._plan.metrics[label] for label in wanted}
@@ -144,6 +147,7 @@ class BlockInProgress:
             attribution_seconds=self._attribution.seconds,
             scoring_seconds=self._scoring.seconds,
             forward_passes=self._forward_passes,
+            explained_again=self._explained_again,
             batch_size=account.batch_size.images,
             method_hash=account.method.plugin.source_hash,
             windows=tuple(
@@ -165,6 +169,25 @@ class BlockInProgress:
             raise attempt.error
         return attempt.maps
 
+    def _explainer(self, batch: Batch) -> Explainer | None:
+        """Asks the method again about other inputs, for metrics that want to know."""
+
+        def explain(x: Tensor, target: Tensor) -> Tensor:
+            account = Account(self._account.method, self._account.batch_size)
+            examined, seed = self._prepared.examined, self._plan.suite.seed
+            gradients = account.method.plugin.gradients
+            x = self._images.as_methods_like(x, gradients=gradients)
+            with torch.enable_grad():
+                attempt = examined.explain(Batch(x, target, batch.ids), account, seed)
+            self._account.left_behind |= account.left_behind
+            self._explained_again += len(x)
+            if attempt.maps is None:
+                assert attempt.error is not None
+                raise attempt.error
+            return attempt.maps.saliency
+
+        return explain
+
     def _take(self, scores: BatchScores, compared: slice) -> None:
         for label, values in scores.scored.items():
             self._values[label].append(values)
@@ -177,6 +200,9 @@ class BlockInProgress:
 
 class CeilingInProgress(BlockInProgress):
     """The search for one metric's ceiling: a method that may look at the metric itself."""
+
+    def _explainer(self, batch: Batch) -> None:
+        """A search explains nothing else."""
 
     def _metrics(self) -> list[str]:
         return [str(self._cell.ceiling_of)]

@@ -11,9 +11,9 @@ from torch import Tensor
 from interpbench.attribution.attribute import Maps
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.time_spent import phase_as_a_whole
-from interpbench.core.types import Perturbation
 from interpbench.running.prepared_model import PreparedModel
 from interpbench.scoring.curves import outputs
+from interpbench.scoring.perturbation import Perturbation
 
 TOLERANCE = 1e-5  # of the greatest value, on a device whose sums have no fixed order
 

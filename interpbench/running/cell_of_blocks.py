@@ -61,6 +61,7 @@ def cell_of_blocks(plan: Plan, blocks: Mapping[int, BlockResult]) -> CellResult:
         attribution_seconds=sum(part.attribution_seconds for part in parts),
         scoring_seconds=sum(part.scoring_seconds for part in parts),
         forward_passes=sum(part.forward_passes for part in parts),
+        explained_again=sum(part.explained_again for part in parts),
         batch_size=min(part.batch_size for part in parts),
         precision_effect=tables.effect,
         windows=_windows(parts),

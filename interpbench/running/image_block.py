@@ -7,10 +7,11 @@ from torch import Tensor
 
 from interpbench.attribution.attribute import Batch, Maps
 from interpbench.core.time_spent import phase
-from interpbench.core.types import UNKNOWN, Explanation, Model, normalise
+from interpbench.core.types import UNKNOWN, Model, normalise
 from interpbench.loading.images import ImageSet
 from interpbench.running.blocks import Block
 from interpbench.running.plan import Plan
+from interpbench.scoring.explanation import Explanation
 from interpbench.scoring.ranking import rank, tie_breakers
 
 COMPARED = 16  # one image in so many is compared with float32,
@@ -73,9 +74,15 @@ class ImageBlock:
         """
         with phase("transfers"):
             target = self.targets(rows).to(self._device, non_blocking=True)
-            x = self.contiguous(rows) if gradients else self.fastest(rows)
+            x = self.as_methods_like(self.contiguous(rows), gradients=gradients)
             name = (self.block.number, rows.start, rows.stop, gradients)
             return Batch(x, target, self.images.ids[rows], name)
+
+    def as_methods_like(self, x: Tensor, *, gradients: bool) -> Tensor:
+        """Images [B,C,H,W] in the memory format that `batch` gives them in."""
+        if gradients:
+            return x.contiguous()
+        return x.contiguous(memory_format=self._fastest_format)
 
     def contiguous(self, rows: slice) -> Tensor:
         """Some images as the model's input, float32 [B,C,H,W]."""
@@ -119,6 +126,16 @@ class ImageBlock:
                 for marks in (self.images.masks, self.images.ignored)
             )
             labels = self.labels(rows).to(x.device, non_blocking=True)
-        return Explanation(
-            self._model, x, batch.target, labels, saliency, ranks, masks, ids, ignored
-        ), tied
+        explanation = Explanation(
+            model=self._model,
+            x=x,
+            target=batch.target,
+            label=labels,
+            mask=masks,
+            ids=ids,
+            ignored=ignored,
+            seed=self._plan.suite.seed,
+            saliency=saliency,
+            rank=ranks,
+        )
+        return explanation, tied

@@ -35,6 +35,7 @@ from interpbench.running.image_block import ImageBlock
 from interpbench.running.image_stream import ImageStream
 from interpbench.running.plan import Plan
 from interpbench.scoring.evaluate import EndPoints, Passes, know_end_points
+from interpbench.scoring.shared_results import SharedResults
 
 PROVEN = 8  # images whose logits the scoring copy must give too
 
@@ -85,6 +86,7 @@ class PreparedModel:
             lower precision.
         batch_size: images a forward pass.
         end_points: what is known of the ends of paths.
+        shared: what metrics computed of the images alone.
         result: what was measured.
     """
 
@@ -161,6 +163,7 @@ class PreparedModel:
         """Nothing counts any more that was computed for one cell and kept for the next."""
         self.model.shared.forget()
         self.end_points = EndPoints()
+        self.shared = SharedResults()
         self._known: set[tuple[str, ...]] = set()
 
     def know_end_points(self, images: ImageBlock, rows: slice) -> None:
@@ -185,6 +188,7 @@ class PreparedModel:
             batch_size=batch_size,
             end_points=self.end_points,
             watching=lambda: self.examined.guard.watching(self.plan.suite.seed),
+            shared=self.shared,
         )
 
     def is_example(self, sample_id: str) -> bool:

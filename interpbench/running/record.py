@@ -195,7 +195,7 @@ def _metric(plan: Plan, label: str) -> MetricInfo:
     plugin, scale = choice.plugin, choice.plugin.scale(choice.values)
     return MetricInfo(
         summary=plugin.summary,
-        better=plugin.better,
+        better=plugin.direction(choice.values),
         range=scale.range,
         unit=scale.unit,
         curve=plugin.curve,

@@ -32,10 +32,12 @@ import torch
 from torch import Tensor
 
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.types import Explanation, Perturbation
 from interpbench.fast.occlusion.occluded_outputs import Engine, occluder, plain_if_boxes_fail
 from interpbench.registry.plugin import Configured, MethodPlugin, Parameter
 from interpbench.scoring.curves import outputs
+from interpbench.scoring.explanation import Explanation
+from interpbench.scoring.patches import patch_map, rectangles
+from interpbench.scoring.perturbation import Perturbation
 from interpbench.suite.cells import CEILING
 
 
@@ -79,9 +81,11 @@ def best_map(
     """
     with torch.no_grad():
         path = metric(explanation)
-    order, passes = best_order(explanation, path, metric.plugin.better == "lower", grid, batch_size)
+    lower = metric.plugin.direction(metric.values) == "lower"
+    order, passes = best_order(explanation, path, lower, grid, batch_size)
     height, width = explanation.x.shape[2:]
-    return -order.argsort(1)[:, patch_map(height, width, grid)].float(), passes
+    places = order.argsort(1)[:, patch_map(height, width, grid)].float()
+    return places if path.first == "least" else places.neg(), passes
 
 
 def best_order(
@@ -140,23 +144,6 @@ def sizes(patches: int, grow: bool) -> list[int]:
         counts.append(max(1, patches // 3))
         patches -= counts[-1]
     return counts[::-1] if grow else counts
-
-
-def patch_map(height: int, width: int, grid: int) -> Tensor:
-    """The number of the patch that each position belongs to, int64 [H,W].
-
-    Patches differ by a row or column at most.
-    """
-    row, column = (torch.arange(side) * grid // side for side in (height, width))
-    return row[:, None] * grid + column
-
-
-def rectangles(height: int, width: int, grid: int) -> Tensor:
-    """Top, left, bottom and right of each patch, int64 [P,4]."""
-    rows, columns = (-(-torch.arange(grid + 1) * side // grid) for side in (height, width))
-    row, column = torch.meshgrid(torch.arange(grid), torch.arange(grid), indexing="ij")
-    row, column = row.flatten(), column.flatten()
-    return torch.stack([rows[row], columns[column], rows[row + 1], columns[column + 1]], dim=1)
 
 
 class _Boxes:

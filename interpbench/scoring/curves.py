@@ -15,7 +15,8 @@ from torch import Tensor
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.memory_format import memory_format_of
 from interpbench.core.time_spent import phase
-from interpbench.core.types import Model, Perturbation
+from interpbench.core.types import Model
+from interpbench.scoring.perturbation import Perturbation
 
 
 def thresholds(shape: tuple[int, int], steps: int | None) -> list[int]:
@@ -36,6 +37,13 @@ def thresholds(shape: tuple[int, int], steps: int | None) -> list[int]:
     return [*range(0, positions, stride), positions]
 
 
+def points_of(path: Perturbation) -> list[int]:
+    """How many positions, or ranks of its own order, have changed where a path is read."""
+    if path.points is not None:
+        return list(path.points)
+    return thresholds((path.start.shape[2], path.start.shape[3]), path.steps)
+
+
 def curves(
     model: Model,
     paths: Sequence[Perturbation],
@@ -51,7 +59,7 @@ def curves(
     Parameters:
         model: gives logits; says in which dtype and number it wants its images.
         paths: from where to where, in which steps, and what is read.
-        ranks: int32 [B,H,W], 0 changes first.
+        ranks: int32 [B,H,W], 0 changes first; for paths that have no order of their own.
         target: int64 [B].
         batch_size: images a forward pass; halved on out-of-memory.
         ends: what is known already of each path: its outputs [B] at the start and at the end.
@@ -59,7 +67,7 @@ def curves(
     Raises:
         ValueError: if a path has more steps than there are positions.
     """
-    changed = [thresholds((ranks.shape[1], ranks.shape[2]), path.steps) for path in paths]
+    changed = [points_of(path) for path in paths]
     if not ends:
         return outputs(model, paths, changed, ranks, target, batch_size)
     inner = [
@@ -87,7 +95,7 @@ def outputs(
     """
     layout = _Layout(paths)
     walks = [
-        _Walk(layout, path, steps, ranks, model.dtype)
+        _Walk(layout, path, steps, ranks if path.rank is None else path.rank, model.dtype)
         for path, steps in zip(paths, changed, strict=True)
     ]
     targets = [target.repeat(len(steps)) for steps in changed]
@@ -111,7 +119,7 @@ def outputs(
                     of_path = logits[rows]
                     if paths[path].output == "probability":
                         of_path = model.probabilities(of_path)
-                    outputs_of_paths[path][part] = _of_target(of_path, targets[path][part])
+                    outputs_of_paths[path][part] = of_target(of_path, targets[path][part])
         return [values.view(-1, len(ranks)).T for values in outputs_of_paths]
 
     return batch_size.attempt(score)
@@ -227,6 +235,6 @@ class _Layout:
         return rows.view(-1, channels, height, width)
 
 
-def _of_target(values: Tensor, target: Tensor) -> Tensor:
+def of_target(values: Tensor, target: Tensor) -> Tensor:
     """[n,classes] -> [n], the value of each item's target."""
     return values.gather(1, target[:, None])[:, 0]

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.errors import said
-from interpbench.core.types import Explanation, Perturbation
 from interpbench.fast.scoring_copy import Scorer
 from interpbench.registry.plugin import Configured
-from interpbench.scoring.curves import curves, outputs, thresholds
+from interpbench.scoring.curves import curves, outputs, points_of
+from interpbench.scoring.explanation import Explanation, Reader
+from interpbench.scoring.perturbation import Perturbation
+from interpbench.scoring.shared_results import SharedResults
 
 Watching = Callable[[], AbstractContextManager[object]]
 
@@ -104,6 +106,7 @@ class Passes:
         batch_size: images a forward pass.
         end_points: what is known of the model already.
         watching: a context for each call of a metric, which undoes what it leaves behind.
+        shared: what metrics computed of the images alone.
     """
 
     scorer: Scorer
@@ -111,6 +114,16 @@ class Passes:
     end_points: EndPoints
     watching: Watching
     exact: Scorer | None = None
+    shared: SharedResults = field(default_factory=SharedResults)
+
+    @property
+    def reader(self) -> Reader:
+        """What metrics ask themselves.
+
+        In float32 always, since differences between outputs drown in the rounding of a lower
+        precision.
+        """
+        return Reader(self.exact or self.scorer, self.batch_size, self.shared)
 
 
 def know_end_points(
@@ -127,6 +140,7 @@ def know_end_points(
         passes: how scores are read off the model.
     """
     scores, paths = BatchScores(), dict[str, Perturbation]()
+    explanation = replace(explanation, reader=passes.reader)
     for label, metric in metrics.items():
         if metric.plugin.curve:
             _ask(label, metric, explanation, passes, scores, paths)
@@ -153,6 +167,7 @@ def evaluate(
         compared: which images are scored in float32 too, where the precision is lower.
     """
     scores, paths = BatchScores(), dict[str, Perturbation]()
+    explanation = replace(explanation, reader=passes.reader)
     for label, metric in metrics.items():
         _ask(label, metric, explanation, passes, scores, paths)
     if paths:
@@ -175,15 +190,16 @@ def _ask(
 ) -> None:
     """Puts a metric's answer among the scores, or its path among the paths, or why it failed."""
     of_images = passes.end_points.of_images
-    shape = (explanation.rank.shape[1], explanation.rank.shape[2])
     try:
         answer = _call(metric, explanation, passes.watching)
         if isinstance(answer, Tensor):
             scores.scored[label] = answer
             return
-        scores.changed[label] = thresholds(shape, answer.steps)
+        scores.changed[label] = points_of(answer)
         if label not in of_images:
             of_images[label] = _is_of_images(metric, answer, explanation, passes.watching)
+        if not answer.by_saliency:
+            answer = replace(answer, rank=explanation.order(answer))
         paths[label] = answer
     except KeyboardInterrupt:
         raise
@@ -205,7 +221,12 @@ def _add_curves(
     scores.scored |= dict(zip(paths, values, strict=True))
     if passes.exact is not None and len(ranks[compared]):
         compared_paths = [
-            replace(path, start=path.start[compared], end=path.end[compared])
+            replace(
+                path,
+                start=path.start[compared],
+                end=path.end[compared],
+                rank=None if path.rank is None else path.rank[compared],
+            )
             for path in paths.values()
         ]
         exact = curves(passes.exact, compared_paths, ranks[compared], target[compared], batch_size)

@@ -24,6 +24,7 @@ CURVE_RULES = {
     "auc": "(sum - first/2 - last/2) / steps",
 }
 SIGN = "negatives last"
+SIGNS = {"signed": SIGN, "absolute": "by magnitude", "positive": "negatives as none"}
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,17 @@ class Protocol:
 def sign_of(text: str) -> str:
     """How a protocol takes the negative values of maps, in words; "" of one that is not known.
 
-    All take maps as they are, as RISE's does: negative values count as small, and come last. No
-    line of their texts says so, which keeps their hashes what they are.
+    By its parameter `sign`. One without takes maps as they are, as RISE's does: negative values
+    count as small, and come last.
 
     Parameters:
         text: of the protocol.
     """
-    return SIGN if text else ""
+    fields = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    sign = fields.get("parameter sign", "signed")
+    if sign == "signed" and fields.get("parameter first") == "least":
+        return "negatives first"
+    return SIGNS.get(sign, sign) if text else ""
 
 
 def protocol_of(metric: Configured, target: Target) -> Protocol:
@@ -60,6 +65,8 @@ def protocol_of(metric: Configured, target: Target) -> Protocol:
     }[target]
     for name, value in metric.values.items():
         fields[f"parameter {name}"] = str(value)
+    if metric.plugin.curve and metric.values.get("first") == "least":
+        fields["order"] = "least salient first"
     if metric.plugin.curve and "steps" in metric.values and metric.values["steps"] is None:
         fields["parameter steps"] = "image width in positions a step"
     return Protocol("\n".join(f"{name}: {value}" for name, value in sorted(fields.items())) + "\n")

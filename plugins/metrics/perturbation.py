@@ -1,23 +1,29 @@
 """Deletion and insertion: does the model's output follow the map's order? (Petsiuk, Das, Saenko, RISE, BMVC 2018)."""
 
-from typing import Literal
-
 from pydantic import PositiveInt
 from torch import Tensor
 
-from interpbench import Baseline, Explanation, Perturbation, metric
+from interpbench import Baseline, Explanation, First, Output, Perturbation, Sign, metric
 from interpbench import baseline as make_baseline
 
 REFERENCE = "Petsiuk, Das, Saenko, RISE, BMVC 2018"
 
 
-@metric("deletion", better="lower", unit="probability", reference=REFERENCE, curve=True)
+@metric(
+    "deletion",
+    better=lambda first: "lower" if first == "most" else "higher",
+    unit="probability",
+    reference=REFERENCE,
+    curve=True,
+)
 def deletion(
     explanation: Explanation,
     *,
     steps: PositiveInt | None = None,
     baseline: Baseline = "zero",
-    output: Literal["probability", "logit"] = "probability",
+    output: Output = "probability",
+    first: First = "most",
+    sign: Sign = "signed",
 ) -> Perturbation:
     """Area under the output as the most salient positions are removed from the image, most salient first.
 
@@ -28,17 +34,27 @@ def deletion(
         steps: how many steps; none for the image's width in positions a step.
         baseline: what a removed position becomes.
         output: what is read of the target class. Areas of logits are not within 0..1.
+        first: `least` removes the least salient positions first; higher is then better.
+        sign: whether negative values count as small, by magnitude, or as none.
     """
-    return Perturbation(explanation.x, removed(explanation, baseline), steps, output)
+    return Perturbation(explanation.x, removed(explanation, baseline), steps, output, first, sign)
 
 
-@metric("insertion", better="higher", unit="probability", reference=REFERENCE, curve=True)
+@metric(
+    "insertion",
+    better=lambda first: "higher" if first == "most" else "lower",
+    unit="probability",
+    reference=REFERENCE,
+    curve=True,
+)
 def insertion(
     explanation: Explanation,
     *,
     steps: PositiveInt | None = None,
     baseline: Baseline = "blur",
-    output: Literal["probability", "logit"] = "probability",
+    output: Output = "probability",
+    first: First = "most",
+    sign: Sign = "signed",
 ) -> Perturbation:
     """Area under the output as the most salient positions are put back into the baseline, most salient first.
 
@@ -49,8 +65,10 @@ def insertion(
         steps: how many steps; none for the image's width in positions a step.
         baseline: what a position is before it is inserted.
         output: what is read of the target class. Areas of logits are not within 0..1.
+        first: `least` inserts the least salient positions first; lower is then better.
+        sign: whether negative values count as small, by magnitude, or as none.
     """
-    return Perturbation(removed(explanation, baseline), explanation.x, steps, output)
+    return Perturbation(removed(explanation, baseline), explanation.x, steps, output, first, sign)
 
 
 def removed(explanation: Explanation, name: Baseline) -> Tensor:

@@ -16,13 +16,15 @@ from interpbench.attribution.attribute import Batch, attribute
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.devices import memory_kept
 from interpbench.core.model_guard import Guard
-from interpbench.core.types import Explanation, Model, Perturbation
+from interpbench.core.types import Model
 from interpbench.fast.scoring_copy import prepare
 from interpbench.fast.tuning import tune
 from interpbench.registry.plugin import Configured
 from interpbench.running.prepared_model import fastest_format
 from interpbench.scoring.curves import curves
 from interpbench.scoring.evaluate import BatchScores, EndPoints, Passes, evaluate
+from interpbench.scoring.explanation import Explanation
+from interpbench.scoring.perturbation import Perturbation
 from interpbench.scoring.ranking import rank, tie_breakers
 
 Result = TypeVar("Result")
@@ -107,7 +109,16 @@ def metric(
 
     def score() -> BatchScores:
         ranks, _ = rank(saliency, ties)
-        explanation = Explanation(model, x, target, target, saliency, ranks, mask, _ids(x))
+        explanation = Explanation(
+            model=model,
+            x=x,
+            target=target,
+            label=target,
+            mask=mask,
+            ids=_ids(x),
+            saliency=saliency,
+            rank=ranks,
+        )
         passes = Passes(scorer, BatchSize(model.batch_size), EndPoints(), contextlib.nullcontext)
         return evaluate({"it": choice}, explanation, passes)
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as of_numpy
 from torch import Tensor
 
-from interpbench.core.types import Explanation
 from interpbench.registry.discovery import discover
+from interpbench.scoring.explanation import Explanation
 from interpbench.scoring.ranking import rank, tie_breakers
 from tests.scores import scored
 from tests.tiny_models import Linear, wrap
@@ -30,7 +30,17 @@ def explanation(
     model = wrap(Linear(torch.zeros(2, 3, SIDE, SIDE) if weight is None else weight), SIDE, 2)
     target = torch.ones(count, dtype=torch.int64)
     ranks, _ = rank(saliency, tie_breakers(ids, SIDE * SIDE, 0))
-    return Explanation(model, x, target, target, saliency, ranks, mask, ids, ignored)
+    return Explanation(
+        model=model,
+        x=x,
+        target=target,
+        label=target,
+        mask=mask,
+        ids=ids,
+        ignored=ignored,
+        saliency=saliency,
+        rank=ranks,
+    )
 
 
 def score(name: str, subject: Explanation, **values: object) -> list[float]:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 import interpbench
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.types import Explanation
 from interpbench.fast.occlusion.occluded_outputs import listening
 from interpbench.fast.scoring_copy import prepare
 from interpbench.registry.discovery import discover
@@ -23,6 +22,7 @@ from interpbench.registry.plugin import Configured
 from interpbench.results.run_folder import RunFolder
 from interpbench.scoring import ceiling
 from interpbench.scoring.ceiling import best_map, best_order, patch_map, rectangles, sizes
+from interpbench.scoring.explanation import Explanation
 from interpbench.scoring.ranking import rank, tie_breakers
 from tests.paths import TINY
 from tests.reference import removal
@@ -50,7 +50,16 @@ def explanation(network: nn.Module, x: Tensor, saliency: Tensor | None = None) -
     ids = tuple(f"image-{i}" for i in range(count))
     target = torch.arange(count) % 3
     ranks, _ = rank(saliency, tie_breakers(ids, side * side, 0))
-    return Explanation(wrap(network, side, 3), x, target, target, saliency, ranks, None, ids)
+    return Explanation(
+        model=wrap(network, side, 3),
+        x=x,
+        target=target,
+        label=target,
+        mask=None,
+        ids=ids,
+        saliency=saliency,
+        rank=ranks,
+    )
 
 
 def reached(

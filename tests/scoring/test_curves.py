@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.types import Perturbation
 from interpbench.scoring.curves import area, curves, thresholds
+from interpbench.scoring.perturbation import Perturbation
 from interpbench.scoring.ranking import rank, tie_breakers
 from tests.reference import rise
 from tests.tiny_models import Constant, Linear, convolutional, wrap

@@ -1,0 +1,260 @@
+"""What a metric gets: images, and what it may ask of the model and of the method about them.
+
+An `Explanation` is the images with one method's maps. `Inputs` is the same without any map: what a
+metric computes of it is the same for every method, so that `shared` computes it once for all.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from interpbench.core.batch_size import BatchSize
+from interpbench.core.errors import MethodError
+from interpbench.core.memory_format import memory_format_of
+from interpbench.core.seeding import derive
+from interpbench.core.time_spent import phase
+from interpbench.core.types import Model
+from interpbench.scoring.curves import curves, of_target
+from interpbench.scoring.perturbation import Output, Perturbation, Sign
+from interpbench.scoring.ranking import rank, tie_breakers
+from interpbench.scoring.shared_results import SharedResults, named
+
+Result = TypeVar("Result")
+# Images [B,C,H,W] and targets [B] -> maps [B,H,W].
+Explainer = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Reader:
+    """How outputs are read off a model.
+
+    Attributes:
+        scorer: the model, or the copy that scores are read off; in float32.
+        batch_size: images a forward pass; halved on out-of-memory.
+        shared: what was computed of the images, for other methods.
+    """
+
+    scorer: Model
+    batch_size: BatchSize
+    shared: SharedResults = field(default_factory=SharedResults)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """A batch of images and their targets, without maps.
+
+    Attributes:
+        model: the model that was explained.
+        x: float32 [B,C,H,W], normalised.
+        target: int64 [B], the logit that was explained.
+        label: int64 [B], the logit of the true class.
+        mask: bool [B,H,W], the evidence, or None.
+        ids: the samples' ids.
+        ignored: bool [B,H,W], what counts neither as evidence nor as its surroundings; None if
+            nothing is to be left out.
+        seed: of the run, which all chance follows from.
+        reader: how outputs are read; None for the model itself.
+    """
+
+    model: Model
+    x: Tensor
+    target: Tensor
+    label: Tensor
+    mask: Tensor | None
+    ids: tuple[str, ...]
+    ignored: Tensor | None = None
+    seed: int = 0
+    reader: Reader | None = None
+
+    def __post_init__(self) -> None:
+        """Reads off the model itself where nothing else is said."""
+        if self.reader is None and self.model is not None:
+            reader = Reader(self.model, BatchSize(self.model.batch_size))
+            object.__setattr__(self, "reader", reader)
+
+    def output(self, output: Output = "probability") -> Tensor:
+        """What the model says of the untouched images' targets, float32 [B].
+
+        Computed once, see `shared`.
+        """
+        return self.shared(_untouched, output=output)
+
+    def outputs(self, perturbed: Iterable[Tensor], output: Output = "probability") -> Tensor:
+        """What the model says of the images changed in K ways, float32 [B,K], in full passes.
+
+        Parameters:
+            perturbed: K tensors [B,C,H,W], normalised; one after the other, so that a generator
+                needs no more memory than a forward pass.
+            output: the target's probability or logit.
+        """
+        logits = self.logits(perturbed)
+        values = (
+            self.model.probabilities(logits.flatten(0, 1))
+            if output == "probability"
+            else (logits.flatten(0, 1))
+        )
+        targets = self.target.repeat_interleave(logits.shape[1])
+        return of_target(values, targets).view(logits.shape[:2])
+
+    def logits(self, perturbed: Iterable[Tensor]) -> Tensor:
+        """As `outputs`, but all the logits, float32 [B,K,classes]."""
+        reader = self._reader
+        waiting: list[Tensor] = []
+        found: list[Tensor] = []
+        for images in perturbed:
+            if images.shape != self.x.shape:
+                raise ValueError(
+                    f"a perturbed batch is {list(images.shape)}; expected {list(self.x.shape)}"
+                )
+            waiting.append(images)
+            if sum(map(len, waiting)) >= reader.batch_size.images:
+                waiting = self._pass(torch.cat(waiting), found, whole=True)
+        if waiting:
+            self._pass(torch.cat(waiting), found, whole=False)
+        if not found:
+            raise ValueError("there are no perturbed images to read outputs of")
+        return torch.cat(found).unflatten(0, (-1, len(self.x))).transpose(0, 1)
+
+    def generators(self, purpose: str) -> list[torch.Generator]:
+        """A source of chance for each image, on the CPU: the same for every method and batch.
+
+        Parameters:
+            purpose: what it is for; another purpose gives other chance.
+        """
+        return [
+            torch.Generator().manual_seed(derive(self.seed, "metric", purpose, name))
+            for name in self.ids
+        ]
+
+    def shared(self, function: Callable[..., Result], **parameters: Any) -> Result:
+        """`function(inputs, **parameters)`, computed once for all methods.
+
+        Parameters:
+            function: of a module; gets these images without any map. Gives tensors, numbers or
+                tuples of them.
+            parameters: that it is called with; what is given again is what these gave.
+
+        Raises:
+            ParameterError: if it is an inner function or a lambda, which may have seen a map.
+        """
+        key = (named(function), repr(sorted(parameters.items())), self.ids)
+        result: Result = self._reader.shared.once(
+            key, lambda: function(self.without_maps(), **parameters)
+        )
+        return result
+
+    def without_maps(self) -> "Inputs":
+        """The images alone."""
+        return Inputs(**{each.name: getattr(self, each.name) for each in fields(Inputs)})
+
+    @property
+    def _reader(self) -> Reader:
+        if self.reader is None:
+            raise ValueError("these images have no model that could be asked")
+        return self.reader
+
+    def _pass(self, images: Tensor, found: list[Tensor], *, whole: bool) -> list[Tensor]:
+        """Reads off as many images as fill passes, or all; the others are left."""
+        reader = self._reader
+
+        def read(size: int) -> tuple[list[Tensor], int]:
+            last = len(images) // size * size if whole else len(images)
+            parts = [images[first : min(first + size, last)] for first in range(0, last, size)]
+            return [self._read(part, size) for part in parts], last
+
+        read_off, last = reader.batch_size.attempt(read)
+        found += read_off
+        return [images[last:]] if last < len(images) else []
+
+    @torch.inference_mode()
+    def _read(self, images: Tensor, size: int) -> Tensor:
+        """The logits of at most `size` images, float32 [n,classes]."""
+        scorer = self._reader.scorer
+        with phase("forwards"):
+            batch = images.to(scorer.dtype).contiguous(memory_format=memory_format_of(self.x))
+            if scorer.fixed_shape and len(batch) < size:
+                batch = torch.cat([batch, batch.new_zeros(size - len(batch), *batch.shape[1:])])
+            logits: Tensor = scorer(batch)[: len(images)].float()
+            return logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation(Inputs):
+    """A batch of images with their saliency maps: what a metric scores.
+
+    Attributes:
+        saliency: float32 [B,H,W], finite; may hold negative values.
+        rank: int32 [B,H,W], 0 for the most salient position; ties are broken by one seeded
+            permutation an image.
+        explainer: asks the method again, see `explain`.
+
+    Example:
+        A metric gets one and gives a score for each image: here the share of pixels that are
+        positive. (A metric that asks the model for nothing can be tried without one.)
+
+        >>> zeros = torch.zeros(2, dtype=torch.int64)
+        >>> explanation = interpbench.Explanation(
+        ...     model=None, x=torch.zeros(2, 3, 1, 4), target=zeros, label=zeros,
+        ...     saliency=torch.tensor([[[3.0, -1.0, 2.0, 1.0]], [[0.0, 0.0, 0.0, 5.0]]]),
+        ...     rank=torch.tensor([[[0, 3, 1, 2]], [[1, 2, 3, 0]]], dtype=torch.int32),
+        ...     mask=None, ids=("a", "b"))
+        >>> (explanation.saliency > 0).float().mean(dim=(1, 2))
+        tensor([0.7500, 0.2500])
+    """
+
+    saliency: Tensor
+    rank: Tensor
+    explainer: Explainer | None = None
+
+    def explain(self, x: Tensor, target: Tensor | None = None) -> Tensor:
+        """The method's maps of other inputs, float32 [B,H,W]: guarded, and seeded as before.
+
+        Parameters:
+            x: float32 [B,C,H,W], normalised; as many as there are images.
+            target: int64 [B]; None for the targets that were explained.
+
+        Raises:
+            MethodError: if there is no method to ask, or it gives no maps.
+        """
+        if self.explainer is None:
+            raise MethodError(
+                "needs a method that can be asked again, and these maps have none: they come from "
+                "files, or from a search. Leave the metric out."
+            )
+        return self.explainer(x, self.target if target is None else target)
+
+    def values(self, sign: Sign) -> Tensor:
+        """The maps with their sign taken as is said, float32 [B,H,W], see `Perturbation.sign`."""
+        if sign == "signed":
+            return self.saliency
+        return self.saliency.abs() if sign == "absolute" else self.saliency.clamp(min=0)
+
+    def ranked(self, values: Tensor) -> Tensor:
+        """Ranks other values [B,H,W] as maps are, ties too: int32 [B,H,W], 0 for the greatest."""
+        return rank(values, self.shared(_ties))[0]
+
+    def order(self, path: Perturbation) -> Tensor:
+        """The order in which positions change along a path, int [B,H,W], 0 first."""
+        if path.rank is not None:
+            return path.rank
+        ranks = self.rank if path.sign == "signed" else self.ranked(self.values(path.sign))
+        return ranks if path.first == "most" else ranks[0].numel() - 1 - ranks
+
+    def along(self, path: Perturbation) -> Tensor:
+        """The model's output along a path, float32 [B,S+1], for a metric made of several."""
+        reader = self._reader
+        [values] = curves(reader.scorer, [path], self.order(path), self.target, reader.batch_size)
+        return values.clone()
+
+
+def _untouched(inputs: Inputs, output: Output) -> Tensor:
+    return inputs.outputs([inputs.x], output)[:, 0]
+
+
+def _ties(inputs: Inputs) -> Tensor:
+    return tie_breakers(inputs.ids, inputs.x.shape[2] * inputs.x.shape[3], inputs.seed).to(
+        inputs.x.device
+    )

@@ -1,0 +1,138 @@
+"""Inputs cut into parts, and sets of these parts: what many metrics remove at a time.
+
+Parts are positions, the cells of a grid, or anybody's segments. Sets are drawn by images and seed
+alone, so that all methods are scored on the same ones.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from interpbench.core.errors import ParameterError
+from interpbench.core.seeding import derive, sample
+from interpbench.scoring.explanation import Inputs
+from interpbench.scoring.patches import patch_map
+from interpbench.scoring.perturbation import Output
+
+
+class PartSets(NamedTuple):
+    """Sets of parts of each image.
+
+    Attributes:
+        parts: int64 [B,H,W], the part that each position belongs to, 0..P-1; None where each
+            position is a part of its own.
+        chosen: bool [B,K,P], K sets.
+        height, width: of the images.
+
+    Example:
+        One set, the upper two of the four quarters of an image of 4x4 positions:
+
+        >>> from interpbench.scoring.parts import PartSets
+        >>> rows, columns = torch.arange(4)[:, None] // 2, torch.arange(4) // 2
+        >>> sets = PartSets((rows * 2 + columns)[None], torch.tensor([[[1, 1, 0, 0]]]).bool(), 4, 4)
+        >>> sets.sums(torch.ones(1, 4, 4))
+        tensor([[8.]], dtype=torch.float64)
+        >>> [mask.sum().item() for mask in sets.masks()]
+        [8]
+    """
+
+    parts: Tensor | None
+    chosen: Tensor
+    height: int
+    width: int
+
+    def masks(self) -> Iterator[Tensor]:
+        """Each set as positions, bool [B,H,W]."""
+        for chosen in self.chosen.unbind(1):
+            if self.parts is not None:
+                chosen = chosen.gather(1, self.parts.flatten(1))
+            yield chosen.view(-1, self.height, self.width)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """The sum of values [B,H,W] over the positions of each set, float64 [B,K]."""
+        flat = values.flatten(1).double()
+        if self.parts is not None:
+            of_parts = flat.new_zeros(len(flat), self.chosen.shape[2])
+            flat = of_parts.scatter_add(1, self.parts.flatten(1), flat)
+        # One image at a time, since a set of truths takes eight times its room as numbers.
+        sums = [
+            chosen.to(flat.dtype) @ of_image
+            for chosen, of_image in zip(self.chosen, flat, strict=True)
+        ]
+        return torch.stack(sums)
+
+    def sizes(self) -> Tensor:
+        """How many positions each set has, int64 [B,K]."""
+        ones = self.chosen.new_ones(len(self.chosen), self.height, self.width, dtype=torch.float32)
+        return self.sums(ones).long()
+
+
+def cells(inputs: Inputs, grid: int) -> Tensor:
+    """The cell of a grid that each position belongs to, int64 [B,H,W].
+
+    Parameters:
+        inputs: whose positions.
+        grid: cells a side; they differ by a row or column at most.
+
+    Raises:
+        ParameterError: if there are more cells than positions.
+    """
+    height, width = inputs.x.shape[2:]
+    if not 1 <= grid <= min(height, width):
+        raise ParameterError(
+            f"grid={grid}: so many cells do not fit on {height}x{width} positions. Give a number "
+            f"from 1 to {min(height, width)}."
+        )
+    cell = patch_map(height, width, grid).to(inputs.x.device)
+    return cell[None].expand(len(inputs.ids), -1, -1)
+
+
+def random_sets(inputs: Inputs, sets: int, size: int, grid: int | None = None) -> PartSets:
+    """Sets of a size, drawn without putting back: the same for every method.
+
+    Parameters:
+        inputs: for each of which sets are drawn.
+        sets: how many.
+        size: parts a set.
+        grid: cells a side that are parts; None for positions.
+
+    Raises:
+        ParameterError: if there are no so many parts.
+    """
+    height, width = inputs.x.shape[2:]
+    parts = height * width if grid is None else grid * grid
+    if not 1 <= size < parts:
+        raise ParameterError(
+            f"A set of {size} parts cannot be drawn of {parts}: give a size from 1 to {parts - 1}."
+        )
+    chosen = torch.zeros(len(inputs.ids), sets, parts, dtype=torch.bool)
+    for i, name in enumerate(inputs.ids):
+        for k in range(sets):
+            drawn = sample(parts, size, derive(inputs.seed, "random set", name, k))
+            chosen[i, k, torch.from_numpy(drawn)] = True
+    where = None if grid is None else cells(inputs, grid)
+    return PartSets(where, chosen.to(inputs.x.device), height, width)
+
+
+def each_part(inputs: Inputs, grid: int) -> PartSets:
+    """Each cell of a grid as a set of its own: K and P are the grid's cells."""
+    single = torch.eye(grid * grid, dtype=torch.bool, device=inputs.x.device)
+    height, width = inputs.x.shape[2:]
+    return PartSets(
+        cells(inputs, grid), single[None].expand(len(inputs.ids), -1, -1), height, width
+    )
+
+
+def drops(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output) -> Tensor:
+    """How much the output falls when each set takes the values of `fill`, float32 [B,K].
+
+    Parameters:
+        inputs: the images.
+        sets: of their positions.
+        fill: float32 [B,C,H,W], what removed positions become.
+        output: what is read.
+    """
+    perturbed = (torch.where(mask[:, None], fill, inputs.x) for mask in sets.masks())
+    return inputs.output(output)[:, None] - inputs.outputs(perturbed, output)

@@ -1,0 +1,218 @@
+"""What a metric may ask for: outputs, chance, what is shared among methods, the method again."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import interpbench
+from interpbench.core.batch_size import BatchSize
+from interpbench.core.errors import MethodError, ParameterError
+from interpbench.results.run_folder import RunFolder
+from interpbench.scoring.explanation import Explanation, Inputs, Reader
+from interpbench.scoring.perturbation import Perturbation
+from interpbench.scoring.shared_results import SharedResults
+from tests.tiny_models import convolutional, wrap
+
+SIDE, COUNT = 8, 5
+
+
+def explanation(batch: int = 16, shared: SharedResults | None = None) -> Explanation:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(COUNT, 3, SIDE, SIDE, generator=generator)
+    saliency = torch.randn(COUNT, SIDE, SIDE, generator=generator)
+    ids = tuple(f"image-{i}" for i in range(COUNT))
+    model = wrap(convolutional(SIDE), SIDE)
+    subject = Explanation(
+        model=model,
+        x=x,
+        target=torch.arange(COUNT) % 5,
+        label=torch.arange(COUNT) % 5,
+        mask=None,
+        ids=ids,
+        saliency=saliency,
+        rank=torch.zeros(COUNT, SIDE, SIDE, dtype=torch.int32),
+        reader=Reader(model, BatchSize(batch), shared or SharedResults()),
+    )
+    object.__setattr__(subject, "rank", subject.ranked(saliency))
+    return subject
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5, 7, 16, 100])
+@pytest.mark.parametrize("output", ["probability", "logit"])
+def test_outputs_are_the_models_whatever_the_batch_size(batch: int, output: str) -> None:
+    subject = explanation(batch)
+    scales = [0.0, 0.5, 1.0, 2.0]
+    found = subject.outputs((scale * subject.x for scale in scales), output)  # type: ignore[arg-type]
+    assert found.shape == (COUNT, 4)
+    for k, scale in enumerate(scales):
+        with torch.no_grad():
+            logits = subject.model.network(scale * subject.x)
+        values = logits.softmax(1) if output == "probability" else logits
+        expected = values[torch.arange(COUNT), subject.target]
+        torch.testing.assert_close(found[:, k], expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(subject.output(output), found[:, 2], rtol=0, atol=1e-5)  # type: ignore[arg-type]
+
+
+def test_forward_passes_are_full() -> None:
+    subject = explanation(4)
+    sizes: list[int] = []
+    subject.model.network.register_forward_pre_hook(lambda m, inputs: sizes.append(len(inputs[0])))
+    subject.outputs(subject.x for _ in range(3))
+    assert sizes == [4, 4, 4, 3]
+
+
+def test_memory_that_runs_out_halves_the_passes() -> None:
+    class Small(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > 2:
+                raise torch.OutOfMemoryError
+            return x.mean((2, 3))
+
+    subject = explanation()
+    subject = interpbench.Explanation(
+        **{**vars(subject), "model": (model := wrap(Small(), SIDE)), "target": subject.target % 3}
+        | {"reader": Reader(model, BatchSize(16))}
+    )
+    found = subject.outputs([subject.x, 2 * subject.x], "logit")
+    means = subject.x.mean((2, 3))[torch.arange(COUNT), subject.target]
+    torch.testing.assert_close(found, torch.stack([means, 2 * means], 1))
+    assert subject.reader is not None
+    assert subject.reader.batch_size.images == 2
+
+
+def test_a_wrong_shape_and_nothing_at_all_are_told() -> None:
+    with pytest.raises(ValueError, match=r"perturbed batch is \[1, 3, 8, 8\]; expected \[5"):
+        explanation().outputs([torch.zeros(1, 3, SIDE, SIDE)])
+    with pytest.raises(ValueError, match="no perturbed images"):
+        explanation().outputs([])
+
+
+CALLS: list[tuple[str, ...]] = []
+
+
+def _noted(inputs: Inputs, *, factor: float) -> tuple[Tensor, Tensor]:
+    assert not hasattr(inputs, "saliency")
+    CALLS.append(inputs.ids)
+    return inputs.x * factor, inputs.x > 0
+
+
+def test_what_depends_on_no_map_is_computed_once_and_is_safe_from_its_users() -> None:
+    CALLS.clear()
+    shared = SharedResults()
+    one, other = explanation(shared=shared), explanation(shared=shared)
+    first, truths = one.shared(_noted, factor=2.0)
+    first.zero_()
+    again, same = other.shared(_noted, factor=2.0)
+    torch.testing.assert_close(again, 2 * one.x)
+    assert torch.equal(same, truths)
+    assert torch.equal(same, one.x > 0)
+    assert len(CALLS) == 1
+    one.shared(_noted, factor=3.0)
+    assert len(CALLS) == 2
+    assert (shared.computed, shared.given) == (3, 2)  # and the ties of the ranks
+
+
+def test_beyond_the_budget_it_is_computed_again() -> None:
+    CALLS.clear()
+    subject = explanation(shared=SharedResults(budget=100))
+    for _ in range(2):
+        subject.shared(_noted, factor=2.0)
+    assert len(CALLS) == 2
+
+
+def test_a_function_that_may_have_seen_a_map_is_refused() -> None:
+    subject = explanation()
+    with pytest.raises(ParameterError, match="inner function can see the map"):
+        subject.shared(lambda inputs: inputs.x * subject.saliency[:, None])
+
+
+def test_chance_is_each_images_own() -> None:
+    subject = explanation()
+    one = [torch.rand(3, generator=g) for g in subject.generators("noise")]
+    reverse = replace(subject.without_maps(), ids=subject.ids[::-1])
+    other = [torch.rand(3, generator=g) for g in reverse.generators("noise")]
+    assert all(torch.equal(a, b) for a, b in zip(one, other[::-1], strict=True))
+    assert not torch.equal(one[0], one[1])
+    assert not torch.equal(one[0], torch.rand(3, generator=subject.generators("else")[0]))
+
+
+def test_least_first_is_the_reverse_and_signs_are_taken_as_said() -> None:
+    subject = explanation()
+    path = Perturbation(subject.x, torch.zeros_like(subject.x))
+    flat = subject.saliency.flatten(1)
+    for sign, values in (("signed", flat), ("absolute", flat.abs())):
+        most, least = (
+            subject.order(Perturbation(path.start, path.end, first=first, sign=sign)).flatten(1)  # type: ignore[arg-type]
+            for first in ("most", "least")
+        )
+        assert torch.equal(most.argsort(1), values.argsort(1, descending=True))
+        assert torch.equal(least, SIDE * SIDE - 1 - most)
+    positive = subject.order(Perturbation(path.start, path.end, sign="positive")).flatten(1)
+    first = (flat > 0).sum(1)
+    for i, count in enumerate(first.tolist()):
+        assert flat[i][positive[i] < count].min() > 0
+        assert flat[i][positive[i] >= count].max() <= 0
+
+
+def test_an_order_of_its_own_changes_parts_together() -> None:
+    subject = explanation()
+    halves = torch.zeros(COUNT, SIDE, SIDE, dtype=torch.int64)
+    halves[:, 4:] = 1
+    path = Perturbation(
+        subject.x, torch.zeros_like(subject.x), output="logit", rank=halves, points=[0, 1, 2]
+    )
+    lower = subject.x.clone()
+    lower[:, :, :4] = 0
+    expected = subject.outputs([subject.x, lower, torch.zeros_like(lower)], "logit")
+    torch.testing.assert_close(subject.along(path), expected, rtol=0, atol=1e-5)
+
+
+def test_without_a_method_nothing_can_be_explained_again() -> None:
+    with pytest.raises(MethodError, match="maps have none"):
+        explanation().explain(torch.zeros(1))
+
+
+def again(explanation: Explanation) -> Tensor:
+    """1 if the method gives the same map again, and another one for the negative."""
+    same = explanation.explain(explanation.x)
+    other = explanation.explain(-explanation.x)
+    equal = (same == explanation.saliency).flatten(1).all(1)
+    return (equal & (other != same).flatten(1).any(1)).double()
+
+
+def noise_shared(explanation: Explanation) -> Tensor:
+    """The drop under noise, which no map decides."""
+    return explanation.shared(_noise_drop)
+
+
+def _noise_drop(inputs: Inputs) -> Tensor:
+    CALLS.append(inputs.ids)
+    noise = [torch.randn(inputs.x.shape[1:], generator=g) for g in inputs.generators("noise")]
+    return inputs.output() - inputs.outputs([inputs.x + torch.stack(noise)])[:, 0]
+
+
+def test_a_run_asks_methods_again_and_shares_what_no_method_decides(tmp_path: Path) -> None:
+    CALLS.clear()
+    run = interpbench.run(
+        model="resnet18",
+        dataset="planted",
+        method=["gradcam", "smoothgrad:samples=4", "random"],
+        metric={"again": (again, "higher"), "noise-shared": (noise_shared, "lower")},
+        images=6,
+        device="cpu",
+        output=tmp_path / "run",
+        plots=False,
+    )
+    scores = run.scores.pivot_table(index="sample_id", columns=["metric", "method"], values="value")
+    assert set(scores["again"].columns) == {"gradcam", "random", "smoothgrad:samples=4"}
+    assert np.all(scores["again"][["gradcam", "smoothgrad:samples=4"]] == 1)
+    assert np.all(scores["again"]["random"] == 0)  # the same image by its id: the same chance
+    drops = scores["noise-shared"].to_numpy()
+    assert (drops == drops[:, :1]).all()
+    assert len(CALLS) == 1
+    counted = {cell.method: cell.explained_again for cell in RunFolder(run.folder).cell_records()}
+    assert counted == {"gradcam": 12, "random": 12, "smoothgrad:samples=4": 12}

@@ -658,6 +658,17 @@ def redraw(
     return draw(found.tables, found.leaderboard, to, names, Page(columns))
 
 
+def draw_for_readme(found: finished_run.Run) -> dict[str, list[Path]]:
+    """Draws a run's means as SVG for a README; data set -> the light file and the dark one.
+
+    Raises:
+        RunFolderError: if they cannot be written.
+    """
+    from interpbench.report.plots import draw_for_readme
+
+    return draw_for_readme(found.tables, found.leaderboard, found.folder / "plots")
+
+
 @checked
 def write_page(source: finished_run.Run | str | Path, output: str | Path | None = None) -> Path:
     """Writes a run, or a leaderboard's CSV, as one HTML page that needs no network; the file.

@@ -286,15 +286,24 @@ def report(
             metavar="1|2", help="Plots for a paper, one or two columns wide; else for a screen."
         ),
     ] = None,
+    readme: Annotated[
+        bool,
+        typer.Option(
+            "--readme", help="Draw the means as SVG for a README, light and dark; print its lines."
+        ),
+    ] = False,
 ) -> None:
     """Show a finished run's tables again and redraw its plots, or write its page; needs no torch
     and no plugins.
     """
     from interpbench import api
 
+    if (html or readme) and (format or columns or (html and readme)):
+        raise ParameterError(
+            "--format and --columns are of plots, --html and --readme two things: leave them "
+            "out, or call `report` once for each."
+        )
     if html:
-        if format or columns:
-            raise ParameterError("--format and --columns are of plots: leave them out with --html.")
         page = api.write_page(run, output)
         say(f"Page: {page}")
         return
@@ -305,8 +314,20 @@ def report(
             f"{run} is a file. Give a run folder, or --html for a page of a leaderboard.csv."
         )
     finished = api.load_run(run)
+    if readme:
+        for dataset, (light, dark) in api.draw_for_readme(finished).items():
+            say(_in_a_readme(dataset, light, dark))
+        return
     api.redraw(finished, format, columns)
     _show(finished, open_console())
+
+
+def _in_a_readme(dataset: str, light: Path, dark: Path) -> str:
+    """The lines that show a picture in a README, on a light and on a dark page."""
+    return (
+        f'<picture>\n  <source media="(prefers-color-scheme: dark)" srcset="{dark}">\n'
+        f'  <img alt="{dataset}: means and intervals of each method" src="{light}">\n</picture>'
+    )
 
 
 def _show(finished: "Run", console: "Console") -> None:

@@ -34,6 +34,14 @@ _IN_A_PAPER = {
     **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.6),
     "grid.linewidth": 0.5,
 }
+# The ground and letters of GitHub's dark pages.
+_DARK = {
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "#0d1117"),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.titlecolor"), "#e6edf3"),
+    **dict.fromkeys(("xtick.color", "ytick.color", "legend.labelcolor"), "#e6edf3"),
+    "axes.edgecolor": "#3d444d",
+    "grid.color": "#262c36",
+}
 # What would be another each time: when a file was made, and by which version of what.
 _UNDATED: dict[str, dict[str, None]] = {
     ".png": {"Software": None},
@@ -49,12 +57,16 @@ class Page:
     Attributes:
         columns: of a paper, 1 or 2, that a picture is as wide as; None for a screen, where a
             picture is as wide as what is in it.
+        dark: light letters and lines on a dark ground.
+        outlined: letters of an SVG as outlines, which look the same where a font is missing.
 
     Raises:
         ParameterError: for another number of columns.
     """
 
     columns: int | None = None
+    dark: bool = False
+    outlined: bool = False
 
     def __post_init__(self) -> None:
         if self.columns not in (None, *_WIDTHS):
@@ -87,7 +99,8 @@ SCREEN = Page()
 def style(page: Page = SCREEN) -> Iterator[None]:
     """Matplotlib's settings for our pictures; those of the caller are back afterwards.
 
-    PDFs hold their fonts, as journals want them, and SVGs text as text.
+    PDFs hold their fonts, as journals want them, and SVGs text as text, unless the page wants
+    outlines.
     """
     settings = {
         **sns.axes_style("whitegrid"),
@@ -98,9 +111,10 @@ def style(page: Page = SCREEN) -> Iterator[None]:
         "axes.titleweight": "bold",
         "figure.dpi": DPI,
         "pdf.fonttype": 42,
-        "svg.fonttype": "none",
+        "svg.fonttype": "path" if page.outlined else "none",
         "svg.hashsalt": "interpbench",  # else its ids are others each time
         **({} if page.columns is None else _IN_A_PAPER),
+        **(_DARK if page.dark else {}),
     }
     with mpl.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -18,7 +19,7 @@ _FAINT: dict[str, Any] = {
     "ha": "right",
     "va": "center",
     "fontsize": "x-small",
-    "color": "0.35",
+    "alpha": 0.7,
     "style": "italic",
 }
 _MARGIN = 0.06  # of the axis of shares, at both ends
@@ -79,7 +80,9 @@ def shares_plot(scene: Scene, dataset: str) -> Figure | None:
         lanes.panel.set(title=metric, xlabel="0 %: best control\n100 %: greedy search")
         lanes.panel.xaxis.set_major_formatter(PercentFormatter(1))
         for end in (0, 1):
-            lanes.panel.axvline(end, color="0.35", linewidth=1, linestyle="--", zorder=1)
+            lanes.panel.axvline(
+                end, color=mpl.rcParams["text.color"], linewidth=1, linestyle="--", zorder=1
+            )
     scene.suptitle(figure, f"{dataset}: share of the achievable and 95 % interval over images")
     return figure
 
@@ -92,7 +95,9 @@ def _intervals(
     With `fit`, its axis is as long as methods need.
     """
     metrics, models = scene.metrics(board), sorted(board["model"].unique())
-    palette = sns.color_palette("viridis", len(models) + 1)  # its last, yellow, is left out
+    # Of its ends the one is left out that does not stand out from the ground: yellow, or violet.
+    palette = sns.color_palette("viridis", len(models) + 1)
+    palette = palette[::-1] if scene.page.dark else palette
     colours = dict(zip(models, palette, strict=False))
     methods = board["method"].unique()
     width = 3.4 + scene.page.character * max(map(len, methods))
@@ -124,7 +129,8 @@ def _draw(lanes: _Lanes) -> None:
     panel, rows = lanes.panel, lanes.rows[~lanes.are_beyond]
     at = lanes.rows.groupby("method")["lane"].mean().round().sort_values()
     for lane in range(0, len(at), 2):
-        panel.axhspan(lane - 0.5, lane + 0.5, color="0.95", linewidth=0, zorder=0)
+        ground = mpl.rcParams["grid.color"]
+        panel.axhspan(lane - 0.5, lane + 0.5, color=ground, alpha=0.4, linewidth=0, zorder=0)
     for (model, colour), marker in zip(lanes.colours.items(), cycle(MARKERS), strict=False):
         of_model = rows_of(rows, model=model)
         spread = [

@@ -93,6 +93,34 @@ def draw(
     return written
 
 
+def draw_for_readme(tables: RunTables, board: pd.DataFrame, folder: Path) -> dict[str, list[Path]]:
+    """Draws the means of each data set as SVG for a README, on a light and on a dark ground.
+
+    Letters are outlines, since a picture in a page has no fonts but its own.
+
+    Parameters:
+        tables, board: of the run.
+        folder: is made if need be.
+
+    Returns:
+        data set -> the light file and the dark one; none where nothing was scored.
+
+    Raises:
+        RunFolderError: if they cannot be written.
+    """
+    written: dict[str, list[Path]] = {}
+    for dark in (False, True):
+        page = Page(dark=dark, outlined=True)
+        with style(page):
+            for dataset in tables.cells["dataset"].unique():
+                figure = scores_plot(Scene(tables, board, page), dataset)
+                if figure is not None:
+                    name = _unused(f"readme-{dataset}-{'dark' if dark else 'light'}", ())
+                    written.setdefault(dataset, []).append(folder / f"{name}.svg")
+                    _write(written[dataset][-1], partial(save, figure))
+    return written
+
+
 def _write(path: Path, draw: Callable[[Path], object]) -> None:
     try:
         write_atomically(path, draw)

@@ -146,11 +146,17 @@ def test_report_draws_for_a_paper(
     assert "Unknown format 'gif'" in refused("report", run, "--format", "gif")
     assert "expected 1 or 2" in refused("report", run, "--columns", "3")
     assert "leave them out" in refused("report", run, "--html", "--format", "pdf")
+    assert "leave them out" in refused("report", run, "--html", "--readme")
+    assert "leave them out" in refused("report", run, "--readme", "--columns", "1")
     code, _, error = call("report", run, "--format", "pdf,svg", "--columns", "1")
     assert code == 0, error
     assert {plot.name for plot in (run / "plots").iterdir()} == {
         f"{name}.{suffix}" for name in drawn for suffix in ("pdf", "svg")
     }
+    code, lines, _ = call("report", run, "--readme")
+    assert code == 0
+    for file in re.findall(r'(?:srcset|src)="(.*?)"', lines):
+        assert Path(file).is_file()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from interpbench.report import plots
 from interpbench.report.curves_plot import curves_plot, parts_early
 from interpbench.report.interval_plot import shares_plot
 from interpbench.report.map_grid import map_grid
-from interpbench.report.plots import draw
+from interpbench.report.plots import draw, draw_for_readme
 from interpbench.report.rank_diagram import critical_differences
 from interpbench.report.scene import Scene
 from interpbench.report.time_plot import time_plot
@@ -383,3 +383,18 @@ def test_methods_that_crowd_are_numbered_and_listed(count: int) -> None:
     points = dict(board.set_index("method")["mean"])
     for text in panel.texts:
         assert text.xy[1] == points[best_first[int(text.get_text()) - 1]]
+
+
+def test_a_readmes_picture_stands_on_both_grounds_and_brings_its_letters(tmp_path: Path) -> None:
+    tables = synthetic_tables(models=("alexnet", "vgg11"), methods=THREE)
+    files = draw_for_readme(tables, leaderboard(tables), tmp_path)
+    [(dataset, (light, dark))] = files.items()
+    assert [file.name for file in (light, dark)] == [
+        f"readme-{dataset}-light.svg",
+        f"readme-{dataset}-dark.svg",
+    ]
+    texts = [file.read_text() for file in (light, dark)]
+    assert all("<text" not in text and "<image" not in text for text in texts)
+    assert ["#0d1117" in text for text in texts] == [False, True]
+    again = draw_for_readme(tables, leaderboard(tables), tmp_path / "again")[dataset]
+    assert [file.read_text() for file in again] == texts

@@ -129,6 +129,10 @@ def area(values: Tensor) -> Tensor:
     """The area under curves [...,S+1] over [0,1] by the trapezoid rule.
 
     (sum - first/2 - last/2) / S.
+
+    Example:
+        >>> interpbench.area(torch.tensor([1.0, 0.5, 0.0]))
+        tensor(0.5000, dtype=torch.float64)
     """
     values = values.double()
     return (values.sum(-1) - (values[..., 0] + values[..., -1]) / 2) / (values.shape[-1] - 1)

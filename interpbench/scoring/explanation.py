@@ -57,6 +57,21 @@ class Inputs:
             nothing is to be left out.
         seed: of the run, which all chance follows from.
         reader: how outputs are read; None for the model itself.
+
+    Example:
+        What a function gets that `shared` calls: how much the output falls under the image's noise.
+
+        >>> def drop(inputs, *, strength: float):
+        ...     noise = [torch.randn(inputs.x.shape[1:], generator=g)
+        ...              for g in inputs.generators("noise")]
+        ...     noisy = inputs.x + strength * torch.stack(noise)
+        ...     return inputs.output() - inputs.outputs([noisy])[:, 0]
+        >>> zeros = torch.zeros(2, dtype=torch.int64)
+        >>> inputs = interpbench.Inputs(
+        ...     model=None, x=torch.zeros(2, 3, 4, 4), target=zeros, label=zeros, mask=None,
+        ...     ids=("a", "b"))
+        >>> [torch.rand(1, generator=g).shape for g in inputs.generators("noise")]
+        [torch.Size([1]), torch.Size([1])]
     """
 
     model: Model

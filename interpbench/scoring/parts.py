@@ -29,9 +29,9 @@ class PartSets(NamedTuple):
     Example:
         One set, the upper two of the four quarters of an image of 4x4 positions:
 
-        >>> from interpbench.scoring.parts import PartSets
         >>> rows, columns = torch.arange(4)[:, None] // 2, torch.arange(4) // 2
-        >>> sets = PartSets((rows * 2 + columns)[None], torch.tensor([[[1, 1, 0, 0]]]).bool(), 4, 4)
+        >>> quarters, chosen = (rows * 2 + columns)[None], torch.tensor([[[1, 1, 0, 0]]]).bool()
+        >>> sets = interpbench.PartSets(quarters, chosen, 4, 4)
         >>> sets.sums(torch.ones(1, 4, 4))
         tensor([[8.]], dtype=torch.float64)
         >>> [mask.sum().item() for mask in sets.masks()]
@@ -78,6 +78,13 @@ def cells(inputs: Inputs, grid: int) -> Tensor:
 
     Raises:
         ParameterError: if there are more cells than positions.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> inputs = SimpleNamespace(x=torch.zeros(1, 3, 2, 4), ids=("a",))
+        >>> interpbench.cells(inputs, 2)
+        tensor([[[0, 0, 1, 1],
+                 [2, 2, 3, 3]]])
     """
     height, width = inputs.x.shape[2:]
     if not 1 <= grid <= min(height, width):
@@ -100,6 +107,12 @@ def random_sets(inputs: Inputs, sets: int, size: int, grid: int | None = None) -
 
     Raises:
         ParameterError: if there are no so many parts.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> inputs = SimpleNamespace(x=torch.zeros(1, 3, 8, 8), ids=("a",), seed=0)
+        >>> interpbench.random_sets(inputs, sets=3, size=10).sizes()
+        tensor([[10, 10, 10]])
     """
     height, width = inputs.x.shape[2:]
     parts = height * width if grid is None else grid * grid
@@ -117,7 +130,14 @@ def random_sets(inputs: Inputs, sets: int, size: int, grid: int | None = None) -
 
 
 def each_part(inputs: Inputs, grid: int) -> PartSets:
-    """Each cell of a grid as a set of its own: K and P are the grid's cells."""
+    """Each cell of a grid as a set of its own: K and P are the grid's cells.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> inputs = SimpleNamespace(x=torch.zeros(1, 3, 4, 4), ids=("a",))
+        >>> interpbench.each_part(inputs, 2).sums(torch.ones(1, 4, 4))
+        tensor([[4., 4., 4., 4.]], dtype=torch.float64)
+    """
     single = torch.eye(grid * grid, dtype=torch.bool, device=inputs.x.device)
     height, width = inputs.x.shape[2:]
     return PartSets(
@@ -133,6 +153,25 @@ def drops(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output) -> Tenso
         sets: of their positions.
         fill: float32 [B,C,H,W], what removed positions become.
         output: what is read.
+
+    Example:
+        What a metric shares among methods: the sets, and what they take from the output.
+
+        >>> def of_cells(inputs, *, grid: int):
+        ...     sets = interpbench.each_part(inputs, grid)
+        ...     return sets, interpbench.drops(inputs, sets, torch.zeros_like(inputs.x), "logit")
+        >>> network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+        >>> preparation = interpbench.Preparation(
+        ...     height=4, width=4, resize=4, mean=(0.5,) * 3, std=(0.25,) * 3)
+        >>> card = interpbench.ModelCard(
+        ...     name="mean", parameters={}, dataset="none", classes=3, preparation=preparation,
+        ...     logit_of_label=(0, 1, 2), target_layer=None, weights="", weights_sha256="")
+        >>> zeros = torch.zeros(1, dtype=torch.int64)
+        >>> inputs = interpbench.Inputs(
+        ...     model=interpbench.Model(network, card, batch_size=8), x=torch.ones(1, 3, 4, 4),
+        ...     target=zeros, label=zeros, mask=None, ids=("a",))
+        >>> of_cells(inputs, grid=2)[1]
+        tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
     perturbed = (torch.where(mask[:, None], fill, inputs.x) for mask in sets.masks())
     return inputs.output(output)[:, None] - inputs.outputs(perturbed, output)

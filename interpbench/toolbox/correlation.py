@@ -10,8 +10,9 @@ def pearson(a: Tensor, b: Tensor) -> Tensor:
     NaN where a row is constant, up to the rounding of its values: it correlates with nothing.
 
     Example:
-        >>> interpbench.pearson(torch.tensor([[1., 2., 3.]]), torch.tensor([[2., 4., 6.]]))
-        tensor([1.], dtype=torch.float64)
+        >>> a, b = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2.0, 4.0, 9.0]])
+        >>> interpbench.pearson(a, b).round(decimals=4)
+        tensor([0.9707], dtype=torch.float64)
     """
     (a, flat_a), (b, flat_b) = _centred(a), _centred(b)
     product = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
@@ -24,7 +25,8 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
     Equal values share the mean of their ranks. NaN where a row is constant.
 
     Example:
-        >>> interpbench.spearman(torch.tensor([[1., 2., 3.]]), torch.tensor([[1., 8., 9.]]))
+        >>> a, b = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 8.0, 9.0]])
+        >>> interpbench.spearman(a, b).round(decimals=4)
         tensor([1.], dtype=torch.float64)
     """
     return pearson(_ranks(a), _ranks(b))

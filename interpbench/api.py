@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from interpbench.studies.pictures.explain import Explained
     from interpbench.studies.pictures.gallery import Gallery
     from interpbench.studies.sanity.study import Sanity
-    from interpbench.testing import CheckedMethod
+    from interpbench.testing import CheckedPlugin
     from interpbench.training.loop import TrainingStep
     from interpbench.training.plan import LearningRateSearch, TrainedModel, TrainingPlan
 
@@ -812,21 +812,27 @@ def doctor(
 
 @job
 def check(
-    what: str | Path, *, method: Names = None, plugin: Paths = None, progress: Shown = None
-) -> "list[CheckedMethod]":
-    """Tries what every method promises, on three small models.
+    what: str | Path,
+    *,
+    method: Names = None,
+    metric: Names = None,
+    plugin: Paths = None,
+    progress: Shown = None,
+) -> "list[CheckedPlugin]":
+    """Tries what every method, or metric, promises, on three small models.
 
     Parameters:
-        what: a plugin file, a folder of them, or methods by their names, `occlusion:window=8`.
-        method: only these methods of the file, `mine:samples=5`.
+        what: a plugin file, a folder of them, or methods or metrics by their names,
+            `occlusion:window=8`.
+        method, metric: only these of the file, `mine:samples=5`.
         plugin: further files or folders with plugins.
-        progress: told how it gets on; it counts methods.
+        progress: told how it gets on; it counts methods and metrics.
 
     Returns:
-        for each method how its contracts came out: `outcomes`, and those that it breaks: `broken`.
+        for each how its contracts came out: `outcomes`, and those that it breaks: `broken`.
 
     Raises:
-        InterpBenchError: if there is no such file or method. What a method does wrong is found
+        InterpBenchError: if there is no such file, method or metric. What one does wrong is found
             instead.
 
     Example:
@@ -838,7 +844,13 @@ def check(
     from interpbench.testing import check
 
     with _shown(progress) as shown:
-        return check(what, method=_names(method), plugin=_paths(plugin), progress=shown)
+        return check(
+            what,
+            method=_names(method),
+            metric=_names(metric),
+            plugin=_paths(plugin),
+            progress=shown,
+        )
 
 
 @job

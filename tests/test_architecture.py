@@ -47,11 +47,11 @@ ROOMS: dict[str, set[str]] = {
     "publish": {"files", "registry", "suite", "results", "running", "report"},
     "studies": {"files", "drawing", "registry", "loading", "diagnosis", "results", "attribution"},
     "training": {"files", "drawing", "registry", "loading"},
-    "testing": {"registry", "attribution"},
+    "testing": {"registry", "fast", "attribution", "scoring"},
 }
 FACE = "face"  # the files beside the rooms; they and the commands may use every room
 WITHOUT_TORCH = ("suite", "results", "report", "drawing")
-FAST_IS_FOR = {"fast", "scoring", "running", FACE}
+FAST_IS_FOR = {"fast", "scoring", "running", "testing", FACE}
 PUBLIC_FACES = ("testing",)  # rooms whose __init__ says what users import from them
 MOST_ENTRIES, MOST_PARAMETERS, MOST_CHARACTERS = 22, 8, 100
 

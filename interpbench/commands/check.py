@@ -1,4 +1,4 @@
-"""`check`: whether methods keep what every method promises, and how to mend them."""
+"""`check`: whether methods and metrics keep what all of them promise, and how to mend them."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ from interpbench.commands.shared import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from interpbench.testing import CheckedMethod, Outcome
+    from interpbench.testing import CheckedPlugin, Outcome
 
 STATES = {
     "passed": ("passed", "green"),
@@ -31,7 +31,7 @@ STATES = {
 def check(
     what: Annotated[
         str,
-        typer.Argument(metavar="FILE", help="A plugin file or folder; or a method by its name."),
+        typer.Argument(metavar="FILE", help="A plugin file or folder; or a method or metric."),
     ],
     method: Annotated[
         Names,
@@ -39,28 +39,35 @@ def check(
             metavar="NAME", help="Only these methods of the file, e.g. mine:samples=5; repeatable."
         ),
     ] = None,
+    metric: Annotated[
+        Names, typer.Option(metavar="NAME", help="Only these metrics of the file; repeatable.")
+    ] = None,
     plugin: Plugins = None,
     quiet: Quiet = False,
 ) -> None:
-    """Try the contracts of methods on three small models, and say how to mend what is broken.
+    """Try the contracts of methods and metrics on three small models, and say how to mend what is
+    broken.
 
-    Exit code 0: all that apply are kept; 1: some are broken; 2: there is no such file or method.
+    Exit code 0: all that apply are kept; 1: some are broken; 2: there is no such file or plugin.
     """
     from interpbench import api
 
     with interruptible(), progress_bar(quiet) as progress:
-        checked = api.check(what, method=method, plugin=plugin, progress=progress)
-    for checked_method in checked:
-        _show(checked_method)
-    broken = [checked_method.label for checked_method in checked if checked_method.broken]
+        checked = api.check(what, method=method, metric=metric, plugin=plugin, progress=progress)
+    for each in checked:
+        _show(each)
+    broken = [each.label for each in checked if each.broken]
+    if any(each.kind == "method" for each in checked):
+        _say_what_was_not_tried()
     _show_verdict(broken, len(checked))
     raise typer.Exit(1 if broken else 0)
 
 
-def _show(checked: "CheckedMethod") -> None:
+def _show(checked: "CheckedPlugin") -> None:
     console, outcomes = open_console(), checked.outcomes
-    console.print(plain(f"method {checked.label} ({checked.origin})"), style="bold", soft_wrap=True)
-    console.print(_table(outcomes))
+    title = f"{checked.kind} {checked.label} ({checked.origin})"
+    console.print(plain(title), style="bold", soft_wrap=True)
+    console.print(_table(checked))
     for (contract, remedy), alike in _grouped(
         outcomes, "failed", lambda o: (o.contract, o.remedy)
     ).items():
@@ -76,19 +83,21 @@ def _show(checked: "CheckedMethod") -> None:
     console.print()
 
 
-def _table(outcomes: "Sequence[Outcome]") -> "Table":
+def _table(checked: "CheckedPlugin") -> "Table":
     """A row for each contract, a column for each model.
 
-    What concerns the method alone stands in all columns.
+    What concerns the plugin alone stands in all columns.
     """
     from rich.table import Table
 
-    from interpbench.testing import CONTRACTS
+    from interpbench.testing import CONTRACTS, METRIC_CONTRACTS
 
+    outcomes = checked.outcomes
+    contracts = METRIC_CONTRACTS if checked.kind == "metric" else CONTRACTS
     models = list(dict.fromkeys(outcome.model for outcome in outcomes if outcome.model))
     table = Table("contract", *models, "promise", box=None, pad_edge=False)
     states = {(outcome.contract, outcome.model): outcome.state for outcome in outcomes}
-    for contract in CONTRACTS:
+    for contract in contracts:
         outcome_states = [
             states.get((contract.name, model)) or states[contract.name, ""] for model in models
         ]
@@ -113,13 +122,16 @@ def _models(outcomes: "Sequence[Outcome]") -> str:
     return ", ".join(dict.fromkeys(outcome.model for outcome in outcomes if outcome.model))
 
 
-def _show_verdict(broken: Sequence[str], tried: int) -> None:
+def _say_what_was_not_tried() -> None:
     from torch import cuda
 
     if not cuda.is_available():
         open_console().print(
             "There is no CUDA device here: `device` was tried on the CPU alone.", style="dim"
         )
+
+
+def _show_verdict(broken: Sequence[str], tried: int) -> None:
     if broken:
         say(f"Contracts are broken by {len(broken)} of {tried}: {', '.join(broken)}.")
     else:

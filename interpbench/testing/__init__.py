@@ -1,4 +1,4 @@
-"""For authors of methods: the contracts that every method keeps.
+"""For authors of methods and metrics: the contracts that each keeps.
 
 They can be checked by pytest or by `interpbench check`:
 
@@ -7,25 +7,37 @@ They can be checked by pytest or by `interpbench check`:
         outcomes = check_method(load_method("mine", "mine.py"), [contract])
         assert [str(outcome) for outcome in outcomes if outcome.failed] == []
 
-`check` tries all methods of a file. `maps_of` gives a method's maps as a run has them,
+and likewise METRIC_CONTRACTS, `check_metric` and `load_metric`.
+
+`check` tries all of a file. `maps_of` gives a method's maps as a run has them,
 `linear_model` a model whose maps have a closed form.
 """
 
-from interpbench.testing.case import load_method, maps_of
-from interpbench.testing.checked_methods import CheckedMethod, check
-from interpbench.testing.contracts import CONTRACTS, Contract, Outcome, check_method
+from interpbench.testing.case import load_method, load_metric, maps_of
+from interpbench.testing.checked_plugins import CheckedPlugin, check
+from interpbench.testing.contracts import (
+    CONTRACTS,
+    METRIC_CONTRACTS,
+    Contract,
+    Outcome,
+    check_method,
+    check_metric,
+)
 from interpbench.testing.models import Linear, linear_model, wrap
 
 __all__ = [
     "CONTRACTS",
-    "CheckedMethod",
+    "METRIC_CONTRACTS",
+    "CheckedPlugin",
     "Contract",
     "Linear",
     "Outcome",
     "check",
     "check_method",
+    "check_metric",
     "linear_model",
     "load_method",
+    "load_metric",
     "maps_of",
     "wrap",
 ]

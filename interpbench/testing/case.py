@@ -71,6 +71,14 @@ def load_method(name: str, *paths: str | Path) -> Configured:
     return choose_one(discover(paths), "method", name, "Load")
 
 
+def load_metric(name: str, *paths: str | Path) -> Configured:
+    """A metric by its name, with parameters as one types them (`deletion:steps=8`).
+
+    As `load_method` otherwise.
+    """
+    return choose_one(discover(paths), "metric", name, "Load")
+
+
 def maps_of(
     method: Configured,
     model: Model,
@@ -134,6 +142,11 @@ class Case:
         shape = self.model.card.preparation.shape
         self.x = torch.randn(len(TARGET), *shape, generator=torch.Generator().manual_seed(1))
         self.target = torch.tensor(TARGET) % self.model.card.classes
+
+    @property
+    def choice(self) -> Configured:
+        """What is tried."""
+        return self.method
 
     def to(self, where: torch.dtype | torch.device) -> "Case":
         """Another case in that precision or on that device."""

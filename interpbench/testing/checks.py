@@ -4,7 +4,7 @@ A check gives what is wrong, or None; it raises NotApplicable where there is not
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ from interpbench.testing.case import (
     taken,
 )
 
+if TYPE_CHECKING:
+    from interpbench.testing.metric_case import MetricCase
+
 TOLERANCE = 1e-3  # of a map's greatest value; rounding makes a hundredth of it
 GENERATORS = (
     "draw from `generators` alone, def mine(model, x, target, *, generators): one seeded "
@@ -37,23 +40,24 @@ class Fault(NamedTuple):
     remedy: str
 
 
-def documentation(cases: Sequence[Case]) -> Fault | None:
+def documentation(cases: "Sequence[Case | MetricCase]") -> Fault | None:
     """The plugin says what it computes, and who published it."""
-    plugin = cases[0].method.plugin
+    plugin = cases[0].choice.plugin
     if not plugin.doc.strip():
-        return Fault("The function has no docstring.", "say in its first line what the map is.")
-    if not plugin.reference and not plugin.control:
+        what = "map" if plugin.kind == "method" else "score"
+        return Fault("The function has no docstring.", f"say in its first line what the {what} is.")
+    if not plugin.reference and not getattr(plugin, "control", False):
         return Fault(
             "The plugin names no reference.",
-            'give @method(..., reference="authors, title, where, year"), '
+            f'give @{plugin.kind}(..., reference="authors, title, where, year"), '
             'or reference="unpublished".',
         )
     return None
 
 
-def parameters(cases: Sequence[Case]) -> Fault | None:
+def parameters(cases: "Sequence[Case | MetricCase]") -> Fault | None:
     """Every default is a value that its annotation allows."""
-    for parameter in cases[0].method.plugin.parameters:
+    for parameter in cases[0].choice.plugin.parameters:
         if parameter.default is not REQUIRED:
             try:
                 parameter.validate(parameter.default)

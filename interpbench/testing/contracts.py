@@ -1,4 +1,4 @@
-"""What every method promises: contracts that an author can try.
+"""What every method, and every metric, promises: contracts that an author can try.
 
 Each is tried on three small models that are unlike each other. A method that refuses a model by a
 MethodError does not apply there; it has to apply to one of them.
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from interpbench.core.types import Model
-from interpbench.registry.plugin import Configured, MethodPlugin
-from interpbench.testing import checks
+from interpbench.registry.plugin import Configured, MethodPlugin, MetricPlugin
+from interpbench.testing import checks, metric_checks
 from interpbench.testing.case import Case, NotApplicable
 from interpbench.testing.checks import Fault
+from interpbench.testing.metric_case import MetricCase
 from interpbench.testing.models import MODELS
 
 
@@ -21,15 +22,15 @@ class Outcome:
     """How a contract came out.
 
     Attributes:
-        method: its name and parameters.
+        plugin: the method's or metric's name and parameters.
         contract: its name.
-        model: the small model's name; empty for what concerns the method alone.
+        model: the small model's name; empty for what concerns the plugin alone.
         state: passed, failed or not applicable.
         what: what was wrong, or why the contract does not apply.
         remedy: how to mend it.
     """
 
-    method: str
+    plugin: str
     contract: str
     model: str
     state: Literal["passed", "failed", "not applicable"]
@@ -44,12 +45,12 @@ class Outcome:
     def __str__(self) -> str:
         where = f" on {self.model}" if self.model else ""
         advice = f" To mend it: {self.remedy}" if self.remedy else ""
-        return f"{self.method}: {self.contract}{where} {self.state}. {self.what}{advice}".rstrip()
+        return f"{self.plugin}: {self.contract}{where} {self.state}. {self.what}{advice}".rstrip()
 
 
 @dataclass(frozen=True)
 class Contract:
-    """One promise of a method.
+    """One promise of a method or a metric.
 
     Attributes:
         name: as it stands in tables.
@@ -71,20 +72,20 @@ class Contract:
         paragraph = (self.check.__doc__ or "").partition("\n\n")[0]
         return " ".join(paragraph.split())
 
-    def outcomes(self, cases: Sequence[Case]) -> list[Outcome]:
-        """How it comes out on each model, or for the method as a whole."""
+    def outcomes(self, cases: Sequence[Case] | Sequence[MetricCase]) -> list[Outcome]:
+        """How it comes out on each model, or for the plugin as a whole."""
         if self.together:
-            return [self._outcome(cases[0].method.label, "", cases)]
-        return [self._outcome(case.method.label, case.name, case) for case in cases]
+            return [self._outcome(cases[0].choice.label, "", cases)]
+        return [self._outcome(case.choice.label, case.name, case) for case in cases]
 
-    def _outcome(self, method: str, model: str, subject: Case | Sequence[Case]) -> Outcome:
+    def _outcome(self, plugin: str, model: str, subject: object) -> Outcome:
         try:
             fault = self.check(subject)
         except NotApplicable as reason:
-            return Outcome(method, self.name, model, "not applicable", str(reason))
+            return Outcome(plugin, self.name, model, "not applicable", str(reason))
         if fault is None:
-            return Outcome(method, self.name, model, "passed")
-        return Outcome(method, self.name, model, "failed", *fault)
+            return Outcome(plugin, self.name, model, "passed")
+        return Outcome(plugin, self.name, model, "failed", *fault)
 
 
 CONTRACTS = (
@@ -104,6 +105,20 @@ CONTRACTS = (
     Contract("target", checks.targets),
     Contract("memory", checks.memory),
     Contract("black box", checks.black_box),
+)
+
+METRIC_CONTRACTS = (
+    Contract("documentation", checks.documentation, together=True),
+    Contract("parameters", checks.parameters, together=True),
+    Contract("runs", metric_checks.runs),
+    Contract("range", metric_checks.within_range),
+    Contract("inputs", metric_checks.inputs),
+    Contract("clean model", metric_checks.clean_model),
+    Contract("determinism", metric_checks.determinism),
+    Contract("neighbours", metric_checks.neighbours),
+    Contract("batch", metric_checks.batches),
+    Contract("order", metric_checks.order_of_methods),
+    Contract("looks", metric_checks.looks, together=True),
 )
 
 
@@ -128,4 +143,27 @@ def check_method(
     """
     configured = method.configure() if isinstance(method, MethodPlugin) else method
     cases = [Case(configured, name, build) for name, build in models.items()]
+    return [outcome for contract in contracts for outcome in contract.outcomes(cases)]
+
+
+def check_metric(
+    metric: Configured | MetricPlugin,
+    contracts: Iterable[Contract] = METRIC_CONTRACTS,
+    models: Mapping[str, Callable[[], Model]] = MODELS,
+) -> list[Outcome]:
+    """Tries a metric's contracts, on maps that are gradient x input.
+
+    Parameters:
+        metric: a plugin, or one with parameters, as `load_metric` gives it.
+        contracts: those to try.
+        models: name -> what builds the model, the same each time.
+
+    Returns:
+        an outcome for each contract and model, in the order of the contracts.
+
+    Raises:
+        ParameterError: if the plugin has a parameter without a default: give it a value.
+    """
+    configured = metric.configure() if isinstance(metric, MetricPlugin) else metric
+    cases = [MetricCase(configured, name, build) for name, build in models.items()]
     return [outcome for contract in contracts for outcome in contract.outcomes(cases)]

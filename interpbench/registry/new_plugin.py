@@ -3,16 +3,21 @@
 import keyword
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 from string import Template
 
 from interpbench.core.errors import DuplicatePluginError, ParameterError, PluginError
+from interpbench.registry.plugin import Kind
 from interpbench.registry.registry import Registry
 
 TEMPLATES = Path(__file__).parent / "templates"
-TAKEN = {"torch", "method", "Tensor", "Model"}  # what the written file imports
+# What the written files import.
+TAKEN = {"torch", "method", "metric", "Tensor", "Model", "Explanation", "Inputs", "Output", "Sign"}
+TAKEN |= {"PositiveInt", "drops", "each_part", "pearson"}
+WRITTEN: tuple[Kind, ...] = ("method", "metric")  # the kinds that there are templates for
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,11 @@ class Written:
     test: Path
 
 
-def write_method(name: str, registry: Registry, output: Path | None = None) -> Written:
-    """Writes a method's file and, beside it, its test.
+def write_plugin(kind: Kind, name: str, registry: Registry, output: Path | None = None) -> Written:
+    """Writes a plugin's file and, beside it, its test.
 
     Parameters:
+        kind: of WRITTEN.
         name: what users will type.
         registry: with the names that are taken.
         output: the file, or a folder for it; None for NAME.py in the current folder. Dashes become
@@ -34,10 +40,10 @@ def write_method(name: str, registry: Registry, output: Path | None = None) -> W
 
     Raises:
         ParameterError: if the name cannot be that of a plugin and of a Python file.
-        DuplicatePluginError: if a method is called so already.
+        DuplicatePluginError: if one of its kind is called so already.
         PluginError: if a file is there already, or cannot be written.
     """
-    _check_name(name, registry)
+    _check_name(kind, name, registry)
     function = re.sub(r"\W", "_", name)
     path = _path(output or Path(), f"{function}.py")
     test = path.with_name(f"test_{path.name}")
@@ -54,7 +60,7 @@ def write_method(name: str, registry: Registry, output: Path | None = None) -> W
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for template, file in (("method.py.txt", path), ("test_method.py.txt", test)):
+        for template, file in ((f"{kind}.py.txt", path), (f"test_{kind}.py.txt", test)):
             text = (TEMPLATES / template).read_text(encoding="utf-8")
             file.write_text(Template(text).substitute(values), encoding="utf-8")
     except OSError as error:
@@ -64,27 +70,27 @@ def write_method(name: str, registry: Registry, output: Path | None = None) -> W
     return Written(path, test)
 
 
-def _check_name(name: str, registry: Registry) -> None:
+def _check_name(kind: Kind, name: str, registry: Registry) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9._-]*", name):
         near = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
         near = f"my-{near}" if near[:1].isdigit() else near
         hint = f" Did you mean {near!r}?" if near else ""
         raise ParameterError(
-            f"{name!r} is no name for a method: use lower case letters, digits, dashes and "
+            f"{name!r} is no name for a {kind}: use lower case letters, digits, dashes and "
             f"underscores, a letter first.{hint}"
         )
-    if name in registry.names("method"):
-        origin = registry.get("method", name).origin
+    if name in registry.names(kind):
+        origin = registry.get(kind, name).origin
         raise DuplicatePluginError(
-            f"A method is called {name!r} already ({origin}). "
-            f"Choose another name, such as {_free(name, registry)!r}."
+            f"A {kind} is called {name!r} already ({origin}). "
+            f"Choose another name, such as {_free(name, registry.names(kind))!r}."
         )
 
 
-def _free(name: str, registry: Registry) -> str:
+def _free(name: str, taken: Sequence[str]) -> str:
     """A name like it that is not taken."""
     names = [f"my-{name}", *(f"{name}-{number}" for number in range(2, 100))]
-    return next(free for free in names if free not in registry.names("method"))
+    return next(free for free in names if free not in taken)
 
 
 def _path(output: Path, file: str) -> Path:

@@ -118,9 +118,9 @@ def test_a_name_that_is_taken_is_refused_with_its_origin_and_a_free_one(here: Pa
         (("method", "mine", "--output", "file/mine.py"), "Cannot write file/mine.py"),
         (
             ("model", "mine"),
-            "writes a method, not 'model': new method NAME; look at plugins/models/",
+            "writes a method or a metric, not 'model': new method NAME; look at plugins/models/",
         ),
-        (("thing", "mine"), "writes a method, not 'thing': new method NAME.$"),
+        (("thing", "mine"), "writes a method or a metric, not 'thing': new method NAME.$"),
     ],
 )
 def test_wrong_usage_is_refused(here: Path, arguments: tuple[str, ...], message: str) -> None:

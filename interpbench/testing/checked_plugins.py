@@ -1,0 +1,150 @@
+"""Which methods and metrics are checked, and how their contracts came out.
+
+Those of a file, or the ones of a name.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from interpbench.core.errors import ParameterError, PluginError
+from interpbench.core.progress import SILENT, Progress
+from interpbench.registry.choosing import choose_plugins
+from interpbench.registry.discovery import discover, load_path
+from interpbench.registry.plugin import KINDS, Configured, Kind
+from interpbench.registry.registry import Registry
+from interpbench.testing.contracts import Outcome, check_method, check_metric
+
+CHECKED: dict[Kind, Callable[[Configured], list[Outcome]]] = {
+    "method": check_method,
+    "metric": check_metric,
+}
+
+
+@dataclass(frozen=True)
+class CheckedPlugin:
+    """A method or metric whose contracts were tried.
+
+    Attributes:
+        kind: `method` or `metric`.
+        label: its name and parameters, as one would type it.
+        origin: the file and the line that it comes from.
+        outcomes: one for each contract and model, in the order of the contracts.
+    """
+
+    kind: Kind
+    label: str
+    origin: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def broken(self) -> tuple[Outcome, ...]:
+        """The outcomes of the contracts that it breaks."""
+        return tuple(outcome for outcome in self.outcomes if outcome.failed)
+
+
+def check(
+    what: str | Path,
+    *,
+    method: str | Sequence[str] | None = None,
+    metric: str | Sequence[str] | None = None,
+    plugin: str | Path | Sequence[str | Path] | None = None,
+    progress: Progress = SILENT,
+) -> list[CheckedPlugin]:
+    """Tries the contracts of the methods and metrics of a file, or of those that are named.
+
+    Parameters:
+        what: a plugin file, a folder of them, or methods or metrics by their names,
+            `occlusion:window=8`.
+        method, metric: only these of the file; by default all that are in it.
+        plugin: further files or folders with plugins.
+        progress: told which is tried; it counts them.
+
+    Raises:
+        PluginError: if the file is not there or registers neither.
+        ParameterError: for a wrong parameter, a name together with `method` or `metric`, or nothing
+            to check.
+        UnknownNameError: if there is no method or metric of that name.
+    """
+    named: dict[Kind, list[str]] = {"method": _listed(method), "metric": _listed(metric)}
+    paths = [plugin] if isinstance(plugin, str | Path) else list(plugin or ())
+    chosen = _chosen(what, named, paths)
+    progress.begin(len(chosen))
+    checked = []
+    for choice in chosen:
+        progress.advance(f"checking {choice.label}")
+        kind = choice.plugin.kind
+        outcomes = tuple(CHECKED[kind](choice))
+        checked.append(CheckedPlugin(kind, choice.label, choice.plugin.origin, outcomes))
+        progress.advance(f"checking {choice.label}", 1)
+    return checked
+
+
+def _listed(names: str | Sequence[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or ())
+
+
+def _chosen(
+    what: str | Path, named: dict[Kind, list[str]], paths: Sequence[str | Path]
+) -> list[Configured]:
+    """The plugins to try: of a file, or by their names."""
+    text = str(what)
+    if not text.strip(" ,"):
+        raise ParameterError(
+            "There is nothing to check: give a plugin file, a folder of them, or the name of a "
+            "method or metric."
+        )
+    is_file = isinstance(what, Path) or Path(text).suffix == ".py" or os.sep in text
+    if is_file or Path(text).is_dir():
+        own = _of_file(Path(what), paths)
+        if not any(named.values()):
+            named = {kind: own.names(kind) for kind in CHECKED}
+        return [choice for kind in CHECKED for choice in _configured(own, kind, named[kind])]
+    for kind, names in named.items():
+        if names:
+            raise ParameterError(
+                f"--{kind} chooses among the {kind}s of a file, and {text!r} is a name: leave it "
+                "away."
+            )
+    registry = discover(paths)
+    name = text.partition(":")[0]
+    _refuse_name_of_file(name, registry)
+    is_metric = name in registry.names("metric") and name not in registry.names("method")
+    return _configured(registry, "metric" if is_metric else "method", [text])
+
+
+def _configured(registry: Registry, kind: Kind, names: Sequence[str]) -> list[Configured]:
+    return list(choose_plugins(registry, kind, names).plugins.values()) if names else []
+
+
+def _refuse_name_of_file(name: str, registry: Registry) -> None:
+    """A plugin that `new` has just written is known by its file alone."""
+    file = Path(f"{name.replace('-', '_')}.py")
+    if all(name not in registry.names(kind) for kind in CHECKED) and file.is_file():
+        raise PluginError(
+            f"No method {name!r} is bundled or installed. To check the "
+            f"one in a file, write: check {file}"
+        )
+
+
+def _of_file(path: Path, paths: Sequence[str | Path]) -> Registry:
+    """The plugins of a file or folder alone.
+
+    Once it is certain that they can stand beside all others.
+    """
+    if not path.exists():
+        raise PluginError(
+            f"There is no {path}. Give a plugin file, a folder of them, or the name of a method or "
+            "metric."
+        )
+    discover([*paths, path])
+    own = Registry()
+    load_path(path, own)
+    if not any(own.names(kind) for kind in CHECKED):
+        others = [f"{kind} {name!r}" for kind in KINDS for name in own.names(kind)]
+        raise PluginError(
+            f"{path} registers no method or metric, only {', '.join(others)}; `check` tries these "
+            "alone."
+        )
+    return own

@@ -241,11 +241,12 @@ class Explanation(Inputs):
             )
         return self.explainer(x, self.target if target is None else target)
 
-    def values(self, sign: Sign) -> Tensor:
-        """The maps with their sign taken as is said, float32 [B,H,W], see `Perturbation.sign`."""
+    def values(self, sign: Sign, saliency: Tensor | None = None) -> Tensor:
+        """The maps, or others [B,H,W], with their sign taken as said, see `Perturbation.sign`."""
+        maps = self.saliency if saliency is None else saliency
         if sign == "signed":
-            return self.saliency
-        return self.saliency.abs() if sign == "absolute" else self.saliency.clamp(min=0)
+            return maps
+        return maps.abs() if sign == "absolute" else maps.clamp(min=0)
 
     def ranked(self, values: Tensor) -> Tensor:
         """Ranks other values [B,H,W] as maps are, ties too: int32 [B,H,W], 0 for the greatest."""

@@ -167,6 +167,11 @@ def shuffled(case: MetricCase) -> Tensor:
     return case.maps.flatten(1)[:, order].view_as(case.maps)
 
 
+def sharpened(case: MetricCase) -> Tensor:
+    """The case's maps with their greatest values made greater still, [B,H,W]."""
+    return case.maps.pow(3)
+
+
 def _inputs(explanation: Explanation) -> dict[str, Tensor]:
     """The tensors of an explanation, by their names."""
     return {name: value for name, value in vars(explanation).items() if isinstance(value, Tensor)}

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from interpbench.scoring.shared_results import SharedResults
 from interpbench.testing.checks import Fault
-from interpbench.testing.metric_case import IMAGES, MetricCase, negated, shuffled, taken
+from interpbench.testing.metric_case import IMAGES, MetricCase, negated, sharpened, shuffled, taken
 
-TOLERANCE = 1e-4  # of the scores' greatest magnitude; rounding makes a tenth of it
+TOLERANCE = 1e-3  # of the greatest score; rounding makes a tenth of it where small differences are divided by
 SHARE = (
     "compute what does not depend on the map in a function of the module that gets `inputs` alone, "
     "explanation.shared(function, parameter=value), and all else after it"
@@ -112,11 +112,12 @@ def looks(cases: Sequence[MetricCase]) -> Fault | None:
     for case in cases:
         if any(
             _difference(taken(case.call(maps=other(case))), case.scores)
-            for other in (shuffled, negated)
+            for other in (shuffled, negated, sharpened)
         ):
             return None
     return Fault(
-        "Maps, their negatives and the same values in other places all get the same scores.",
+        "Maps, their negatives, their cubes, and the same values in other places all get the same "
+        "scores.",
         "score explanation.saliency, or follow explanation.rank.",
     )
 

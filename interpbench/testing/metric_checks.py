@@ -9,7 +9,7 @@ from interpbench.scoring.shared_results import SharedResults
 from interpbench.testing.checks import Fault
 from interpbench.testing.metric_case import IMAGES, MetricCase, negated, sharpened, shuffled, taken
 
-TOLERANCE = 1e-3  # of the greatest score; rounding makes a tenth of it where small differences are divided by
+TOLERANCE = 1e-3  # of the greatest score; rounding makes a tenth of it after small divisors
 SHARE = (
     "compute what does not depend on the map in a function of the module that gets `inputs` alone, "
     "explanation.shared(function, parameter=value), and all else after it"

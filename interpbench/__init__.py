@@ -59,7 +59,17 @@ if TYPE_CHECKING:
     from interpbench.report.run import Run, load_run
     from interpbench.scoring.curves import area
     from interpbench.scoring.explanation import Explanation, Inputs
-    from interpbench.scoring.parts import PartSets, cells, drops, each_part, random_sets
+    from interpbench.scoring.parts import (
+        PartSets,
+        Size,
+        cells,
+        drops,
+        each_part,
+        outputs_without,
+        part_count,
+        random_sets,
+        rank_groups,
+    )
     from interpbench.scoring.perturbation import First, Output, Perturbation, Sign
     from interpbench.toolbox.backward_rules import (
         ELEMENTWISE,
@@ -110,7 +120,11 @@ _HOMES = {
     "area": "scoring.curves",
     "cells": "scoring.parts",
     "drops": "scoring.parts",
+    "Size": "scoring.parts",
     "each_part": "scoring.parts",
+    "rank_groups": "scoring.parts",
+    "outputs_without": "scoring.parts",
+    "part_count": "scoring.parts",
     "random_sets": "scoring.parts",
     "pearson": "toolbox.correlation",
     "spearman": "toolbox.correlation",
@@ -173,6 +187,7 @@ __all__ = [
     "Run",
     "Sample",
     "Sign",
+    "Size",
     "UnreadableImageError",
     "WeightsError",
     "__version__",
@@ -202,8 +217,11 @@ __all__ = [
     "metric",
     "model",
     "occluded_outputs",
+    "outputs_without",
+    "part_count",
     "pearson",
     "random_sets",
+    "rank_groups",
     "read_image",
     "read_segmentation",
     "reference",

@@ -25,10 +25,21 @@ def permutation(length: int, seed: int) -> np.ndarray:
     return np.argsort(bits, kind="stable")
 
 
-def sample(length: int, size: int, seed: int) -> np.ndarray:
-    """`size` different numbers of 0..length-1, int64 [size], in no order; from Philox likewise."""
-    bits = np.random.Philox(key=seed).random_raw(length)
-    return np.argpartition(bits, size)[:size] if size < length else np.arange(length)
+def subsets(length: int, size: int, count: int, seed: int) -> np.ndarray:
+    """`count` sets of `size` different numbers of 0..length-1 each, bool [count,length].
+
+    Numbers are drawn, from Philox likewise, until each set has its size; one that is there already
+    changes nothing, so that all sets are equally likely.
+    """
+    if 2 * size > length:
+        return ~subsets(length, length - size, count, seed)
+    source = np.random.Philox(key=seed)
+    chosen = np.zeros((count, length), dtype=bool)
+    while (missing := size - np.array([np.count_nonzero(row) for row in chosen])).any():
+        drawn = source.random_raw(int(missing.sum())) >> np.uint64(32)
+        drawn = drawn * np.uint64(length) >> np.uint64(32)  # from 0..2^32-1 to 0..length-1
+        chosen[np.repeat(np.arange(count), missing), drawn.astype(np.int64)] = True
+    return chosen
 
 
 def shuffled(names: Sequence[str], seed: int) -> list[int]:

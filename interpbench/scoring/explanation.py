@@ -252,11 +252,15 @@ class Explanation(Inputs):
         """Ranks other values [B,H,W] as maps are, ties too: int32 [B,H,W], 0 for the greatest."""
         return rank(values, self.shared(_ties))[0]
 
+    def ranks(self, sign: Sign) -> Tensor:
+        """The ranks of the maps with their sign taken as is said, int32 [B,H,W]."""
+        return self.rank if sign == "signed" else self.ranked(self.values(sign))
+
     def order(self, path: Perturbation) -> Tensor:
         """The order in which positions change along a path, int [B,H,W], 0 first."""
         if path.rank is not None:
             return path.rank
-        ranks = self.rank if path.sign == "signed" else self.ranked(self.values(path.sign))
+        ranks = self.ranks(path.sign)
         return ranks if path.first == "most" else ranks[0].numel() - 1 - ranks
 
     def along(self, path: Perturbation) -> Tensor:

@@ -5,24 +5,30 @@ alone, so that all methods are scored on the same ones.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import numpy as np
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from interpbench.core.errors import ParameterError
-from interpbench.core.seeding import derive, sample
+from interpbench.core.seeding import derive, subsets
 from interpbench.scoring.explanation import Inputs
 from interpbench.scoring.patches import patch_map
 from interpbench.scoring.perturbation import Output
+
+# How many parts a set has; below 1, which share of them.
+Size = PositiveInt | Annotated[float, Field(gt=0, lt=1)]
+IN_CACHE = 2**19  # numbers that a processor multiplies before they leave its cache
 
 
 class PartSets(NamedTuple):
     """Sets of parts of each image.
 
     Attributes:
-        parts: int64 [B,H,W], the part that each position belongs to, 0..P-1; None where each
-            position is a part of its own.
+        parts: int64 [B,H,W], the part that each position belongs to, 0..P-1; [1,H,W] where it is
+            the same for all images; None where each position is a part of its own.
         chosen: bool [B,K,P], K sets.
         height, width: of the images.
 
@@ -45,28 +51,30 @@ class PartSets(NamedTuple):
 
     def masks(self) -> Iterator[Tensor]:
         """Each set as positions, bool [B,H,W]."""
+        parts = self._parts_of_each()
         for chosen in self.chosen.unbind(1):
-            if self.parts is not None:
-                chosen = chosen.gather(1, self.parts.flatten(1))
+            if parts is not None:
+                chosen = chosen.gather(1, parts)
             yield chosen.view(-1, self.height, self.width)
 
     def sums(self, values: Tensor) -> Tensor:
-        """The sum of values [B,H,W] over the positions of each set, float64 [B,K]."""
-        flat = values.flatten(1).double()
-        if self.parts is not None:
-            of_parts = flat.new_zeros(len(flat), self.chosen.shape[2])
-            flat = of_parts.scatter_add(1, self.parts.flatten(1), flat)
-        # One image at a time, since a set of truths takes eight times its room as numbers.
-        sums = [
-            chosen.to(flat.dtype) @ of_image
-            for chosen, of_image in zip(self.chosen, flat, strict=True)
-        ]
-        return torch.stack(sums)
+        """The sum of values [B,H,W] over the positions of each set, float64 [B,K].
+
+        In float32 on devices that know no other.
+        """
+        flat = values.flatten(1).to(_widest(values.device))
+        parts = self._parts_of_each()
+        if parts is not None:
+            flat = flat.new_zeros(len(flat), self.chosen.shape[2]).scatter_add(1, parts, flat)
+        return torch.stack([_products(*of) for of in zip(self.chosen, flat, strict=True)])
 
     def sizes(self) -> Tensor:
         """How many positions each set has, int64 [B,K]."""
         ones = self.chosen.new_ones(len(self.chosen), self.height, self.width, dtype=torch.float32)
         return self.sums(ones).long()
+
+    def _parts_of_each(self) -> Tensor | None:
+        return None if self.parts is None else self.parts.flatten(1).expand(len(self.chosen), -1)
 
 
 def cells(inputs: Inputs, grid: int) -> Tensor:
@@ -96,13 +104,18 @@ def cells(inputs: Inputs, grid: int) -> Tensor:
     return cell[None].expand(len(inputs.ids), -1, -1)
 
 
-def random_sets(inputs: Inputs, sets: int, size: int, grid: int | None = None) -> PartSets:
+def part_count(size: Size, parts: int) -> int:
+    """How many of so many parts a size is; of a share, one at least."""
+    return max(1, round(size * parts)) if size < 1 else int(size)
+
+
+def random_sets(inputs: Inputs, sets: int, size: Size, grid: int | None = None) -> PartSets:
     """Sets of a size, drawn without putting back: the same for every method.
 
     Parameters:
         inputs: for each of which sets are drawn.
         sets: how many.
-        size: parts a set.
+        size: parts a set, or a share of all.
         grid: cells a side that are parts; None for positions.
 
     Raises:
@@ -116,17 +129,16 @@ def random_sets(inputs: Inputs, sets: int, size: int, grid: int | None = None) -
     """
     height, width = inputs.x.shape[2:]
     parts = height * width if grid is None else grid * grid
-    if not 1 <= size < parts:
+    count = part_count(size, parts)
+    if not 1 <= count < parts:
         raise ParameterError(
-            f"A set of {size} parts cannot be drawn of {parts}: give a size from 1 to {parts - 1}."
+            f"A set of {count} parts cannot be drawn of {parts}: give a size from 1 to "
+            f"{parts - 1}, or a share of them such as 0.05."
         )
-    chosen = torch.zeros(len(inputs.ids), sets, parts, dtype=torch.bool)
-    for i, name in enumerate(inputs.ids):
-        for k in range(sets):
-            drawn = sample(parts, size, derive(inputs.seed, "random set", name, k))
-            chosen[i, k, torch.from_numpy(drawn)] = True
-    where = None if grid is None else cells(inputs, grid)
-    return PartSets(where, chosen.to(inputs.x.device), height, width)
+    where = None if grid is None else cells(inputs, grid)[:1]
+    seeds = [derive(inputs.seed, "random sets", parts, count, name) for name in inputs.ids]
+    chosen = np.stack([subsets(parts, count, sets, seed) for seed in seeds])
+    return PartSets(where, torch.from_numpy(chosen).to(inputs.x.device), height, width)
 
 
 def each_part(inputs: Inputs, grid: int) -> PartSets:
@@ -140,13 +152,39 @@ def each_part(inputs: Inputs, grid: int) -> PartSets:
     """
     single = torch.eye(grid * grid, dtype=torch.bool, device=inputs.x.device)
     height, width = inputs.x.shape[2:]
-    return PartSets(
-        cells(inputs, grid), single[None].expand(len(inputs.ids), -1, -1), height, width
-    )
+    chosen = single[None].expand(len(inputs.ids), -1, -1)
+    return PartSets(cells(inputs, grid)[:1], chosen, height, width)
 
 
-def drops(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output) -> Tensor:
-    """How much the output falls when each set takes the values of `fill`, float32 [B,K].
+def rank_groups(ranks: Tensor, count: int) -> PartSets:
+    """Positions by their rank in groups as large as each other, up to one position.
+
+    Parameters:
+        ranks: int [B,H,W]; the first group has the least.
+        count: of groups.
+
+    Raises:
+        ParameterError: if there are more groups than positions.
+
+    Example:
+        >>> ranks = torch.tensor([[[0, 3], [2, 1]]])
+        >>> interpbench.rank_groups(ranks, 2).parts
+        tensor([[[0, 1],
+                 [1, 0]]])
+    """
+    height, width = ranks.shape[1:]
+    if not 1 <= count <= height * width:
+        raise ParameterError(
+            f"{count} groups cannot be made of {height}x{width} positions. Give a number from 1 "
+            f"to {height * width}."
+        )
+    single = torch.eye(count, dtype=torch.bool, device=ranks.device)
+    parts = ranks.long() * count // (height * width)
+    return PartSets(parts, single[None].expand(len(ranks), -1, -1), height, width)
+
+
+def outputs_without(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output) -> Tensor:
+    """The output when each set takes the values of `fill`, float32 [B,K].
 
     Parameters:
         inputs: the images.
@@ -173,5 +211,26 @@ def drops(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output) -> Tenso
         >>> of_cells(inputs, grid=2)[1]
         tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
-    perturbed = (torch.where(mask[:, None], fill, inputs.x) for mask in sets.masks())
-    return inputs.output(output)[:, None] - inputs.outputs(perturbed, output)
+    return inputs.outputs(
+        (torch.where(mask[:, None], fill, inputs.x) for mask in sets.masks()), output
+    )
+
+
+def drops(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output) -> Tensor:
+    """How much the output falls when each set takes the values of `fill`, float32 [B,K]."""
+    return inputs.output(output)[:, None] - outputs_without(inputs, sets, fill, output)
+
+
+def _products(chosen: Tensor, values: Tensor) -> Tensor:
+    """The sum of values [P] over each set of [K,P], [K].
+
+    Some at a time, since a truth takes eight times its room as a number.
+    """
+    width = max(1, IN_CACHE // len(chosen)) if values.device.type == "cpu" else len(values)
+    pieces = zip(chosen.split(width, 1), values.split(width), strict=True)
+    return torch.stack([some.to(values.dtype) @ numbers for some, numbers in pieces]).sum(0)
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    """The most exact floating-point numbers that a device has."""
+    return torch.float32 if device.type == "mps" else torch.float64

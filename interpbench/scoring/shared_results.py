@@ -14,6 +14,8 @@ from torch import Tensor
 from interpbench.core.errors import ParameterError
 
 BUDGET = 512 * 2**20  # bytes that are kept of a model; what is beyond is computed again
+# The eight bits of each byte, bool [256,8].
+_OF_BYTE = torch.from_numpy(np.unpackbits(np.arange(256, dtype=np.uint8)).view(bool)).view(256, 8)
 
 
 class SharedResults:
@@ -65,15 +67,16 @@ def named(function: Callable[..., Any]) -> str:
 
 
 class _Bits:
-    """A tensor of truths, an eighth as large."""
+    """A tensor of truths, an eighth as large, on the device where it was."""
 
     def __init__(self, truths: Tensor) -> None:
-        self._shape, self._device = truths.shape, truths.device
-        self.bits = np.packbits(truths.cpu().numpy().reshape(-1))
+        self._shape = truths.shape
+        packed = np.packbits(truths.cpu().numpy().reshape(-1))
+        self.bits = torch.from_numpy(packed).to(truths.device)
 
     def tensor(self) -> Tensor:
-        truths = np.unpackbits(self.bits, count=self._shape.numel()).view(np.bool_)
-        return torch.from_numpy(truths).view(self._shape).to(self._device)
+        truths = _OF_BYTE.to(self.bits.device).index_select(0, self.bits.int())
+        return truths.view(-1)[: self._shape.numel()].view(self._shape)
 
 
 def _kept(result: Any) -> Any:

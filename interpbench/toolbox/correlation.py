@@ -22,14 +22,16 @@ def pearson(a: Tensor, b: Tensor) -> Tensor:
 def spearman(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's rank correlation of the rows of a and b [B,K], in -1..1, float64 [B].
 
-    Equal values share the mean of their ranks. NaN where a row is constant.
+    Equal values share the mean of their ranks. NaN where a row is constant, up to the rounding of
+    its values, whose order is chance.
 
     Example:
         >>> a, b = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[1.0, 8.0, 9.0]])
         >>> interpbench.spearman(a, b).round(decimals=4)
         tensor([1.], dtype=torch.float64)
     """
-    return pearson(_ranks(a), _ranks(b))
+    flat = _centred(a)[1] | _centred(b)[1]
+    return pearson(_ranks(a), _ranks(b)).masked_fill(flat, torch.nan)
 
 
 def _centred(rows: Tensor) -> tuple[Tensor, Tensor]:

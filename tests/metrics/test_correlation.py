@@ -1,6 +1,4 @@
-"""Correlations over sets: a linear model's closed form, a slow twin, and what must not matter."""
-
-from contextlib import nullcontext
+"""Correlations over sets: a linear model's closed form, and a slow twin."""
 
 import numpy as np
 import pytest
@@ -8,15 +6,10 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from interpbench import Inputs, ParameterError, Size, baseline, each_part, random_sets
-from interpbench.core.batch_size import BatchSize
-from interpbench.fast.scoring_copy import Scorer
-from interpbench.scoring.evaluate import EndPoints, Passes, evaluate
+from interpbench import ParameterError, Size, baseline, each_part, random_sets
 from interpbench.scoring.explanation import Explanation
-from interpbench.scoring.shared_results import SharedResults
 from tests.metrics import subjects
-from tests.metrics.subjects import REGISTRY, degraded, linear, noise, only, small, subject, with_map
-from tests.tiny_models import Constant
+from tests.metrics.subjects import REGISTRY, degraded, linear, noise, small, subject, with_map
 
 # As few as a test needs, with a baseline for which the linear model loses what its exact map says.
 METRICS: dict[str, dict[str, object]] = {
@@ -26,7 +19,6 @@ METRICS: dict[str, dict[str, object]] = {
     "single-deletion": {},
     "faithfulness-estimate": {"baseline": "zero"},
 }
-SHARED = [name for name in METRICS if name != "faithfulness-estimate"]
 each = pytest.mark.parametrize("name", METRICS)
 
 
@@ -103,54 +95,6 @@ def test_it_is_what_a_slow_twin_makes_of_the_same_sets(name: str) -> None:
     assert score(name, explanation).tolist() == pytest.approx(expected, abs=2e-4)
 
 
-@each
-def test_a_score_depends_on_its_image_alone(name: str) -> None:
-    explanation = small()
-    together = score(name, explanation)
-    for batch in (1, 3):
-        torch.testing.assert_close(score(name, explanation, batch), together, rtol=0, atol=1e-4)
-    for rows in ([4], [5, 0]):
-        alone = score(name, only(explanation, rows))
-        torch.testing.assert_close(alone, together[rows], rtol=0, atol=1e-4)
-
-
-@each
-def test_a_model_that_ignores_the_image_says_nothing_of_a_map(name: str) -> None:
-    x = subjects.images(2)
-    assert score(name, subject(Constant([1.0, 2.0, 3.0]), noise(x), x)).isnan().all()
-
-
-@each
-def test_sign_is_taken_as_is_said(name: str) -> None:
-    explanation = small()
-    for sign, values in (
-        ("absolute", explanation.saliency.abs()),
-        ("positive", explanation.saliency.clamp(min=0)),
-    ):
-        expected = score(name, with_map(explanation, values))
-        torch.testing.assert_close(score(name, explanation, sign=sign), expected)
-
-
-@pytest.mark.parametrize("name", SHARED)
-def test_what_no_map_decides_is_asked_of_the_model_once(name: str) -> None:
-    explanation = small()
-    asked: list[int] = []
-    explanation.model.network.register_forward_pre_hook(
-        lambda m, inputs: asked.append(len(inputs[0]))
-    )
-    metric = {"it": REGISTRY.configure("metric", name, METRICS[name])}
-    scorer = Scorer(explanation.model.network, explanation.model)
-    passes = Passes(scorer, BatchSize(16), EndPoints(), nullcontext, shared=SharedResults())
-    first = evaluate(metric, explanation, passes).scored["it"]
-    so_far = sum(asked)
-    assert so_far > 0
-    other = with_map(explanation, noise(explanation.x, seed=1))
-    second = evaluate(metric, other, passes).scored["it"]
-    assert sum(asked) == so_far
-    torch.testing.assert_close(first, score(name, explanation), equal_nan=True)
-    torch.testing.assert_close(second, score(name, other), equal_nan=True)
-
-
 class Mean(nn.Module):
     """Two logits: nothing, and the sum of the upper left cell of a 2x2 grid."""
 
@@ -205,14 +149,3 @@ def test_a_grid_removes_whole_cells() -> None:
     expected = subjects.score("mu-fidelity", explanation, sets=30, size=3, grid=4)
     found = score("faithfulness-correlation", explanation, size=3, grid=4)
     assert stats.pearsonr(expected, found).statistic > 0.8  # by ranks, and as they are
-
-
-def test_chance_is_the_seed_s_and_the_image_s() -> None:
-    explanation = small()
-
-    def drawn(inputs: Inputs) -> Tensor:
-        return random_sets(inputs, 4, 5).chosen
-
-    other_seed = Explanation(**{**vars(explanation), "seed": 1})
-    assert not torch.equal(drawn(explanation), drawn(other_seed))
-    assert torch.equal(drawn(only(explanation, [3])), drawn(explanation)[[3]])

@@ -101,26 +101,37 @@ def metric(
     choice: Configured, model: Model, x: Tensor, saliency: Tensor, target: Tensor
 ) -> Callable[[], BatchScores]:
     """A turn of scoring maps [B,H,W] by a metric; the evidence is the upper half of each image."""
+    work = metric_of_methods(choice, model, x, saliency[None], target)
+    return lambda: work()[0]
+
+
+def metric_of_methods(
+    choice: Configured, model: Model, x: Tensor, maps: Tensor, target: Tensor
+) -> Callable[[], list[BatchScores]]:
+    """A turn of scoring the maps [M,B,H,W] of several methods by a metric, which share what no map decides."""
     model, x = prepared(model, x)
     scorer = prepare(model, x)
-    mask = torch.zeros_like(saliency, dtype=torch.bool)
+    mask = torch.zeros_like(maps[0], dtype=torch.bool)
     mask[:, : x.shape[2] // 2] = True
     ties = tie_breakers(_ids(x), x.shape[2] * x.shape[3], 0).to(x.device)
 
-    def score() -> BatchScores:
-        ranks, _ = rank(saliency, ties)
-        explanation = Explanation(
-            model=model,
-            x=x,
-            target=target,
-            label=target,
-            mask=mask,
-            ids=_ids(x),
-            saliency=saliency,
-            rank=ranks,
-        )
+    def score() -> list[BatchScores]:
         passes = Passes(scorer, BatchSize(model.batch_size), EndPoints(), contextlib.nullcontext)
-        return evaluate({"it": choice}, explanation, passes)
+        found = []
+        for saliency in maps:
+            ranks, _ = rank(saliency, ties)
+            explanation = Explanation(
+                model=model,
+                x=x,
+                target=target,
+                label=target,
+                mask=mask,
+                ids=_ids(x),
+                saliency=saliency,
+                rank=ranks,
+            )
+            found.append(evaluate({"it": choice}, explanation, passes))
+        return found
 
     return _in_a_run(score)
 

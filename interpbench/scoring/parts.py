@@ -21,6 +21,7 @@ from interpbench.scoring.perturbation import Output
 # How many parts a set has; below 1, which share of them.
 Size = PositiveInt | Annotated[float, Field(gt=0, lt=1)]
 IN_CACHE = 2**19  # numbers that a processor multiplies before they leave its cache
+FEW = 1 / 16  # the share of positions up to which sets are kept by their positions' numbers
 
 
 class PartSets(NamedTuple):
@@ -29,7 +30,8 @@ class PartSets(NamedTuple):
     Attributes:
         parts: int64 [B,H,W], the part that each position belongs to, 0..P-1; [1,H,W] where it is
             the same for all images; None where each position is a part of its own.
-        chosen: bool [B,K,P], K sets.
+        chosen: bool [B,K,P], K sets; or int32 [B,K,n], the numbers of the n positions of each set,
+            which are summed faster where they are few.
         height, width: of the images.
 
     Example:
@@ -53,7 +55,10 @@ class PartSets(NamedTuple):
         """Each set as positions, bool [B,H,W]."""
         parts = self._parts_of_each()
         for chosen in self.chosen.unbind(1):
-            if parts is not None:
+            if chosen.dtype != torch.bool:
+                none = chosen.new_zeros(len(chosen), self.height * self.width, dtype=torch.bool)
+                chosen = none.scatter(1, chosen.long(), True)
+            elif parts is not None:
                 chosen = chosen.gather(1, parts)
             yield chosen.view(-1, self.height, self.width)
 
@@ -66,6 +71,8 @@ class PartSets(NamedTuple):
         parts = self._parts_of_each()
         if parts is not None:
             flat = flat.new_zeros(len(flat), self.chosen.shape[2]).scatter_add(1, parts, flat)
+        if self.chosen.dtype != torch.bool:
+            return flat.gather(1, self.chosen.flatten(1).long()).view(self.chosen.shape).sum(2)
         return torch.stack([_products(*of) for of in zip(self.chosen, flat, strict=True)])
 
     def sizes(self) -> Tensor:
@@ -137,8 +144,11 @@ def random_sets(inputs: Inputs, sets: int, size: Size, grid: int | None = None) 
         )
     where = None if grid is None else cells(inputs, grid)[:1]
     seeds = [derive(inputs.seed, "random sets", parts, count, name) for name in inputs.ids]
-    chosen = np.stack([subsets(parts, count, sets, seed) for seed in seeds])
-    return PartSets(where, torch.from_numpy(chosen).to(inputs.x.device), height, width)
+    drawn = [subsets(parts, count, sets, seed) for seed in seeds]
+    if grid is None and count <= FEW * parts:
+        numbers = [np.flatnonzero(chosen) % parts for chosen in drawn]
+        drawn = [each.reshape(sets, count).astype(np.int32) for each in numbers]
+    return PartSets(where, torch.from_numpy(np.stack(drawn)).to(inputs.x.device), height, width)
 
 
 def each_part(inputs: Inputs, grid: int) -> PartSets:

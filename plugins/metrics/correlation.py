@@ -1,7 +1,7 @@
 """Does the sum of a map over a set of positions follow what the model loses with them? As correlations over sets."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, PositiveInt
@@ -65,8 +65,7 @@ def faithfulness_correlation(
         output: what is read of the target class.
         sign: whether negative values count as they are, by magnitude, or as none.
     """
-    of_images = {"sets": sets, "size": size, "grid": grid, "baseline": baseline, "output": output}
-    drawn, outputs = explanation.shared(_without_random_sets, **of_images)
+    drawn, outputs = _over_random_sets(explanation, sets, size, grid, baseline, output)
     return pearson(drawn.sums(explanation.values(sign)), -outputs)
 
 
@@ -102,8 +101,7 @@ def mu_fidelity(
         output: what is read of the target class.
         sign: whether negative values count as they are, by magnitude, or as none.
     """
-    of_images = {"sets": sets, "size": size, "grid": grid, "baseline": baseline, "output": output}
-    drawn, outputs = explanation.shared(_without_random_sets, **of_images)
+    drawn, outputs = _over_random_sets(explanation, sets, size, grid, baseline, output)
     return spearman(drawn.sums(explanation.values(sign)), -outputs)
 
 
@@ -158,8 +156,7 @@ def sensitivity_n(
     numbers = torch.logspace(math.log10(first), math.log10(last), sizes, dtype=torch.float64).round().int()
     values, found = explanation.values(sign), []
     for size in numbers.unique().tolist():
-        of_images = {"sets": sets, "size": size, "grid": grid, "baseline": baseline, "output": output}
-        drawn, outputs = explanation.shared(_without_random_sets, **of_images)
+        drawn, outputs = _over_random_sets(explanation, sets, size, grid, baseline, output)
         found.append(pearson(drawn.sums(values), -outputs))
     return torch.stack(found).mean(0)
 
@@ -232,12 +229,22 @@ def faithfulness_estimate(
     return pearson(parts.sums(explanation.values(sign)), -outputs_without(explanation, parts, fill, output))
 
 
-def _without_random_sets(
+def _over_random_sets(
     inputs: Inputs, sets: int, size: Size, grid: int | None, baseline: Baseline, output: Output
 ) -> tuple[PartSets, Tensor]:
-    """Random sets, and the output without each. It varies as the drop does, and is rounded less."""
-    drawn = random_sets(inputs, sets, size, grid)
-    return drawn, outputs_without(inputs, drawn, make_baseline(baseline, inputs.x, inputs.model.card), output)
+    """Random sets, and the output without each, which varies as its fall does and is rounded less.
+
+    Both are shared, each by itself: if there are too many sets to be kept, they are drawn again, and the model is not
+    asked again.
+    """
+    drawn = {"sets": sets, "size": size, "grid": grid}
+    outputs = inputs.shared(_without_random_sets, **drawn, baseline=baseline, output=output)
+    return inputs.shared(random_sets, **drawn), outputs
+
+
+def _without_random_sets(inputs: Inputs, baseline: Baseline, output: Output, **drawn: Any) -> Tensor:
+    fill = make_baseline(baseline, inputs.x, inputs.model.card)
+    return outputs_without(inputs, inputs.shared(random_sets, **drawn), fill, output)
 
 
 def _without_each_cell(inputs: Inputs, grid: int, baseline: Baseline, output: Output) -> Tensor:

@@ -69,9 +69,9 @@ def infidelity(
     """
     values = explanation.values(sign)
     if perturbation == "squares":
-        of_images = {"samples": samples, "largest": largest, "baseline": baseline, "output": output}
-        squares, taken = explanation.shared(_without_squares, **of_images)
-        said = squares.sums(values)
+        drawn = {"samples": samples, "largest": largest}
+        taken = explanation.shared(_without_squares, **drawn, baseline=baseline, output=output)
+        said = explanation.shared(_squares, **drawn).sums(values)
     else:
         taken = explanation.shared(_with_noise, samples=samples, deviation=deviation, output=output)
         said = torch.stack([(noise * values).sum((1, 2)) for noise in _noise(explanation, samples, deviation)], 1)
@@ -82,10 +82,14 @@ def infidelity(
     return error.masked_fill((taken == 0).all(1), torch.nan) if scaled else error
 
 
-def _without_squares(
-    inputs: Inputs, samples: int, largest: Size, baseline: Baseline, output: Output
-) -> tuple[PartSets, Tensor]:
-    """Squares, as sets of positions, and how much the output falls without each."""
+def _without_squares(inputs: Inputs, samples: int, largest: Size, baseline: Baseline, output: Output) -> Tensor:
+    """How much the output falls without each square, float32 [B,K]."""
+    squares = inputs.shared(_squares, samples=samples, largest=largest)
+    return drops(inputs, squares, make_baseline(baseline, inputs.x, inputs.model.card), output)
+
+
+def _squares(inputs: Inputs, samples: int, largest: Size) -> PartSets:
+    """Random squares, as sets of positions."""
     height, width = inputs.x.shape[2:]
     longest = part_count(largest, min(height, width))
     if longest > min(height, width):
@@ -101,8 +105,7 @@ def _without_squares(
         for length, first in ((height, top), (width, left))
     )
     inside = rows[..., :, None] & columns[..., None, :]
-    squares = PartSets(None, inside.flatten(2).to(inputs.x.device), height, width)
-    return squares, drops(inputs, squares, make_baseline(baseline, inputs.x, inputs.model.card), output)
+    return PartSets(None, inside.flatten(2).to(inputs.x.device), height, width)
 
 
 def _between(place: Tensor, first: Tensor, count: Tensor) -> Tensor:

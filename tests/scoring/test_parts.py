@@ -14,9 +14,10 @@ from interpbench import (
     each_part,
     outputs_without,
     part_count,
+    random_sets,
     rank_groups,
 )
-from interpbench.core.seeding import subsets
+from interpbench.core.seeding import derive, subsets
 from interpbench.scoring.shared_results import SharedResults
 from tests.metrics.subjects import images, small
 
@@ -57,6 +58,21 @@ def test_sums_are_those_of_the_masks(
     masks = torch.stack(list(sets.masks()), 1)
     torch.testing.assert_close((masks * values[:, None].double()).sum((2, 3)), sets.sums(values))
     assert torch.equal(sets.sizes(), masks.sum((2, 3)))
+
+
+@pytest.mark.parametrize("size", [3, 4, 5])
+def test_few_positions_are_kept_by_their_numbers(size: int) -> None:
+    """Whatever the form, sets are those of the seed: of 64 positions, up to 4 are few."""
+    explanation = small()
+    sets = random_sets(explanation, 9, size)
+    assert (sets.chosen.dtype == torch.int32) == (size <= 4)
+    masks = torch.stack(list(sets.masks()), 1)
+    for i, name in enumerate(explanation.ids):
+        expected = subsets(64, size, 9, derive(0, "random sets", 64, size, name))
+        assert np.array_equal(masks[i].flatten(1), expected)
+    assert (sets.sizes() == size).all()
+    values = explanation.saliency
+    torch.testing.assert_close(sets.sums(values), (masks * values[:, None].double()).sum((2, 3)))
 
 
 def test_groups_by_rank_differ_by_one_position_at_most() -> None:

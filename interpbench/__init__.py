@@ -82,11 +82,13 @@ if TYPE_CHECKING:
     )
     from interpbench.toolbox.baselines import Baseline, baseline, uniform_images
     from interpbench.toolbox.correlation import pearson, spearman
+    from interpbench.toolbox.imputation import linear_imputation
     from interpbench.toolbox.layer_outputs import (
         activations_and_gradients,
         layer_activations,
         logits_with_scaled_channels,
     )
+    from interpbench.toolbox.superpixels import superpixels
     from interpbench.toolbox.variants import blocks, target_gradients, target_outputs
 
 
@@ -143,6 +145,8 @@ _HOMES = {
     "Baseline": "toolbox.baselines",
     "baseline": "toolbox.baselines",
     "uniform_images": "toolbox.baselines",
+    "linear_imputation": "toolbox.imputation",
+    "superpixels": "toolbox.superpixels",
     "DataError": "core.errors",
     "MethodError": "core.errors",
     "ParameterError": "core.errors",
@@ -210,6 +214,7 @@ __all__ = [
     "forecast",
     "gallery",
     "layer_activations",
+    "linear_imputation",
     "load_run",
     "logits_with_scaled_channels",
     "merge",
@@ -229,6 +234,7 @@ __all__ = [
     "run_with_rules",
     "sanity",
     "spearman",
+    "superpixels",
     "target_gradients",
     "target_outputs",
     "train",

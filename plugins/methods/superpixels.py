@@ -8,13 +8,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
-from skimage.segmentation import slic
 from torch import Tensor
 
-from interpbench import Baseline, Model, baseline, blocks, method, target_outputs
+from interpbench import Baseline, Model, baseline, blocks, method, superpixels, target_outputs
 
 Segments = Annotated[int, Field(ge=2)]
 Generators = Sequence[torch.Generator]
@@ -124,18 +122,8 @@ def random_segments(
 
 
 def _segments(model: Model, x: Tensor, count: int) -> list[Tensor]:
-    """SLIC superpixels of each image, int64 [H,W] in 0..K-1.
-
-    Of three channels or one by their CIELAB colours; of others each channel counts as much as lightness does.
-    """
-    mean, std = (torch.tensor(v, device=x.device)[:, None, None] for v in (model.card.mean, model.card.std))
-    pixels = (x * std + mean).clamp(0, 1).permute(0, 2, 3, 1).double().cpu().numpy()
-    channels = pixels.shape[3]
-    pixels = pixels[..., ::-1] if model.card.preparation.channels == "bgr" else pixels
-    pixels = pixels.repeat(3, axis=3) if channels == 1 else pixels
-    compactness = 10 if channels in (1, 3) else 0.1  # lightness is in 0..100, channels are in 0..1
-    found = [slic(image, n_segments=count, compactness=compactness, sigma=1, start_label=0) for image in pixels]
-    return [torch.from_numpy(np.ascontiguousarray(labels)) for labels in found]
+    """Superpixels of each image, int64 [H,W] in 0..K-1."""
+    return list(superpixels(x, model.card, count))
 
 
 def _coins(segments: int, samples: int, generator: torch.Generator) -> Tensor:

@@ -31,7 +31,7 @@ def linear_imputation(x: Tensor, removed: Tensor, tolerance: Tensor) -> Tensor:
     Parameters:
         x: float32 [B,C,H,W].
         removed: bool [B,1,H,W]; not all positions of an image.
-        tolerance: float32 [C,1,1], in each channel's values; errors are mostly within half of it.
+        tolerance: float32 [C,1,1], of each channel's values: the greatest error, about.
 
     Example:
         A ramp of which the middle is missing:
@@ -43,26 +43,29 @@ def linear_imputation(x: Tensor, removed: Tensor, tolerance: Tensor) -> Tensor:
         >>> torch.allclose(filled, x, atol=1e-5)
         True
     """
-    height, width = x.shape[2:]
-    halvings = max(0, math.ceil(math.log2(min(height, width) / COARSEST)))
+    channels, height, width = x.shape[1:]
+    halvings = max(0, math.ceil(math.log2(max(height, width) / COARSEST)))
     margin = (0, -width % 2**halvings, 0, -height % 2**halvings)
     # All images' channels side by side in memory, which is how they are fastest.
-    unknown, known, values = (
-        F.pad(part.expand(x.shape).flatten(0, 1)[None], margin).contiguous(
-            memory_format=torch.channels_last
-        )
+    missing, there, values = (
+        F.pad(part.flatten(0, 1)[None], margin).contiguous(memory_format=torch.channels_last)
         for part in (removed.float(), (~removed).float(), x)
     )
-    limit = tolerance.expand(len(x), -1, -1, -1).reshape(1, -1, 1, 1) ** 2
-    weight = _around(unknown + known)
-    levels = _levels(unknown, known, halvings)
+    # The correction is about the error; a quarter, since where little is known it falls short.
+    limit = tolerance.expand(len(x), -1, -1, -1).reshape(1, -1, 1, 1) / 4
+    weight = _around((missing + there)[:, :1])
+    levels = [
+        (_for_each(channels, part), _for_each(channels, step))
+        for part, step in _levels(missing, there, halvings)
+    ]
+    unknown, known = levels[0][0], _for_each(channels, there)
     mean = (values * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True)
-    values = torch.where(unknown > 0, mean, values)
+    values.mul_(known).addcmul_(unknown, mean)
     residual = (_around(values) - weight * values).mul_(unknown)
     direction = correction = _cycle(residual, levels)
     energy = _dot(residual, correction)
     for _ in range(MOST_STEPS):
-        active = energy > limit
+        active = _greatest(correction) > limit
         if not active.any():
             break
         change = (weight * direction).sub_(_around(direction)).mul_(unknown)
@@ -77,13 +80,11 @@ def linear_imputation(x: Tensor, removed: Tensor, tolerance: Tensor) -> Tensor:
 
 def _levels(unknown: Tensor, known: Tensor, halvings: int) -> list[Level]:
     """The system and its coarser versions, where a position is known if any of its four is."""
-    found = []
-    for _ in range(halvings + 1):
-        weight = _around(unknown + known)
-        found.append((unknown, torch.where(unknown > 0, 1 / weight, 0)))
-        known = F.max_pool2d(known, 2)
-        unknown = F.max_pool2d(unknown, 2) * (1 - known)
-    return found
+    level = unknown, torch.where(unknown > 0, 1 / _around(unknown + known), 0)
+    if halvings == 0:
+        return [level]
+    known = F.max_pool2d(known, 2)
+    return [level, *_levels(F.max_pool2d(unknown, 2) * (1 - known), known, halvings - 1)]
 
 
 def _cycle(residual: Tensor, levels: list[Level]) -> Tensor:
@@ -93,15 +94,16 @@ def _cycle(residual: Tensor, levels: list[Level]) -> Tensor:
     does not see its factor is within -1/3..1/3.
     """
     (unknown, step), *coarser = levels
-    values = step * residual
+    first = step * residual
     if not coarser:
-        for _ in range(COARSEST):
-            values = _around(values).add_(residual).mul_(step)
+        values = first
+        for _ in range(4 * COARSEST):
+            values = torch.addcmul(first, step, _around(values))
         return values
-    left = _around(values).mul_(unknown)
+    left = _around(first).mul_(unknown)
     below = _cycle(_weighted(left, TENT, stride=2), coarser)
-    values.addcmul_(unknown, F.interpolate(below, scale_factor=2, mode="bilinear"))
-    return _around(values).add_(residual).mul_(step)
+    values = torch.addcmul(first, unknown, F.interpolate(below, scale_factor=2, mode="bilinear"))
+    return first.addcmul_(step, _around(values))
 
 
 def _around(values: Tensor) -> Tensor:
@@ -114,6 +116,17 @@ def _weighted(values: Tensor, weights: tuple[tuple[float, ...], ...], stride: in
     channels = values.shape[1]
     kernel = torch.tensor(weights, device=values.device).expand(channels, 1, -1, -1)
     return F.conv2d(values, kernel, stride=stride, padding=1, groups=channels)
+
+
+def _for_each(channels: int, part: Tensor) -> Tensor:
+    """What is the same for each of an image's channels, [1,B,H,W], repeated: [1,B·C,H,W]."""
+    repeated = part.permute(0, 2, 3, 1)[..., None].expand(-1, -1, -1, -1, channels)
+    return repeated.flatten(3).permute(0, 3, 1, 2)
+
+
+def _greatest(values: Tensor) -> Tensor:
+    """The greatest magnitude in each channel, in one pass."""
+    return torch.linalg.vector_norm(values, math.inf, dim=(2, 3), keepdim=True)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

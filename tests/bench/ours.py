@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import interpbench
-from interpbench import baseline
+from interpbench import baseline, linear_imputation
 from interpbench.attribution.attribute import Batch, attribute
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.devices import memory_kept
@@ -134,6 +134,15 @@ def metric_of_methods(
         return found
 
     return _in_a_run(score)
+
+
+def imputations(x: Tensor, removed: Tensor, tolerance: Tensor) -> Callable[[], Tensor]:
+    """A turn of linear imputation of K sets of removed positions, bool [K,B,1,H,W]: [K,B,C,H,W]."""
+
+    def impute() -> Tensor:
+        return torch.stack([linear_imputation(x, holes, tolerance) for holes in removed])
+
+    return _in_a_run(impute)
 
 
 def run(folder: Path, methods: Sequence[str], images: int) -> Callable[[], interpbench.Run]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytorch_grad_cam
 import torch
 from captum.attr import GuidedBackprop, IntegratedGradients, LayerGradCam, Occlusion, Saliency
-from pytorch_grad_cam.metrics.road import ROADCombined
+from pytorch_grad_cam.metrics.road import NoisyLinearImputer, ROADCombined
 from pytorch_grad_cam.utils.model_targets import (
     ClassifierOutputSoftmaxTarget,
     ClassifierOutputTarget,
@@ -125,6 +125,20 @@ def road_combined(model: nn.Module, x: Tensor, saliency: Tensor, target: Tensor)
     targets = [ClassifierOutputSoftmaxTarget(k) for k in target.tolist()]
     scores: np.ndarray = ROADCombined()(x, saliency.cpu().numpy(), targets, model)
     return scores
+
+
+def road_imputation(x: Tensor, removed: Tensor) -> Tensor:
+    """pytorch-grad-cam's imputer (and the authors'), without noise: an image and a set of removed positions at a time.
+
+    Of removed positions bool [K,B,1,H,W]: [K,B,C,H,W].
+    """
+    imputer = NoisyLinearImputer(noise=0)
+    found = [
+        imputer(image.cpu(), (~hole[0]).float().cpu())
+        for holes in removed
+        for image, hole in zip(x, holes, strict=True)
+    ]
+    return torch.stack(found).unflatten(0, removed.shape[:2]).to(x.device)
 
 
 def captum_saliency(model: Model, x: Tensor, target: Tensor) -> Tensor:

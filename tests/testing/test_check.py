@@ -96,13 +96,14 @@ def test_a_folder_is_checked_and_its_tests_are_left_aside(mine: Path) -> None:
     assert "method sound" in call("check", mine.parent, "--method", "sound")[1]
 
 
-def test_the_readmes_method_keeps_its_contracts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["method", "metric"])
+def test_the_readmes_plugins_keep_their_contracts(tmp_path: Path, kind: str) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = text.partition("## Add a method")[2].partition("```python\n")[2].partition("```")[0]
+    code = text.partition(f"## Add a {kind}")[2].partition("```python\n")[2].partition("```")[0]
     (tmp_path / "readme.py").write_text(code)
     code, out, _ = call("check", tmp_path / "readme.py")
     assert code == 0
-    assert "method my-method (" in out
+    assert f"{kind} my-{kind} (" in out
 
 
 def test_wrong_usage_is_refused(mine: Path) -> None:
@@ -116,8 +117,8 @@ def test_wrong_usage_is_refused(mine: Path) -> None:
         "check", mine, "--method", "soun"
     )
     assert "'sobel' is a name: leave it away" in refused("check", "sobel", "--method", "sobel")
-    assert "registers no method, only metric" in refused(
-        "check", bundled_folder() / "metrics" / "perturbation.py"
+    assert "registers no method or metric, only dataset" in refused(
+        "check", bundled_folder() / "datasets" / "planted.py"
     )
     mine.write_text(FILE.replace('"sound"', '"saliency"'))
     assert "Two methods are called 'saliency'" in refused("check", mine)

@@ -112,7 +112,12 @@ def cells(inputs: Inputs, grid: int) -> Tensor:
 
 
 def part_count(size: Size, parts: int) -> int:
-    """How many of so many parts a size is; of a share, one at least."""
+    """How many of so many parts a size is; of a share, one at least.
+
+    Example:
+        >>> interpbench.part_count(0.2, 81), interpbench.part_count(7, 81)
+        (16, 7)
+    """
     return max(1, round(size * parts)) if size < 1 else int(size)
 
 
@@ -203,6 +208,27 @@ def outputs_without(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output
         output: what is read.
 
     Example:
+        Anything will do that gives outputs: here it is the mean of all numbers.
+
+        >>> from types import SimpleNamespace
+        >>> inputs = SimpleNamespace(
+        ...     x=torch.ones(1, 3, 4, 4),
+        ...     outputs=lambda images, output: torch.stack([x.mean((1, 2, 3)) for x in images], 1))
+        >>> upper = interpbench.PartSets(None, torch.tensor([[[True] * 8 + [False] * 8]]), 4, 4)
+        >>> interpbench.outputs_without(inputs, upper, torch.zeros(1, 3, 4, 4), "logit")
+        tensor([[0.5000]])
+    """
+    return inputs.outputs(
+        (torch.where(mask[:, None], fill, inputs.x) for mask in sets.masks()), output
+    )
+
+
+def drops(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output) -> Tensor:
+    """How much the output falls when each set takes the values of `fill`, float32 [B,K].
+
+    Parameters are those of `outputs_without`.
+
+    Example:
         What a metric shares among methods: the sets, and what they take from the output.
 
         >>> def of_cells(inputs, *, grid: int):
@@ -221,13 +247,6 @@ def outputs_without(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output
         >>> of_cells(inputs, grid=2)[1]
         tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
-    return inputs.outputs(
-        (torch.where(mask[:, None], fill, inputs.x) for mask in sets.masks()), output
-    )
-
-
-def drops(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output) -> Tensor:
-    """How much the output falls when each set takes the values of `fill`, float32 [B,K]."""
     return inputs.output(output)[:, None] - outputs_without(inputs, sets, fill, output)
 
 

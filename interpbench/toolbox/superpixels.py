@@ -25,10 +25,10 @@ def superpixels(x: Tensor, card: ModelCard, count: int) -> Tensor:
         >>> from types import SimpleNamespace
         >>> card = SimpleNamespace(mean=(0.5,) * 3, std=(0.5,) * 3,
         ...     preparation=SimpleNamespace(channels="rgb"))
-        >>> x = torch.ones(1, 3, 8, 8)
-        >>> x[..., :4] = -1
-        >>> interpbench.superpixels(x, card, 2)[0, 0]
-        tensor([0, 0, 0, 0, 1, 1, 1, 1])
+        >>> x = torch.ones(1, 3, 16, 16)
+        >>> x[..., :8] = -1
+        >>> interpbench.superpixels(x, card, 4)[0, 0]
+        tensor([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1])
     """
     from skimage.segmentation import slic
 

@@ -35,7 +35,7 @@ def saco(
 
     Parameters:
         groups: how many groups.
-        baseline: what a removed position becomes; the paper's is the image's mean colour.
+        baseline: what a removed position becomes; the paper's is `mean`.
         output: what is read of the target class.
         sign: whether negative values count as small, by magnitude, or as none.
     """

@@ -262,7 +262,10 @@ def _agreement(
 def _blocks(board: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, list[str]]]:
     """Each metric with two blocks or more: its costs [blocks,methods], and the methods left out."""
     for metric in board["metric"].unique():
-        costs, left_out = _complete(board[board["metric"] == metric], ["dataset", "model"])
+        rows = board[board["metric"] == metric]
+        if len(rows) == rows["method"].nunique():  # each stands there once: it is one block
+            continue
+        costs, left_out = _complete(rows, ["dataset", "model"])
         if len(costs) > 1 and costs.shape[1] > 1:
             yield metric, costs, left_out
 

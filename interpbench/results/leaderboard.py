@@ -1,6 +1,6 @@
 """The leaderboard: a pure function of a run's tables, the same bytes each time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from interpbench.core.errors import RunFolderError
 from interpbench.core.seeding import derive
 from interpbench.results.comparison import GROUP, agreement, comparisons, mean_ranks, standings
 from interpbench.results.resolution import resolution
-from interpbench.results.shares import BOARD_COLUMNS, achieved, shares
+from interpbench.results.shares import BOARD_COLUMNS, Group, achieved, by_group, shares
 from interpbench.results.statistics import bootstrap_interval
 from interpbench.results.tables import RunTables
 
@@ -65,18 +65,21 @@ def conclude(tables: RunTables) -> dict[str, pd.DataFrame]:
     shares (of the achievable, per image), resolution (what so many images can tell apart).
     """
     pairs = comparisons(tables)
-    board = leaderboard(tables, pairs)
+    groups = by_group(tables)
+    board = leaderboard(tables, pairs, groups)
     return {
         "leaderboard": board,
         "comparisons": pairs,
         "ranks": mean_ranks(board, tables.level),
         "agreement": agreement(board, tables.level),
-        "shares": shares(tables),
+        "shares": shares(groups),
         "resolution": resolution(board, pairs, tables.level),
     }
 
 
-def leaderboard(tables: RunTables, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
+def leaderboard(
+    tables: RunTables, pairs: pd.DataFrame | None = None, groups: Sequence[Group] | None = None
+) -> pd.DataFrame:
     """One row per data set, model, metric and method, best mean first.
 
     Columns: dataset, model, weights, accuracy (of the model, 0..1), metric, better ("lower"
@@ -97,12 +100,14 @@ def leaderboard(tables: RunTables, pairs: pd.DataFrame | None = None) -> pd.Data
     Parameters:
         tables: of the run.
         pairs: `comparison.comparisons(tables)`, where the caller has it already.
+        groups: `shares.by_group(tables)`, likewise.
 
     Raises:
         RunFolderError: if a metric was scored under another protocol than the run declares.
     """
     _refuse_mixed_protocols(tables)
-    frame = pd.DataFrame(_rows(tables), columns=COLUMNS).astype(
+    shares_of_groups = by_group(tables) if groups is None else groups
+    frame = pd.DataFrame(_rows(tables, shares_of_groups), columns=COLUMNS).astype(
         {"accuracy": float, "rank": "Int64", "rank_to": "Int64"}
     )
     if frame.empty:
@@ -135,12 +140,12 @@ def _refuse_mixed_protocols(tables: RunTables) -> None:
             )
 
 
-def _rows(tables: RunTables) -> Iterator[dict[str, Any]]:
+def _rows(tables: RunTables, groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     scores = tables.scores.dropna(subset=["value"])
     scores_of = dict(iter(scores.groupby(["dataset", "model", "method", "metric"], sort=False)))
     applied = scores.groupby("dataset")["metric"].unique()
     images = tables.cells.groupby(["dataset", "model"])["images"].max()
-    shares = achieved(tables)
+    shares = achieved(tables, groups)
     for cell in tables.cells.to_dict("records"):
         for metric in applied.get(cell["dataset"], tables.metrics):
             key = (cell["dataset"], cell["model"], cell["method"], metric)

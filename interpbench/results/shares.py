@@ -10,7 +10,7 @@ beats has a negative share, and one that beats the search, which is coarse, a sh
 is cut off.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,20 @@ SHARE_COLUMNS = [*GROUP, "method", "sample_id", "value", "floor", "ceiling", "sh
 BOARD_COLUMNS = ["control", "floor", "ceiling", "share", "share_low", "share_high"]
 
 
-def shares(tables: RunTables) -> pd.DataFrame:
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The shares of a data set, model and metric that have a floor and a ceiling.
+
+    Attributes:
+        control: the best one.
+        shares: a row a score, with SHARE_COLUMNS.
+    """
+
+    control: str
+    shares: pd.DataFrame
+
+
+def shares(groups: Sequence[Group]) -> pd.DataFrame:
     """For each score, where it lies between floor and ceiling on its own image.
 
     Of each metric that has both. Columns: dataset, model, metric, method, sample_id, value, floor
@@ -33,7 +46,7 @@ def shares(tables: RunTables) -> pd.DataFrame:
     floor), NaN where the ceiling is no better than the floor. An image that the control or the
     search could not score is left out.
     """
-    frames = [frame for _, frame in _by_group(tables)]
+    frames = [group.shares for group in groups]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=SHARE_COLUMNS)
 
 
@@ -54,12 +67,14 @@ class Achieved:
     share_high: float
 
 
-def achieved(tables: RunTables) -> dict[tuple[str, str, str, str], Achieved]:
+def achieved(
+    tables: RunTables, groups: Sequence[Group]
+) -> dict[tuple[str, str, str, str], Achieved]:
     """(dataset, model, metric, method) -> its share, with a 95 % interval over images."""
     shares = {}
-    for control, frame in _by_group(tables):
-        for key, rows in frame.groupby([*GROUP, "method"]):
-            shares[key] = _achieved(tables, control, rows)
+    for group in groups:
+        for key, rows in group.shares.groupby([*GROUP, "method"]):
+            shares[key] = _achieved(tables, group.control, rows)
     return shares
 
 
@@ -78,8 +93,9 @@ def _achieved(tables: RunTables, control: str, rows: pd.DataFrame) -> Achieved:
     return Achieved(control, floor.mean(), ceiling.mean(), share, low, high)
 
 
-def _by_group(tables: RunTables) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The best control and the shares, where a metric has a floor and a ceiling."""
+def by_group(tables: RunTables) -> list[Group]:
+    """Those of a run."""
+    groups = []
     controls = set(tables.cells.loc[tables.cells["role"] == "control", "method"])
     scores = tables.scores.dropna(subset=["value"]).astype({"value": float})
     ceilings = tables.ceilings.dropna(subset=["value"]).astype({"value": float})
@@ -90,15 +106,9 @@ def _by_group(tables: RunTables) -> Iterator[tuple[str, pd.DataFrame]]:
             continue
         lower = tables.metrics[key[2]].lower_is_better
         control = str(means.idxmin() if lower else means.idxmax())
-        yield (
-            control,
-            _shares_of_images(
-                rows,
-                rows[rows["method"] == control].set_index("sample_id")["value"],
-                tops[key],
-                lower,
-            ),
-        )
+        floor = rows[rows["method"] == control].set_index("sample_id")["value"]
+        groups.append(Group(control, _shares_of_images(rows, floor, tops[key], lower)))
+    return groups
 
 
 def _shares_of_images(

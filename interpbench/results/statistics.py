@@ -3,7 +3,8 @@
 Images are the sampling unit of intervals and paired tests, methods that of rankings.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,11 +71,13 @@ def bootstrap_ratio_interval(
         ratio = numerator.mean() / denominator.mean()
         rest = numerator - ratio * denominator
         error = np.sqrt((rest**2).mean() / (count - 1)) / abs(denominator.mean())
-        if count < _MANY:
+        if count < _FEWEST:
+            quantiles = np.full(tails.shape, np.nan)
+        elif count < _MANY:
             quantiles = np.quantile(_resampled(rest, denominator, resamples, seed), tails)
         else:
             quantiles = _limit(rest, tails)
-        if count < _FEWEST or not np.isfinite(quantiles).all():
+        if not np.isfinite(quantiles).all():
             quantiles = stats.t.ppf(tails, count - 1)
         low, high = ratio - quantiles * error
     return float(low), float(high)
@@ -85,7 +88,7 @@ def _resampled(rest: np.ndarray, denominator: np.ndarray, resamples: int, seed: 
     count = rest.size
     columns = np.stack([rest, denominator, rest**2, rest * denominator, denominator**2], axis=1)
     means = np.concatenate(
-        [weights @ columns / count for weights in _resamples(count, resamples, seed)]
+        [weights @ columns / count for weights in _shared_resamples(count, resamples, seed)]
     ).T
     shift = means[0] / means[1]
     spread = means[2] - 2 * shift * means[3] + shift**2 * means[4]
@@ -118,6 +121,22 @@ def _resamples(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
         rows = min(block, resamples - start)
         drawn = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
         yield np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
+
+
+def _shared_resamples(count: int, resamples: int, seed: int) -> Iterable[np.ndarray]:
+    """As `_resamples`, for a seed that is asked for again, as all methods of a metric do.
+
+    Drawing takes longer than the product; what is more than a block is drawn each time.
+    """
+    if count * resamples > _BLOCK:
+        return _resamples(count, resamples, seed)
+    return (_kept_resamples(count, resamples, seed),)
+
+
+@functools.lru_cache(maxsize=8)  # metrics of a suite, at 8 MB each at most
+def _kept_resamples(count: int, resamples: int, seed: int) -> np.ndarray:
+    [block] = _resamples(count, resamples, seed)
+    return block.astype(np.uint16)
 
 
 def bootstrap_band(

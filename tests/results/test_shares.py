@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from interpbench.results.leaderboard import conclude, leaderboard
-from interpbench.results.shares import achieved, shares
+from interpbench.results.shares import achieved, by_group, shares
 from interpbench.results.tables import RunTables
 from tests.synthetic_tables import EMPTY_SCORES, synthetic_tables
 
@@ -41,7 +41,7 @@ def test_a_share_is_the_way_from_the_best_control_to_the_ceiling() -> None:
     assert row["control"] == "center"  # 0.6 on average, random 0.65
     assert (row["floor"], row["ceiling"]) == pytest.approx((0.6, 0.2))
     assert row["share"] == pytest.approx((0.35 - 0.6) / (0.2 - 0.6))
-    images = shares(tables).set_index(["method", "sample_id"])["share"]
+    images = shares(by_group(tables)).set_index(["method", "sample_id"])["share"]
     assert images["gradcam"].tolist() == pytest.approx([0.3 / 0.4, 0.2 / 0.4])
 
 
@@ -55,7 +55,9 @@ def test_higher_is_better_turns_nothing_around_in_the_share() -> None:
         share_of(deletion, "gradcam")["share"]
     )
     assert share_of(insertion, "gradcam")["control"] == "center"
-    np.testing.assert_allclose(shares(insertion)["share"], shares(deletion)["share"])
+    np.testing.assert_allclose(
+        shares(by_group(insertion))["share"], shares(by_group(deletion))["share"]
+    )
 
 
 def test_a_method_that_a_control_beats_has_a_negative_share_and_one_that_beats_the_search_more_than_one() -> (
@@ -72,7 +74,7 @@ def test_a_method_that_a_control_beats_has_a_negative_share_and_one_that_beats_t
 
 def test_where_the_ceiling_is_no_better_than_the_floor_there_is_no_share() -> None:
     tables = by_hand("deletion", [0.1, 0.8], **DELETION)
-    images = shares(tables).set_index(["method", "sample_id"])["share"]
+    images = shares(by_group(tables)).set_index(["method", "sample_id"])["share"]
     assert images["gradcam"].isna().tolist() == [False, True]
     assert share_of(tables, "gradcam")["share"] == pytest.approx(
         0.25 / 0.15
@@ -101,7 +103,7 @@ def test_without_a_ceiling_or_a_control_there_is_no_share(lacking: str) -> None:
         tables = replace(tables, ceilings=EMPTY_SCORES)
     else:
         tables = replace(tables, cells=tables.cells.assign(role="method"))
-    assert shares(tables).empty
+    assert shares(by_group(tables)).empty
     assert leaderboard(tables)["share"].isna().all()
     assert set(leaderboard(tables)["control"]) == {""}
 
@@ -119,7 +121,7 @@ def test_the_interval_is_of_the_ratio_of_means_over_the_same_images() -> None:
         lambda method: "control" if method == "saliency" else "method"
     )
     tables = replace(tables, cells=tables.cells.assign(role=roles))  # the worst of the four
-    found = achieved(tables)["planted", "resnet18", "insertion", "gradcam"]
+    found = achieved(tables, by_group(tables))["planted", "resnet18", "insertion", "gradcam"]
     wide = tables.scores.pivot_table(index="sample_id", columns="method", values="value")
     gain = (wide["gradcam"] - wide[found.control]).to_numpy()
     way = tables.ceilings["value"].to_numpy() - wide[found.control].to_numpy()

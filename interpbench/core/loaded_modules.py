@@ -16,6 +16,8 @@ class LoadedModules:
         the process dies.
         """
         now = sys.modules
+        if now.items() >= self._before.items():  # nothing is lost; the loop takes ten times as long
+            return []
         lost = [name for name, module in self._before.items() if now.get(name) is not module]
         for name in lost:
             now[name] = self._before[name]

@@ -25,9 +25,10 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from operator import is_
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -113,35 +114,43 @@ class _Names:
     def __init__(self, owner: Any) -> None:
         self._owner = owner
         self._is_class = isinstance(owner, type)
-        self._all = set(vars(owner)) if self._is_class else set()
-        self._before = self._kept()
+        # All, since a copy and its comparison take a tenth of looking at each value.
+        self._before = dict(vars(owner))
 
     def undo(self) -> list[str]:
         """Puts back what was replaced, and takes away what hides what a class inherits."""
         now = vars(self._owner)
+        if self._is_untouched(now):
+            return []
         replaced = [
             name
             for name, value in self._before.items()
-            if now.get(name, _ABSENT) is not value and not _of_the_compiler(now.get(name))
+            if now.get(name, _ABSENT) is not value
+            and self._is_kept(value)
+            and not _of_the_compiler(now.get(name))
         ]
         for name in replaced:
             setattr(self._owner, name, self._before[name])
         added = [
             name
-            for name in (now.keys() - self._all if self._is_class else ())
+            for name in (now.keys() - self._before.keys() if self._is_class else ())
             if hasattr(super(self._owner, self._owner), name) and not _of_the_compiler(now[name])
         ]
         for name in added:
             delattr(self._owner, name)
         return [f"{self._owner.__name__}.{name}" for name in [*replaced, *added]]
 
-    def _kept(self) -> dict[str, Any]:
+    def _is_untouched(self, now: Mapping[str, Any]) -> bool:
+        before = self._before
+        return (
+            len(now) == len(before)
+            and all(map(is_, now, before))
+            and all(map(is_, now.values(), before.values()))
+        )
+
+    def _is_kept(self, value: Any) -> bool:
         kinds = (property, staticmethod, classmethod) if self._is_class else types.ModuleType
-        return {
-            name: value
-            for name, value in vars(self._owner).items()
-            if callable(value) or isinstance(value, kinds)
-        }
+        return callable(value) or isinstance(value, kinds)
 
 
 _COMPILER = os.path.join("torch", "_dynamo")
@@ -255,14 +264,22 @@ def _silence_alarm(was_set: bool) -> None:
 
 
 def _open_files() -> set[int]:
-    """Descriptors of files, pipes and sockets; asked without opening anything."""
+    """Descriptors of files, pipes and sockets."""
     found = set()
-    for descriptor in range(MOST_LOOKED_AT if os.name == "posix" else 0):
+    for descriptor in _descriptors():
         with suppress(OSError):
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
                 found.add(descriptor)
     return found
+
+
+def _descriptors() -> Iterable[int]:
+    """Of all that is open, and of some that is not."""
+    try:
+        return [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:  # no such folder; or no descriptor is left, with which it could be read
+        return range(MOST_LOOKED_AT if os.name == "posix" else 0)
 
 
 def _close(descriptors: set[int]) -> None:

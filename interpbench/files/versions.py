@@ -1,5 +1,6 @@
 """What a run was made with: versions and git state, so that somebody else can check it."""
 
+import functools
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -23,13 +24,19 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of Python, InterpBench and the packages that numbers depend on."""
-    installed = {"python": platform.python_version(), "interpbench": __version__}
-    for package in PACKAGES:
-        try:
-            installed[package] = version(package)
-        except PackageNotFoundError:
-            installed[package] = "absent"
-    return installed
+    return {
+        "python": platform.python_version(),
+        "interpbench": __version__,
+        **{package: _installed(package) for package in PACKAGES},
+    }
+
+
+@functools.cache
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
 
 
 class GitState(Record):

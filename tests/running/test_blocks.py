@@ -153,12 +153,17 @@ def test_a_run_that_breaks_off_goes_on_at_its_block(
     assert tables(folder) == tables(whole)
 
 
-@pytest.fixture
-def broken_off(tmp_path: Path) -> Path:
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def broken_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("broken") / "run"
     with pytest.raises(KeyboardInterrupt):
         execute(plan(2), RunFolder(folder), "new", False, StopAfter(7))
     return folder
+
+
+@pytest.fixture
+def broken_off(broken_once: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(broken_once, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -267,18 +272,24 @@ def test_a_cell_that_breaks_down_says_the_same_however_it_is_cut(tmp_path: Path)
     assert found[0] == found[1] == found[2]
 
 
+@pytest.fixture(scope="module")
+def first_cell() -> dict[int, BlockResult]:
+    """The blocks of the first cell by their numbers."""
+    made = plan(2)
+    return {
+        it.number: it
+        for it in runner.run_blocks(made, runner.Todo(made.cells[:1]), lambda *_: None)
+        if isinstance(it, BlockResult)
+    }
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2)])
 def test_blocks_of_a_cell_that_is_lost_or_breaks_down_make_nothing_of_it_in_whatever_order(
-    order: tuple[int, ...], tmp_path: Path
+    order: tuple[int, ...], first_cell: dict[int, BlockResult], tmp_path: Path
 ) -> None:
     made = plan(2)
-    blocks_of = {
-        it.number: it
-        for it in runner.run_blocks(made, runner.Todo(made.cells), lambda *_: None)
-        if isinstance(it, BlockResult) and it.cell == made.cells[0]
-    }
     cell = made.cells[0]
-    blocks_of[1] = replace(blocks_of[1], failures=("enough",))
+    blocks_of = first_cell | {1: replace(first_cell[1], failures=("enough",))}
     told: list[str] = []
     folder = RunFolder(tmp_path / "run")
     with folder.writing("new"):
@@ -301,12 +312,8 @@ def test_blocks_of_a_cell_that_is_lost_or_breaks_down_make_nothing_of_it_in_what
 
 class TestBlockFiles:
     @pytest.fixture
-    def result(self) -> BlockResult:
-        return next(
-            it
-            for it in runner.run_blocks(plan(2), runner.Todo(plan(2).cells), lambda *_: None)
-            if isinstance(it, BlockResult)
-        )
+    def result(self, first_cell: dict[int, BlockResult]) -> BlockResult:
+        return first_cell[0]
 
     def test_a_block_is_read_as_it_was_written(self, result: BlockResult, tmp_path: Path) -> None:
         files = BlockFiles(tmp_path)

@@ -7,7 +7,7 @@ The first kind is always found by `leaderboard --check`. Of the second, `--check
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -486,39 +486,6 @@ def forge(folder: Path, edit: Edit, *, sealed: bool) -> None:
         with suppress(ValidationError):  # what is no record has no digest
             text = SubmissionRecord.model_validate(said | {"files": digests}).sealed().text()
     (folder / "run.json").write_text(text, encoding="utf-8")
-
-
-@pytest.fixture(scope="session")
-def made_once() -> dict[Any, Any]:
-    return {}
-
-
-@pytest.fixture
-def scored_once(made_once: dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is computed of the same suite in the same precision is computed once for all forgeries."""
-
-    def remembered(name: str, key: Callable[..., Any]) -> None:
-        compute = getattr(rescoring, name)
-
-        def recall(*arguments: Any) -> Any:
-            found = (name, key(*arguments))
-            if found not in made_once:
-                result = compute(*arguments)
-                made_once[found] = list(result) if isinstance(result, Iterator) else result
-            return made_once[found]
-
-        monkeypatch.setattr(rescoring, name, recall)
-
-    def of_plan(plan: Any) -> str:
-        return plan.suite.model_dump_json() + plan.computing.precision
-
-    remembered("discover", lambda files: 0)
-    remembered(
-        "make_plan",
-        lambda chosen, registry, computing, _: chosen.suite.model_dump_json() + computing.precision,
-    )
-    remembered("run_cells", of_plan)
-    remembered("shown_pixels", of_plan)
 
 
 def found_by_check(folder: Path) -> list[str]:

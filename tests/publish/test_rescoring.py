@@ -44,6 +44,7 @@ def test_what_is_true_holds(results: Path, suite_file: Path) -> None:
     assert found.compared["difference"].max() < 1e-5
 
 
+@pytest.mark.usefixtures("scored_once")
 def test_a_part_is_chosen_by_the_seed_and_scored_with_every_method(
     results: Path, suite_file: Path
 ) -> None:
@@ -79,6 +80,7 @@ def target(scores: pd.DataFrame) -> None:
 ON_VALUES = [one_value, swapped_rows]
 
 
+@pytest.mark.usefixtures("scored_once")
 @pytest.mark.parametrize("forge", ON_VALUES)
 def test_an_edited_value_is_found_by_its_hash(
     forge: Callable[[pd.DataFrame], None], results: Path, suite_file: Path
@@ -91,6 +93,7 @@ def test_an_edited_value_is_found_by_its_hash(
     assert not verified(results, suite_file, part=0.01).holds
 
 
+@pytest.mark.usefixtures("scored_once")
 @pytest.mark.parametrize("forge", ON_VALUES)
 def test_an_edited_value_whose_hashes_fit_is_found_by_scoring_again(
     forge: Callable[[pd.DataFrame], None], results: Path, suite_file: Path
@@ -115,6 +118,7 @@ def test_an_image_that_was_dropped_is_missed(results: Path, suite_file: Path) ->
     assert check(results)["few/ada"]
 
 
+@pytest.mark.usefixtures("scored_once")
 def test_an_image_that_was_dropped_and_called_constant_is_found_by_scoring_again(
     results: Path, suite_file: Path
 ) -> None:
@@ -133,6 +137,7 @@ def test_an_image_that_was_dropped_and_called_constant_is_found_by_scoring_again
     assert wrong["published"].isna().all()
 
 
+@pytest.mark.usefixtures("scored_once")
 def test_an_image_left_out_altogether_is_not_what_the_suite_chooses(
     results: Path, suite_file: Path
 ) -> None:
@@ -300,6 +305,7 @@ def test_a_precision_that_does_not_work_here(
         verified(results, suite_file, part=0.25)
 
 
+@pytest.mark.usefixtures("scored_once")
 def test_a_part_finds_what_all_images_are_not_needed_for(results: Path, suite_file: Path) -> None:
     def forge(said: dict[str, Any], scores: pd.DataFrame, ceilings: pd.DataFrame) -> None:
         said["models"]["resnet18"]["pixels_sha256"] = "0" * 64

@@ -35,7 +35,9 @@ OTHERS = [
 ]
 HUGE = ["vit_b_16"]
 # The same layers as a sister has, only more of them; that they are built as they should be is tested without training.
+# Group norm is layer norm with another number of groups.
 DEEPER = [
+    "resnet18:norm=group,width=8",
     "mobilenet_v3_large",
     "resnet34",
     "vgg13",

@@ -271,7 +271,9 @@ def test_curves_are_drawn_on_the_axis_that_parts_them(early: bool, scale: str) -
     assert ("logarithmic" in panel.get_xlabel()) == early
 
 
-@pytest.mark.parametrize(("columns", "inches"), [(1, 3.25), (2, 6.75)])
+@pytest.mark.parametrize(
+    ("columns", "inches"), [(1, 3.25), pytest.param(2, 6.75, marks=pytest.mark.slow)]
+)
 def test_pictures_for_a_paper(tmp_path: Path, columns: int, inches: float) -> None:
     tables, found = small()
     files = draw(tables, found["leaderboard"], tmp_path, ("pdf", "svg"), Page(columns))

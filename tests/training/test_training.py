@@ -490,6 +490,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow  # what is interrupted within a process resumes to the same bytes above
 def test_a_killed_process_loses_at_most_an_epoch(tmp_path, one_thread):
     """kill -9 after the second epoch; what is resumed ends in the bytes of what was never killed."""
     program = (

@@ -62,9 +62,9 @@ def git_state() -> GitState:
 
 def _git(root: Path, *arguments: str) -> str:
     try:
-        finished = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
-        )
+        # Without locks: else the user's own git may find the checkout locked, and refuse.
+        command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return finished.stdout.strip() if finished.returncode == 0 else ""

@@ -119,14 +119,17 @@ class Inputs:
         reader = self._reader
         waiting: list[Tensor] = []
         found: list[Tensor] = []
+        held = 0
         for images in perturbed:
             if images.shape != self.x.shape:
                 raise ValueError(
                     f"a perturbed batch is {list(images.shape)}; expected {list(self.x.shape)}"
                 )
             waiting.append(images)
-            if sum(map(len, waiting)) >= reader.batch_size.images:
+            held += len(images)
+            if held >= reader.batch_size.images:
                 waiting = self._pass(torch.cat(waiting), found, whole=True)
+                held = sum(map(len, waiting))
         if waiting:
             self._pass(torch.cat(waiting), found, whole=False)
         if not found:

@@ -98,9 +98,8 @@ def attribute(
         maps = []
         for first in range(0, len(batch.x), images):
             part = slice(first, first + images)
-            seeds = [
-                derive(seed, "method", method.name, sample_id) for sample_id in batch.ids[part]
-            ]
+            ids = tuple(batch.ids[part])
+            seeds = [derive(seed, "method", method.name, sample_id) for sample_id in ids]
             generators = [torch.Generator().manual_seed(s) for s in seeds]
             left: list[str] = []
             inputs, targets = batch.x[part].clone(), batch.target[part].clone()
@@ -108,7 +107,7 @@ def attribute(
                 model.shared.hand_out(inputs, targets, (batch.name, first, images))
             try:
                 with guard.watching(seeds[0]) as left:
-                    answer = method(model, inputs, targets, generators=generators)
+                    answer = method(model, inputs, targets, generators=generators, ids=ids)
             finally:
                 model.shared.take_back(sound=not left)
                 left_behind.update(dict.fromkeys(left))

@@ -200,7 +200,7 @@ def _parameters(
     except (TypeError, ValueError):  # some that are written in C do not say
         return (), frozenset()
     expected = ", ".join(record.arguments)
-    given = {"generators"} & record.provided
+    given = record.provided
     try:
         needed = {a.name: None for a in arguments if a.name in given and a.default is a.empty}
         inspect.signature(function).bind(*record.arguments, **needed)

@@ -173,7 +173,7 @@ class MethodPlugin(Plugin):
 
     kind = "method"
     arguments = ("model", "x", "target")
-    provided = frozenset({"generators"})
+    provided = frozenset({"generators", "ids"})
 
     gradients: bool = True  # False: black box, the model is only ever called forwards
     coarse: bool = False  # True: the map may be smaller than the image, and is resized bilinearly

@@ -160,8 +160,9 @@ def method(
     The function is `(model, x[B,C,H,W], target[B], *, parameters) -> saliency[B,H,W]`, higher =
     more important for the target.
 
-    A keyword-only argument called `generators` is no parameter: the runner fills it with one seeded
-    CPU `torch.Generator` an image, so that chance does not depend on the batch.
+    Keyword-only arguments of these names are no parameters, the runner fills them: `generators`
+    with one seeded CPU `torch.Generator` an image, so that chance does not depend on the batch;
+    `ids` with the id of each image, for what is known of it elsewhere.
 
     Parameters:
         name: what users type; lower case letters, digits, dashes and underscores.

@@ -261,15 +261,18 @@ def test_names_that_cannot_be_typed_are_refused(name: str) -> None:
         registered(every_type, method(name))
 
 
-def test_generators_are_provided_and_no_parameter() -> None:
-    def chance(model: Any, x: Any, target: Any, *, generators: Any, scale: float = 2.0) -> Any:
-        return generators, scale
+def test_generators_and_ids_are_provided_and_no_parameters() -> None:
+    def chance(
+        model: Any, x: Any, target: Any, *, generators: Any, ids: Any, scale: float = 2.0
+    ) -> Any:
+        return generators, ids, scale
 
     plugin = registered(chance, method("chance")).get("method", "chance")
     assert [p.name for p in plugin.parameters] == ["scale"]
-    assert plugin.configure()(None, None, None, generators="g") == ("g", 2.0)
-    with pytest.raises(UnknownNameError):
-        plugin.configure({"generators": 1})
+    assert plugin.configure()(None, None, None, generators="g", ids="i") == ("g", "i", 2.0)
+    for name in ("generators", "ids"):
+        with pytest.raises(UnknownNameError):
+            plugin.configure({name: 1})
 
 
 def test_what_a_plugin_does_not_take_is_not_passed() -> None:

@@ -159,11 +159,14 @@ def _maps(method: Configured, model: Model, case: ModelOnNoise) -> Tensor:
     """What a method or a reference gives, with the same chance for both, float64 [B,h,w]."""
     name = getattr(method.plugin, "method", method.name)
     seeds = [derive(case.seed, "conformance", name, image) for image in range(len(case.x))]
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    provided = {
+        "generators": [torch.Generator().manual_seed(seed) for seed in seeds],
+        "ids": tuple(map(str, range(len(case.x)))),
+    }
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         torch.manual_seed(seeds[0])
         warnings.simplefilter("ignore")  # of hooks that are set, and of what a library will change
-        maps: Tensor = method(model, case.x.clone(), case.target.clone(), generators=generators)
+        maps: Tensor = method(model, case.x.clone(), case.target.clone(), **provided)
     return maps.detach().double()
 
 

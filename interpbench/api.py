@@ -55,6 +55,7 @@ def run(
     dataset: "str | Images | None" = None,
     model: "Models | None" = None,
     method: "Methods | None" = None,
+    maps: Paths = None,
     metric: "Metrics | None" = None,
     images: "int | Images | None" = None,
     labels: "Sequence[int] | None" = None,
@@ -108,6 +109,9 @@ def run(
             target) -> saliency[B,H,W]; a metric a function (explanation) -> scores[B], or a pair of
             it and `lower` or `higher`; a dict gives them names, a list may hold all kinds; a data
             set as for `images`.
+        maps: folders or archives of maps that were made elsewhere, files that are called after the
+            samples' ids (`cat/1.png.npy`), each a method besides the others; a folder of folders is
+            a method each. They must be of the class that is explained.
         images: how many. A suite's number becomes less where the data set has fewer; one that is
             given here is refused. Or the images themselves: a tensor or an array [N,C,H,W], uint8,
             or float in 0..1, or else normalised by `mean` and `std`; a torch Dataset of (image,
@@ -204,6 +208,7 @@ def forecast(
     dataset: "str | Images | None" = None,
     model: "Models | None" = None,
     method: "Methods | None" = None,
+    maps: Paths = None,
     metric: "Metrics | None" = None,
     images: "int | Images | None" = None,
     labels: "Sequence[int] | None" = None,
@@ -243,11 +248,11 @@ def forecast(
     remembered, as by a run, and the run goes by it.
 
     Parameters:
-        suite, dataset, model, method, metric, images, labels, classes, steps, target, ceiling,
-            seed, device, precision, batch_size, compile, block_size, data_root, download, samples,
-            weights, outputs, preparation, mean, std, size, resize, plugin, until, shard, executor,
-            workers, mix_devices: as for `run`. Of a run `until` decided it is what all `images`
-            would cost.
+        suite, dataset, model, method, maps, metric, images, labels, classes, steps, target,
+            ceiling, seed, device, precision, batch_size, compile, block_size, data_root, download,
+            samples, weights, outputs, preparation, mean, std, size, resize, plugin, until, shard,
+            executor, workers, mix_devices: as for `run`. Of a run `until` decided it is what all
+            `images` would cost.
         progress: told how it gets on; or whether a line shows it, None shows it in IPython.
 
     Returns:
@@ -357,7 +362,8 @@ def _planned(arguments: Mapping[str, Any]) -> "Plan":
         block_size=shared if asked.block_size is None else asked.block_size,
     ).beside(others, mix_devices=asked.mix_devices)
     listed = None if asked.samples is None else Path(asked.samples)
-    sources = replace(handed.sources, samples=listed)
+    maps = tuple(map(str, _paths(asked.maps)))
+    sources = replace(handed.sources, samples=listed, maps=maps)
     plan = make_plan(selection, handed.registry, computing, sources)
     return plan if asked.shard is None else plan.part(asked.shard)
 

@@ -4,10 +4,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from interpbench.core.batch_size import BatchSize
+from interpbench.core.coarse_maps import enlarged
 from interpbench.core.errors import MethodError
 from interpbench.core.model_guard import Guard
 from interpbench.core.seeding import derive
@@ -152,6 +152,4 @@ def _checked(method: Configured, answer: object, x: Tensor) -> Tensor:
             else ""
         )
         raise MethodError(f"returned a tensor {list(shape)}; {expected}{hint}.")
-    return F.interpolate(
-        saliency[:, None], size=(height, width), mode="bilinear", align_corners=False
-    )[:, 0]
+    return enlarged(saliency, height, width)

@@ -51,6 +51,13 @@ def run(
     method: Annotated[
         Names, typer.Option(metavar="M", help="Methods, e.g. occlusion:window=16,stride=8.")
     ] = None,
+    maps: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Maps made elsewhere, files by sample id: methods besides the others; repeatable.",
+        ),
+    ] = None,
     metric: Annotated[
         Names, typer.Option(metavar="M", help="Metrics, e.g. deletion:baseline=black.")
     ] = None,
@@ -187,6 +194,7 @@ def run(
         "dataset": dataset,
         "model": model,
         "method": method,
+        "maps": maps,
         "metric": metric,
         "images": images,
         "until": until,

@@ -32,7 +32,7 @@ from interpbench.publish.suite_leaderboard import (
     write_board,
     write_leaderboard,
 )
-from interpbench.registry.plugin import MEMORY
+from interpbench.registry.plugin import MADE_ELSEWHERE, MEMORY
 from interpbench.results.finished_run import Run
 from interpbench.results.run_folder import RunFolder
 from interpbench.suite.suite import Suite
@@ -126,6 +126,15 @@ def _refuse_unfit(run: Run, by: str) -> None:
             f"{run.folder} cannot be published: nobody else can run {', '.join(in_memory)}, which "
             "exist in memory alone. Put them into files (--plugin FILE, FILE.py:FUNCTION, a folder "
             "of images), and run it again."
+        )
+    elsewhere = [
+        name for name, it in run.info.plugins.items() if it.origin.startswith(MADE_ELSEWHERE)
+    ]
+    if elsewhere:
+        raise SubmissionError(
+            f"{run.folder} cannot be published: nobody can make the maps of {', '.join(elsewhere)} "
+            "again, which come from files. Publish what makes them, as a method (`python -m "
+            "interpbench new method NAME`), or run without them."
         )
     if not by.strip():
         raise SubmissionError("Who publishes it? Give your name with --by.")

@@ -26,6 +26,7 @@ class Sources:
         outputs: what flags say of a model's answers, see `core.outputs`.
         notices: what was assumed of what the user gave, a sentence each.
         samples: a file that lists those that are used, or left out, see `loading.part`.
+        maps: folders and archives of maps that were made elsewhere, each a method or several.
     """
 
     root: str | Path | None = None
@@ -35,6 +36,7 @@ class Sources:
     outputs: str | None = None
     notices: tuple[str, ...] = ()
     samples: Path | None = None
+    maps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

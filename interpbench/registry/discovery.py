@@ -13,7 +13,8 @@ from pathlib import Path
 
 from interpbench.core.errors import PluginError
 from interpbench.core.safe_path import allow_current_folder
-from interpbench.registry.plugin import REGISTERED, Plugin
+from interpbench.registry.maps_plugin import MAPS, maps_plugin
+from interpbench.registry.plugin import REGISTERED, Kind, Plugin
 from interpbench.registry.registry import Registry, default_registry
 from interpbench.registry.user_file import function_in_file, naming_failures, run_file
 
@@ -24,13 +25,13 @@ def discover(paths: Iterable[str | Path] = ()) -> Registry:
     """A registry with all plugins.
 
     Those bundled, installed, under `paths`, and registered in this process. It also knows models by
-    FILE.py:FUNCTION.
+    FILE.py:FUNCTION, and maps that were made elsewhere as the method maps:DIR.
 
     Raises:
         PluginError: if a file cannot be read or imported, or a named path holds no plugin.
         DuplicatePluginError: if two plugins of a kind share a name.
     """
-    registry = default_registry.copy(find=function_in_file)
+    registry = default_registry.copy(find=_by_its_name)
     load_folder(bundled_folder(), registry)
     installed = entry_points(group=ENTRY_POINT_GROUP)
     for entry_point in sorted(installed, key=lambda point: (point.name, point.value)):
@@ -38,6 +39,13 @@ def discover(paths: Iterable[str | Path] = ()) -> Registry:
     for path in paths:
         load_path(Path(path), registry)
     return registry
+
+
+def _by_its_name(kind: Kind, name: str) -> Plugin | None:
+    """A plugin that is not registered anywhere."""
+    if (kind, name) == ("method", MAPS):
+        return maps_plugin()
+    return function_in_file(kind, name)
 
 
 def bundled_folder() -> Path:

@@ -35,6 +35,7 @@ TRAITS = {"better": "the direction", "range": "the range", "unit": "the unit"}
 REQUIRED = inspect.Parameter.empty
 LONGEST_SLUG = 120  # characters: with a data set's name before it, one file name
 MEMORY = "memory: "  # begins the origin of what is in no file that others could run
+MADE_ELSEWHERE = "maps: "  # begins the origin of maps that no code here has made
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,8 @@ class MethodPlugin(Plugin):
     kind = "method"
     arguments = ("model", "x", "target")
     provided = frozenset({"generators", "ids"})
+    # Whether it explains other inputs than a run's images as well, for metrics that change them.
+    can_be_asked_again: ClassVar[bool] = True
 
     gradients: bool = True  # False: black box, the model is only ever called forwards
     coarse: bool = False  # True: the map may be smaller than the image, and is resized bilinearly

@@ -136,7 +136,11 @@ def _where_to_look(kind: Kind, name: str) -> str:
         return f"That is a file: an architecture and its weights are --model NAME --weights {name}."
     if kind == "dataset" and path.is_dir():
         return f"That is a folder: a data set of images is --dataset imagefolder:{name}."
-    return f"See `python -m interpbench list {kind}s`; one in a file of yours needs --plugin FILE."
+    also = "; maps that you have in files, --maps DIR" if kind == "method" else ""
+    return (
+        f"See `python -m interpbench list {kind}s`; one in a file of yours needs --plugin "
+        f"FILE{also}."
+    )
 
 
 default_registry = Registry()

@@ -170,7 +170,12 @@ class BlockInProgress:
         return attempt.maps
 
     def _explainer(self, batch: Batch) -> Explainer | None:
-        """Asks the method again about other inputs, for metrics that want to know."""
+        """Asks the method again about other inputs, for metrics that want to know.
+
+        None where its maps were made elsewhere: it would give the same whatever the input.
+        """
+        if not self._account.method.plugin.can_be_asked_again:
+            return None
 
         def explain(x: Tensor, target: Tensor) -> Tensor:
             account = Account(self._account.method, self._account.batch_size)

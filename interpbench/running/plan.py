@@ -21,6 +21,7 @@ from interpbench.loading import images
 from interpbench.loading.candidates import in_words, try_candidates
 from interpbench.loading.chosen_weights import RANDOM
 from interpbench.loading.dataset import open_dataset
+from interpbench.loading.maps_as_methods import open_maps, register_maps
 from interpbench.loading.model import load_model
 from interpbench.loading.model_card import UnstatedPreparationError
 from interpbench.registry.choosing import (
@@ -182,6 +183,9 @@ def make_plan(
     dataset = open_dataset(dataset_choice, sources.samples)
     _refuse_unknown_target(suite, dataset)
     suite, fewer = _with_images(suite, selection, dataset)
+    until = selection.until_decided
+    indices = images.choose(dataset, suite.images, suite.seed, in_turn=until)
+    registry, suite = _with_maps(registry, suite, sources.maps, dataset)
     metrics, left_out = _metrics(registry, selection, dataset)
     notices = [*sources.notices, *left_out, *fewer, *_ignored(dataset, metrics)]
     choices = choose_plugins(registry, "model", suite.models)
@@ -198,17 +202,15 @@ def make_plan(
     notices += left_out_without_gradients(Choices(blind), methods, asked=asked)
     if not models:
         raise NoWeightsError(f"No model has weights on {dataset.card.name!r}. " + " ".join(notices))
-    until = selection.until_decided
     if until:  # a look needs whole blocks
         computing = replace(computing, block_size=min(computing.block_size, FIRST))
-    indices = images.choose(dataset, suite.images, suite.seed, in_turn=until)
     return Plan(
         suite=suite,
         dataset=dataset,
         dataset_choice=dataset_choice,
         indices=indices,
         models=models,
-        methods=dict(methods.plugins),
+        methods=open_maps(methods.plugins, dataset, indices, models),
         metrics=metrics,
         ceiling=_ceiling(suite, methods.plugins, [model for _, model in models.values()]),
         protocols={label: protocol_of(metric, suite.target) for label, metric in metrics.items()},
@@ -217,6 +219,18 @@ def make_plan(
         changed=selection.changed or suite != selection.suite or sources.samples is not None,
         looks=looks(len(indices)) if until else (),
     )
+
+
+def _with_maps(
+    registry: Registry, suite: Suite, maps: Sequence[str], dataset: Dataset
+) -> tuple[Registry, Suite]:
+    """The plugins and the suite with a method for each folder or archive of maps."""
+    if not maps:
+        return registry, suite
+    registry = registry.copy()
+    names = register_maps(registry, maps, dataset.ids)
+    methods = dict.fromkeys([*suite.methods, *names])  # one that goes on has recorded them
+    return registry, suite.changed({"methods": list(methods)})
 
 
 def _with_images(

@@ -175,7 +175,8 @@ def test_a_wrong_name_suggests_near_names_and_lists_few() -> None:
         registry.get("method", "salency")
     assert str(error.value) == (
         "Unknown method 'salency'. Did you mean 'saliency'? Known: occlusion, saliency. "
-        "See `python -m interpbench list methods`; one in a file of yours needs --plugin FILE."
+        "See `python -m interpbench list methods`; one in a file of yours needs --plugin FILE; maps that you have in "
+        "files, --maps DIR."
     )
     with pytest.raises(
         UnknownNameError,

@@ -128,7 +128,9 @@ def test_the_caption_of_a_run_says_what_was_measured_and_when(finished: Run, res
             in caption
         )
         assert "with a letter in common, are not told apart" in caption
-    assert "(baseline: zero, output: probability, steps: 6)" in texts["folder"]
+    assert "(baseline: zero, first: most, output: probability, sign: signed, steps: 6)" in " ".join(
+        texts["folder"].split()
+    )
     assert "Explained is the class predicted for the untouched image." in texts["folder"]
 
 

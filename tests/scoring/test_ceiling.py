@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -355,3 +356,22 @@ def test_a_model_that_fails_fails_its_ceilings_too(tmp_path: Path) -> None:
         assert failed["role"] == "ceiling"
         assert "the model itself fails: RuntimeError" in failed["reason"]
         assert records["quadrants", f"(ceiling) {name}"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_a_search_for_the_least_salient_first_beats_random_maps_as_well(name: str) -> None:
+    """In the mean, since it is no bound; its maps are ordered the other way round, and so is what is better."""
+    network, x = sharp(8), noise(3, 3, 8, 8)
+    chosen = metric(name, steps=4, output="logit", first="least")
+    found = reached(network, x, chosen, grid=2)
+    patches = patch_map(8, 8, 2)
+    higher = chosen.plugin.direction(chosen.values) == "higher"
+    random = np.mean(
+        [
+            scored(chosen, explanation(network, x, noise(3, 4, seed=seed)[:, patches])).per_image
+            for seed in range(12)
+        ],
+        axis=0,
+    )
+    for ours, theirs in zip(found, random, strict=True):
+        assert ours > theirs if higher else ours < theirs

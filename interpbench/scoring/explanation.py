@@ -6,6 +6,7 @@ metric computes of it is the same for every method, so that `shared` computes it
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import torch
@@ -208,6 +209,7 @@ class Explanation(Inputs):
         rank: int32 [B,H,W], 0 for the most salient position; ties are broken by one seeded
             permutation an image.
         explainer: asks the method again, see `explain`.
+        explained: the maps that it gave, for other metrics that ask for the same.
 
     Example:
         A metric gets one and gives a score for each image: here the share of pixels that are
@@ -226,9 +228,12 @@ class Explanation(Inputs):
     saliency: Tensor
     rank: Tensor
     explainer: Explainer | None = None
+    explained: SharedResults = field(default_factory=SharedResults, init=False)
 
     def explain(self, x: Tensor, target: Tensor | None = None) -> Tensor:
         """The method's maps of other inputs, float32 [B,H,W]: guarded, and seeded as before.
+
+        The method is asked once for the same inputs, whichever metrics want to know.
 
         Parameters:
             x: float32 [B,C,H,W], normalised; as many as there are images.
@@ -242,7 +247,10 @@ class Explanation(Inputs):
                 "needs a method that can be asked again, and these maps have none: they come from "
                 "files, or from a search. Leave the metric out."
             )
-        return self.explainer(x, self.target if target is None else target)
+        explainer, targets = self.explainer, self.target if target is None else target
+        key = (tuple(x.shape), _digest(x), _digest(targets))
+        maps: Tensor = self.explained.once(key, lambda: explainer(x, targets))
+        return maps
 
     def values(self, sign: Sign, saliency: Tensor | None = None) -> Tensor:
         """The maps, or others [B,H,W], with their sign taken as said, see `Perturbation.sign`."""
@@ -271,6 +279,12 @@ class Explanation(Inputs):
         reader = self._reader
         [values] = curves(reader.scorer, [path], self.order(path), self.target, reader.batch_size)
         return values.clone()
+
+
+def _digest(values: Tensor) -> bytes:
+    """Tells tensors apart by what they hold."""
+    held = values.detach().cpu().contiguous().numpy()
+    return blake2b(held.tobytes(), digest_size=16).digest()
 
 
 def _untouched(inputs: Inputs, output: Output) -> Tensor:

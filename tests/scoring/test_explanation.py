@@ -72,11 +72,9 @@ def test_memory_that_runs_out_halves_the_passes() -> None:
                 raise torch.OutOfMemoryError
             return x.mean((2, 3))
 
-    subject = explanation()
-    subject = interpbench.Explanation(
-        **{**vars(subject), "model": (model := wrap(Small(), SIDE)), "target": subject.target % 3}
-        | {"reader": Reader(model, BatchSize(16))}
-    )
+    subject, model = explanation(), wrap(Small(), SIDE)
+    reader = Reader(model, BatchSize(16))
+    subject = replace(subject, model=model, target=subject.target % 3, reader=reader)
     found = subject.outputs([subject.x, 2 * subject.x], "logit")
     means = subject.x.mean((2, 3))[torch.arange(COUNT), subject.target]
     torch.testing.assert_close(found, torch.stack([means, 2 * means], 1))
@@ -176,6 +174,27 @@ def test_without_a_method_nothing_can_be_explained_again() -> None:
         explanation().explain(torch.zeros(1))
 
 
+def test_a_method_is_asked_once_for_the_same_inputs() -> None:
+    asked: list[Tensor] = []
+
+    def explain(x: Tensor, target: Tensor) -> Tensor:
+        asked.append(x)
+        return x.sum(1) + target[:, None, None]
+
+    subject = replace(explanation(), explainer=explain)
+    first = subject.explain(subject.x)
+    first.zero_()  # the caller's own
+    again = subject.explain(subject.x.clone())
+    torch.testing.assert_close(again, explain(subject.x, subject.target), rtol=0, atol=0)
+    assert len(asked) == 2  # the first, and the one just above
+    other = subject.explain(subject.x, subject.target + 1)
+    torch.testing.assert_close(other, again + 1, rtol=0, atol=1e-6)
+    assert subject.explain(subject.x[..., :4]).shape == again[..., :4].shape
+    assert len(asked) == 4
+    replace(subject, explainer=lambda x, target: explain(-x, target)).explain(subject.x)
+    assert len(asked) == 5  # another method's explanation remembers nothing of this one's
+
+
 def again(explanation: Explanation) -> Tensor:
     """1 if the method gives the same map again, and another one for the negative."""
     same = explanation.explain(explanation.x)
@@ -201,7 +220,11 @@ def test_a_run_asks_methods_again_and_shares_what_no_method_decides(tmp_path: Pa
         model="resnet18",
         dataset="planted",
         method=["gradcam", "smoothgrad:samples=4", "random"],
-        metric={"again": (again, "higher"), "noise-shared": (noise_shared, "lower")},
+        metric={
+            "again": (again, "higher"),
+            "again-too": (again, "higher"),  # asks for the same maps
+            "noise-shared": (noise_shared, "lower"),
+        },
         images=6,
         device="cpu",
         output=tmp_path / "run",

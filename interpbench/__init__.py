@@ -88,6 +88,8 @@ if TYPE_CHECKING:
         layer_activations,
         logits_with_scaled_channels,
     )
+    from interpbench.toolbox.randomise import randomisable_layers, randomised
+    from interpbench.toolbox.similarity import histogram_entropy, ssim
     from interpbench.toolbox.superpixels import superpixels
     from interpbench.toolbox.variants import blocks, target_gradients, target_outputs
 
@@ -146,6 +148,10 @@ _HOMES = {
     "baseline": "toolbox.baselines",
     "uniform_images": "toolbox.baselines",
     "linear_imputation": "toolbox.imputation",
+    "randomisable_layers": "toolbox.randomise",
+    "randomised": "toolbox.randomise",
+    "histogram_entropy": "toolbox.similarity",
+    "ssim": "toolbox.similarity",
     "superpixels": "toolbox.superpixels",
     "DataError": "core.errors",
     "MethodError": "core.errors",
@@ -213,6 +219,7 @@ __all__ = [
     "find_lr",
     "forecast",
     "gallery",
+    "histogram_entropy",
     "layer_activations",
     "linear_imputation",
     "load_run",
@@ -226,6 +233,8 @@ __all__ = [
     "part_count",
     "pearson",
     "random_sets",
+    "randomisable_layers",
+    "randomised",
     "rank_groups",
     "read_image",
     "read_segmentation",
@@ -234,6 +243,7 @@ __all__ = [
     "run_with_rules",
     "sanity",
     "spearman",
+    "ssim",
     "superpixels",
     "target_gradients",
     "target_outputs",

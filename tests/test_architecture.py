@@ -45,7 +45,16 @@ ROOMS: dict[str, set[str]] = {
     },
     "report": {"files", "drawing", "suite", "results"},
     "publish": {"files", "registry", "suite", "results", "running", "report"},
-    "studies": {"files", "drawing", "registry", "loading", "diagnosis", "results", "attribution"},
+    "studies": {
+        "files",
+        "drawing",
+        "registry",
+        "toolbox",
+        "loading",
+        "diagnosis",
+        "results",
+        "attribution",
+    },
     "training": {"files", "drawing", "registry", "loading"},
     "testing": {"registry", "fast", "attribution", "scoring"},
 }

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from interpbench.attribution.account import Account
 from interpbench.attribution.attribute import Batch, Maps
+from interpbench.attribution.examined_model import ExaminedModel
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.devices import Stopwatch, hardware
 from interpbench.core.errors import MethodError
 from interpbench.core.time_spent import phase
+from interpbench.core.types import Model
 from interpbench.fast.occlusion.choice import Choice, counted, listening
 from interpbench.results.block_files import BlockResult
 from interpbench.results.run_info import WindowsRecord
@@ -94,11 +96,8 @@ class BlockInProgress:
         """
         if changed_weights:
             self._discarded = True
-            self._prepared.model.shared.forget()
-            raise MethodError(
-                f"changed the model's weights behind its back ({changed_weights[0]}); "
-                "they are restored."
-            )
+            self._prepared.forget()  # copies of the model may have been made meanwhile
+            _refuse_changed(changed_weights)
 
     def note_left_behind(self, what: Sequence[str]) -> None:
         """Takes down what was found changed after it, and is put back."""
@@ -170,22 +169,24 @@ class BlockInProgress:
         return attempt.maps
 
     def _explainer(self, batch: Batch) -> Explainer | None:
-        """Asks the method again about other inputs, for metrics that want to know.
+        """Asks the method again about other inputs or models, for metrics that want to know.
 
         None where its maps were made elsewhere: it would give the same whatever the input.
         """
         if not self._account.method.plugin.can_be_asked_again:
             return None
 
-        def explain(x: Tensor, target: Tensor) -> Tensor:
+        def explain(x: Tensor, target: Tensor, *, model: Model | None = None) -> Tensor:
             account = Account(self._account.method, self._account.batch_size)
-            examined, seed = self._prepared.examined, self._plan.suite.seed
-            gradients = account.method.plugin.gradients
+            seed, gradients = self._plan.suite.seed, account.method.plugin.gradients
+            examined = self._prepared.examined if model is None else ExaminedModel(model)
             x = self._images.as_methods_like(x, gradients=gradients)
             with torch.enable_grad():
                 attempt = examined.explain(Batch(x, target, batch.ids), account, seed)
             self._account.left_behind |= account.left_behind
             self._explained_again += len(x)
+            if model is not None:  # of the run's own it is found out at the end
+                _refuse_changed(examined.guard.changed_weights())
             if attempt.maps is None:
                 assert attempt.error is not None
                 raise attempt.error
@@ -224,6 +225,18 @@ class CeilingInProgress(BlockInProgress):
         maps = Maps.of_search(best)
         account.note_maps(maps)
         return maps
+
+
+def _refuse_changed(weights: Sequence[str]) -> None:
+    """Refuses a method that has changed these weights without a trace.
+
+    Raises:
+        MethodError: if there are any.
+    """
+    if weights:
+        raise MethodError(
+            f"changed the model's weights behind its back ({weights[0]}); they are restored."
+        )
 
 
 def _joined(batches: Sequence[Tensor]) -> np.ndarray:

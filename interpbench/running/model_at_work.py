@@ -111,7 +111,7 @@ class ModelAtWork:
         elif error is not None:
             work.failures.append(described(error, prepared.plan.method(cell)))
         if work.failures and guard.changed_weights():
-            prepared.model.shared.forget()
+            prepared.forget()
         work.note_left_behind(undone.harmless)
         if not wrong and not undone.harmful:
             return work.result(), ""

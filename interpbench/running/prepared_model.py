@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -10,17 +11,19 @@ from interpbench.attribution.attribute import Maps
 from interpbench.attribution.examined_model import ExaminedModel
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.errors import RunFolderError
-from interpbench.core.types import UNKNOWN, Model
+from interpbench.core.types import UNKNOWN, Model, normalise
 from interpbench.fast.scoring_copy import Scorer, prepare
 from interpbench.fast.tuning import tune
 from interpbench.loading.class_names import class_names
 from interpbench.loading.images import (
     ImageSet,
+    choose,
     kept_in_words,
     load_images,
     refuse_none,
     too_dark,
 )
+from interpbench.registry.plugin import blaming
 from interpbench.results.cell_results import ModelResult
 from interpbench.results.run_info import (
     CardRecord,
@@ -38,6 +41,7 @@ from interpbench.scoring.evaluate import EndPoints, Passes, know_end_points
 from interpbench.scoring.shared_results import SharedResults
 
 PROVEN = 8  # images whose logits the scoring copy must give too
+REFERENCE = 32  # images that stand for the data
 
 
 @dataclass
@@ -86,7 +90,7 @@ class PreparedModel:
             lower precision.
         batch_size: images a forward pass.
         end_points: what is known of the ends of paths.
-        shared: what metrics computed of the images alone.
+        shared: what metrics computed of the images or of the model alone.
         result: what was measured.
     """
 
@@ -189,7 +193,25 @@ class PreparedModel:
             end_points=self.end_points,
             watching=lambda: self.examined.guard.watching(self.plan.suite.seed),
             shared=self.shared,
+            reference=lambda: self.reference,
         )
+
+    @cached_property
+    def reference(self) -> Tensor:
+        """Images that stand for the data, float32 [R,C,H,W], see `Inputs.reference`.
+
+        Of the whole data set, so that a score stays the same when more or fewer images, a shard, or
+        an image alone is scored.
+
+        Raises:
+            DataError: if none of them can be read.
+        """
+        dataset, framing = self.plan.dataset, self.model.card.preparation.framing
+        indices = choose(dataset, min(REFERENCE, len(dataset.ids)), self.plan.suite.seed)
+        with blaming(self.plan.dataset_choice):
+            images = load_images(dataset, indices, framing)
+        pixels = images.images.to(self.plan.computing.device)
+        return normalise(pixels, self.model.card.preparation)
 
     def is_example(self, sample_id: str) -> bool:
         """Whether an image's maps are kept for the pictures."""

@@ -106,7 +106,8 @@ class Passes:
         batch_size: images a forward pass.
         end_points: what is known of the model already.
         watching: a context for each call of a metric, which undoes what it leaves behind.
-        shared: what metrics computed of the images alone.
+        shared: what metrics computed of the images or of the model alone.
+        reference: gives the images that stand for the data, see `Inputs.reference`.
     """
 
     scorer: Scorer
@@ -115,6 +116,7 @@ class Passes:
     watching: Watching
     exact: Scorer | None = None
     shared: SharedResults = field(default_factory=SharedResults)
+    reference: Callable[[], Tensor] | None = None
 
     @property
     def reader(self) -> Reader:
@@ -123,7 +125,7 @@ class Passes:
         In float32 always, since differences between outputs drown in the rounding of a lower
         precision.
         """
-        return Reader(self.exact or self.scorer, self.batch_size, self.shared)
+        return Reader(self.exact or self.scorer, self.batch_size, self.shared, self.reference)
 
 
 def know_end_points(

@@ -6,14 +6,16 @@ metric computes of it is the same for every method, so that `shared` computes it
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from functools import partial
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.errors import MethodError
+from interpbench.core.errors import MethodError, ParameterError
 from interpbench.core.memory_format import memory_format_of
 from interpbench.core.seeding import derive
 from interpbench.core.time_spent import phase
@@ -24,8 +26,13 @@ from interpbench.scoring.ranking import rank, tie_breakers
 from interpbench.scoring.shared_results import SharedResults, named
 
 Result = TypeVar("Result")
-# Images [B,C,H,W] and targets [B] -> maps [B,H,W].
-Explainer = Callable[[Tensor, Tensor], Tensor]
+
+
+class Explainer(Protocol):
+    """Asks a method about images [B,C,H,W] and targets [B], for maps [B,H,W]."""
+
+    def __call__(self, x: Tensor, target: Tensor, *, model: Model | None = None) -> Tensor:
+        """Of another model than the one that was explained, if one is given."""
 
 
 @dataclass
@@ -35,12 +42,14 @@ class Reader:
     Attributes:
         scorer: the model, or the copy that scores are read off; in float32.
         batch_size: images a forward pass; halved on out-of-memory.
-        shared: what was computed of the images, for other methods.
+        shared: what was computed of the images or of the model, for other methods.
+        reference: gives the reference images, see `Inputs.reference`; None if there are none.
     """
 
     scorer: Model
     batch_size: BatchSize
     shared: SharedResults = field(default_factory=SharedResults)
+    reference: Callable[[], Tensor] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +174,44 @@ class Inputs:
         )
         return result
 
+    def of_model(self, function: Callable[..., Result], **parameters: Any) -> Result:
+        """`function(model, reference, seed, **parameters)`, computed once for all images.
+
+        Such as a randomised copy of the model, which every method is asked about.
+
+        Parameters:
+            function: of a module; gets the model, `reference` and the run's seed. Gives a model,
+                tensors, numbers or tuples of them; a model must not be changed.
+            parameters: that it is called with; what is given again is what these gave.
+
+        Raises:
+            ParameterError: if it is an inner function or a lambda, or there are no such images.
+        """
+        key = (named(function), repr(sorted(parameters.items())))
+        result: Result = self._reader.shared.once(
+            key, lambda: function(self.model, self.reference, self.seed, **parameters)
+        )
+        return result
+
+    @property
+    def reference(self) -> Tensor:
+        """Images [R,C,H,W] that stand for the data, normalised; the same for every image scored.
+
+        A run takes 32 images of the data set, drawn by its seed, whichever it explains: what is
+        measured on them, as the statistics of batch norms, then depends neither on the batch nor on
+        how many images are scored, and is what the model sees of real images, unlike of noise.
+
+        Raises:
+            ParameterError: if there are none.
+        """
+        reference = self._reader.reference
+        if reference is None:
+            raise ParameterError(
+                "needs reference images, which a run takes of its data set, and these images come "
+                "without any: give their Reader some, Reader(..., reference=function)."
+            )
+        return reference()
+
     def without_maps(self) -> "Inputs":
         """The images alone."""
         return Inputs(**{each.name: getattr(self, each.name) for each in fields(Inputs)})
@@ -209,7 +256,7 @@ class Explanation(Inputs):
         rank: int32 [B,H,W], 0 for the most salient position; ties are broken by one seeded
             permutation an image.
         explainer: asks the method again, see `explain`.
-        explained: the maps that it gave, for other metrics that ask for the same.
+        explained: the maps that it gave of each model, for other metrics that ask for the same.
 
     Example:
         A metric gets one and gives a score for each image: here the share of pixels that are
@@ -228,9 +275,13 @@ class Explanation(Inputs):
     saliency: Tensor
     rank: Tensor
     explainer: Explainer | None = None
-    explained: SharedResults = field(default_factory=SharedResults, init=False)
+    explained: "WeakKeyDictionary[Model, SharedResults]" = field(
+        default_factory=WeakKeyDictionary, init=False
+    )
 
-    def explain(self, x: Tensor, target: Tensor | None = None) -> Tensor:
+    def explain(
+        self, x: Tensor, target: Tensor | None = None, *, model: Model | None = None
+    ) -> Tensor:
         """The method's maps of other inputs, float32 [B,H,W]: guarded, and seeded as before.
 
         The method is asked once for the same inputs, whichever metrics want to know.
@@ -238,6 +289,8 @@ class Explanation(Inputs):
         Parameters:
             x: float32 [B,C,H,W], normalised; as many as there are images.
             target: int64 [B]; None for the targets that were explained.
+            model: another model to be explained, such as a changed copy of `model`, in eval mode
+                and on its device; None for that itself.
 
         Raises:
             MethodError: if there is no method to ask, or it gives no maps.
@@ -247,9 +300,12 @@ class Explanation(Inputs):
                 "needs a method that can be asked again, and these maps have none: they come from "
                 "files, or from a search. Leave the metric out."
             )
-        explainer, targets = self.explainer, self.target if target is None else target
+        targets = self.target if target is None else target
         key = (tuple(x.shape), _digest(x), _digest(targets))
-        maps: Tensor = self.explained.once(key, lambda: explainer(x, targets))
+        explainer = self.explainer if model is None else partial(self.explainer, model=model)
+        # What was found of a copy is forgotten with the copy.
+        known = self.explained.setdefault(self.model if model is None else model, SharedResults())
+        maps: Tensor = known.once(key, lambda: explainer(x, targets))
         return maps
 
     def values(self, sign: Sign, saliency: Tensor | None = None) -> Tensor:

@@ -1,7 +1,8 @@
-"""What metrics compute of images alone, once for all methods.
+"""What metrics compute of images or of a model alone, once for all methods.
 
-Random subsets, the outputs with one cell removed, a baseline: none of it depends on a map, so that
-it is computed for the first method that is scored and given again for every other.
+Random subsets, the outputs with one cell removed, a baseline, a changed copy of the model: none of
+it depends on a map, so that it is computed for the first method that is scored and given again for
+every other.
 """
 
 from collections.abc import Callable, Hashable
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from interpbench.core.errors import ParameterError
 
@@ -104,4 +105,6 @@ def _size(kept: Any) -> int:
         return sum(map(_size, kept))
     if isinstance(kept, _Bits):
         return int(kept.bits.nbytes)
+    if isinstance(kept, nn.Module):
+        return sum(tensor.nbytes for tensor in (*kept.parameters(), *kept.buffers()))
     return kept.numel() * kept.element_size() if isinstance(kept, Tensor) else 0

@@ -21,6 +21,7 @@ from interpbench.scoring.shared_results import SharedResults
 from interpbench.testing.case import BATCH_SIZE, NotApplicable
 
 IMAGES = 3
+REFERENCE = 8  # images that stand for the data
 SEED = 0
 
 
@@ -58,6 +59,7 @@ class MetricCase:
         self.model = build()
         shape = self.model.card.preparation.shape
         self.x = torch.randn(IMAGES, *shape, generator=torch.Generator().manual_seed(1))
+        self.reference = torch.randn(REFERENCE, *shape, generator=torch.Generator().manual_seed(3))
         self.target = torch.arange(IMAGES) % self.model.card.classes
         self.maps = self._explain(self.x, self.target)
 
@@ -101,6 +103,7 @@ class MetricCase:
             EndPoints(),
             watching,
             shared=shared or SharedResults(),
+            reference=lambda: self.reference,
         )
         found = evaluate({"metric": self.choice}, explanation, passes)
         left += [f"{name}: value changed" for name in guard.changed_weights()]
@@ -137,10 +140,10 @@ class MetricCase:
             explainer=self._explain,
         )
 
-    def _explain(self, x: Tensor, target: Tensor) -> Tensor:
+    def _explain(self, x: Tensor, target: Tensor, *, model: Model | None = None) -> Tensor:
         with torch.enable_grad():
             leaf = x.detach().clone().requires_grad_()
-            score = self.model(leaf).gather(1, target[:, None]).sum()
+            score = (self.model if model is None else model)(leaf).gather(1, target[:, None]).sum()
             (gradient,) = torch.autograd.grad(score, leaf)
         return (gradient * leaf.detach()).sum(1)
 

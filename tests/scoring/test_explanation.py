@@ -239,3 +239,114 @@ def test_a_run_asks_methods_again_and_shares_what_no_method_decides(tmp_path: Pa
     assert len(CALLS) == 1
     counted = {cell.method: cell.explained_again for cell in RunFolder(run.folder).cell_records()}
     assert counted == {"gradcam": 12, "random": 12, "smoothgrad:samples=4": 12}
+
+
+def test_another_model_is_explained_and_asked_once_for_the_same_inputs() -> None:
+    asked: list[interpbench.Model | None] = []
+
+    def explain(x: Tensor, target: Tensor, *, model: interpbench.Model | None = None) -> Tensor:
+        asked.append(model)
+        return x.sum(1) * (1 if model is None else model.network(x)[:, :1, None])
+
+    subject = replace(explanation(), explainer=explain)
+    other = wrap(convolutional(SIDE, seed=1), SIDE)
+    found = [subject.explain(subject.x, model=model) for model in (None, other, other, None)]
+    assert asked == [None, other]
+    assert torch.equal(found[1], found[2])
+    assert torch.equal(found[0], found[3])
+    assert not torch.equal(found[0], found[1])
+    subject.explain(subject.x, model=subject.model)  # is the model that was explained
+    assert len(asked) == 2
+
+
+def scaled(model: interpbench.Model, reference: Tensor, seed: int, *, factor: float) -> Tensor:
+    CALLS.append((factor,))
+    return factor * reference.sum((1, 2, 3)) + seed
+
+
+def test_what_follows_from_the_model_is_computed_once() -> None:
+    CALLS.clear()
+    reference = torch.ones(2, 3, SIDE, SIDE)
+    shared = SharedResults()
+    subject = explanation(shared=shared)
+    reader = Reader(subject.model, BatchSize(16), shared, lambda: reference)
+    for ids in (subject.ids, tuple(f"another-{i}" for i in range(COUNT))):
+        batch = replace(subject, ids=ids, seed=7, reader=reader)
+        assert batch.of_model(scaled, factor=2.0).tolist() == [2 * 192 + 7] * 2
+        assert batch.of_model(scaled, factor=1.0).tolist() == [192 + 7] * 2
+    assert CALLS == [(2.0,), (1.0,)]
+    with pytest.raises(ParameterError, match="stands in a module"):
+        batch.of_model(lambda model, reference, seed: 0)
+    with pytest.raises(ParameterError, match="reference images"):
+        subject.of_model(scaled, factor=3.0)
+
+
+def test_a_model_that_is_kept_counts_as_what_its_tensors_take() -> None:
+    model = wrap(convolutional(SIDE), SIDE)
+    size = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    for budget, made in ((size, 1), (size - 1, 2)):
+        shared = SharedResults(budget)
+        for _ in range(2):
+            assert shared.once("copy", lambda: model) is model
+        assert shared.computed == made
+
+
+def new_weights(explanation: Explanation) -> Tensor:
+    """How much the map changes with the weights."""
+    copied = explanation.of_model(copy_of)
+    maps = explanation.explain(explanation.x, model=copied)
+    change = (maps - explanation.saliency).flatten(1).norm(dim=1)
+    return change / explanation.saliency.flatten(1).norm(dim=1)
+
+
+def copy_of(model: interpbench.Model, reference: Tensor, seed: int) -> interpbench.Model:
+    CALLS.append(tuple(reference.shape))
+    return interpbench.randomised(model, reference, seed)
+
+
+def sly(model: interpbench.Model, x: Tensor, target: Tensor) -> Tensor:
+    """Explains the model as it is, and spoils copies of it without a trace."""
+    if not ORIGINALS:
+        ORIGINALS.append(model)
+    if model is not ORIGINALS[0]:
+        model.network.fc.weight.data.zero_()
+    return x.abs().sum(1)
+
+
+ORIGINALS: list[interpbench.Model] = []
+
+
+def run_with_new_weights(folder: Path, **settings: object) -> interpbench.Run:
+    CALLS.clear()
+    ORIGINALS.clear()
+    return interpbench.run(
+        **{"model": "resnet18", "dataset": "planted", "metric": {"new": (new_weights, "higher")}}
+        | {"images": 6, "device": "cpu", "plots": False, "batch_size": 4}
+        | settings,
+        output=folder,
+    )
+
+
+def test_a_run_explains_a_randomised_copy_made_once_for_all_methods(tmp_path: Path) -> None:
+    methods = ["gradcam", "layercam:layer=layer1", "lrp-epsilon", "occlusion:window=16", "sobel"]
+    run = run_with_new_weights(tmp_path / "run", method=methods)
+    assert run.failed.empty, run.failed["reason"].tolist()
+    assert CALLS == [(32, 3, 64, 64)]
+    found = run.scores.pivot_table(index="sample_id", columns="method", values="value")
+    assert (found.drop(columns="sobel") > 0.1).all().all()
+    assert (found["sobel"] == 0).all()
+    counted = {cell.explained_again for cell in RunFolder(run.folder).cell_records()}
+    assert counted == {6}
+    alone = run_with_new_weights(tmp_path / "alone", method="gradcam", images=2)
+    both = run.scores.merge(alone.scores, on=["sample_id", "method"])
+    assert len(both) == 2
+    np.testing.assert_allclose(both["value_x"], both["value_y"], rtol=1e-4)
+
+
+def test_a_method_that_changes_the_copy_fails_alone(tmp_path: Path) -> None:
+    run = run_with_new_weights(tmp_path / "sly", method=[sly, "gradcam"])
+    [reason] = run.failed["reason"]
+    assert "changed the model's weights behind its back (network.fc.weight)" in reason
+    sound = run_with_new_weights(tmp_path / "sound", method="gradcam")
+    first, second = (each.scores.query("method == 'gradcam'") for each in (run, sound))
+    assert first["value"].tolist() == second["value"].tolist()

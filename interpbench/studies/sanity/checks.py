@@ -3,7 +3,7 @@
 * `cascading`, `independent`: the model parameter randomisation test (MPRT; Adebayo, Gilmer, Muelly,
   Goodfellow, Hardt, Kim, Sanity Checks for Saliency Maps, NeurIPS 2018). The trained model's map
   against that of a copy in which the layers from the top down to this one, or this one alone, are
-  initialised again: see `randomise`.
+  initialised again: see `toolbox.randomise`. Batch norms are measured on the images explained.
 * `smooth`: sMPRT (Hedström, Weber, Lapuschkin, Höhne, Sanity Checks Revisited, XAI in Action at
   NeurIPS 2023; A Fresh Look at Sanity Checks for Saliency Maps, xAI 2024). Each map is the mean
   over noisy copies of the image before it is compared. As in their experiments: 50 samples,
@@ -55,7 +55,8 @@ from interpbench.studies.sanity.comparing import (
     rows,
     similarities,
 )
-from interpbench.studies.sanity.randomise import Randomised, Randomiser
+from interpbench.studies.sanity.copy_logits import CopyLogits, logits_of
+from interpbench.toolbox.randomise import Randomised, Randomiser
 
 TESTS = ("cascading", "independent", "smooth", "efficient", "random-logit")
 DEFAULT = ("cascading", "independent", "efficient", "random-logit")  # smooth makes each map of many
@@ -148,6 +149,7 @@ class Checks:
             x = normalise(images.images.to(trained.device), trained.model.card.preparation)
             with exact_arithmetic(), blaming(trained.explained.choice):
                 self._randomiser = Randomiser(trained.model, x, trained.seed)
+                self._x, self._logits = x, logits_of(trained.model, x)
             layers, self.left_out = len(self._randomiser.layers), self._randomiser.left_out
         maps = {
             "cascading": layers,
@@ -197,15 +199,15 @@ class Checks:
             yield from failures
         elif test == "efficient":
             compare = complexities
-        for randomised in self._copies_of_test(test):
+        for randomised, logits in self._copies_of_test(test):
             explainer = self._explainer(explained, randomised.model)
             layer = randomised.layer if test in ("cascading", "independent") else ALL_LAYERS
             for label, maps in before.items():
-                place = Comparison(label, test, layer, randomised.index, randomised.note)
+                place = Comparison(label, test, layer, randomised.index, logits.note)
                 yield from self._compare(explainer, place, self._target, maps, compare)
 
-    def _copies_of_test(self, test: str) -> Iterator[Randomised]:
-        """The randomised copies of a test, each noted in the record."""
+    def _copies_of_test(self, test: str) -> Iterator[tuple[Randomised, CopyLogits]]:
+        """The randomised copies of a test, each noted in the record with its logits."""
         if self._randomiser is None or test == "random-logit":
             return
         makers = {
@@ -216,19 +218,20 @@ class Checks:
         while True:
             with exact_arithmetic(), blaming(self.trained.explained.choice):
                 randomised = next(copies, None)
-            if randomised is None:
-                return
+                if randomised is None:
+                    return
+                logits = CopyLogits.of(randomised.model, self._x, self._logits)
             self.copies.append(
                 CopyRecord(
                     test=test,
                     layer=randomised.layer,
                     layer_index=randomised.index,
-                    logits=randomised.note,
-                    spread_of_logits=randomised.spread,
-                    same_prediction=randomised.same,
+                    logits=logits.note,
+                    spread_of_logits=logits.spread,
+                    same_prediction=logits.same,
                 )
             )
-            yield randomised
+            yield randomised, logits
 
     def _explainer(self, explained: ModelAndMethods, model: Model) -> Explainer:
         """Asks methods about a model, which gets a guard of its own."""

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from interpbench.core.seeding import derive
 from interpbench.results.statistics import bootstrap_interval
-from interpbench.studies.sanity.similarity import entropy, spearman, ssim
+from interpbench.studies.sanity.similarity import spearman
+from interpbench.toolbox.similarity import histogram_entropy, ssim
 
 COLUMNS = [
     "dataset",
@@ -77,7 +79,7 @@ def similarities(first: np.ndarray, second: np.ndarray) -> Measured:
     return {
         (kind, name): _spread_out(measure(*pair), comparable_images)
         for kind, pair in kinds.items()
-        for name, measure in ((SPEARMAN, spearman), (SSIM, ssim))
+        for name, measure in ((SPEARMAN, spearman), (SSIM, _ssim))
     }
 
 
@@ -87,7 +89,10 @@ def complexities(first: np.ndarray, second: np.ndarray) -> Measured:
     The maps are taken as they are; the rise is a share of the first entropy.
     """
     comparable_images = comparable(first) & comparable(second)
-    before, after = entropy(first[comparable_images]), entropy(second[comparable_images])
+    before, after = (
+        histogram_entropy(torch.from_numpy(maps[comparable_images])).numpy()
+        for maps in (first, second)
+    )
     entropies = {
         "entropy-trained": before,
         "entropy-randomised": after,
@@ -97,6 +102,10 @@ def complexities(first: np.ndarray, second: np.ndarray) -> Measured:
         ("as given", name): _spread_out(values, comparable_images)
         for name, values in entropies.items()
     }
+
+
+def _ssim(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return ssim(torch.from_numpy(first), torch.from_numpy(second)).numpy()
 
 
 def _spread_out(values: np.ndarray, where: np.ndarray) -> np.ndarray:

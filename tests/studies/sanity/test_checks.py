@@ -24,8 +24,8 @@ from interpbench.results.statistics import bootstrap_interval
 from interpbench.studies.sanity.checks import TESTS, Checks, choose_tests, other_classes, smoothed
 from interpbench.studies.sanity.comparing import COLUMNS
 from interpbench.studies.sanity.plots import _bars, _layers
-from interpbench.studies.sanity.randomise import Randomiser
 from interpbench.studies.sanity.verdict import THRESHOLD, verdicts
+from interpbench.toolbox.randomise import Randomiser
 from tests.command_line import call, refused
 from tests.paths import TINY
 from tests.picture_commands import CPU, content, overlapping, record

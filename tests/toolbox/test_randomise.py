@@ -1,4 +1,4 @@
-"""Randomised copies: which layers in which order, the same weights in every copy, batch norms, and what goes wrong."""
+"""Randomised copies: which layers in which order, the same weights in every copy, and batch norms."""
 
 import copy
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from interpbench.core.errors import ParameterError
 from interpbench.core.seeding import derive
 from interpbench.core.types import Model
-from interpbench.studies.sanity.randomise import Randomiser
+from interpbench.toolbox.randomise import Randomiser
 from tests.studies.sanity.networks import rigid, small
 from tests.tiny_models import calibrate, convolutional, wrap
 
@@ -119,24 +119,6 @@ def test_batch_norms_that_see_what_they_always_saw_keep_their_statistics() -> No
         assert torch.equal(made.model.network[1].running_mean, model.network[1].running_mean)
         assert torch.equal(made.model.network[1].running_var, model.network[1].running_var)
     assert not torch.equal(copies[4].model.network[1].running_var, model.network[1].running_var)
-
-
-@pytest.mark.parametrize(
-    ("odd", "note"),
-    [("nan", "logits not finite"), ("0", "logits dead"), ("keep", "logits unchanged")],
-)
-def test_what_is_wrong_with_the_logits_is_said(odd: str, note: str) -> None:
-    copies = list(Randomiser(normed(odd), images(), 0).independent())
-    assert [made.note for made in copies] == ["", note, "", "", ""]
-    assert copies[0].spread > 0.01
-
-
-def test_the_spread_of_logits_is_a_share_of_the_models() -> None:
-    model, x = wrap(nn.Sequential(nn.Flatten(), nn.Linear(192, 5))), images()
-    [made] = Randomiser(model, x, 0).complete()
-    ranges = [(m(x).max(0).values - m(x).min(0).values).max() for m in (made.model, model)]
-    assert made.spread == pytest.approx(float(ranges[0] / ranges[1]))
-    assert made.same == float((made.model(x).argmax(1) == model(x).argmax(1)).double().mean())
 
 
 def test_a_model_without_layers_is_refused() -> None:

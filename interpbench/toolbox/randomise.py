@@ -11,8 +11,8 @@ weights. Kept, or reset to 0 and 1, they let the signal die away from layer to l
 layers new, the logits of the shipped `planted` VGG-11 vary over images by 0.2 to 0.5 % and 0.01 to
 0.02 % of what the trained model's do (five seeds), instead of by 6 to 8 %, and what is tested is
 the death of a signal rather than the loss of what was learnt. So they are measured again, as
-training would: in all batch norms that stand behind the lowest layer with new weights, on the
-images that are explained. Those below it, which still see what they always saw, keep theirs.
+training would: in all batch norms that stand behind the lowest layer with new weights, on images
+that stand for the data. Those below it, which still see what they always saw, keep theirs.
 """
 
 import copy
@@ -27,9 +27,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from interpbench.core.errors import ParameterError
 from interpbench.core.layers import hookable
 from interpbench.core.seeding import derive
+from interpbench.core.shared_passes import Shared
 from interpbench.core.types import Model
-
-ROUNDING = 1e-6  # share of the logits' magnitude: what varies by less does not vary
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +40,11 @@ class Randomised:
         layer: the lowest layer that has new weights; `model` is the network itself, where it has
             parameters of its own.
         index: its place, 1 for the layer at the top.
-        note: what is wrong with its logits: not finite, dead (they do not depend on the image), or
-            unchanged.
-        spread: how much its logits vary over the images, as a share of what the original's do.
-        same: for what share of the images it predicts the same class.
     """
 
     model: Model
     layer: str
     index: int
-    note: str
-    spread: float
-    same: float
 
 
 class Randomiser:
@@ -69,7 +61,8 @@ class Randomiser:
 
         Parameters:
             model: in eval mode.
-            x: float32 [N,C,H,W], the images that are explained, normalised, on the model's device.
+            x: float32 [N,C,H,W], images that the statistics of batch norms are measured on,
+                normalised, on the model's device.
             seed: of the run.
 
         Raises:
@@ -87,19 +80,21 @@ class Randomiser:
         if not self.layers:
             raise ParameterError(
                 f"Model {model.card.name!r} has no layer that can be initialised again: no module "
-                "has parameters and `reset_parameters`. Choose another model, or only the test "
-                "random-logit."
+                "has parameters and `reset_parameters`. Choose another model, or ask only what "
+                "leaves weights as they are: whether maps depend on the class."
             )
         self._norms = {
             name: order.index(name) for name in order if _has_statistics(_module(model, name))
         }
         self._order = order
-        self._logits = _logits(model, x)
+
+    def down_to(self, place: int) -> Randomised:
+        """The copy with new weights in so many of the uppermost layers."""
+        return self._randomised(self.layers[:place])
 
     def cascading(self) -> Iterator[Randomised]:
         """From the top down: copies with new weights in one layer, in two, and so on to all."""
-        for count in range(1, len(self.layers) + 1):
-            yield self._randomised(self.layers[:count])
+        yield from map(self.down_to, range(1, len(self.layers) + 1))
 
     def independent(self) -> Iterator[Randomised]:
         """Copies with new weights in a single layer each, from the top down."""
@@ -108,13 +103,14 @@ class Randomiser:
 
     def complete(self) -> Iterator[Randomised]:
         """The copy with new weights in all layers."""
-        yield self._randomised(self.layers)
+        yield self.down_to(len(self.layers))
 
     def _randomised(self, layers: Sequence[str]) -> Randomised:
         """A copy with new weights in these layers, the lowest of which comes last."""
         with torch.random.fork_rng(devices=[]):
             # On the CPU, so that weights are the same whatever the device.
             copied = copy.deepcopy(self._model).to("cpu")
+            copied.shared = Shared()  # what was computed of the original is not the copy's
             for name in layers:
                 torch.manual_seed(derive(self._seed, "sanity", name))
                 reset = _reset(_module(copied, name))
@@ -125,24 +121,52 @@ class Randomiser:
         measure_statistics(
             copied, [name for name, place in self._norms.items() if place <= lowest], self._x
         )
-        logits = _logits(copied, self._x)
-        note, spread = self._state_of_logits(logits)
-        same = float((logits.argmax(1) == self._logits.argmax(1)).double().mean())
-        return Randomised(
-            copied, layers[-1] or "model", self.layers.index(layers[-1]) + 1, note, spread, same
-        )
+        return Randomised(copied, layers[-1] or "model", self.layers.index(layers[-1]) + 1)
 
-    def _state_of_logits(self, logits: Tensor) -> tuple[str, float]:
-        if not bool(logits.isfinite().all()):
-            return "logits not finite", float("nan")
-        spread = _spread(logits)
-        note = ""
-        if bool((logits == self._logits).all()):
-            note = "logits unchanged"
-        elif len(logits) > 1 and spread <= ROUNDING * float(logits.abs().max()):
-            note = "logits dead"
-        before = _spread(self._logits)
-        return note, spread / before if before else float("nan")
+
+def randomised(model: Model, images: Tensor, seed: int, *, down_to: int | None = None) -> Model:
+    """A copy of a model with new weights in its uppermost layers, as `Inputs.of_model` makes it.
+
+    Each layer gets the same weights in every copy. The statistics of batch norms that see something
+    else now are measured on the images.
+
+    Parameters:
+        model: in eval mode; stays as it is.
+        images: float32 [R,C,H,W] that stand for the data, normalised, on the model's device.
+        seed: of the run.
+        down_to: how many of `randomisable_layers`, the one at the top first; None for all.
+
+    Raises:
+        ParameterError: if no layer can be initialised again.
+
+    Example:
+        >>> from interpbench.testing import wrap
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2))
+        >>> model, images = wrap(network, size=8, classes=2), torch.zeros(4, 3, 8, 8)
+        >>> interpbench.randomisable_layers(model, images, 0)
+        ('2', '0')
+        >>> copied = interpbench.randomised(model, images, 0, down_to=1)
+        >>> [torch.equal(copied.layer(n).weight, model.layer(n).weight) for n in ("2", "0")]
+        [False, True]
+    """
+    randomiser = Randomiser(model, images, seed)
+    return randomiser.down_to(len(randomiser.layers) if down_to is None else down_to).model
+
+
+def randomisable_layers(model: Model, images: Tensor, seed: int) -> tuple[str, ...]:
+    """The names of the layers that can be initialised again, the one at the top first.
+
+    Arguments, errors and an example are those of `randomised`.
+
+    Example:
+        >>> from interpbench.testing import wrap
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
+        >>> images = torch.zeros(1, 3, 8, 8)
+        >>> interpbench.randomisable_layers(wrap(network, size=8, classes=2), images, 0)
+        ('1',)
+    """
+    return tuple(Randomiser(model, images, seed).layers)
 
 
 def measure_statistics(model: Model, norms: Collection[str], x: Tensor) -> None:
@@ -209,13 +233,3 @@ def _reset(module: nn.Module) -> Callable[[], object] | None:
 
 def _has_statistics(module: nn.Module) -> bool:
     return isinstance(module, _NormBase) and module.running_mean is not None
-
-
-@torch.no_grad()
-def _logits(model: Model, x: Tensor) -> Tensor:
-    return torch.cat([model(part) for part in x.split(model.batch_size)]).float()
-
-
-def _spread(logits: Tensor) -> float:
-    """How much the logits [N,K] vary over the images: the greatest range of one of them."""
-    return float((logits.amax(0) - logits.amin(0)).max())

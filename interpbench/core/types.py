@@ -55,6 +55,10 @@ class DatasetCard:
             None where it follows from the number of logits or from the classes' names.
         logit_names: a name for each of the model's logits, where they are known; may hold more
             classes than the data.
+        made_of: the data set whose images these are made of, for which models have weights; "" if
+            models are trained on these. Models take such images at their `size`.
+        label_alone: whether the class that is explained must be the label, since an image shows
+            several: a run that explains the predicted class is refused.
 
     Example:
         >>> card = interpbench.DatasetCard("pets", classes=("cat", "dog"), revision="1")
@@ -76,6 +80,13 @@ class DatasetCard:
     concurrent: bool = False
     logits: tuple[int, ...] | None = None
     logit_names: tuple[str, ...] = ()
+    made_of: str = ""
+    label_alone: bool = False
+
+    @property
+    def trained_on(self) -> str:
+        """The name of the data set whose weights models take."""
+        return self.made_of or self.name
 
     @property
     def stated(self) -> Stated:

@@ -128,9 +128,9 @@ def find_weights(choice: Configured, data: DatasetCard, weights: str | None) -> 
     if usable is not None:
         hint = f" {usable.source} is for {choice.name!r} with its default parameters alone."
     raise NoWeightsError(
-        f"There are no weights for model {choice.label!r} on data set {data.name!r}.{hint} Pass "
-        "--weights FILE, train some on that data set with `python -m interpbench train --model "
-        f"{choice.label} --dataset ...`, or ask for untrained ones with --weights random."
+        f"There are no weights for model {choice.label!r} on data set {data.trained_on!r}.{hint} "
+        "Pass --weights FILE, train some on that data set with `python -m interpbench train "
+        f"--model {choice.label} --dataset ...`, or ask for untrained ones with --weights random."
     )
 
 
@@ -140,7 +140,7 @@ def _shipped(choice: Configured, data: DatasetCard) -> WeightsFound | None:
     Whatever the data's revision: copies of a data set may come in other files, and more samples may
     be generated.
     """
-    path = shipped_weights(choice, data.name)
+    path = shipped_weights(choice, data.trained_on)
     if not path.is_file():
         return None
     state, card = read_weights(path)

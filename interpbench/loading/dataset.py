@@ -18,6 +18,12 @@ def open_dataset(choice: Configured, samples: Path | None = None) -> Dataset:
         PluginError: if the plugin fails.
         InterpBenchError: if the data cannot be opened, or the list does not fit them.
     """
+
+    def open_data(text: str, samples: Path | None = None) -> Dataset:
+        """Another data set, as one types it, with the flags that were given."""
+        assert choice.another is not None
+        return open_dataset(choice.another(text), samples)
+
     with blaming(choice):
-        dataset: Dataset = choice()
+        dataset: Dataset = choice(open_data=open_data)
         return dataset if samples is None else listed_part(dataset, samples)

@@ -83,7 +83,7 @@ def card_of(
     if labels is None and not weights.decides_on_classes:
         raise other_classes(weights.source, data, logits, by_name)
     return ModelCard(
-        dataset=IMAGENET if imagenet else data.name,
+        dataset=IMAGENET if imagenet else data.trained_on,
         logit_of_label=labels or (),
         licence=(offer.licence or choice.plugin.licence) if imagenet and offer is not None else "",
         notes=dict(offer.notes) if offer is not None and weights.from_plugin else {},
@@ -96,12 +96,15 @@ def _preparation(
 ) -> Preparation:
     """As the user states it, the weights' card, the plugin's offer, the data set: in this order.
 
-    The offer is for weights with its number of logits.
+    The offer is for weights with its number of logits. Data that are made of another set's images
+    come before the weights with their size, since these were trained on images of another.
 
     Raises:
         PreparationError: if the weights are trained and nobody states it.
     """
     sources, offer = [stated], weights.pretrained
+    if data.made_of:
+        sources.append(Stated(by=data.stated.by, size=data.size))
     if weights.card is not None:
         sources.append(weights.card.stated)
     elif offer is not None and (offer.load is None or logits == logits_of_offer(offer)):
@@ -207,4 +210,5 @@ def own_classes(
     if logits is None:
         raise other_classes(f"Model {choice.label!r}", data, count, names)
     of_imagenet = count == IMAGENET_CLASSES and logits == data.imagenet
-    return replace(card, dataset=IMAGENET if of_imagenet else data.name, logit_of_label=logits)
+    owner = IMAGENET if of_imagenet else data.trained_on
+    return replace(card, dataset=owner, logit_of_label=logits)

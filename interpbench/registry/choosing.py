@@ -1,7 +1,8 @@
 """The plugins that a user or a suite names, with their parameters."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -116,7 +117,8 @@ def choose_dataset(
         split: another than `text` names; None for that.
 
     Raises:
-        ParameterError: if the data set has no such parameter, or `text` names several.
+        ParameterError: if the data set has no such parameter, or `text` names several. One that
+            is made of another's images leaves flags to that.
     """
     specs = parse_specs([text])
     if len(specs) != 1:
@@ -125,17 +127,24 @@ def choose_dataset(
             f"A run has one data set, not {len(specs)}: {text!r}.{hint if specs else ''}"
         )
     name, written = specs[0]
-    parameters = {parameter.name for parameter in registry.get("dataset", name).parameters}
+    plugin = registry.get("dataset", name)
+    parameters = {parameter.name for parameter in plugin.parameters}
+    is_made_of_another = "open_data" in plugin.takes
     values: dict[str, object] = dict(written)
     flags = {"root": sources.root, "download": sources.download or None, "split": split}
     for parameter, value in flags.items():
         if value is None:
             continue
         if parameter not in parameters:
+            if is_made_of_another:
+                continue
             flag = "data-root" if parameter == "root" else parameter
             raise ParameterError(f"Data set {name!r} takes no --{flag}.")
         values[parameter] = value
-    return registry.configure("dataset", name, values)
+    choice = registry.configure("dataset", name, values)
+    if not is_made_of_another:
+        return choice
+    return replace(choice, another=partial(choose_dataset, registry, sources=sources, split=split))
 
 
 def can_explain(method: Configured, model: Configured) -> bool:

@@ -203,6 +203,7 @@ class DatasetPlugin(Plugin):
 
     kind = "dataset"
     arguments = ()
+    provided = frozenset({"open_data"})
 
 
 @dataclass(frozen=True)
@@ -285,6 +286,8 @@ class Configured:
     values: Mapping[str, Any]
     given: frozenset[str] = field(default=frozenset())
     alias: str = ""  # what the user calls it, where that is not what one would type
+    # Chooses another data set with the same flags, for one that is made of its images.
+    another: Callable[[str], "Configured"] | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:

@@ -250,6 +250,12 @@ def dataset(name: str, *, reference: str = "", licence: str = "") -> Callable[[F
     The function is `(*, parameters) -> Dataset`. A parameter `root` takes `--data-root`, a
     parameter `download` takes `--download`.
 
+    A keyword-only argument `open_data` is no parameter, the runner fills it: with a function that
+    opens another data set, `open_data("imagenette:variant=160px")`, to be made of its images. It
+    gets the flags that were given, `--data-root` and `--download`, and a second argument may name
+    a file of the samples that are used, as `--samples` does. The card's `made_of` then says whose
+    weights models take.
+
     Parameters:
         name: what users type.
         reference: authors, year and place of the paper.

@@ -292,6 +292,11 @@ def _models(
 
 
 def _refuse_unknown_target(suite: Suite, dataset: Dataset) -> None:
+    if suite.target == "predicted" and dataset.card.label_alone:
+        raise DataError(
+            f"An image of {dataset.card.name!r} shows several classes, and which of them is asked "
+            "for its label says: explain that with --target label, not the predicted class."
+        )
     if suite.target == "label" and UNKNOWN in dataset.labels:
         raise DataError(
             f"target='label' explains the true class, and {dataset.card.name!r} has images without "

@@ -141,7 +141,7 @@ def _protocol(metric: str) -> dict[str, str]:
     hashed = hashlib.sha256(metric.encode()).hexdigest()[:12]
     return {
         "protocol": hashed,
-        "protocol_text": f"{metric}\nbaseline = zero\norder = most salient first",
+        "protocol_text": f"metric: {metric}\norder: most salient first\nparameter baseline: zero\n",
     }
 
 

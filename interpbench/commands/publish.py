@@ -254,11 +254,14 @@ def _write(board: "pd.DataFrame", run: Path | None, format: Format, output: Path
 
 
 def _verdict(board: "pd.DataFrame", run: Path | None) -> "Verdict":
+    from interpbench.registry.discovery import discover
     from interpbench.report.verdict.evidence import of_board, of_run
     from interpbench.report.verdict.verdict import verdict
     from interpbench.results.finished_run import load_run
 
-    return verdict(of_board(board) if run is None else of_run(load_run(run)))
+    if run is not None:
+        return verdict(of_run(load_run(run)))
+    return verdict(of_board(board, aspects=discover().aspects))
 
 
 def _print_grids(grids: "list[Grid]", legend: str, verdict: "Verdict") -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from interpbench.core.errors import SubmissionError
 from interpbench.files.records import first_problem
 from interpbench.publish.submission import CellOf, SubmissionRecord
-from interpbench.results.run_info import CellRecord, ModelRecord, RunInfo
+from interpbench.results.run_info import CellRecord, MetricInfo, ModelRecord, RunInfo
 from interpbench.suite.suite import Suite
 
 OF_THE_RUN = ("started", "finished", "device", "precision", "versions")
@@ -122,11 +122,17 @@ def _of_plugins(
             if not cell.is_search
         },
         "metrics": {
-            label: {**metric.contents(), "source_hash": info.plugins[f"metric {label}"].source_hash}
+            label: _metric(metric, info.plugins[f"metric {label}"].source_hash)
             for label, metric in sorted(info.metrics.items())
         },
         "cells": [{key: getattr(cell, key) for key in CellOf.model_fields} for cell in cells],
     }
+
+
+def _metric(metric: MetricInfo, source_hash: str) -> dict[str, object]:
+    """What makes its scores; its aspect is the plugin's to say, whose hash is here."""
+    said = {name: value for name, value in metric.contents().items() if name != "aspect"}
+    return {**said, "source_hash": source_hash}
 
 
 def _model(info: RunInfo, measured: ModelRecord) -> dict[str, object]:

@@ -31,6 +31,9 @@ Kind = Literal["method", "model", "dataset", "metric", "reference"]
 KINDS: tuple[Kind, ...] = ("method", "model", "dataset", "metric")  # what a run is made of
 REGISTERED: tuple[Kind, ...] = (*KINDS, "reference")
 Better = Literal["lower", "higher"]
+Aspect = Literal[
+    "faithfulness", "localisation", "robustness", "complexity", "randomisation", "axiom", "cost"
+]
 TRAITS = {"better": "the direction", "range": "the range", "unit": "the unit"}
 REQUIRED = inspect.Parameter.empty
 LONGEST_SLUG = 120  # characters: with a data set's name before it, one file name
@@ -218,6 +221,7 @@ class MetricPlugin(Plugin):
     unit: str | Callable[..., str] = ""  # likewise
     needs_mask: bool = False
     curve: bool = False  # True: the function returns a Perturbation
+    aspect: Aspect = "faithfulness"  # of maps, that it asks about
 
     def __post_init__(self) -> None:
         """Refuses a direction, range or unit by parameters that there are not."""

@@ -24,6 +24,7 @@ from interpbench.core.errors import DuplicatePluginError, PluginError, unknown_n
 from interpbench.core.text import shown
 from interpbench.registry.plugin import (
     REGISTERED,
+    Aspect,
     Better,
     Configured,
     DatasetPlugin,
@@ -56,6 +57,11 @@ class Registry:
         self._plugins: dict[Kind, dict[str, Plugin]] = {kind: {} for kind in REGISTERED}
         self._find = find
         self._aliases: dict[tuple[Kind, str], Configured] = {}
+
+    @property
+    def aspects(self) -> dict[str, str]:
+        """Name of each metric -> the aspect of maps that it asks about."""
+        return {plugin.name: plugin.aspect for plugin in self.plugins("metric")}
 
     def copy(self, find: Finder | None = None) -> "Registry":
         """Another registry with the same plugins, and with another finder if one is given."""
@@ -292,6 +298,7 @@ def metric(
     licence: str = "",
     needs_mask: bool = False,
     curve: bool = False,
+    aspect: Aspect | None = None,
 ) -> Callable[[Function], Function]:
     """Registers a metric: `(explanation, *, parameters) -> scores[B]`.
 
@@ -308,6 +315,9 @@ def metric(
         curve: True if the function returns a `Perturbation`; the engine then makes the curve
             [B,S+1] and the score is the area under it. A parameter `steps` takes `--steps`; a
             parameter `output` says what is read, and with it the unit and the range.
+        aspect: of maps, that it asks about. By faithfulness (the default) and localisation (of what
+            needs a mask) a method can be the best; the others stand beside these, since a map may
+            do well by them that is right about nothing.
 
     Example:
         >>> @interpbench.metric("positive-share", better="higher")
@@ -332,6 +342,7 @@ def metric(
         unit=unit,
         needs_mask=needs_mask,
         curve=curve,
+        aspect=aspect or ("localisation" if needs_mask else "faithfulness"),
     )
 
 

@@ -6,7 +6,7 @@ there, as Demšar (JMLR 2006) advises; images are no blocks there, for those of 
 independent evidence on another model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from itertools import combinations
 from typing import Literal
@@ -175,8 +175,12 @@ def _mean_ranks(metric: str, blocks: pd.DataFrame, level: float) -> pd.DataFrame
     return ranks.assign(metric=metric, blocks=len(blocks), letters=letters)[RANK_COLUMNS]
 
 
-def agreement(board: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
+def agreement(
+    board: pd.DataFrame, level: float = LEVEL, judging: Collection[str] | None = None
+) -> pd.DataFrame:
     """How far rankings agree: of a metric across models, of a model across metrics.
+
+    Across metrics only of those that are `judging`, see `MetricInfo.judges`; None for all.
 
     Columns: across ("models" or "metrics"), the labels of what is held fixed (else ""), judges
     (blocks or metrics), methods (ranked by all judges), w (Kendall's coefficient of concordance:
@@ -190,7 +194,8 @@ def agreement(board: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
         _agreement("models", {"metric": metric}, costs, left_out, level)
         for metric, costs, left_out in _blocks(board)
     ]
-    for (dataset, model), blocks in board.groupby(["dataset", "model"], sort=False):
+    judged = board if judging is None else board[board["metric"].isin(judging)]
+    for (dataset, model), blocks in judged.groupby(["dataset", "model"], sort=False):
         costs, left_out = _complete(blocks, ["metric"])
         if len(costs) > 1:
             labels = {"dataset": dataset, "model": model}

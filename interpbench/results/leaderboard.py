@@ -67,11 +67,12 @@ def conclude(tables: RunTables) -> dict[str, pd.DataFrame]:
     pairs = comparisons(tables)
     groups = by_group(tables)
     board = leaderboard(tables, pairs, groups)
+    judging = [label for label, metric in tables.metrics.items() if metric.judges]
     return {
         "leaderboard": board,
         "comparisons": pairs,
         "ranks": mean_ranks(board, tables.level),
-        "agreement": agreement(board, tables.level),
+        "agreement": agreement(board, tables.level, judging),
         "shares": shares(groups),
         "resolution": resolution(board, pairs, tables.level),
     }

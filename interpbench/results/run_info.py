@@ -27,7 +27,7 @@ Number = int | float
 class MetricInfo(Record):
     """A metric of a run: which direction is better, its range and unit, its protocol.
 
-    And whether it has curves.
+    And whether it has curves, and which aspect of maps it asks about; "" where that is not known.
     """
 
     summary: str = ""
@@ -35,6 +35,7 @@ class MetricInfo(Record):
     range: tuple[Number, Number] = (-math.inf, math.inf)
     unit: str = ""
     curve: bool = False
+    aspect: str = ""
     protocol: str = ""
     protocol_text: str = ""
 
@@ -42,6 +43,15 @@ class MetricInfo(Record):
     def lower_is_better(self) -> bool:
         """The direction, as a truth."""
         return self.better == "lower"
+
+    @property
+    def judges(self) -> bool:
+        """Whether a method can be the best by it.
+
+        Not by what a map may do well by that is right about nothing, as one that never changes is
+        the most robust.
+        """
+        return self.aspect in ("", "faithfulness", "localisation")
 
     @property
     def range_text(self) -> str:

@@ -199,6 +199,7 @@ def _metric(plan: Plan, label: str) -> MetricInfo:
         range=scale.range,
         unit=scale.unit,
         curve=plugin.curve,
+        aspect=plugin.aspect,
         protocol=protocol.hash,
         protocol_text=protocol.text,
     )

@@ -24,7 +24,7 @@ CURVE_RULES = {
     "auc": "(sum - first/2 - last/2) / steps",
 }
 SIGN = "negatives last"
-SIGNS = {"signed": SIGN, "absolute": "by magnitude", "positive": "negatives as none"}
+SIGNS = {"signed": "as they are", "absolute": "by magnitude", "positive": "negatives as none"}
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class Protocol:
 def sign_of(text: str) -> str:
     """How a protocol takes the negative values of maps, in words; "" of one that is not known.
 
-    By its parameter `sign`. One without takes maps as they are, as RISE's does: negative values
-    count as small, and come last.
+    By its parameter `sign`. One without takes maps as they are; along a path, as RISE's, negative
+    values count as small, and come last.
 
     Parameters:
         text: of the protocol.
     """
     fields = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
     sign = fields.get("parameter sign", "signed")
-    if sign == "signed" and fields.get("parameter first") == "least":
-        return "negatives first"
+    if sign == "signed" and "order" in fields:
+        return "negatives first" if fields.get("parameter first") == "least" else SIGN
     return SIGNS.get(sign, sign) if text else ""
 
 

@@ -18,6 +18,7 @@ ROUNDING = 4 * torch.finfo(torch.float32).eps  # of an output, as a share of it
     range=(0.0, float("inf")),
     unit="relative error",
     reference="Sundararajan, Taly, Yan, Axiomatic Attribution for Deep Networks, ICML 2017",
+    aspect="axiom",
 )
 def completeness(explanation: Explanation, *, baseline: Baseline = "zero", output: Output = "logit") -> Tensor:
     """By how much the sum of the map misses the difference of outputs between the image and a baseline.
@@ -41,6 +42,7 @@ def completeness(explanation: Explanation, *, baseline: Baseline = "zero", outpu
     unit="share of cells",
     reference="after Nguyen, Rodríguez Martínez, On quantitative aspects of model interpretability, arXiv 2007.07584, "
     "2020",
+    aspect="axiom",
 )
 def non_sensitivity(
     explanation: Explanation,

@@ -18,6 +18,7 @@ Amount = Literal["absolute", "positive"]
     unit="Gini index",
     reference="Chalasani, Chen, Chowdhury, Jha, Wu, Concise Explanations of Neural Networks using Adversarial "
     "Training, ICML 2020; Hurley, Rickard, Comparing Measures of Sparsity, IEEE Trans. Inf. Theory 2009",
+    aspect="complexity",
 )
 def sparseness(explanation: Explanation, *, sign: Amount = "absolute") -> Tensor:
     """The Gini index of the map's magnitudes: how unequally they are spread, in 0..1.
@@ -41,6 +42,7 @@ def sparseness(explanation: Explanation, *, sign: Amount = "absolute") -> Tensor
     range=lambda scaled: (0.0, 1.0) if scaled else (0.0, math.inf),
     unit=lambda scaled: "share of the greatest" if scaled else "nats",
     reference="Bhatt, Weller, Moura, Evaluating and Aggregating Feature-based Model Explanations, IJCAI 2020",
+    aspect="complexity",
 )
 def entropy(explanation: Explanation, *, scaled: bool = False, sign: Amount = "absolute") -> Tensor:
     """The entropy of the map's magnitudes as shares of their sum, from 0 to ln n.
@@ -63,6 +65,7 @@ def entropy(explanation: Explanation, *, scaled: bool = False, sign: Amount = "a
     unit="share of positions",
     reference="after Nguyen, Rodríguez Martínez, On quantitative aspects of model interpretability, arXiv 2007.07584, "
     "2020",
+    aspect="complexity",
 )
 def effective_complexity(
     explanation: Explanation, *, threshold: Annotated[float, Field(ge=0, lt=1)] = 0.01, sign: Amount = "absolute"

@@ -39,6 +39,7 @@ LEAST = 1e-6  # that a move counts as, the paper's epsilon
     unit="relative change",
     reference="Yeh, Hsieh, Suggala, Inouye, Ravikumar, On the (In)fidelity and Sensitivity of Explanations, NeurIPS "
     "2019",
+    aspect="robustness",
 )
 def max_sensitivity(
     explanation: Explanation, *, radius: PositiveFloat = 0.02, samples: PositiveInt = 10, sign: Sign = "signed"
@@ -64,6 +65,7 @@ def max_sensitivity(
     range=ALL,
     unit="relative change",
     reference="Bhatt, Weller, Moura, Evaluating and Aggregating Feature-based Model Explanations, IJCAI 2020",
+    aspect="robustness",
 )
 def average_sensitivity(
     explanation: Explanation, *, radius: PositiveFloat = 0.02, samples: PositiveInt = 10, sign: Sign = "signed"
@@ -88,6 +90,7 @@ def average_sensitivity(
     range=ALL,
     unit=lambda scaled: "relative change a unit of input" if scaled else "change a unit of input",
     reference="Alvarez-Melis, Jaakkola, On the Robustness of Interpretability Methods, arXiv 1806.08049, 2018",
+    aspect="robustness",
 )
 def lipschitz(
     explanation: Explanation,
@@ -115,7 +118,14 @@ def lipschitz(
     return greatest / _norm(explanation, sign) if scaled else greatest
 
 
-@metric("relative-input-stability", better="lower", range=ALL, unit="ratio of relative changes", reference=AGARWAL)
+@metric(
+    "relative-input-stability",
+    better="lower",
+    range=ALL,
+    unit="ratio of relative changes",
+    reference=AGARWAL,
+    aspect="robustness",
+)
 def relative_input_stability(
     explanation: Explanation,
     *,
@@ -142,7 +152,8 @@ def relative_input_stability(
 
 
 @metric(
-    "relative-output-stability", better="lower", range=ALL, unit="relative change a unit of logit", reference=AGARWAL
+    "relative-output-stability", better="lower", range=ALL, unit="relative change a unit of logit", reference=AGARWAL,
+    aspect="robustness",
 )
 def relative_output_stability(
     explanation: Explanation,
@@ -169,7 +180,8 @@ def relative_output_stability(
 
 
 @metric(
-    "relative-representation-stability", better="lower", range=ALL, unit="ratio of relative changes", reference=AGARWAL
+    "relative-representation-stability", better="lower", range=ALL, unit="ratio of relative changes", reference=AGARWAL,
+    aspect="robustness",
 )
 def relative_representation_stability(
     explanation: Explanation,
@@ -203,6 +215,7 @@ def relative_representation_stability(
     unit=lambda scaled: "relative change a unit of input" if scaled else "change a unit of input",
     reference="Montavon, Samek, Müller, Methods for interpreting and understanding deep neural networks, Digital "
     "Signal Processing 2018",
+    aspect="robustness",
 )
 def continuity(
     explanation: Explanation,

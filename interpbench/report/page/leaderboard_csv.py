@@ -1,8 +1,10 @@
 """A leaderboard's CSV as people pass it on: read, held against what a leaderboard can be."""
 
 import csv
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -67,10 +69,14 @@ MOST_ROWS = 5000  # of a page, which shows them all
 _COUNTS = ["n", "constant", "nonfinite", "unscored"]
 
 
-def of_csv(path: Path) -> Evidence:
+def of_csv(path: Path, aspects: Mapping[str, str] = MappingProxyType({})) -> Evidence:
     """The evidence of a leaderboard: a run's leaderboard.csv, or a published one.
 
     Columns that are not known do not matter.
+
+    Parameters:
+        path: the file.
+        aspects: name of a metric -> what it asks about, which the file does not tell.
 
     Raises:
         RunFolderError: if the file cannot be read, lacks columns, is empty, scores one method
@@ -79,7 +85,7 @@ def of_csv(path: Path) -> Evidence:
     raw = _read(path)
     board = _board(raw, path)
     info = _published(raw)
-    return of_board(board, info.suite.name or path.stem, info, _submissions(raw))
+    return of_board(board, info.suite.name or path.stem, info, _submissions(raw), aspects)
 
 
 def _published(raw: pd.DataFrame) -> RunInfo:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from interpbench.report.verdict.aspects import BESIDE
 from interpbench.report.verdict.evidence import Evidence
 from interpbench.report.verdict.findings import Finding
 from interpbench.report.verdict.words import count, listing, percent
@@ -39,7 +40,8 @@ class MetricAnswer:
 class Line:
     """A method at a glance.
 
-    For each metric on how many models it leads, of how many, and its mean place by score.
+    For each metric on how many models it leads, of how many, and its mean place by score. `ahead`
+    is how often it leads by a metric that judges.
     """
 
     method: str
@@ -79,8 +81,10 @@ def _metric(
     evidence: Evidence, metric: str, rows: pd.DataFrame, found: tuple[Finding, ...]
 ) -> MetricAnswer:
     leader = _leader(evidence, metric, found)
-    sentence = f"{_how_sure(leader, found)} {_way_to_ceiling(leader, rows)}".strip()
     info = evidence.metrics[metric]
+    beside = BESIDE.get(info.aspect, "")
+    said = (_how_sure(leader, found), _way_to_ceiling(leader, rows), beside)
+    sentence = " ".join(filter(None, said))
     return MetricAnswer(metric, info.better, info.summary, leader, sentence, found)
 
 
@@ -183,6 +187,7 @@ def _way_to_ceiling(leader: str, rows: pd.DataFrame) -> str:
 def _glance(evidence: Evidence, found: Sequence[Finding]) -> list[Line]:
     leads = Counter((finding.metric, name) for finding in found for name in finding.ahead)
     by_metric = [(metric, rows, _places(rows)) for metric, rows in evidence.by_metric()]
+    judging = [metric in evidence.judging for metric, *_ in by_metric]
     lines = []
     for method in evidence.methods:
         cells = tuple(
@@ -194,10 +199,12 @@ def _glance(evidence: Evidence, found: Sequence[Finding]) -> list[Line]:
             for metric, rows, places in by_metric
         )
         control = method in evidence.controls
-        lines.append(Line(method, control, sum(cell[0] for cell in cells), cells))
+        ahead = sum(cell[0] for cell, judges in zip(cells, judging, strict=True) if judges)
+        lines.append(Line(method, control, ahead, cells))
 
     def order(line: Line) -> tuple[int, float]:
-        finite = [place for *_, place in line.cells if place == place]
+        judged = zip(line.cells, judging, strict=True)
+        finite = [place for (*_, place), judges in judged if judges and place == place]
         return -line.ahead, sum(finite) / len(finite) if finite else float("inf")
 
     return sorted(lines, key=order)
@@ -225,6 +232,15 @@ def _headline(found: Sequence[Finding], unscored: Sequence[str]) -> tuple[str, s
     """The heading of the answer, and what it rests on; `unscored` methods lack a score."""
     if not found:
         return "Nothing was scored", "Every method failed, or no metric applied."
+    asked, found = found, [finding for finding in found if finding.judges]
+    if not found:
+        metrics = sorted({finding.metric for finding in asked})
+        verb = "does" if len(metrics) == 1 else "do"
+        return (
+            "Which map is right was not asked",
+            f"By {_scope(asked)}. {listing(metrics)} {verb} not ask it: add a metric of "
+            "faithfulness, such as deletion or insertion.",
+        )
     missing = f"; scores of {listing(unscored)} are missing" if unscored else ""
     rests = f"By {_scope(found)}{missing}."
     if not any(finding.leader for finding in found):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Literal
 
 import pandas as pd
@@ -105,6 +106,11 @@ class Evidence:
         """The rows of the leaderboard that have a score."""
         return self.board[self.board["n"] > 0]
 
+    @property
+    def judging(self) -> frozenset[str]:
+        """The metrics by which a method can be the best."""
+        return frozenset(label for label, metric in self.metrics.items() if metric.judges)
+
     def by_metric(self) -> list[tuple[str, pd.DataFrame]]:
         """The metrics that occur, each with its scored rows."""
         by_metric = [
@@ -142,17 +148,29 @@ def of_board(
     name: str = "leaderboard",
     info: RunInfo = RunInfo(),
     submissions: tuple[SubmissionSaid, ...] = (),
+    aspects: Mapping[str, str] = MappingProxyType({}),
 ) -> Evidence:
-    """The evidence of a leaderboard alone; its columns are those of `leaderboard.leaderboard`."""
+    """The evidence of a leaderboard alone.
+
+    Parameters:
+        board: its columns are those of `leaderboard.leaderboard`.
+        name, info, submissions: see `Evidence`.
+        aspects: name of a metric -> what it asks about, which the board does not tell.
+    """
     metrics = {
-        str(metric): MetricInfo(better=rows["better"].iloc[0], protocol=rows["protocol"].iloc[0])
+        str(metric): MetricInfo(
+            better=rows["better"].iloc[0],
+            protocol=rows["protocol"].iloc[0],
+            aspect=aspects.get(str(metric).partition(":")[0], ""),
+        )
         for metric, rows in board.groupby("metric", sort=False)
     }
+    judging = {metric for metric, known in metrics.items() if known.judges}
     return Evidence(
         name,
         board,
         mean_ranks(board),
-        agreement(board),
+        agreement(board, judging=judging),
         metrics,
         info=info,
         submissions=submissions,

@@ -31,6 +31,7 @@ class Finding:
         open: each method that leads with each control that it was not told apart from, though
             another was shown to be better than the control.
         lost: whether these controls were shown to be better than every method.
+        judges: whether a method can be the best by the metric, see `MetricInfo.judges`.
     """
 
     dataset: str
@@ -54,6 +55,7 @@ class Finding:
     controls: tuple[str, ...]
     open: tuple[tuple[str, str], ...]
     lost: bool
+    judges: bool
 
     @property
     def standing(self) -> str:
@@ -71,8 +73,8 @@ class Finding:
 def findings(evidence: Evidence) -> list[Finding]:
     """What each metric says on each model, in the order of the metrics and then of the names."""
     return [
-        _finding(block, evidence.controls)
-        for _, rows in evidence.by_metric()
+        _finding(block, evidence.controls, judges=metric in evidence.judging)
+        for metric, rows in evidence.by_metric()
         for _, block in rows.groupby(["dataset", "model"])
     ]
 
@@ -98,7 +100,7 @@ def leading(board: pd.DataFrame, controls: Collection[str]) -> pd.Series:
     return first & compared & ~control.groupby(keys).transform("any")
 
 
-def _finding(block: pd.DataFrame, ignorant: Collection[str]) -> Finding:
+def _finding(block: pd.DataFrame, ignorant: Collection[str], *, judges: bool) -> Finding:
     lower = (block["better"] == "lower").all()
     block = block.fillna({"rank_to": len(block)}).sort_values(
         "mean", ascending=lower, kind="stable"
@@ -133,6 +135,7 @@ def _finding(block: pd.DataFrame, ignorant: Collection[str]) -> Finding:
         lost=len(methods) > 0
         and len(unbeaten) > 0
         and all(_worse(control, methods).all() for _, control in unbeaten.iterrows()),
+        judges=judges,
     )
 
 

@@ -12,7 +12,7 @@ from interpbench.report.verdict.evidence import Evidence
 from interpbench.report.verdict.findings import Finding
 from interpbench.report.verdict.sign import sign_text
 from interpbench.report.verdict.words import count, listing, number, percent
-from interpbench.results.comparison import agreement_texts, agreement_word
+from interpbench.results.comparison import GROUP, agreement_texts, agreement_word
 from interpbench.results.mean_difference import fewest_images
 
 Level = Literal["serious", "caution", "note", "good"]
@@ -62,7 +62,7 @@ def trust(evidence: Evidence, found: Sequence[Finding]) -> Trust:
         *_models(evidence),
         *_images(evidence, found),
         *_company(evidence),
-        *_controls(evidence, found),
+        *_controls(evidence, [finding for finding in found if finding.judges]),
         *_agreement(evidence),
         *_ties(evidence),
         *_sign(evidence),
@@ -199,6 +199,8 @@ def _would_do(
     if rows is None:
         return ""
     place = {(one.dataset, one.model, one.metric): where(one, found) for one in found}
+    known = [key in place for key in zip(*(rows[column] for column in GROUP), strict=True)]
+    rows = rows[pd.Series(known, rows.index, dtype=bool)]
     rows = rows[(rows[rival] != "") & ~rows[f"{rival}_told_apart"].astype(bool)]
     rows = rows.dropna(subset=f"{rival}_images_needed").sort_values(f"{rival}_images_needed")
     needed = [

@@ -58,7 +58,7 @@ def test_what_is_recorded_is_told() -> None:
         "pointing-game",
     ]
     for protocol in found.protocols:
-        assert protocol.text.startswith(f"{protocol.metric}\nbaseline = zero")
+        assert protocol.text.startswith(f"metric: {protocol.metric}\norder: most salient first")
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_protocol_and_provenance_are_in_the_page(text: str) -> None:
         "171d67bf",
         "planted-1",
         "image-001",
-        "baseline = zero",
+        "parameter baseline: zero",
     ]
     for part in parts:
         assert part in text

@@ -1,8 +1,8 @@
 """InterpBench: a plugin-based benchmark suite for interpretability methods in computer vision.
 
-`method`, `model`, `dataset`, `metric` and `reference` register plugins; `run`, `forecast`,
-`load_run`, `explain`, `gallery`, `sanity`, `conformance`, `doctor`, `check`, `train` and `find_lr`
-are the command line in Python. Names are imported when they are first used, so that
+`method`, `model`, `dataset`, `metric`, `reference` and `metric_reference` register plugins; `run`,
+`forecast`, `load_run`, `explain`, `gallery`, `sanity`, `conformance`, `doctor`, `check`, `train`
+and `find_lr` are the command line in Python. Names are imported when they are first used, so that
 `import interpbench` does not import torch.
 """
 
@@ -17,7 +17,14 @@ if sys.argv[:1] == ["-m"] and any(arg.split(".")[0] == "interpbench" for arg in 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from interpbench.registry.registry import dataset, method, metric, model, reference
+from interpbench.registry.registry import (
+    dataset,
+    method,
+    metric,
+    metric_reference,
+    model,
+    reference,
+)
 
 if TYPE_CHECKING:
     from interpbench.api import (
@@ -227,6 +234,7 @@ __all__ = [
     "merge",
     "method",
     "metric",
+    "metric_reference",
     "model",
     "occluded_outputs",
     "outputs_without",

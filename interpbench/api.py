@@ -704,6 +704,8 @@ def write_page(source: finished_run.Run | str | Path, output: str | Path | None 
 def conformance(
     *,
     method: Names = None,
+    metric: Names = None,
+    metrics: bool = False,
     model: Names = None,
     images: int = 3,
     seed: int = 0,
@@ -712,13 +714,16 @@ def conformance(
     overwrite: bool = False,
     progress: Shown = None,
 ) -> "Conformance":
-    """Compares methods with the implementations of other libraries, on untrained models.
+    """Compares methods, or metrics, with the implementations of other libraries.
 
-    Writes the comparison, and returns it.
+    On untrained models and images of noise; metrics on three kinds of maps of these. Writes the
+    comparison, and returns it.
 
     Parameters:
         method: methods, without parameters; all that other libraries have by default.
-        model: architectures; small ones of each kind by default.
+        metric: metrics, likewise, which are then compared instead.
+        metrics: whether metrics are compared instead; all where none is named.
+        model: architectures; small ones of each kind by default, for metrics a linear one too.
         images: of noise, 1 to 10, each with another target.
         seed: of weights, images and all chance.
         plugin: files or folders with plugins.
@@ -742,15 +747,23 @@ def conformance(
         True
         >>> "captum" in set(compared.deviations["library"])
         True
+        >>> compared = interpbench.conformance(
+        ...     metric="infidelity", model="resnet18:width=8", images=1, output="metrics-compared"
+        ... )
+        >>> set(compared.deviations["maps"])  == {"gradient-x-input", "ties", "random"}
+        True
     """
+    from interpbench.core.errors import ParameterError
     from interpbench.registry.discovery import discover
-    from interpbench.studies.conformance.study import compare_methods
+    from interpbench.studies.conformance.study import Asked, compare_methods, compare_metrics
 
+    if method is not None and (metrics or metric is not None):
+        raise ParameterError("Methods or metrics are compared, one at a time: name either alone.")
+    of_metrics = metrics or metric is not None
+    asked = Asked(_names(metric if of_metrics else method), _names(model), images, seed)
+    compare = compare_metrics if of_metrics else compare_methods
     with _shown(progress) as shown:
-        return compare_methods(
-            discover(_paths(plugin)), _names(method), _names(model), images=images, seed=seed,
-            to=_destination(output, overwrite), progress=shown,
-        )  # fmt: skip
+        return compare(discover(_paths(plugin)), asked, _destination(output, overwrite), shown)
 
 
 @job

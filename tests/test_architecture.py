@@ -53,6 +53,7 @@ ROOMS: dict[str, set[str]] = {
         "loading",
         "diagnosis",
         "results",
+        "scoring",
         "attribution",
     },
     "training": {"files", "drawing", "registry", "loading"},
@@ -179,7 +180,7 @@ def test_no_room_is_called_like_a_public_name() -> None:
 
 
 def test_public_names_are_where_the_package_says() -> None:
-    decorators = {"method", "model", "dataset", "metric", "reference"}
+    decorators = {"method", "model", "dataset", "metric", "reference", "metric_reference"}
     assert set(interpbench.__all__) == set(interpbench._HOMES) | decorators
     assert set(interpbench.__all__) <= set(dir(interpbench))
     for name, home in interpbench._HOMES.items():

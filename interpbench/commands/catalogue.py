@@ -9,7 +9,15 @@ from interpbench.commands.shared import Plugins, open_console, open_registry, pl
 from interpbench.core.errors import unknown_name
 from interpbench.core.preparation import settle
 from interpbench.files import toml_settings as settings
-from interpbench.registry.plugin import KINDS, REQUIRED, Kind, ModelPlugin, Plugin, ReferencePlugin
+from interpbench.registry.plugin import (
+    KINDS,
+    REFERENCES,
+    REQUIRED,
+    Kind,
+    ModelPlugin,
+    Plugin,
+    ReferencePlugin,
+)
 from interpbench.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -74,10 +82,10 @@ def show(
             "name", name, [*names, *(n for f in SETTINGS.values() for n in settings.names(f))]
         )
     console = open_console()
-    references = registry.plugins("reference")
+    references = [r for kind in REFERENCES for r in registry.plugins(kind)]
     for item in plugins:
         _show_plugin(item, console)
-        _show_references([r for r in references if item.kind == "method" and r.method == name])
+        _show_references([r for r in references if (r.of, r.ours) == (item.kind, name)])
     for what in files:
         console.print(f"[bold]{what.removesuffix('s')} {name}[/]\n")
         console.print(plain((SETTINGS[what] / f"{name}.toml").read_text(encoding="utf-8")))
@@ -125,9 +133,10 @@ def _show_preparations(plugin: ModelPlugin) -> None:
 
 
 def _show_references(references: list[ReferencePlugin]) -> None:
-    """The other libraries that have the method, and what they do differently."""
+    """The other libraries that have the plugin, and what they do differently."""
     for reference in references:
-        within = f"within {reference.tolerance:.0e}" if reference.comparable else "another method"
+        another = reference.tolerance is None
+        within = f"another {reference.of}" if another else f"within {reference.tolerance:.0e}"
         what = (
             f"{reference.library} ({reference.summary.removesuffix('.')}), {within}. "
             f"{reference.why}"

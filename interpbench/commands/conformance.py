@@ -1,4 +1,4 @@
-"""`conformance`: do methods equal the implementations that people use?"""
+"""`conformance`: do methods and metrics equal the implementations that people use?"""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +24,12 @@ def conformance(
     method: Annotated[
         Names, typer.Option(metavar="M", help="Methods; repeatable, commas; else all.")
     ] = None,
+    metric: Annotated[
+        Names, typer.Option(metavar="M", help="Metrics, which are then compared instead.")
+    ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Compare metrics, all if none is named.")
+    ] = False,
     model: Annotated[
         Names, typer.Option(metavar="M", help="Architectures, small ones of each kind by default.")
     ] = None,
@@ -34,18 +40,19 @@ def conformance(
         int, typer.Option(metavar="N", min=0, help="Of weights, images and all chance.")
     ] = 0,
     compact: Annotated[
-        bool, typer.Option("--compact", help="A line for each method instead of the table.")
+        bool, typer.Option("--compact", help="A line for each instead of the table.")
     ] = False,
     plugin: Plugins = None,
     output: Output = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare methods with the implementations of other libraries, and tabulate the greatest
-    differences.
+    """Compare methods, or metrics, with the implementations of other libraries, and tabulate the
+    greatest differences.
 
-    Untrained models in double precision, noise for images. Exit code 0: all within tolerance; 1:
-    one is not.
+    Untrained models in double precision, noise for images; metrics on maps that a linear model
+    makes exact, on maps with ties, and on random ones. Exit code 0: all within tolerance; 1: one is
+    not.
     """
     from interpbench import api
     from interpbench.studies.conformance import tables
@@ -53,6 +60,8 @@ def conformance(
     with interruptible(), progress_bar(quiet) as progress:
         comparison = api.conformance(
             method=method,
+            metric=metric,
+            metrics=metrics,
             model=model,
             images=images,
             seed=seed,

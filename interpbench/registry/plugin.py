@@ -27,9 +27,10 @@ from interpbench.core.text import shown
 from interpbench.registry.scale import AREAS, Range, Scale, as_range
 from interpbench.registry.spec import PAIR, POSITIONAL, quoted
 
-Kind = Literal["method", "model", "dataset", "metric", "reference"]
+Kind = Literal["method", "model", "dataset", "metric", "reference", "metric-reference"]
 KINDS: tuple[Kind, ...] = ("method", "model", "dataset", "metric")  # what a run is made of
-REGISTERED: tuple[Kind, ...] = (*KINDS, "reference")
+REFERENCES: tuple[Kind, ...] = ("reference", "metric-reference")  # what these are compared with
+REGISTERED: tuple[Kind, ...] = (*KINDS, *REFERENCES)
 Better = Literal["lower", "higher"]
 Aspect = Literal[
     "faithfulness", "localisation", "robustness", "complexity", "randomisation", "axiom", "cost"
@@ -263,23 +264,50 @@ class MetricPlugin(Plugin):
 
 @dataclass(frozen=True)
 class ReferencePlugin(Plugin):
+    """What another library computes, which one of ours should equal."""
+
+    of: ClassVar[Kind]  # the kind of ours
+
+    ours: str = ""  # the name of ours
+    library: str = ""  # the distribution that it is in, as `pip install` takes it
+    tolerance: float | None = None  # None: known to be different, by how much is noted
+    why: str = ""  # what the two do differently, and which of them ours follows
+    variant: str = ""  # tells references of one library apart
+    written_out: bool = False  # True: a published rule that is no distribution, written anew
+
+    @property
+    def subject(self) -> str:
+        """The name of ours and which of its references it is."""
+        return self.ours + (f", {self.variant}" if self.variant else "")
+
+
+@dataclass(frozen=True)
+class MethodReference(ReferencePlugin):
     """`(model, x[B,C,H,W], target[B], *, parameters) -> saliency`.
 
     A method as another library computes it.
     """
 
     kind = "reference"
+    of = "method"
     arguments = ("model", "x", "target")
     provided = frozenset({"generators"})
 
-    method: str = ""  # the name of ours
-    library: str = ""  # the distribution that it is in, as `pip install` takes it
-    tolerance: float = 0.0
-    why: str = ""  # what the two do differently, and which of them ours follows
-    comparable: bool = True  # False: they are known to be different methods, by how much is noted
     on: Callable[[Any], Any] | None = None  # changes the model that both explain
     own_activations: bool = False  # True: gets a model in which each activation is a module
     relu_alone: bool = False  # True: the library finds nn.ReLU, and not ReLU6
+
+
+@dataclass(frozen=True)
+class MetricReference(ReferencePlugin):
+    """`(explanation, *, parameters) -> scores[B]`: a metric as another library computes it."""
+
+    kind = "metric-reference"
+    of = "metric"
+    arguments = ("explanation",)
+
+    on: Callable[[Any], Any] | None = None  # changes the explanation that both score
+    unless: Callable[[Any], str] | None = None  # why an explanation is not comparable; "" if it is
 
 
 @dataclass(frozen=True)

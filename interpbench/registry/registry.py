@@ -1,4 +1,4 @@
-"""Names -> plugins: methods, models, data sets, metrics, and references that methods should equal.
+"""Names -> plugins: methods, models, data sets, metrics, and references that these should equal.
 
 A decorator registers a function and gives it back unchanged. The function's keyword-only arguments
 are the plugin's parameters, their annotations the schema:
@@ -30,11 +30,12 @@ from interpbench.registry.plugin import (
     DatasetPlugin,
     Kind,
     MethodPlugin,
+    MethodReference,
     MetricPlugin,
+    MetricReference,
     ModelPlugin,
     Parameter,
     Plugin,
-    ReferencePlugin,
 )
 from interpbench.registry.scale import Range, as_range
 from interpbench.registry.source_hash import origin_of
@@ -351,9 +352,8 @@ def reference(
     method: str,
     *,
     library: str,
-    tolerance: float,
+    tolerance: float | None,
     why: str = "",
-    comparable: bool = True,
     on: Callable[[Any], Any] | None = None,
     own_activations: bool = False,
     relu_alone: bool = False,
@@ -370,10 +370,10 @@ def reference(
     Parameters:
         method: the name of the method that it should equal.
         library: the distribution that it is in, as `pip install` takes it.
-        tolerance: of the greatest difference, as a share of the greatest value.
+        tolerance: of the greatest difference, as a share of the greatest value; None if they are
+            known to be different methods, by how much is only noted.
         why: what the two do differently, how that was allowed for, and which of them the method
             follows.
-        comparable: False if they are known to be different methods, by how much is only noted.
         on: a function that changes a copy of the model, which then both explain.
         own_activations: True if the library needs a model in which each activation is a module that
             is called once.
@@ -394,16 +394,67 @@ def reference(
                  [0., 0.]]])
     """
     return _register(
-        ReferencePlugin, f"{method}.{library}", "", "", method=method, library=library,
-        tolerance=tolerance, why=why, comparable=comparable, on=on,
-        own_activations=own_activations, relu_alone=relu_alone,
+        MethodReference, f"{method}.{library}", "", "", ours=method, library=library,
+        tolerance=tolerance, why=why, on=on, own_activations=own_activations,
+        relu_alone=relu_alone,
+    )  # fmt: skip
+
+
+@checked
+def metric_reference(
+    metric: str,
+    *,
+    library: str,
+    tolerance: float | None,
+    why: str = "",
+    variant: str = "",
+    on: Callable[[Any], Any] | None = None,
+    unless: Callable[[Any], str] | None = None,
+    written_out: bool = False,
+) -> Callable[[Function], Function]:
+    """Registers a metric as another library computes it.
+
+    `conformance --metrics` compares it with the metric of that name. The function has a metric's
+    signature, `(explanation, *, parameters) -> scores[B]`. Its parameters are among the metric's,
+    and both are called with its defaults, on the same images, maps and model, which computes in
+    double precision. It draws what the metric draws, from `explanation.generators`, and imports the
+    library when it is called.
+
+    Parameters:
+        metric: the name of the metric that it should equal.
+        library: the distribution that it is in, as `pip install` takes it.
+        tolerance: of the greatest difference, as a share of what scores can be; None if they are
+            known to be different, by how much is only noted.
+        why: what the two do differently, how that was allowed for, and which of them is right.
+        variant: tells several of one metric and library apart, such as `weighted`.
+        on: a function that changes the explanation, which both then score.
+        unless: a function that says why an explanation cannot be compared, or "" if it can.
+        written_out: True if `library` names a published rule that is no distribution.
+
+    Example:
+        The share of the saliency that lies on the evidence, by numpy:
+
+        >>> @interpbench.metric_reference("relevance-mass", library="numpy", tolerance=1e-6)
+        ... def mass_by_numpy(explanation):
+        ...     "Where magnitudes lie."
+        ...     magnitudes, mask = abs(explanation.saliency.numpy()), explanation.mask.numpy()
+        ...     return torch.from_numpy((magnitudes * mask).sum((1, 2)) / magnitudes.sum((1, 2)))
+        >>> from types import SimpleNamespace
+        >>> maps, mask = torch.tensor([[[3.0, -1.0]]]), torch.tensor([[[True, False]]])
+        >>> mass_by_numpy(SimpleNamespace(saliency=maps, mask=mask))
+        tensor([0.7500])
+    """
+    name = ".".join([metric, library.lower(), *([variant.replace(" ", "-")] if variant else [])])
+    return _register(
+        MetricReference, name, "", "", ours=metric, library=library, tolerance=tolerance, why=why,
+        variant=variant, on=on, unless=unless, written_out=written_out,
     )  # fmt: skip
 
 
 def _register(
     record: type[Plugin], name: str, reference: str, licence: str, **traits: Any
 ) -> Callable[[Function], Function]:
-    """The decorator that all four kinds share."""
+    """The decorator that all kinds share."""
 
     def decorate(function: Function) -> Function:
         origin, source_hash = origin_of(function)

@@ -1,4 +1,4 @@
-"""Methods as captum computes them."""
+"""Methods and metrics as captum computes them."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -9,13 +9,21 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import torch.nn.functional as F
-from captum import attr
+from captum import attr, metrics
 from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr._utils.lrp_rules import EpsilonRule
 from skimage.segmentation import slic
 from torch import Tensor, nn
 
-from interpbench import MethodError, Model, reference, uniform_images
+from interpbench import (
+    Explanation,
+    MethodError,
+    Model,
+    baseline,
+    metric_reference,
+    reference,
+    uniform_images,
+)
 
 Generators = Sequence[torch.Generator]
 EXACT = 1e-9
@@ -318,3 +326,91 @@ def kernel_shap(model: Model, x: Tensor, target: Tensor, *, samples: int = 200, 
         for i, parts in enumerate(_superpixels(model, x, segments))
     ]
     return torch.cat(found)[:, 0]
+
+
+SQUARES = "captum leaves perturbations to the user: compared on those of ours, squares of masks of positions."
+ROUNDED = 1e-4  # differences of logits, which ours rounds to single precision
+
+
+@metric_reference(
+    "infidelity", library="captum", tolerance=ROUNDED, why=f"Compared with normalize=True. {SQUARES}"
+)
+def infidelity(explanation: Explanation) -> Tensor:
+    """infidelity(normalize=True)."""
+    return _of_squares(explanation, scaled=True)
+
+
+@metric_reference("infidelity", variant="as it is", library="captum", tolerance=ROUNDED, why=SQUARES)
+def infidelity_unscaled(explanation: Explanation, *, scaled: bool = False) -> Tensor:
+    """infidelity."""
+    return _of_squares(explanation, scaled=scaled)
+
+
+def _of_squares(explanation: Explanation, samples: int = 50, *, scaled: bool) -> Tensor:
+    """infidelity of masks [B,1,H,W] from which squares are taken."""
+    side = explanation.x.shape[2]
+    empty = baseline("black", explanation.x, explanation.model.card)
+    removed = torch.zeros(len(explanation.x), samples, 1, side, side)
+    for squares, generator in zip(removed, explanation.generators("squares"), strict=True):
+        for square, (size, top, left) in zip(squares, torch.rand(3, samples, generator=generator).T, strict=True):
+            length = int(size * round(0.36 * side)) + 1
+            first, second = (int(place * (side + 1 - length)) for place in (top, left))
+            square[0, first : first + length, second : second + length] = 1
+
+    def forward(masks: Tensor) -> Tensor:
+        copies = len(masks) // len(explanation.x)
+        x, fill = (images.repeat_interleave(copies, 0) for images in (explanation.x, empty))
+        return explanation.model(torch.where(masks > 0.5, x, fill))
+
+    def perturb(masks: Tensor) -> tuple[Tensor, Tensor]:
+        return removed.flatten(0, 1).double(), masks - removed.flatten(0, 1)
+
+    return metrics.infidelity(
+        forward, perturb, torch.ones_like(explanation.saliency)[:, None], explanation.saliency[:, None],
+        target=explanation.target, n_perturb_samples=samples, normalize=scaled,
+    ).double()  # fmt: skip
+
+
+@metric_reference(
+    "infidelity",
+    variant="gaussian",
+    library="captum",
+    tolerance=ROUNDED,
+    why="captum leaves perturbations to the user: compared on the noise of ours, one value for all channels.",
+)
+def infidelity_of_noise(
+    explanation: Explanation, *, perturbation: str = "gaussian", scaled: bool = False
+) -> Tensor:
+    """infidelity under noise."""
+    x, saliency, samples = explanation.x, explanation.saliency, 50
+    generators = explanation.generators("gaussian noise")
+    drawn = [torch.stack([torch.randn(x.shape[2:], generator=g) for g in generators]) for _ in range(samples)]
+    noise = 0.2 * torch.stack(drawn, 1).flatten(0, 1)[:, None]
+
+    def perturb(images: Tensor) -> tuple[Tensor, Tensor]:
+        return noise.expand_as(images).double(), images - noise
+
+    of_channels = (saliency / x.shape[1])[:, None].double().expand_as(x)
+    return metrics.infidelity(
+        explanation.model, perturb, x, of_channels, target=explanation.target, n_perturb_samples=samples,
+        normalize=scaled,
+    ).double()  # fmt: skip
+
+
+@metric_reference(
+    "max-sensitivity", library="captum", tolerance=1e-5, why="Compared on the noise of ours, one sample at a time."
+)
+def max_sensitivity(explanation: Explanation) -> Tensor:
+    """sensitivity_max."""
+    generators = explanation.generators("neighbours")
+
+    def perturb(images: Tensor) -> Tensor:
+        noise = [torch.empty(images.shape[1:]).uniform_(-0.02, 0.02, generator=g) for g in generators]
+        return images + torch.stack(noise)
+
+    def explain(images: Tensor | tuple[Tensor, ...]) -> tuple[Tensor]:
+        return (explanation.explain(images[0] if isinstance(images, tuple) else images),)
+
+    return metrics.sensitivity_max(
+        explain, explanation.x, perturb, n_perturb_samples=10, max_examples_per_batch=len(explanation.x)
+    ).double()

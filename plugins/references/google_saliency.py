@@ -99,8 +99,7 @@ def smoothgrad_squared(
 @reference(
     "integrated-gradients",
     library="saliency",
-    tolerance=0.0,
-    comparable=False,
+    tolerance=None,
     why="Google's saliency takes the mean at equal steps with both ends, ours like captum Gauss-Legendre's points: "
     "both tend to the same integral, and differ with few steps.",
 )

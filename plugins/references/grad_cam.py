@@ -1,16 +1,25 @@
-"""Methods as pytorch-grad-cam (`pip install grad-cam`) computes them: its maps at the layer's size, before it stretches
-each to 0..1."""
+"""Methods and metrics as pytorch-grad-cam (`pip install grad-cam`) computes them: its maps at the layer's size, before
+it stretches each to 0..1."""
 
 import contextlib
 import io
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interpbench import MethodError, Model, as_maps, layer_activations, reference
+from interpbench import (
+    Explanation,
+    MethodError,
+    Model,
+    as_maps,
+    layer_activations,
+    metric_reference,
+    reference,
+)
 
 EXACT = 1e-9
 CHANNELS = 512  # of a layer, for each of which some methods need a forward pass
@@ -164,8 +173,7 @@ def guided_backprop(model: Model, x: Tensor, target: Tensor) -> Tensor:
 @reference(
     "full-gradient",
     library="grad-cam",
-    tolerance=0.0,
-    comparable=False,
+    tolerance=None,
     why="pytorch-grad-cam stretches each channel of a layer to 0..1 by itself, and enlarges without aligned corners; "
     "ours stretches a layer's channels together and aligns corners, as the authors' code does.",
 )
@@ -178,3 +186,108 @@ def full_gradient(model: Model, x: Tensor, target: Tensor) -> Tensor:
             module.inplace = False
     with FullGrad(model, []) as cam:
         return _kept(cam, "compute_cam_per_layer", x, target)[:, 0]
+
+
+UNDIVIDED = "It reads logits by default: compared with its ClassifierOutputSoftmaxTarget, on maps stretched to 0..1. "
+
+
+def _targets(explanation: Explanation) -> list[Any]:
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
+
+    return [ClassifierOutputSoftmaxTarget(int(t)) for t in explanation.target]
+
+
+def _stretched(explanation: Explanation) -> np.ndarray:
+    """Maps in 0..1, float32 [B,H,W]."""
+    maps = explanation.saliency
+    least, greatest = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return ((maps - least) / (greatest - least)).numpy()
+
+
+@metric_reference(
+    "average-drop",
+    library="grad-cam",
+    tolerance=1e-5,
+    why=UNDIVIDED + "It does not divide the drop by the probability: compared divided, as the paper has it.",
+)
+def average_drop(explanation: Explanation) -> Tensor:
+    """DropInConfidence."""
+    from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence
+
+    drops = DropInConfidence()(explanation.x, _stretched(explanation), _targets(explanation), explanation.model)
+    before = explanation.model(explanation.x).softmax(1).gather(1, explanation.target[:, None])[:, 0]
+    return torch.from_numpy(drops) / before
+
+
+@metric_reference(
+    "average-drop",
+    variant="as it is",
+    library="grad-cam",
+    tolerance=None,
+    why="pytorch-grad-cam gives the difference of logits, undivided, which is no share.",
+)
+def average_drop_as_it_is(explanation: Explanation) -> Tensor:
+    """DropInConfidence of logits."""
+    from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    targets = [ClassifierOutputTarget(int(t)) for t in explanation.target]
+    return torch.from_numpy(DropInConfidence()(explanation.x, _stretched(explanation), targets, explanation.model))
+
+
+@metric_reference("average-increase", library="grad-cam", tolerance=0.0, why=UNDIVIDED.strip())
+def average_increase(explanation: Explanation) -> Tensor:
+    """IncreaseInConfidence."""
+    from pytorch_grad_cam.metrics.cam_mult_image import IncreaseInConfidence
+
+    return torch.from_numpy(
+        IncreaseInConfidence()(explanation.x, _stretched(explanation), _targets(explanation), explanation.model)
+    )
+
+
+THRESHOLDS = (
+    "pytorch-grad-cam removes all positions from a percentile of the values on: of equal values none or all, so that a "
+    "map which is mostly 0 loses everything. Ours removes as many as it says, equal values in a seeded random order."
+)
+
+
+def _ties(explanation: Explanation) -> str:
+    ordered = explanation.saliency.flatten(1).sort(1).values
+    return THRESHOLDS if bool((ordered.diff(dim=1) == 0).any()) else ""
+
+
+@metric_reference(
+    "road",
+    library="grad-cam",
+    tolerance=1e-3,
+    why="Its percentiles are of kept positions, its noise is in the units of the input: compared at percentiles "
+    "between which the numbers of ours lie, with the noise of ours. Ours solves for imputed values to a grey level.",
+    unless=_ties,
+)
+def road(explanation: Explanation, *, first: str = "both", output: str = "probability") -> Tensor:
+    """ROADCombined."""
+    from pytorch_grad_cam.metrics.road import NoisyLinearImputer, ROADCombined
+
+    positions = explanation.saliency[0].numel()
+    percentiles = [100 * (positions - k * positions // 10 - 0.5) / (positions - 1) for k in range(1, 10)]
+    deviation = torch.tensor(explanation.model.card.std)[:, None]
+    noise = [
+        torch.randn(explanation.x.shape[1:], generator=g).flatten(1) / deviation
+        for g in explanation.generators("noise of imputed pixels")
+    ]
+    found, impute = [], NoisyLinearImputer.__call__
+    for i, drawn in enumerate(noise):
+
+        def with_noise(self: Any, image: Tensor, mask: Tensor, drawn: Tensor = drawn) -> Tensor:
+            with patch.object(torch, "randn_like", lambda _: drawn[:, mask.flatten() == 0]):
+                imputed: Tensor = impute(self, image, mask)
+            return imputed
+
+        with patch.object(NoisyLinearImputer, "__call__", with_noise):
+            here = slice(i, i + 1)
+            found += list(
+                ROADCombined(percentiles)(
+                    explanation.x[here], _stretched(explanation)[here], _targets(explanation)[here], explanation.model
+                )
+            )
+    return torch.tensor(found)

@@ -81,8 +81,7 @@ def smoothgrad(
 @reference(
     "integrated-gradients",
     library="zennit",
-    tolerance=0.0,
-    comparable=False,
+    tolerance=None,
     why="zennit sums at the right ends of equal steps, ours like captum at Gauss-Legendre's points: both tend to the "
     "same integral, and differ with few steps.",
 )

@@ -1,65 +1,46 @@
-"""Methods beside their references, for the same model and images.
+"""Ours beside what other libraries compute of the same: how far apart they are, and why."""
 
-What each gives, and how far apart they are.
-"""
-
-import copy
 import math
 import re
-import warnings
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from interpbench.core.errors import MethodError
 from interpbench.core.progress import SILENT, Progress
-from interpbench.core.seeding import derive
-from interpbench.core.types import Model
-from interpbench.diagnosis.examination import examine
-from interpbench.diagnosis.repair import repair
-from interpbench.registry.plugin import Configured, ReferencePlugin
+from interpbench.registry.plugin import Kind, ReferencePlugin
 from interpbench.registry.registry import Registry
-from interpbench.studies.conformance.models_on_noise import ModelOnNoise, one_thread
+from interpbench.studies.conformance.models_on_noise import one_thread
 
-COLUMNS = [
-    "method",
-    "library",
-    "library_version",
-    "model",
-    "images",
-    "deviation",
-    "tolerance",
-    "status",
-    "why",
-]
 _PARAMETERS = re.compile(r"[:,](?=\w+=)")  # where those of a label begin
 OK, DIFFERS, NOT_COMPARABLE = "ok", "differs", "not comparable"
 
 
 @dataclass(frozen=True)
 class Library:
-    """A library that references are in: its name for pip, its version, their methods.
+    """A library that references are in: its name for pip, its version, what of ours it has.
 
-    The version is None if it is not installed.
+    The version is None if it is not installed, and "" of a rule that is written out.
     """
 
     name: str
     version: str | None
-    methods: tuple[str, ...]
+    ours: tuple[str, ...]
 
 
 def libraries(references: Sequence[ReferencePlugin]) -> list[Library]:
     """The libraries of references, sorted by name."""
-    methods: dict[str, list[str]] = {}
+    names: dict[str, set[str]] = {}
     for reference in references:
-        methods.setdefault(reference.library, []).append(reference.method)
+        names.setdefault(reference.library, set()).add(reference.ours)
+    written_out = {reference.library for reference in references if reference.written_out}
     return [
-        Library(name, _version(name), tuple(sorted(names)))
-        for name, names in sorted(methods.items())
+        Library(name, "" if name in written_out else _version(name), tuple(sorted(ours)))
+        for name, ours in sorted(names.items())
     ]
 
 
@@ -70,33 +51,72 @@ def _version(library: str) -> str | None:
         return None
 
 
-def references_of(registry: Registry, methods: Sequence[str]) -> list[ReferencePlugin]:
-    """The references of methods, sorted by method and library."""
-    references = [r for r in registry.plugins("reference") if r.method in methods]
-    return sorted(references, key=lambda r: (r.method, r.library))
+def references_of(registry: Registry, kind: Kind, names: Sequence[str]) -> list[ReferencePlugin]:
+    """The references of plugins of a kind, sorted by subject and library."""
+    references = [r for r in registry.plugins(kind) if r.ours in names]
+    return sorted(references, key=lambda r: (r.subject, r.library))
+
+
+class Case(ABC):
+    """A model and images of which both are asked.
+
+    Attributes:
+        label: in words, for progress.
+        columns: what a row says of it.
+        images: how many.
+    """
+
+    label: str
+    columns: Mapping[str, str]
+    images: int
+
+    @abstractmethod
+    def theirs(self, reference: ReferencePlugin) -> Tensor:
+        """What the reference gives.
+
+        Raises:
+            MethodError: if its library has nothing for this case.
+        """
+
+    @abstractmethod
+    def ours(self, reference: ReferencePlugin) -> Tensor:
+        """What ours gives, with the parameters of the reference.
+
+        Raises:
+            MethodError: if it does not apply to this case.
+        """
+
+    @abstractmethod
+    def deviation(self, reference: ReferencePlugin, ours: Tensor, theirs: Tensor) -> float:
+        """How far the two are apart, as a share of what is a great deal."""
+
+    def subject(self, reference: ReferencePlugin) -> str:
+        """What a row calls that which is compared."""
+        return reference.subject
+
+    def unless(self, reference: ReferencePlugin) -> str:
+        """Why the two cannot be compared here, or ""."""
+        return "" if reference.tolerance is not None else reference.why
 
 
 def compare(
-    registry: Registry,
-    references: Sequence[ReferencePlugin],
-    case: ModelOnNoise,
-    progress: Progress = SILENT,
+    references: Sequence[ReferencePlugin], case: Case, progress: Progress = SILENT
 ) -> pd.DataFrame:
-    """One row for each reference whose library is installed, with the columns of `COLUMNS`.
+    """One row for each reference whose library is installed.
 
-    The deviation is the greatest difference as a share of the reference's greatest value, for each
-    image, and then the greatest of the images, to two digits; NaN where there is none. `status` is
-    `ok` up to the tolerance, else `differs`; `not comparable` where one of the two refuses the
-    model, the reference fails, or both are known to be different methods. `why` says it in words.
+    Its columns are the kind of ours, `library`, `library_version`, the case's own, `images`,
+    `deviation`, `tolerance`, `status`, `why`. The deviation is the case's, to two digits; NaN where
+    there is none. `status` is `ok` up to the tolerance, else `differs`; `not comparable` where one
+    of the two refuses, the reference fails, or both are known to be different. `why` says it in
+    words.
 
     Parameters:
-        registry: knows the methods.
-        references: of them.
-        case: what is explained.
+        references: of ours, all of one kind.
+        case: what both are asked of.
         progress: told of each reference for how many images it was compared.
 
     Raises:
-        UnknownNameError: if there is no such method, or it lacks a parameter of the reference.
+        UnknownNameError: if there is none of that name, or it lacks a parameter of the reference.
     """
     installed = {
         library.name: library.version
@@ -105,104 +125,63 @@ def compare(
     }
     rows = []
     for reference in (reference for reference in references if reference.library in installed):
-        what = f"{reference.method} from {reference.library} on {case.label}"
+        what = f"{reference.subject} from {reference.library} on {case.label}"
         progress.advance(what)
         with one_thread():
-            deviation, status, why = _measure(registry, reference, case)
-        progress.advance(what, len(case.x))
+            deviation, status, why = _measure(reference, case)
+        progress.advance(what, case.images)
         rows.append(
-            (
-                reference.method,
-                reference.library,
-                installed[reference.library],
-                case.label,
-                len(case.x),
-                deviation,
-                reference.tolerance if reference.comparable else math.nan,
-                status,
-                why,
-            )
+            {
+                reference.of: case.subject(reference),
+                "library": reference.library,
+                "library_version": installed[reference.library],
+                **case.columns,
+                "images": case.images,
+                "deviation": deviation,
+                "tolerance": math.nan if reference.tolerance is None else reference.tolerance,
+                "status": status,
+                "why": why,
+            }
         )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows)
 
 
-def _measure(
-    registry: Registry, reference: ReferencePlugin, case: ModelOnNoise
-) -> tuple[float, str, str]:
+def _measure(reference: ReferencePlugin, case: Case) -> tuple[float, str, str]:
     """Deviation, status and why."""
-    theirs_alone = reference.configure()
-    ours_alone = registry.configure("method", reference.method, theirs_alone.values)
-    model = copy.deepcopy(case.model)
-    model = model if reference.on is None else reference.on(model)
+    unless = case.unless(reference)
     try:
-        theirs = _maps(theirs_alone, _model_for(reference, model, case.x), case)
+        theirs = case.theirs(reference)
     except MethodError as error:
         return math.nan, NOT_COMPARABLE, str(error)
     except Exception as error:
-        return (
-            math.nan,
-            NOT_COMPARABLE,
-            f"{reference.library} failed: {type(error).__name__}: {error}",
-        )
+        failed = f"{reference.library} failed: {type(error).__name__}: {error}"
+        known = f"{reference.library} fails ({type(error).__name__}): {reference.why}"
+        return math.nan, NOT_COMPARABLE, failed if reference.tolerance is not None else known
     try:
-        difference = deviation(_maps(ours_alone, model, case), theirs)
+        ours = case.ours(reference)
+        deviation = float(f"{case.deviation(reference, ours, theirs):.1e}")
     except MethodError as error:
-        return math.nan, NOT_COMPARABLE, f"{reference.method}: {error}"
+        return math.nan, NOT_COMPARABLE, f"{reference.ours}: {error}"
     except Exception as error:
-        return math.nan, DIFFERS, f"{reference.method} failed: {type(error).__name__}: {error}"
-    if not reference.comparable:
-        return difference, NOT_COMPARABLE, reference.why
-    return difference, OK if difference <= reference.tolerance else DIFFERS, reference.why
+        return math.nan, DIFFERS, f"{reference.ours} failed: {type(error).__name__}: {error}"
+    if unless or reference.tolerance is None:
+        return deviation, NOT_COMPARABLE, unless
+    return deviation, OK if deviation <= reference.tolerance else DIFFERS, reference.why
 
 
-def _maps(method: Configured, model: Model, case: ModelOnNoise) -> Tensor:
-    """What a method or a reference gives, with the same chance for both, float64 [B,h,w]."""
-    name = getattr(method.plugin, "method", method.name)
-    seeds = [derive(case.seed, "conformance", name, image) for image in range(len(case.x))]
-    provided = {
-        "generators": [torch.Generator().manual_seed(seed) for seed in seeds],
-        "ids": tuple(map(str, range(len(case.x)))),
-    }
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        torch.manual_seed(seeds[0])
-        warnings.simplefilter("ignore")  # of hooks that are set, and of what a library will change
-        maps: Tensor = method(model, case.x.clone(), case.target.clone(), **provided)
-    return maps.detach().double()
+def labelled(deviations: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `compare` of either kind with the same columns, for tables and pictures.
 
-
-def _model_for(reference: ReferencePlugin, model: Model, x: Tensor) -> Model:
-    """A copy of the model, as the library needs it.
-
-    Raises:
-        MethodError: if the library knows nothing of an activation that the model has.
+    `subject` is what is compared; `case` what it is compared on, in short, `where` the same in
+    full, and `column` what of it has a column of its own where there is little room.
     """
-    if reference.relu_alone and any(isinstance(module, nn.Hardtanh) for module in model.modules()):
-        raise MethodError(
-            f"{reference.library} has a rule for nn.ReLU alone, and this model has ReLU6"
-        )
-    if not reference.own_activations:
-        return copy.deepcopy(model)
-    single = copy.deepcopy(model).float()
-    mended, _, _ = repair(single, examine(single, x.float()), x.float())
-    return copy.deepcopy(mended).double()
-
-
-def deviation(ours: Tensor, theirs: Tensor) -> float:
-    """The greatest |ours - theirs| / greatest |theirs| of the images of [B,h,w], to two digits.
-
-    Infinite where a map of theirs is zero and ours is not; NaN where one is not finite.
-
-    Raises:
-        ValueError: if the two have different shapes.
-    """
-    if ours.shape != theirs.shape:
-        raise ValueError(
-            f"its maps are {list(ours.shape)}, those of the reference {list(theirs.shape)}"
-        )
-    scale = theirs.abs().flatten(1).amax(1)
-    difference = (ours - theirs).abs().flatten(1).amax(1)
-    shares = torch.where((scale == 0) & (difference == 0), 0.0, difference / scale)
-    return float(f"{float(shares.max()):.1e}")
+    subject, model = deviations.columns[0], deviations["model"]
+    short = model.map(short_names(model))
+    found = deviations.rename(columns={subject: "subject"})
+    if "maps" not in deviations:
+        return found.assign(case=short, where=model, column=short)
+    maps = deviations["maps"]
+    return found.assign(case=short + ", " + maps, where=model + ", " + maps, column=maps)
 
 
 def short_names(labels: Iterable[str]) -> dict[str, str]:

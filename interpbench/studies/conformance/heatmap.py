@@ -1,4 +1,4 @@
-"""The deviations as a picture: methods by libraries and models."""
+"""The deviations as a picture: what is compared by libraries and cases."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 from interpbench.drawing.fitted_text import Font
 from interpbench.drawing.style import DPI, SMALL, WRONG, place_axes, style
-from interpbench.studies.conformance.comparing import DIFFERS, NOT_COMPARABLE, OK, short_names
+from interpbench.studies.conformance.comparing import DIFFERS, NOT_COMPARABLE, OK, labelled
 
 TOLERANCE = "tolerance"
 LEAST, GREATEST = -17, 0  # powers of ten; below is no difference at all
@@ -22,10 +22,11 @@ HEAD, RIGHT, GAP = 0.85, 1.0, 0.2  # inches around the cells, and beyond the nam
 SLANT = 60  # degrees
 WIDTH = 6.2  # inches that the heading takes
 COLOURS = "mako_r"
+SCALES = {"method": "its greatest value", "metric": "what scores can be, or its greatest"}
 
 
 def draw_heatmap(deviations: pd.DataFrame, path: Path) -> None:
-    """Writes a PNG: a row a method, a column a library's model, the deviation as colour.
+    """Writes a PNG: a row a subject, a column a library's case, the deviation as colour.
 
     The colours' scale is logarithmic. The last column of each library is the tolerance. Cells
     beyond it have a frame; what cannot be compared is hatched.
@@ -35,22 +36,21 @@ def draw_heatmap(deviations: pd.DataFrame, path: Path) -> None:
         path: the file.
     """
     with style():
-        figure = _figure(deviations)
+        figure = _figure(labelled(deviations), SCALES[deviations.columns[0]])
         figure.savefig(path, dpi=DPI, metadata={"Software": None}, format="png")
 
 
-def _figure(deviations: pd.DataFrame) -> Figure:
-    methods = sorted(deviations["method"].unique())
-    models = list(deviations["model"].unique())
+def _figure(deviations: pd.DataFrame, scale_of: str) -> Figure:
+    subjects = sorted(deviations["subject"].unique())
+    cases = list(deviations["case"].unique())
     columns = [
-        (lib, m) for lib in sorted(deviations["library"].unique()) for m in [*models, TOLERANCE]
+        (lib, c) for lib in sorted(deviations["library"].unique()) for c in [*cases, TOLERANCE]
     ]
-    values, texts = _cells(deviations, methods, columns)
-    across, up = COLUMN * len(columns), ROW * len(methods)
-    names = short_names(models).values()
-    left = GAP + max(Font(SMALL + 0.5).width(method) for method in methods)
+    values, texts = _cells(deviations, subjects, columns)
+    across, up = COLUMN * len(columns), ROW * len(subjects)
+    left = GAP + max(Font(SMALL + 0.5).width(subject) for subject in subjects)
     foot = GAP + math.sin(math.radians(SLANT)) * max(
-        Font(SMALL).width(name) for name in [*names, TOLERANCE]
+        Font(SMALL).width(name) for name in [*cases, TOLERANCE]
     )
     width, height = max(left + across + RIGHT, WIDTH), HEAD + up + foot
     figure = Figure(figsize=(width, height))
@@ -62,25 +62,25 @@ def _figure(deviations: pd.DataFrame) -> Figure:
         values, ax=panel, cbar_ax=bar, cmap=COLOURS, vmin=LEAST, vmax=GREATEST, annot=texts, fmt="",
         annot_kws={"fontsize": SMALL - 1.5}, linewidths=0.5, linecolor="white",
     )  # fmt: skip
-    _name(panel, bar, columns, methods)
-    _mark(panel, deviations, methods, columns)
-    figure.text(0.1 / width, 1 - 0.12 / height, _title(deviations), va="top")
+    _name(panel, bar, columns, subjects)
+    _mark(panel, deviations, subjects, columns)
+    figure.text(0.1 / width, 1 - 0.12 / height, _title(deviations, scale_of), va="top")
     return figure
 
 
-def _title(deviations: pd.DataFrame) -> str:
+def _title(deviations: pd.DataFrame, scale_of: str) -> str:
     counts = deviations["status"].value_counts()
     counted = ", ".join(
         f"{counts.get(status, 0)} {status}" for status in (OK, DIFFERS, NOT_COMPARABLE)
     )
     return (
-        "Greatest difference to the reference, as a share of its greatest value, in powers of ten\n"
+        f"Greatest difference to the reference, as a share of {scale_of}, in powers of ten\n"
         f"{counted}; = is no difference at all, hatched: not comparable"
     )
 
 
 def _cells(
-    deviations: pd.DataFrame, methods: list[str], columns: list[tuple[str, str]]
+    deviations: pd.DataFrame, subjects: list[str], columns: list[tuple[str, str]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Powers of ten, NaN where there is nothing, and what is written into each cell."""
     index = pd.MultiIndex.from_tuples(columns)
@@ -88,22 +88,24 @@ def _cells(
         deviation=deviations["deviation"].where(deviations["status"] != NOT_COMPARABLE)
     )
     shown = compared.pivot_table(
-        index="method", columns=["library", "model"], values="deviation", dropna=False
+        index="subject", columns=["library", "case"], values="deviation", dropna=False
     )
-    tolerances = deviations.pivot_table(index="method", columns="library", values="tolerance")
+    tolerances = deviations.pivot_table(index="subject", columns="library", values="tolerance")
     for library in tolerances:
         shown[library, TOLERANCE] = tolerances[library]
-    shown = shown.reindex(index=methods, columns=index).astype(float)
+    shown = shown.reindex(index=subjects, columns=index).astype(float)
     powers = np.log10(shown.clip(lower=10.0**LEAST))
-    texts = powers.map(
-        lambda power: "" if np.isnan(power) else "=" if power <= LEAST else f"{math.floor(power)}"
-    )
-    return powers, texts
+    return powers, powers.map(_power)
 
 
-def _name(panel: Axes, bar: Axes, columns: list[tuple[str, str]], methods: list[str]) -> None:
-    names = short_names(model for _, model in columns)
-    labels = [names[model] for _, model in columns]
+def _power(power: float) -> str:
+    if np.isnan(power):
+        return ""
+    return "=" if power <= LEAST else "∞" if np.isinf(power) else f"{math.floor(power)}"
+
+
+def _name(panel: Axes, bar: Axes, columns: list[tuple[str, str]], subjects: list[str]) -> None:
+    labels = [case for _, case in columns]
     panel.set_xticks(
         np.arange(len(columns)) + 0.5, labels, rotation=SLANT, ha="right", fontsize=SMALL
     )
@@ -111,7 +113,7 @@ def _name(panel: Axes, bar: Axes, columns: list[tuple[str, str]], methods: list[
         tick.set(
             rotation_mode="anchor", style="italic" if tick.get_text() == TOLERANCE else "normal"
         )
-    panel.set_yticks(np.arange(len(methods)) + 0.5, methods, fontsize=SMALL + 0.5, rotation=0)
+    panel.set_yticks(np.arange(len(subjects)) + 0.5, subjects, fontsize=SMALL + 0.5, rotation=0)
     panel.set(xlabel="", ylabel="")
     panel.tick_params(length=0)
     panel.grid(visible=False)
@@ -128,21 +130,21 @@ def _name(panel: Axes, bar: Axes, columns: list[tuple[str, str]], methods: list[
             fontsize=SMALL + 1,
         )
         panel.axvline(first, color="0.3", linewidth=1)
-    powers = [LEAST, *range(-15, 1, 3 if len(methods) > 5 else 5)]
+    powers = [LEAST, *range(-15, 1, 3 if len(subjects) > 5 else 5)]
     bar.set_yticks(
         powers, ["none", *(f"1e{power}" if power else "1" for power in powers[1:])], fontsize=SMALL
     )
 
 
 def _mark(
-    panel: Axes, deviations: pd.DataFrame, methods: list[str], columns: list[tuple[str, str]]
+    panel: Axes, deviations: pd.DataFrame, subjects: list[str], columns: list[tuple[str, str]]
 ) -> None:
     """Frames around the tolerances and what is beyond them.
 
     Hatching where nothing is compared.
     """
     for row in deviations.itertuples():
-        across, down = columns.index((row.library, row.model)), methods.index(row.method)
+        across, down = columns.index((row.library, row.case)), subjects.index(row.subject)
         if row.status == NOT_COMPARABLE:
             panel.add_patch(
                 Rectangle(

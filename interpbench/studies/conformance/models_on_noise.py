@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from interpbench.core.errors import ParameterError
+from interpbench.core.preparation import Preparation
 from interpbench.core.seeding import derive
-from interpbench.core.types import DatasetCard, Model
+from interpbench.core.types import DatasetCard, Model, ModelCard
 from interpbench.loading.chosen_weights import RANDOM
 from interpbench.loading.model import load_model
 from interpbench.loading.pretrained import offered
@@ -25,6 +26,7 @@ CLASSES = 10
 SIZE = 32  # pixels
 SCALES = {4: 1.0, 8: 0.5, SIZE: 0.25}  # cells along a side of the images' noise -> its deviation
 CALIBRATION = 32  # images
+LINEAR = "linear"
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,10 @@ class ModelOnNoise:
     seed: int
 
 
-def default_models() -> list[str]:
-    """What is compared on where the user names no model."""
+def default_models(of: str = "methods") -> list[str]:
+    """What `methods` or `metrics` are compared on where the user names no model."""
     settings = tomllib.loads((Path(__file__).parent / "models.toml").read_text(encoding="utf-8"))
-    return [str(model) for model in settings["models"]]
+    return [str(model) for model in settings[of]]
 
 
 @contextmanager
@@ -94,6 +96,31 @@ def build_model_on_noise(choice: Configured, images: int = 3, seed: int = 0) -> 
     with torch.no_grad():
         target = model(x).mean(0).argsort(descending=True)[:images]
     return ModelOnNoise(choice.label, model, x, target, seed)
+
+
+@one_thread()
+def build_linear_on_noise(images: int = 3, seed: int = 0) -> ModelOnNoise:
+    """Logits that are linear in the pixels, where much has a closed form, and smooth noise.
+
+    Parameters are those of `build_model_on_noise`.
+    """
+    generator = torch.Generator().manual_seed(derive(seed, "conformance", LINEAR))
+    layer = nn.Linear(3 * SIZE * SIZE, CLASSES)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=layer.in_features**-0.5, generator=generator)
+    card = ModelCard(
+        name=LINEAR, parameters={}, dataset="noise", classes=CLASSES, target_layer="0",
+        preparation=Preparation(
+            height=SIZE, width=SIZE, resize=SIZE, mean=(0.5,) * 3, std=(0.25,) * 3
+        ),
+        logit_of_label=tuple(range(CLASSES)), weights=RANDOM, weights_sha256="",
+    )  # fmt: skip
+    network = nn.Sequential(nn.Identity(), nn.Flatten(), layer)
+    model = Model(network, card, batch_size=16).eval().requires_grad_(False).double()
+    x = _noise(images, generator).double()
+    with torch.no_grad():
+        target = model(x).mean(0).argsort(descending=True)[:images]
+    return ModelOnNoise(LINEAR, model, x, target, seed)
 
 
 def _noise(count: int, generator: torch.Generator) -> Tensor:

@@ -1,35 +1,46 @@
-"""The deviations in the terminal: a table of all, or a line for each method."""
+"""The deviations in the terminal: a table of all, or a line for each subject."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import pandas as pd
 from rich.table import Column, Table
 from rich.text import Text
 
-from interpbench.studies.conformance.comparing import DIFFERS, NOT_COMPARABLE, Library, short_names
+from interpbench.studies.conformance.comparing import DIFFERS, NOT_COMPARABLE, Library, labelled
 
 
 def as_table(deviations: pd.DataFrame) -> Table:
-    """A row for each method and library, a column for each model."""
-    names = short_names(deviations["model"])
-    models = [Column(Text(name), justify="right") for name in names.values()]
-    table = Table("method", "library", *models, "tolerance")
-    for (method, library), rows in deviations.groupby(["method", "library"]):
-        cells = {row.model: _cell(row) for row in rows.itertuples()}
+    """A row for each subject and library, a column for each model, or each kind of maps."""
+    found = labelled(deviations)
+    names = list(dict.fromkeys(found["column"]))
+    columns = [Column(Text(name), justify="right") for name in names]
+    first = Column(str(deviations.columns[0]), overflow="fold")
+    table = Table(first, "library", *columns, "tolerance")
+    for (subject, library), rows in found.groupby(["subject", "library"]):
+        cells = {name: _cell(of_column) for name, of_column in rows.groupby("column")}
         tolerance = rows["tolerance"].iloc[0]
-        numbers = [cells[model] for model in names]
         table.add_row(
-            Text(method), Text(library), *numbers, "" if pd.isna(tolerance) else f"{tolerance:.0e}"
-        )
+            Text(subject), Text(library), *(cells[name] for name in names),
+            "" if pd.isna(tolerance) else f"{tolerance:.0e}",
+        )  # fmt: skip
     return table
 
 
-def _cell(row: Any) -> Text:
-    number = _number(row.deviation)
-    if row.status == NOT_COMPARABLE:
-        return Text(number if number == "-" else f"({number})", style="dim")
-    return Text(number, style="bold red" if row.status == DIFFERS else "")
+def _cell(rows: pd.DataFrame) -> Text:
+    number, compared = _greatest(rows)
+    if not compared:
+        return Text(number, style="dim")
+    return Text(number, style="bold red" if (rows["status"] == DIFFERS).any() else "")
+
+
+def _greatest(rows: pd.DataFrame) -> tuple[str, bool]:
+    """The greatest deviation in words, and whether any of the rows is compared.
+
+    In brackets where none is; `-` where there is no deviation.
+    """
+    compared = rows[rows["status"] != NOT_COMPARABLE]
+    number = _number((compared if len(compared) else rows)["deviation"].max())
+    return number if len(compared) or number == "-" else f"({number})", len(compared) > 0
 
 
 def _number(deviation: float) -> str:
@@ -37,38 +48,34 @@ def _number(deviation: float) -> str:
 
 
 def as_lines(deviations: pd.DataFrame) -> Iterator[str]:
-    """For each method its greatest deviation over all models, from each library.
+    """For each subject its greatest deviation over all cases, from each library.
 
-    In brackets where the two are known to be different methods; `-` where no model could be
-    compared.
+    In brackets where the two are known to be different; `-` where no case could be compared.
     """
-    for method, rows in deviations.groupby("method"):
+    for subject, rows in labelled(deviations).groupby("subject"):
         parts = []
         for library, of_library in rows.groupby("library"):
-            compared = of_library[of_library["status"] != NOT_COMPARABLE]
-            greatest = (compared if len(compared) else of_library)["deviation"].max()
-            number = _number(greatest)
-            number = number if len(compared) or number == "-" else f"({number})"
-            parts.append(
-                f"{library} {number}"
-                + (" differs" if (of_library["status"] == DIFFERS).any() else "")
-            )
-        yield f"{method}: {', '.join(parts)}"
+            number, _ = _greatest(of_library)
+            differs = (of_library["status"] == DIFFERS).any()
+            parts.append(f"{library} {number}" + (" differs" if differs else ""))
+        yield f"{subject}: {', '.join(parts)}"
 
 
 def reasons(deviations: pd.DataFrame) -> Iterator[str]:
     """What is beyond its tolerance, and why some cannot be compared, once for each reason."""
-    names = short_names(deviations["model"])
-    for row in deviations[deviations["status"] == DIFFERS].itertuples():
+    found = labelled(deviations)
+    for row in found[found["status"] == DIFFERS].itertuples():
         much = f"{_number(row.deviation)} is more than {row.tolerance:.0e}"
-        yield f"differs: {row.method} from {row.library} on {row.model}: {much}. {row.why}".strip()
-    not_compared = deviations[deviations["status"] == NOT_COMPARABLE]
+        yield f"differs: {row.subject} from {row.library} on {row.where}: {much}. {row.why}".strip()
+    not_compared = found[found["status"] == NOT_COMPARABLE]
     for why, rows in not_compared.groupby("why", sort=False):
         pairs = ", ".join(
-            dict.fromkeys(f"{row.method} ({row.library})" for row in rows.itertuples())
+            dict.fromkeys(f"{row.subject} ({row.library})" for row in rows.itertuples())
         )
-        models = ", ".join(names[model] for model in dict.fromkeys(rows["model"]))
-        yield f"not comparable on {models}: {pairs}: {why}"
+        cases = list(dict.fromkeys(rows["case"]))
+        everywhere = len(cases) == found["case"].nunique()
+        where = "" if everywhere else f" on {'; '.join(cases)}"
+        yield f"not comparable{where}: {pairs}: {why}"
 
 
 def absent(libraries: Iterable[Library]) -> Iterator[str]:
@@ -76,7 +83,7 @@ def absent(libraries: Iterable[Library]) -> Iterator[str]:
     for library in libraries:
         if library.version is None:
             yield (
-                f"Not installed: {library.name}, with which {', '.join(library.methods)} would be "
+                f"Not installed: {library.name}, with which {', '.join(library.ours)} would be "
                 f"compared. Get it with `pip install {library.name}`, or all of them with `pip "
-                "install 'interpbench[test]'`."
+                "install 'interpbench[test,bench]'`."
             )

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -13,13 +13,12 @@ from interpbench.core.types import Model
 from interpbench.registry.plugin import Configured, MetricReference, ReferencePlugin
 from interpbench.registry.registry import Registry
 from interpbench.scoring.curves import area
-from interpbench.scoring.explanation import Explanation
+from interpbench.scoring.explanation import Explainer, Explanation
 from interpbench.scoring.ranking import rank, tie_breakers
 from interpbench.studies.conformance.comparing import Case
 from interpbench.studies.conformance.models_on_noise import ModelOnNoise
 
 LEVELS = 4  # of the maps with ties
-Explain = Callable[[Tensor, Tensor], Tensor]
 
 
 class MetricCase(Case):
@@ -117,35 +116,35 @@ def cases_on(registry: Registry, subject: ModelOnNoise) -> Iterator[MetricCase]:
     `gradient-x-input` is what a linear model's positions contribute; `ties` is the same cut to a
     few values, most of them 0; `random` knows nothing of the model or the image.
     """
-    model = Model(_InDouble(subject.model.network), subject.model.card, subject.model.batch_size)
+    given = Model(_InDouble(subject.model.network), subject.model.card, subject.model.batch_size)
     if subject.model.card.target_layer is not None:
         layer = f"inner.{subject.model.card.target_layer}"
-        model.card = replace(model.card, target_layer=layer)
-    model.eval()
+        given.card = replace(given.card, target_layer=layer)
+    given.eval()
 
-    def contributions(x: Tensor, target: Tensor) -> Tensor:
+    def contributions(x: Tensor, target: Tensor, *, model: Model | None = None) -> Tensor:
         leaf = x.detach().clone().requires_grad_()
         with torch.enable_grad():
-            outputs = model(leaf).gather(1, target[:, None]).sum()
+            outputs = (model or given)(leaf).gather(1, target[:, None]).sum()
         return (torch.autograd.grad(outputs, leaf)[0] * leaf.detach()).sum(1)
 
-    def tied(x: Tensor, target: Tensor) -> Tensor:
-        maps = contributions(x, target)
+    def tied(x: Tensor, target: Tensor, *, model: Model | None = None) -> Tensor:
+        maps = contributions(x, target, model=model)
         greatest = maps.amax((1, 2), keepdim=True)
         return (maps / greatest * LEVELS).round().clamp(min=0) / LEVELS
 
-    def random(x: Tensor, target: Tensor) -> Tensor:
+    def random(x: Tensor, target: Tensor, *, model: Model | None = None) -> Tensor:
         generators = [
             torch.Generator().manual_seed(derive(subject.seed, "conformance", "maps", i))
             for i in range(len(x))
         ]
         return torch.stack([torch.randn(x.shape[2:], generator=g) for g in generators])
 
-    kinds: dict[str, Explain] = {
+    kinds: dict[str, Explainer] = {
         "gradient-x-input": contributions, "ties": tied, "random": random,
     }  # fmt: skip
     for name, explain in kinds.items():
-        yield MetricCase(registry, subject.label, name, _explained(subject, model, explain))
+        yield MetricCase(registry, subject.label, name, _explained(subject, given, explain))
 
 
 class _InDouble(nn.Module):
@@ -160,7 +159,7 @@ class _InDouble(nn.Module):
         return logits
 
 
-def _explained(subject: ModelOnNoise, model: Model, explain: Explain) -> Explanation:
+def _explained(subject: ModelOnNoise, model: Model, explain: Explainer) -> Explanation:
     x = subject.x.float()
     ids = tuple(map(str, range(len(x))))
     saliency = explain(x, subject.target)

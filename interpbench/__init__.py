@@ -96,6 +96,7 @@ if TYPE_CHECKING:
         logits_with_scaled_channels,
     )
     from interpbench.toolbox.randomise import randomisable_layers, randomised
+    from interpbench.toolbox.shifted_input import undoing_shift
     from interpbench.toolbox.similarity import histogram_entropy, ssim
     from interpbench.toolbox.superpixels import superpixels
     from interpbench.toolbox.variants import blocks, target_gradients, target_outputs
@@ -160,6 +161,7 @@ _HOMES = {
     "histogram_entropy": "toolbox.similarity",
     "ssim": "toolbox.similarity",
     "superpixels": "toolbox.superpixels",
+    "undoing_shift": "toolbox.shifted_input",
     "DataError": "core.errors",
     "MethodError": "core.errors",
     "ParameterError": "core.errors",
@@ -256,6 +258,7 @@ __all__ = [
     "target_gradients",
     "target_outputs",
     "train",
+    "undoing_shift",
     "uniform_images",
     "unknown_name",
     "with_backward",

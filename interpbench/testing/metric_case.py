@@ -25,6 +25,33 @@ REFERENCE = 8  # images that stand for the data
 SEED = 0
 
 
+def unchanged(maps: Tensor) -> Tensor:
+    """The maps as they are, [B,H,W]."""
+    return maps
+
+
+def negated(maps: Tensor) -> Tensor:
+    """Maps with the opposite sign, [B,H,W]."""
+    return maps.neg()
+
+
+def shuffled(maps: Tensor) -> Tensor:
+    """Maps with their values in other places, [B,H,W]."""
+    order = torch.randperm(maps[0].numel(), generator=torch.Generator().manual_seed(2))
+    return maps.flatten(1)[:, order].view_as(maps)
+
+
+def sharpened(maps: Tensor) -> Tensor:
+    """Maps with their greatest values made greater still, [B,H,W]."""
+    return maps.pow(3)
+
+
+def tilted(maps: Tensor) -> Tensor:
+    """Maps that rise from their upper left to their lower right corner besides, [B,H,W]."""
+    ramp = torch.linspace(-1, 1, maps[0].numel()).view_as(maps[0])
+    return maps + ramp * maps.abs().mean((1, 2), keepdim=True)
+
+
 @dataclass(frozen=True)
 class Scoring:
     """What was seen of a metric's call.
@@ -45,7 +72,7 @@ class Scoring:
 class MetricCase:
     """A metric and a small model, with three images, their maps and masks.
 
-    The maps are gradient x input, and so is what `explanation.explain` gives.
+    The maps are gradient x input, and so is what `explanation.explain` gives, of other models too.
 
     Parameters:
         metric: with its parameters.
@@ -77,7 +104,7 @@ class MetricCase:
         self,
         *,
         rows: Sequence[int] | None = None,
-        maps: Tensor | None = None,
+        change: Callable[[Tensor], Tensor] = unchanged,
         batch: int = BATCH_SIZE,
         shared: SharedResults | None = None,
     ) -> Scoring:
@@ -85,12 +112,12 @@ class MetricCase:
 
         Parameters:
             rows: numbers of the images.
-            maps: float32 [B,H,W], of the images by their numbers, if they are others.
+            change: makes another method of the case's: whatever maps [B,H,W] it gives are changed.
             batch: images a forward pass.
             shared: what was computed for other maps of the same images.
         """
         numbers = list(range(IMAGES)) if rows is None else list(rows)
-        explanation = self._explanation(numbers, self.maps if maps is None else maps)
+        explanation = self._explanation(numbers, change)
         before = {name: value.clone() for name, value in _inputs(explanation).items()}
         guard, left = Guard(self.model), list[str]()
 
@@ -121,8 +148,12 @@ class MetricCase:
             ),
         )
 
-    def _explanation(self, numbers: list[int], maps: Tensor) -> Explanation:
-        x, saliency = self.x[numbers].clone(), maps[numbers].clone()
+    def _explanation(self, numbers: list[int], change: Callable[[Tensor], Tensor]) -> Explanation:
+        x, saliency = self.x[numbers].clone(), change(self.maps[numbers].clone())
+
+        def explain(x: Tensor, target: Tensor, *, model: Model | None = None) -> Tensor:
+            return change(self._explain(x, target, model))
+
         ids = tuple(f"image-{number}" for number in numbers)
         ranks, _ = rank(saliency, tie_breakers(ids, saliency[0].numel(), SEED))
         mask = torch.zeros_like(saliency, dtype=torch.bool)
@@ -137,10 +168,10 @@ class MetricCase:
             seed=SEED,
             saliency=saliency,
             rank=ranks,
-            explainer=self._explain,
+            explainer=explain,
         )
 
-    def _explain(self, x: Tensor, target: Tensor, *, model: Model | None = None) -> Tensor:
+    def _explain(self, x: Tensor, target: Tensor, model: Model | None = None) -> Tensor:
         with torch.enable_grad():
             leaf = x.detach().clone().requires_grad_()
             score = (self.model if model is None else model)(leaf).gather(1, target[:, None]).sum()
@@ -157,22 +188,6 @@ def taken(scoring: Scoring) -> Tensor:
     if scoring.scores is None:
         raise NotApplicable("there is no score to look at, since another contract is broken")
     return scoring.scores
-
-
-def negated(case: MetricCase) -> Tensor:
-    """The case's maps with the opposite sign, [B,H,W]."""
-    return case.maps.neg()
-
-
-def shuffled(case: MetricCase) -> Tensor:
-    """The case's maps with their values in other places, [B,H,W]."""
-    order = torch.randperm(case.maps[0].numel(), generator=torch.Generator().manual_seed(2))
-    return case.maps.flatten(1)[:, order].view_as(case.maps)
-
-
-def sharpened(case: MetricCase) -> Tensor:
-    """The case's maps with their greatest values made greater still, [B,H,W]."""
-    return case.maps.pow(3)
 
 
 def _inputs(explanation: Explanation) -> dict[str, Tensor]:

@@ -7,7 +7,16 @@ from torch import Tensor
 
 from interpbench.scoring.shared_results import SharedResults
 from interpbench.testing.checks import Fault
-from interpbench.testing.metric_case import IMAGES, MetricCase, negated, sharpened, shuffled, taken
+from interpbench.testing.metric_case import (
+    IMAGES,
+    MetricCase,
+    negated,
+    sharpened,
+    shuffled,
+    taken,
+    tilted,
+    unchanged,
+)
 
 TOLERANCE = 1e-3  # of the greatest score; rounding makes a tenth of it after small divisors
 SHARE = (
@@ -30,8 +39,8 @@ def runs(case: MetricCase) -> Fault | None:
 def within_range(case: MetricCase) -> Fault | None:
     """Scores are finite and within the stated range; NaN says that there is none."""
     least, greatest = case.choice.plugin.scale(case.choice.values).range
-    for maps in (case.maps, shuffled(case), negated(case)):
-        scores = taken(case.call(maps=maps))
+    for change in (unchanged, shuffled, negated):
+        scores = taken(case.call(change=change))
         slack = TOLERANCE * max(1.0, float(scores.nan_to_num().abs().max()))
         outside = scores[(scores < least - slack) | (scores > greatest + slack) | scores.isinf()]
         if len(outside):
@@ -99,7 +108,7 @@ def batches(case: MetricCase) -> Fault | None:
 def order_of_methods(case: MetricCase) -> Fault | None:
     """Scores are the same whichever method was scored before on the same images."""
     shared = SharedResults()
-    case.call(maps=shuffled(case), shared=shared)
+    case.call(change=shuffled, shared=shared)
     if difference := _difference(taken(case.call(shared=shared)), case.scores):
         return Fault(
             f"After other maps of the same images scores are others{difference}.", f"{SHARE}."
@@ -111,13 +120,13 @@ def looks(cases: Sequence[MetricCase]) -> Fault | None:
     """Another map of the same image gets another score, on one of the models at least."""
     for case in cases:
         if any(
-            _difference(taken(case.call(maps=other(case))), case.scores)
-            for other in (shuffled, negated, sharpened)
+            _difference(taken(case.call(change=change)), case.scores)
+            for change in (shuffled, negated, sharpened, tilted)
         ):
             return None
     return Fault(
-        "Maps, their negatives, their cubes, and the same values in other places all get the same "
-        "scores.",
+        "Maps, their negatives, their cubes, with a ramp added, and the same values in other "
+        "places all get the same scores.",
         "score explanation.saliency, or follow explanation.rank.",
     )
 

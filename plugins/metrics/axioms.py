@@ -6,7 +6,18 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from interpbench import Baseline, Explanation, Inputs, Output, cells, drops, each_part, metric
+from interpbench import (
+    Baseline,
+    Explanation,
+    Inputs,
+    Output,
+    Sign,
+    cells,
+    drops,
+    each_part,
+    metric,
+    undoing_shift,
+)
 from interpbench import baseline as make_baseline
 
 ROUNDING = 4 * torch.finfo(torch.float32).eps  # of an output, as a share of it
@@ -73,6 +84,36 @@ def non_sensitivity(
     wrong = (of_cells <= tolerance * greatest) != (effects <= tolerance)
     meaningless = (greatest[:, 0] == 0) | effects.isnan().any(1)
     return wrong.double().mean(1).masked_fill(meaningless, torch.nan)
+
+
+@metric(
+    "input-invariance",
+    better="lower",
+    range=(0.0, float("inf")),
+    unit="relative change",
+    reference="Kindermans, Hooker, Adebayo, Alber, Schütt, Dähne, Erhan, Kim, The (Un)reliability of saliency methods, "
+    "arXiv 1711.00867, 2017",
+)
+def input_invariance(explanation: Explanation, *, shift: float = -1.0, sign: Sign = "signed") -> Tensor:
+    """How much the map changes when the image is shifted by a constant, and the model undoes it.
+
+    ||e'(x + s) - e(x)|| / ||e(x)||, e' of a copy of the model that answers the same for x + s: the shift is undone in
+    the bias of its first layer, b' = b - w s, with the padding moved along; lower is better, from 0. Undone by a layer
+    before the network, methods that look into it would see the image as it was, and pass without having been asked.
+    What a method holds an image against, such as a reference of zeros, is not shifted along: in the paper this is what
+    fails. A map that ignores the model and the image's mean wins: read it beside a metric that asks the model. NaN for
+    a map of zeros, or where the map of the shifted image is not finite; it fails for a model that does not begin with
+    convolutions or linear layers.
+
+    Parameters:
+        shift: of all channels, in the units of the model's normalised input.
+        sign: whether maps are compared as they are, by magnitude, or by their positive values.
+    """
+    copied = explanation.of_model(undoing_shift, shift=shift)
+    maps = (explanation.saliency, explanation.explain(explanation.x + shift, model=copied))
+    before, after = (explanation.values(sign, each).flatten(1).cpu().double() for each in maps)
+    change = (after - before).norm(dim=1) / before.norm(dim=1)
+    return change.where(change.isfinite(), torch.nan)
 
 
 def _difference(inputs: Inputs, *, baseline: Baseline, output: Output) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from interpbench.core.batch_size import BatchSize
+from interpbench.core.types import Model
 from interpbench.registry.discovery import discover
 from interpbench.scoring.explanation import Explanation, Reader
 from interpbench.scoring.ranking import rank, tie_breakers
@@ -26,10 +27,11 @@ def subject(
     target = torch.ones(count, dtype=torch.int64)
     ranks, _ = rank(saliency, tie_breakers(ids, x.shape[2] * x.shape[3], 0))
 
-    def explain(inputs: Tensor, targets: Tensor) -> Tensor:
+    def explain(inputs: Tensor, targets: Tensor, *, model: Model | None = None) -> Tensor:
+        explained = network if model is None else model.network
         leaf = inputs.detach().clone().requires_grad_()
         with torch.enable_grad():
-            outputs = network(leaf).gather(1, targets[:, None]).sum()
+            outputs = explained(leaf).gather(1, targets[:, None]).sum()
         return (torch.autograd.grad(outputs, leaf)[0] * leaf.detach()).sum(1)
 
     return Explanation(

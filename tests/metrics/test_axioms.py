@@ -1,10 +1,14 @@
 """Axioms on models that keep them exactly, beside loops, and on maps that break them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from captum.attr import IntegratedGradients
+from torch import Tensor, nn
 
 import interpbench
+from interpbench.core.types import Model
 from interpbench.scoring.explanation import Explanation
 from interpbench.scoring.patches import patch_map
 from tests.metrics.subjects import (
@@ -20,7 +24,7 @@ from tests.metrics.subjects import (
     subject,
     with_map,
 )
-from tests.tiny_models import Linear
+from tests.tiny_models import Linear, convolutional
 
 GRID = 4
 
@@ -123,7 +127,64 @@ def test_where_no_cell_counts_there_is_no_agreement() -> None:
     assert found.isnan().tolist() == [True] + [False] * 5
 
 
-@pytest.mark.parametrize("name", ["completeness", "non-sensitivity"])
+def gradient(x: Tensor, target: Tensor, model: Model) -> Tensor:
+    with torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_()
+        score = model.network(leaf).gather(1, target[:, None]).sum()
+    return torch.autograd.grad(score, leaf)[0].abs().amax(1)
+
+
+def test_a_gradient_is_invariant_and_gradient_x_input_is_not() -> None:
+    plain = small()
+    asked = replace(
+        plain,
+        explainer=lambda x, target, model=None: gradient(x, target, model or plain.model),
+    )
+    invariant = with_map(asked, asked.explain(asked.x))
+    assert (score("input-invariance", invariant) < 1e-5).all()
+    signed = with_map(plain, plain.explain(plain.x))
+    assert (score("input-invariance", signed) > 0.1).all()
+
+
+@pytest.mark.parametrize("shift", [-1.0, 0.25])
+@pytest.mark.parametrize("sign", ["signed", "absolute"])
+def test_a_linear_layers_invariance_has_a_closed_form(sign: str, shift: float) -> None:
+    """Gradient x input changes from w x to w (x + s)."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 5)).requires_grad_(False)
+    plain = subject(network, torch.zeros(COUNT, SIDE, SIDE), images())
+    plain = with_map(plain, plain.explain(plain.x))
+    weight = network[1].weight[1].view(3, SIDE, SIDE)
+    before, after = ((weight * x).sum(1) for x in (plain.x, plain.x + shift))
+    if sign == "absolute":
+        before, after = before.abs(), after.abs()
+    expected = (after - before).flatten(1).norm(dim=1) / before.flatten(1).norm(dim=1)
+    found = score("input-invariance", plain, shift=shift, sign=sign)
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def test_the_invariance_of_a_map_of_zeros_or_one_that_is_not_finite_is_unknown() -> None:
+    plain = small()
+
+    def broken(x: Tensor, target: Tensor, *, model: Model | None = None) -> Tensor:
+        maps = x.sum(1)
+        if model is not None:
+            maps[1, 0, 0] = torch.inf
+        return maps
+
+    maps = plain.x.sum(1)
+    maps[0] = 0
+    found = score("input-invariance", with_map(replace(plain, explainer=broken), maps))
+    assert found.isnan().tolist() == [True, True] + [False] * 4
+
+
+def test_the_invariance_of_a_model_that_begins_otherwise_is_refused() -> None:
+    plain = subject(nn.Sequential(nn.ReLU(), convolutional(SIDE)), noise(images()), images())
+    with pytest.raises(AssertionError, match="sees the image first"):
+        score("input-invariance", plain)
+
+
+@pytest.mark.parametrize("name", ["completeness", "non-sensitivity", "input-invariance"])
 def test_neither_the_batch_size_nor_neighbours_count(name: str) -> None:
     values = {"grid": GRID} if name == "non-sensitivity" else {}
     whole = score(name, small(), **values)

@@ -1,5 +1,6 @@
 """The leaderboard: a pure function of a run's tables, the same bytes each time."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +16,8 @@ from interpbench.results.shares import BOARD_COLUMNS, Group, achieved, by_group,
 from interpbench.results.statistics import bootstrap_interval
 from interpbench.results.tables import RunTables
 
+HITS = (0, 1)  # a metric's range, if its scores may be hits and misses
+UNKNOWN = (-math.inf, math.inf)  # that of a run of before ranges were noted
 COLUMNS = [
     "dataset",
     "model",
@@ -164,9 +167,9 @@ def _row(
     values = scores["value"].to_numpy(dtype=np.float64)
     # The same resamples for every method: equal maps, equal rows.
     seed = derive(tables.seed, dataset, model, metric)
-    low, high = _cut_to_range(
-        tables.metrics[metric].range, values, bootstrap_interval(values, seed=seed)
-    )
+    limits = tables.metrics[metric].range
+    interval = bootstrap_interval(values, seed=seed, hits=limits in (HITS, UNKNOWN))
+    low, high = _cut_to_range(limits, values, interval)
     return {
         **{name: cell[name] for name in COLUMNS if name in cell},
         "weights": measured.weights if measured else "",

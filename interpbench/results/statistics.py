@@ -16,7 +16,12 @@ _EXACT = 100  # differences up to which the signed-rank test counts instead of a
 
 
 def bootstrap_interval(
-    values: np.ndarray, *, seed: int, confidence: float = 0.95, resamples: int = 9999
+    values: np.ndarray,
+    *,
+    seed: int,
+    confidence: float = 0.95,
+    resamples: int = 9999,
+    hits: bool = True,
 ) -> tuple[float, float]:
     """Interval (low, high) of the mean of `values` [n], by studentised bootstrap.
 
@@ -26,15 +31,16 @@ def bootstrap_interval(
     hold.
 
     Fewer than two values have no interval: (nan, nan). Where all values are 0 or 1, as hits and
-    misses are, it is the exact binomial one (Clopper and Pearson, Biometrika 1934), which covers at
-    least as often as it says. Other equal values give (v, v). Of fewer than ten values, or mostly
+    misses are, and `hits` says that such values may be that, it is the exact binomial one (Clopper
+    and Pearson, Biometrika 1934), which covers at least as often as it says. Other equal values
+    give (v, v). Of fewer than ten values, or mostly
     equal ones, many a resample has next to no spread to divide by; the interval is then Student's.
     Of 5,000 values or more it is the bootstrap's limit, see `_limit`.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.size < 2:
         return float("nan"), float("nan")
-    if np.isin(values, (0, 1)).all():
+    if hits and np.isin(values, (0, 1)).all():
         return _binomial_interval(values, confidence)
     if (values == values[0]).all():
         return float(values[0]), float(values[0])

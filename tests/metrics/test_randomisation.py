@@ -252,5 +252,7 @@ def test_a_run_ranks_methods(tmp_path: Path) -> None:
     assert board.loc[("efficient-mprt", "sobel"), "mean"] == 0
     for agnostic in ("sobel", "eigencam"):
         assert board.loc[("random-logit", agnostic), "mean"] == pytest.approx(1)
+    interval = board.loc[("random-logit", "sobel"), ["low", "high"]]
+    assert interval.tolist() == pytest.approx([1, 1])  # similarities, not hits
     assert board.loc[("mprt", "gradcam"), "mean"] < 0.8
     assert board.loc[("mprt", "sobel"), "rank"] == 4

@@ -114,6 +114,12 @@ def test_hits_and_misses_have_the_exact_binomial_interval_too() -> None:
     assert stats.binom.cdf(27, 30, high) == pytest.approx(0.025)
 
 
+def test_ones_that_are_no_hits_have_an_interval_without_width() -> None:
+    assert bootstrap_interval(np.ones(6), seed=0, hits=False) == (1, 1)
+    low, high = bootstrap_interval(np.repeat([1.0, 0.0], [27, 3]), seed=0, hits=False)
+    assert 0.7 < low < 0.9 < high < 1.05
+
+
 @pytest.mark.parametrize("values", [[0, 0, 0, 1e-300], [1, 1, 1, 0], [0, 1], [1e308, -1e308, 0]])
 def test_no_warning_leaks(values: list[float]) -> None:
     with warnings.catch_warnings():

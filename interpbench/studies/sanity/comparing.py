@@ -168,7 +168,5 @@ def _interval(values: np.ndarray, seed: int, bounded: bool) -> tuple[float, floa
 
     Of what lies in -1..1, such as similarities, its ends do too.
     """
-    if values.size > 1 and (values == values[0]).all():  # ones are similarities here, not hits
-        return float(values[0]), float(values[0])
-    low, high = bootstrap_interval(values, seed=seed)
+    low, high = bootstrap_interval(values, seed=seed, hits=False)  # ones are similarities here
     return (max(low, -1.0), min(high, 1.0)) if bounded else (low, high)

@@ -1,9 +1,9 @@
 """InterpBench: a plugin-based benchmark suite for interpretability methods in computer vision.
 
 `method`, `model`, `dataset`, `metric`, `reference` and `metric_reference` register plugins; `run`,
-`forecast`, `load_run`, `explain`, `gallery`, `sanity`, `conformance`, `doctor`, `check`, `train`
-and `find_lr` are the command line in Python. Names are imported when they are first used, so that
-`import interpbench` does not import torch.
+`forecast`, `load_run`, `explain`, `gallery`, `sanity`, `stability`, `conformance`, `doctor`,
+`check`, `train` and `find_lr` are the command line in Python. Names are imported when they are
+first used, so that `import interpbench` does not import torch.
 """
 
 import sys
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         merge,
         run,
         sanity,
+        stability,
         train,
     )
     from interpbench.core.errors import (
@@ -114,6 +115,7 @@ _HOMES = {
     "merge": "api",
     "run": "api",
     "sanity": "api",
+    "stability": "api",
     "train": "api",
     "load_run": "report.run",
     "Run": "report.run",
@@ -254,6 +256,7 @@ __all__ = [
     "sanity",
     "spearman",
     "ssim",
+    "stability",
     "superpixels",
     "target_gradients",
     "target_outputs",

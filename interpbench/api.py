@@ -4,6 +4,7 @@ What is done stands in the rooms.
 """
 
 import ast
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from interpbench.studies.pictures.explain import Explained
     from interpbench.studies.pictures.gallery import Gallery
     from interpbench.studies.sanity.study import Sanity
+    from interpbench.studies.stability.study import Stability
     from interpbench.testing import CheckedPlugin
     from interpbench.training.loop import TrainingStep
     from interpbench.training.plan import LearningRateSearch, TrainedModel, TrainingPlan
@@ -764,6 +766,88 @@ def conformance(
     compare = compare_metrics if of_metrics else compare_methods
     with _shown(progress) as shown:
         return compare(discover(_paths(plugin)), asked, _destination(output, overwrite), shown)
+
+
+@checked
+def stability(
+    dataset: "str | Images" = "planted",
+    *,
+    model: "Models" = "resnet18",
+    method: "Methods | None" = None,
+    metric: Names = None,
+    vary: Names = None,
+    images: int | None = None,
+    target: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    download: bool = False,
+    weights: Names = None,
+    plugin: Paths = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: bool | None = None,
+) -> "Stability":
+    """Ranks methods under many settings, and says which conclusions survive all of them.
+
+    What differs in scoring alone shares its maps; another target or seed is a run of its own, in
+    the folder too.
+
+    Parameters:
+        dataset, model, method: as for `run`; one model.
+        metric: names as on the command line; deletion and insertion by default.
+        vary: what is chosen otherwise: baseline, steps, output, sign, first, target, seed, images;
+            all by default, of what a metric has.
+        images: how many; those of the suite `quick` by default.
+        target: `predicted` or `label`; the other one is the alternative.
+        seed: of chance; seed + 1 is the alternative.
+        device, data_root, download, weights, plugin, overwrite, progress: as for `run`.
+        output: a folder in results/ by default.
+
+    Raises:
+        InterpBenchError: if the input is wrong.
+
+    Example:
+        >>> import interpbench
+        >>> studied = interpbench.stability(
+        ...     "planted", method="saliency,gradcam,random", metric="deletion:steps=4",
+        ...     vary="sign,images", images=6, device="cpu", output="stable", progress=False,
+        ... )
+        >>> studied.survey.settings["factor"].tolist()
+        ['', 'sign', 'images', 'images']
+        >>> sorted(studied.factors["factor"])
+        ['images', 'sign']
+    """
+    from interpbench.files.versions import git_state
+    from interpbench.registry.discovery import discover
+    from interpbench.studies.stability.settings import SEED, TARGET, alternatives, settings_of
+    from interpbench.studies.stability.study import StabilityRecord, study_stability
+
+    known = alternatives()
+    factors = None if vary is None else ",".join(_names(vary) or ()).split(",")
+    metrics = _names(metric) or known.metrics
+    settings, wanted = settings_of(discover(_paths(plugin)), metrics, factors, known)
+    record = StabilityRecord(
+        command=tuple(sys.argv),
+        git=git_state(),
+        seed=seed,
+        settings=tuple(each.name for each in settings),
+        runs={name: name or "base" for name in wanted},
+    )
+    folder = _destination(output, overwrite).open("stability", "stability", record)
+    usual = target or "predicted"
+    targets = {TARGET: "label" if usual == "predicted" else "predicted"}
+    runs = {}
+    with folder:
+        for name, labels in wanted.items():
+            runs[name] = run(
+                dataset=dataset, model=model, method=method, metric=labels, images=images,
+                target=targets.get(name, usual), seed=seed + (name == SEED), ceiling="none",
+                device=device, data_root=data_root, download=download, weights=weights,
+                plugin=plugin, output=folder.path / (name or "base"), overwrite=overwrite,
+                plots=False, progress=progress,
+            )  # fmt: skip
+        return study_stability(settings, runs, folder, seed)
 
 
 @job

@@ -19,6 +19,7 @@ from interpbench.commands.publish import leaderboard, publish, verify
 from interpbench.commands.run import merge, report, run
 from interpbench.commands.sanity import sanity
 from interpbench.commands.shared import Interrupted, open_console, plain
+from interpbench.commands.stability import stability
 from interpbench.commands.train import train
 from interpbench.core.errors import InterpBenchError
 from interpbench.core.text import shown
@@ -51,6 +52,7 @@ COMMANDS = (
     check,
     conformance,
     sanity,
+    stability,
 )
 for command in COMMANDS:
     app.command()(command)

@@ -110,7 +110,7 @@ def run(
             is a torch.nn.Module, of which a copy is explained; a method a function (model, x,
             target) -> saliency[B,H,W]; a metric a function (explanation) -> scores[B], or a pair of
             it and `lower` or `higher`; a dict gives them names, a list may hold all kinds; a data
-            set as for `images`.
+            set as for `images`. `protocol:latec` stands for the metrics of a protocol.
         maps: folders or archives of maps that were made elsewhere, files that are called after the
             samples' ids (`cat/1.png.npy`), each a method besides the others; a folder of folders is
             a method each. They must be of the class that is explained.

@@ -24,7 +24,7 @@ ROOMS: dict[str, set[str]] = {
     "core": set(),
     "files": set(),
     "drawing": set(),
-    "registry": set(),
+    "registry": {"files"},
     "toolbox": set(),
     "fast": {"files"},
     "suite": {"files", "registry"},

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent.parent
 SETTINGS = {
     "suites": PACKAGE / "suite" / "bundled",
+    "protocols": PACKAGE / "registry" / "protocols",
     "recipes": PACKAGE / "training" / "recipes",
     "preparations": PACKAGE / "loading" / "preparations",
 }
@@ -36,7 +37,7 @@ def list_(
         str | None,
         typer.Argument(
             metavar="[KIND]",
-            help="methods, models, datasets, metrics, suites, recipes, preparations.",
+            help="methods, models, datasets, metrics, suites, protocols, recipes, preparations.",
         ),
     ] = None,
     plugin: Plugins = None,

@@ -59,7 +59,8 @@ def run(
         ),
     ] = None,
     metric: Annotated[
-        Names, typer.Option(metavar="M", help="Metrics, e.g. deletion:baseline=black.")
+        Names,
+        typer.Option(metavar="M", help="Metrics, e.g. deletion:baseline=black, protocol:latec."),
     ] = None,
     images: Annotated[
         int | None, typer.Option(metavar="N", help="How many images, class-balanced.")

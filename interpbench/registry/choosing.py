@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from interpbench.core.errors import ParameterError
 from interpbench.core.preparation import Stated
+from interpbench.registry.metric_protocol import without_protocols
 from interpbench.registry.plugin import Configured, Kind
 from interpbench.registry.registry import Registry
 from interpbench.registry.spec import parse_specs
@@ -60,7 +61,8 @@ class Choices:
 def choose_plugins(registry: Registry, kind: Kind, texts: Sequence[str]) -> Choices:
     """The plugins that a user or a suite names.
 
-    `all` stands for every plugin that can do without parameters.
+    `all` stands for every plugin that can do without parameters, and `protocol:NAME` for the
+    metrics of a protocol.
 
     Raises:
         UnknownNameError: for a name or parameter that does not exist.
@@ -68,7 +70,8 @@ def choose_plugins(registry: Registry, kind: Kind, texts: Sequence[str]) -> Choi
     """
     plugins: dict[str, Configured] = {}
     named = set()
-    for name, values in parse_specs(texts):
+    specs = parse_specs(texts)
+    for name, values in without_protocols(specs) if kind == "metric" else specs:
         if name == ALL:
             if values:
                 raise ParameterError(

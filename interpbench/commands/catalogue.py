@@ -14,6 +14,7 @@ from interpbench.registry.plugin import (
     REFERENCES,
     REQUIRED,
     Kind,
+    MetricPlugin,
     ModelPlugin,
     Plugin,
     ReferencePlugin,
@@ -95,7 +96,8 @@ def show(
 def _show_plugin(plugin: Plugin, console: "Console") -> None:
     from rich.table import Table
 
-    console.print(plain(f"{plugin.kind} {plugin.name}"), style="bold")
+    aspect = f" ({plugin.aspect})" if isinstance(plugin, MetricPlugin) else ""
+    console.print(plain(f"{plugin.kind} {plugin.name}{aspect}"), style="bold")
     console.print()
     console.print(plain(plugin.doc or "(no documentation)"))
     console.print()

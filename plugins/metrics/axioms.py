@@ -93,6 +93,7 @@ def non_sensitivity(
     unit="relative change",
     reference="Kindermans, Hooker, Adebayo, Alber, Schütt, Dähne, Erhan, Kim, The (Un)reliability of saliency methods, "
     "arXiv 1711.00867, 2017",
+    aspect="axiom",
 )
 def input_invariance(explanation: Explanation, *, shift: float = -1.0, sign: Sign = "signed") -> Tensor:
     """How much the map changes when the image is shifted by a constant, and the model undoes it.

@@ -47,6 +47,7 @@ HEDSTROEM = (
     range=BOTH,
     unit=lambda similarity: UNITS[similarity],
     reference="Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim, Sanity Checks for Saliency Maps, NeurIPS 2018",
+    aspect="randomisation",
 )
 def mprt(
     explanation: Explanation,
@@ -74,7 +75,14 @@ def mprt(
     return torch.stack(found, 1).nanmean(1)
 
 
-@metric("smooth-mprt", better="lower", range=BOTH, unit=lambda similarity: UNITS[similarity], reference=HEDSTROEM)
+@metric(
+    "smooth-mprt",
+    better="lower",
+    range=BOTH,
+    unit=lambda similarity: UNITS[similarity],
+    reference=HEDSTROEM,
+    aspect="randomisation",
+)
 def smooth_mprt(
     explanation: Explanation,
     *,
@@ -101,7 +109,14 @@ def smooth_mprt(
     return _similarity(explanation, before, after, similarity, sign)
 
 
-@metric("efficient-mprt", better="higher", range=(-1.0, float("inf")), unit="relative rise", reference=HEDSTROEM)
+@metric(
+    "efficient-mprt",
+    better="higher",
+    range=(-1.0, float("inf")),
+    unit="relative rise",
+    reference=HEDSTROEM,
+    aspect="randomisation",
+)
 def efficient_mprt(explanation: Explanation, *, bins: Bins = 100, sign: Sign = "signed") -> Tensor:
     """How much more complex the map gets when all layers of the model are initialised again: eMPRT.
 
@@ -127,6 +142,7 @@ def efficient_mprt(explanation: Explanation, *, bins: Bins = 100, sign: Sign = "
     range=BOTH,
     unit=lambda similarity: UNITS[similarity],
     reference="Sixt, Granz, Landgraf, When Explanations Lie: Why Many Modified BP Attributions Fail, ICML 2020",
+    aspect="randomisation",
 )
 def random_logit(explanation: Explanation, *, similarity: Similarity = "ssim", sign: Sign = "absolute") -> Tensor:
     """How similar the map is to that for another class, which is drawn for each image.

@@ -109,8 +109,8 @@ def _points(count: int, intervals: int, per_step: int | None, ends: Ends) -> lis
     points = [0] * (ends in ("both", "start")) + inner + [count] * (ends in ("both", "end"))
     if len(points) < 2:
         raise ParameterError(
-            f"{len(points)} points are no curve: an image has {count} features. Give more intervals, fewer per_step, or "
-            "ends=both."
+            f"{len(points)} points are no curve: an image has {count} features. Give more intervals, fewer per_step, "
+            "or ends=both."
         )
     return points
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -150,12 +151,13 @@ def _rows(tables: RunTables, groups: Sequence[Group]) -> Iterator[dict[str, Any]
     applied = scores.groupby("dataset")["metric"].unique()
     images = tables.cells.groupby(["dataset", "model"])["images"].max()
     shares = achieved(tables, groups)
-    for cell in tables.cells.to_dict("records"):
-        for metric in applied.get(cell["dataset"], tables.metrics):
-            key = (cell["dataset"], cell["model"], cell["method"], metric)
+    for (dataset, model), cells in tables.cells.groupby(["dataset", "model"], sort=False):
+        # All methods of a metric after each other, which share their resamples.
+        for metric, cell in product(applied.get(dataset, tables.metrics), cells.to_dict("records")):
+            key = (dataset, model, cell["method"], metric)
             row = _row(tables, cell, metric, scores_of.get(key, scores.iloc[:0]))
-            share = shares.get((cell["dataset"], cell["model"], metric, cell["method"]))
-            unscored = images[cell["dataset"], cell["model"]] - row["n"]
+            share = shares.get((dataset, model, metric, cell["method"]))
+            unscored = images[dataset, model] - row["n"]
             yield {**row, **(asdict(share) if share else {"control": ""}), "unscored": unscored}
 
 

@@ -4,7 +4,8 @@ Images are the sampling unit of intervals and paired tests, methods that of rank
 """
 
 import functools
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +95,7 @@ def _resampled(rest: np.ndarray, denominator: np.ndarray, resamples: int, seed: 
     count = rest.size
     columns = np.stack([rest, denominator, rest**2, rest * denominator, denominator**2], axis=1)
     means = np.concatenate(
-        [weights @ columns / count for weights in _shared_resamples(count, resamples, seed)]
+        [weights @ columns / count for weights in _kept_resamples(count, resamples, seed)]
     ).T
     shift = means[0] / means[1]
     spread = means[2] - 2 * shift * means[3] + shift**2 * means[4]
@@ -129,20 +130,14 @@ def _resamples(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
         yield np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
 
 
-def _shared_resamples(count: int, resamples: int, seed: int) -> Iterable[np.ndarray]:
+@functools.lru_cache(maxsize=2)  # at 50 MB each, and a few times that while they are drawn
+def _kept_resamples(count: int, resamples: int, seed: int) -> tuple[np.ndarray, ...]:
     """As `_resamples`, for a seed that is asked for again, as all methods of a metric do.
 
-    Drawing takes longer than the product; what is more than a block is drawn each time.
+    Drawing takes longer than the product. No image is drawn 256 times: the chance that one of
+    fewer than 5,000 is, is less than 1e-500.
     """
-    if count * resamples > _BLOCK:
-        return _resamples(count, resamples, seed)
-    return (_kept_resamples(count, resamples, seed),)
-
-
-@functools.lru_cache(maxsize=8)  # metrics of a suite, at 8 MB each at most
-def _kept_resamples(count: int, resamples: int, seed: int) -> np.ndarray:
-    [block] = _resamples(count, resamples, seed)
-    return block.astype(np.uint16)
+    return tuple(block.astype(np.uint8) for block in _resamples(count, resamples, seed))
 
 
 def bootstrap_band(
@@ -188,8 +183,8 @@ def signed_rank(differences: np.ndarray) -> SignedRank:
     JASA 1959), so that many of them speak against a difference. Up to 100 that are not zero, p is
     exact with ties too, by counting all changes of sign (Streitberg and Röhmel 1986): where most
     differences are zero, as between hits and misses, the normal approximation calls five equal
-    differences among thirty zeros significant, which they cannot be. Beyond 100, scipy's
-    approximation.
+    differences among thirty zeros significant, which they cannot be. Beyond 100, that
+    approximation, corrected for ties, as scipy has it.
     """
     from scipy import stats
 
@@ -198,10 +193,8 @@ def signed_rank(differences: np.ndarray) -> SignedRank:
     if count == 0:
         return SignedRank(float("nan"), float("nan"))
     signed = np.sign(differences) * stats.rankdata(np.abs(differences))
-    if np.count_nonzero(signed) > _EXACT:
-        p = float(stats.wilcoxon(differences, zero_method="pratt", method="asymptotic").pvalue)
-    else:
-        p = _exact_p(signed[signed != 0])
+    other = signed[signed != 0]
+    p = _exact_p(other) if other.size <= _EXACT else _normal_p(other, count)
     return SignedRank(float(signed.sum() / (count * (count + 1) / 2)), p)
 
 
@@ -216,6 +209,22 @@ def _exact_p(signed: np.ndarray) -> float:
         chances = grown
     farther = max(steps[signed > 0].sum(), steps[signed < 0].sum())
     return min(1.0, 2 * float(chances[farther:].sum()))
+
+
+def _normal_p(signed: np.ndarray, count: int) -> float:
+    """As `_exact_p`, by the normal approximation.
+
+    Parameters:
+        signed: the ranks that take part, with their signs.
+        count: of differences, with those that are zero.
+    """
+    zeros = count - signed.size
+    _, tied = np.unique(np.abs(signed), return_counts=True)
+    squares = sum(of * (of + 1) * (2 * of + 1) * by for of, by in ((count, 1), (zeros, -1)))
+    variance = (squares - (tied.astype(float) ** 3 - tied).sum() / 2) / 24
+    mean = (count * (count + 1) - zeros * (zeros + 1)) / 4
+    distance = abs(signed[signed > 0].sum() - mean) / math.sqrt(variance)
+    return math.erfc(distance / math.sqrt(2))
 
 
 def holm(p: np.ndarray) -> np.ndarray:

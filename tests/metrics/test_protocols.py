@@ -1,7 +1,8 @@
 """Protocols give the numbers of the libraries that they are called after: these themselves where they are installed,
 else twins written out from their code, slowly: one image, one step, one value at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,9 @@ from interpbench.registry.metric_protocol import load_protocol, protocol_names
 from interpbench.scoring.explanation import Explanation
 from tests.command_line import call
 from tests.metrics.subjects import REGISTRY, images, linear, noise, small, with_map
+from tests.metrics.subjects import subject as subject_of
 from tests.scores import scored
+from tests.tiny_models import Linear
 
 SIDE, COUNT = 16, 3
 IMPUTED = "noise of imputed pixels"  # what ours draws it for
@@ -35,10 +38,10 @@ def subject() -> Explanation:
     return small(x=images(COUNT, SIDE))
 
 
-def ours(protocol: str, explanation: Explanation) -> list[np.ndarray]:
-    """The scores [B] of each of a protocol's metrics."""
-    chosen = choose_plugins(REGISTRY, "metric", [f"protocol:{protocol}"]).plugins.values()
-    return [scored(choice, explanation).per_image for choice in chosen]
+def ours(protocol: str, explanation: Explanation, most: int = 3) -> list[np.ndarray]:
+    """The scores [B] of the first of a protocol's metrics."""
+    chosen = [*choose_plugins(REGISTRY, "metric", [f"protocol:{protocol}"]).plugins.values()]
+    return [scored(choice, explanation).per_image for choice in chosen[:most]]
 
 
 def logits(explanation: Explanation, i: int, image: np.ndarray | Tensor) -> float:
@@ -292,13 +295,22 @@ def test_captum_s_numbers() -> None:
         np.testing.assert_allclose(one, other.numpy(), rtol=1e-5)
 
 
+@contextmanager
+def sorting(kind: str) -> Iterator[None]:
+    """numpy sorts in this way where it is not told how."""
+    sort = np.argsort
+    with patch.object(
+        np, "argsort", lambda a, axis=-1, **how: sort(a, axis=axis, **{"kind": kind, **how})
+    ):
+        yield
+
+
 def quantus_pixel_flipping(explanation: Explanation, kind: str) -> np.ndarray:
     """Quantus itself, with a sort of this kind."""
     quantus = pytest.importorskip("quantus")
-    sort = np.argsort
     with (
         patch.object(np, "trapz", np.trapezoid, create=True),
-        patch.object(np, "argsort", lambda a, axis=-1: sort(a, axis=axis, kind=kind)),
+        sorting(kind),
         patch.object(
             quantus.helpers.asserts, "assert_features_in_step"
         ),  # for 224 on so small an image
@@ -328,12 +340,13 @@ def test_quantus_pixel_flipping_is_quantus_s_but_for_its_order_of_equal_values()
 def test_latec_s_complexity_is_quantus_s() -> None:
     quantus = pytest.importorskip("quantus")
     explanation = subject()
-    found = ours("latec", explanation)[3:]
+    chosen = choose_plugins(REGISTRY, "metric", ["protocol:latec"]).plugins.values()
+    found = {choice.name: scored(choice, explanation).per_image for choice in [*chosen][-3:]}
     for i in range(COUNT):  # alone, since Quantus divides by the greatest value of the batch
         for name, mine, scale in (
-            ("Sparseness", 0, 1),
-            ("Complexity", 1, 1),
-            ("EffectiveComplexity", 2, SIDE * SIDE),
+            ("Sparseness", "sparseness", 1),
+            ("Complexity", "entropy", 1),
+            ("EffectiveComplexity", "effective-complexity", SIDE * SIDE),
         ):
             more = {"eps": 0.01} if scale > 1 else {}
             metric = getattr(quantus, name)(disable_warnings=True, **more)
@@ -423,3 +436,68 @@ class TestNames:
         assert code == 0
         assert "pixel-flipping:by=inserting,output=logit" in out
         assert out.startswith("protocol xplique")
+
+
+QUANTUS_OF_VALUES: dict[str, tuple[str, dict[str, int], dict[str, object]]] = {
+    "faithfulness-correlation-of-values": ("FaithfulnessCorrelation", {}, {"nr_runs": 100, "subset_size": 224}),
+    "faithfulness-estimate-of-values": ("FaithfulnessEstimate", {"per_step": 64}, {"features_in_step": 64}),
+    "monotonicity-correlation-of-values": (
+        "MonotonicityCorrelation", {"per_step": 64}, {"features_in_step": 64, "nr_samples": 10, "abs": True}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUANTUS_OF_VALUES)
+def test_correlations_over_values_are_quantus_s_on_the_same_draws(name: str) -> None:
+    quantus = pytest.importorskip("quantus")
+    what, values, theirs = QUANTUS_OF_VALUES[name]
+    explanation, spread = subject(), np.random.uniform
+    sets = [
+        [torch.randperm(3 * SIDE * SIDE, generator=g)[:224].numpy() for _ in range(100)]
+        for g in explanation.generators("sets of values")
+    ]
+    sets = iter([of_image[run] for run in range(100) for of_image in sets])
+    numbers = [torch.rand(12, 10, generator=g) for g in explanation.generators("changed values")]
+    numbers = iter(torch.stack(numbers, 2).flatten(0, 1).double().numpy())
+    monotonicity = name.startswith("monotonicity")
+    with (
+        sorting("stable"),
+        patch.object(np.random, "choice", lambda *_, **__: next(sets)),
+        patch.object(
+            np.random, "uniform", lambda **given: next(numbers) if monotonicity else spread(**given)
+        ),
+    ):
+        metric = getattr(quantus, what)(
+            **{"normalise": True, "return_aggregate": False, "disable_warnings": True, **theirs}
+        )
+        expected = metric(
+            explanation.model, explanation.x.numpy(), explanation.target.numpy(), explanation.saliency[:, None].numpy(),
+            channel_first=True, device="cpu",
+        )  # fmt: skip
+    found = scored(REGISTRY.configure("metric", name, values), explanation).per_image
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_the_exact_map_of_a_linear_model_correlates_with_what_its_values_take() -> None:
+    """Where channels count alike, a map's value says of each channel's what it takes: then all correlations are 1."""
+    weight = torch.randn(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1)).expand(
+        -1, 3, -1, -1
+    )
+    x = 1 + torch.rand(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(2)).expand(
+        -1, 3, -1, -1
+    )
+    exact = weight[1, 0] * (x[:, 0] - x.amin((1, 2, 3))[:, None, None])
+    explanation = subject_of(Linear(weight.contiguous()), exact, x.contiguous())
+    for name in ("faithfulness-correlation-of-values", "faithfulness-estimate-of-values"):
+        found = scored(REGISTRY.configure("metric", name), explanation).per_image
+        np.testing.assert_allclose(found, 1, atol=1e-5)
+    with pytest.raises(ParameterError, match="size=768: an image has 768 values"):
+        REGISTRY.configure("metric", "faithfulness-correlation-of-values", {"size": 768})(
+            explanation
+        )
+    with pytest.raises(
+        ParameterError, match="per_step=3136 makes one group of an image's 768 values"
+    ):
+        REGISTRY.configure("metric", "monotonicity-correlation-of-values", {"per_step": 3136})(
+            explanation
+        )

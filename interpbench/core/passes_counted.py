@@ -31,11 +31,25 @@ _counted: ContextVar[PassCount | None] = ContextVar("counted passes", default=No
 
 @contextmanager
 def counting() -> Iterator[PassCount]:
-    """Counts what passes models inside of the context."""
-    count = PassCount()
+    """Counts what passes models inside of the context; whoever counts outside counts it too."""
+    count, outside = PassCount(), _counted.get()
     token = _counted.set(count)
     try:
         yield count
+    finally:
+        _counted.reset(token)
+        if outside is not None:
+            outside.forwards += count.forwards
+            outside.backwards += count.backwards
+            outside.windows += count.windows
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Nobody counts what passes models inside of the context, as what proves a shorter way."""
+    token = _counted.set(None)
+    try:
+        yield
     finally:
         _counted.reset(token)
 

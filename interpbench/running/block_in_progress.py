@@ -25,7 +25,7 @@ from interpbench.results.run_info import WindowsRecord
 from interpbench.running.image_block import ImageBlock
 from interpbench.running.prepared_model import PreparedModel
 from interpbench.scoring.evaluate import BatchScores, evaluate
-from interpbench.scoring.explanation import Explainer
+from interpbench.scoring.explanation import Explanation
 from interpbench.suite.cells import Cell
 
 
@@ -74,7 +74,7 @@ class BlockInProgress:
         with self._scoring.running():
             self._prepared.know_end_points(images, rows)
             explanation, tied = images.explanation(maps, batch, rows)
-            explanation = replace(explanation, explainer=self._explainer(batch))
+            explanation = self._asked_again(explanation, batch)
             compared = images.compared(rows)
             wanted = [label for label in self._metrics() if label not in self._failed]
             metrics = {label: self._plan.metrics[label] for label in wanted}
@@ -168,31 +168,39 @@ class BlockInProgress:
             raise attempt.error
         return attempt.maps
 
-    def _explainer(self, batch: Batch) -> Explainer | None:
-        """Asks the method again about other inputs or models, for metrics that want to know.
+    def _asked_again(self, explanation: Explanation, batch: Batch) -> Explanation:
+        """Lets metrics ask the method again, about other inputs, models, or an image alone.
 
-        None where its maps were made elsewhere: it would give the same whatever the input.
+        Not where its maps were made elsewhere: it would give the same whatever the input.
         """
         if not self._account.method.plugin.can_be_asked_again:
-            return None
+            return explanation
 
         def explain(x: Tensor, target: Tensor, *, model: Model | None = None) -> Tensor:
-            account = Account(self._account.method, self._account.batch_size)
-            seed, gradients = self._plan.suite.seed, account.method.plugin.gradients
-            examined = self._prepared.examined if model is None else ExaminedModel(model)
-            x = self._images.as_methods_like(x, gradients=gradients)
-            with torch.enable_grad():
-                attempt = examined.explain(Batch(x, target, batch.ids), account, seed)
-            self._account.left_behind |= account.left_behind
-            self._explained_again += len(x)
-            if model is not None:  # of the run's own it is found out at the end
-                _refuse_changed(examined.guard.changed_weights())
-            if attempt.maps is None:
-                assert attempt.error is not None
-                raise attempt.error
-            return attempt.maps.saliency
+            return self._explain_again(Batch(x, target, batch.ids), model)
 
-        return explain
+        def alone(row: int) -> Tensor:
+            x, target = batch.x[[row]], batch.target[[row]]
+            return self._explain_again(Batch(x, target, [batch.ids[row]]))
+
+        return replace(explanation, explainer=explain, alone=alone)
+
+    def _explain_again(self, batch: Batch, model: Model | None = None) -> Tensor:
+        """The maps of a batch, of which nothing is shared, or of another model."""
+        account = Account(self._account.method, self._account.batch_size)
+        seed, gradients = self._plan.suite.seed, account.method.plugin.gradients
+        examined = self._prepared.examined if model is None else ExaminedModel(model)
+        x = self._images.as_methods_like(batch.x, gradients=gradients)
+        with torch.enable_grad():
+            attempt = examined.explain(Batch(x, batch.target, batch.ids), account, seed)
+        self._account.left_behind |= account.left_behind
+        self._explained_again += len(x)
+        if model is not None:  # of the run's own it is found out at the end
+            _refuse_changed(examined.guard.changed_weights())
+        if attempt.maps is None:
+            assert attempt.error is not None
+            raise attempt.error
+        return attempt.maps.saliency
 
     def _take(self, scores: BatchScores, compared: slice) -> None:
         for label, values in scores.scored.items():
@@ -207,8 +215,9 @@ class BlockInProgress:
 class CeilingInProgress(BlockInProgress):
     """The search for one metric's ceiling: a method that may look at the metric itself."""
 
-    def _explainer(self, batch: Batch) -> None:
+    def _asked_again(self, explanation: Explanation, batch: Batch) -> Explanation:
         """A search explains nothing else."""
+        return explanation
 
     def _metrics(self) -> list[str]:
         return [str(self._cell.ceiling_of)]

@@ -6,7 +6,7 @@ metric computes of it is the same for every method, so that `shared` computes it
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cached_property, partial
 from hashlib import blake2b
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
@@ -17,6 +17,7 @@ from torch import Tensor
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.errors import MethodError, ParameterError
 from interpbench.core.memory_format import memory_format_of
+from interpbench.core.passes_counted import counting
 from interpbench.core.seeding import derive
 from interpbench.core.time_spent import phase
 from interpbench.core.types import Model
@@ -26,6 +27,10 @@ from interpbench.scoring.ranking import rank, tie_breakers
 from interpbench.scoring.shared_results import SharedResults, named
 
 Result = TypeVar("Result")
+UNASKABLE = (
+    "needs a method that can be asked again, and these maps have none: they come from files, or "
+    "from a search. Leave the metric out."
+)
 
 
 class Explainer(Protocol):
@@ -256,6 +261,7 @@ class Explanation(Inputs):
         rank: int32 [B,H,W], 0 for the most salient position; ties are broken by one seeded
             permutation an image.
         explainer: asks the method again, see `explain`.
+        alone: asks it again about one of the images, by its row, see `passes`.
         explained: the maps that it gave of each model, for other metrics that ask for the same.
 
     Example:
@@ -275,6 +281,7 @@ class Explanation(Inputs):
     saliency: Tensor
     rank: Tensor
     explainer: Explainer | None = None
+    alone: Callable[[int], object] | None = None
     explained: "WeakKeyDictionary[Model, SharedResults]" = field(
         default_factory=WeakKeyDictionary, init=False
     )
@@ -296,17 +303,35 @@ class Explanation(Inputs):
             MethodError: if there is no method to ask, or it gives no maps.
         """
         if self.explainer is None:
-            raise MethodError(
-                "needs a method that can be asked again, and these maps have none: they come from "
-                "files, or from a search. Leave the metric out."
-            )
+            raise MethodError(UNASKABLE)
+        explainer = self.explainer if model is None else partial(self.explainer, model=model)
         targets = self.target if target is None else target
         key = (tuple(x.shape), _digest(x), _digest(targets))
-        explainer = self.explainer if model is None else partial(self.explainer, model=model)
         # What was found of a copy is forgotten with the copy.
         known = self.explained.setdefault(self.model if model is None else model, SharedResults())
         maps: Tensor = known.once(key, lambda: explainer(x, targets))
         return maps
+
+    @cached_property
+    def passes(self) -> Tensor:
+        """Forward and backward passes that the method takes for each image, int64 [B,2].
+
+        Images that go through a whole model, and those for which a gradient comes back from its
+        logits. Each image is explained once more, alone, so that neither what other methods have
+        computed of it nor its neighbours count. Where only what a covered window changes is
+        computed, each window counts as a pass.
+
+        Raises:
+            MethodError: if there is no method to ask, or it gives no maps.
+        """
+        if self.alone is None:
+            raise MethodError(UNASKABLE)
+        found = []
+        for row in range(len(self.ids)):
+            with counting() as count:
+                self.alone(row)
+            found.append((count.forwards + count.windows, count.backwards))
+        return torch.tensor(found)
 
     def values(self, sign: Sign, saliency: Tensor | None = None) -> Tensor:
         """The maps, or others [B,H,W], with their sign taken as said, see `Perturbation.sign`."""

@@ -169,6 +169,7 @@ class MetricCase:
             saliency=saliency,
             rank=ranks,
             explainer=explain,
+            alone=lambda row: explain(x[[row]], self.target[[numbers[row]]]),
         )
 
     def _explain(self, x: Tensor, target: Tensor, model: Model | None = None) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from interpbench.scoring.shared_results import SharedResults
+from interpbench.testing.case import NotApplicable
 from interpbench.testing.checks import Fault
 from interpbench.testing.metric_case import (
     IMAGES,
@@ -118,6 +119,8 @@ def order_of_methods(case: MetricCase) -> Fault | None:
 
 def looks(cases: Sequence[MetricCase]) -> Fault | None:
     """Another map of the same image gets another score, on one of the models at least."""
+    if cases[0].choice.plugin.aspect == "cost":
+        raise NotApplicable("what a map costs does not depend on what it shows")
     for case in cases:
         if any(
             _difference(taken(case.call(change=change)), case.scores)

@@ -22,6 +22,7 @@ from interpbench.core.batch_size import is_out_of_memory
 from interpbench.core.errors import ParameterError, first_line
 from interpbench.core.layers import acts_otherwise
 from interpbench.core.memory_format import memory_format_of
+from interpbench.core.passes_counted import uncounted
 from interpbench.fast.occlusion.choice import Choice, listening, tell
 from interpbench.fast.occlusion.engine import Engine
 from interpbench.fast.occlusion.network import trace
@@ -136,7 +137,8 @@ def _holds(
     A few windows of the first image are tried.
     """
     checked = _checked(len(boxes))
-    ((_, _, logits),) = _plain_logits(model, x[:1], baseline[:1], boxes[checked], len(checked))
+    with uncounted():
+        ((_, _, logits),) = _plain_logits(model, x[:1], baseline[:1], boxes[checked], len(checked))
     apart = (logits[:, target[0]] - outputs[0, checked.to(x.device)]).abs().amax()
     difference = float(apart / logits.abs().amax())
     holds = difference <= TOLERANCE

@@ -9,6 +9,6 @@ BESIDE = {
     "randomisation": (
         "It asks whether a map depends on what the model has learnt, not whether it is right."
     ),
-    "axiom": "It asks whether a map's values add up, not whether it marks the right positions.",
+    "axiom": "It asks whether a map keeps an axiom, not whether it marks the right positions.",
     "cost": "It says what a map costs, not what it is worth.",
 }

@@ -67,6 +67,7 @@ def synthetic_tables(
             seconds = images * 10 ** (-2.5 + 0.5 * rank + rng.normal(0, 0.05))
             timings.append(
                 {**key, "attribution_seconds": seconds, "scoring_seconds": 1.5, "images": images}
+                | {"peak_memory": None}
             )
             for metric in sorted(metrics):
                 valid = images - constant.get(method, 0)
@@ -132,7 +133,15 @@ def board_of(**choices: Any) -> pd.DataFrame:
     return concluded(**choices)[1]["leaderboard"].copy()
 
 
-TIMINGS = ["dataset", "model", "method", "attribution_seconds", "scoring_seconds", "images"]
+TIMINGS = [
+    "dataset",
+    "model",
+    "method",
+    "attribution_seconds",
+    "scoring_seconds",
+    "images",
+    "peak_memory",
+]
 _COMMON = ["dataset", "model", "method", "metric", "protocol", "sample_id"]
 EMPTY_SCORES = pd.DataFrame(columns=[*_COMMON, "parameters", "label", "target", "tied", "value"])
 

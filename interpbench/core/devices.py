@@ -242,6 +242,35 @@ class Stopwatch:
         return self._seconds
 
 
+class PeakMemory:
+    """The most memory that torch takes of a GPU while something works, besides what it held before.
+
+    Nothing waits for it. A CPU's memory is the process's, most of it for what ran before: it is not
+    measured.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._most: int | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within this context it measures."""
+        if self._device.type != "cuda":
+            yield
+            return
+        torch.cuda.reset_peak_memory_stats(self._device)
+        held = torch.cuda.memory_allocated(self._device)
+        yield
+        taken = torch.cuda.max_memory_allocated(self._device) - held
+        self._most = max(taken, self._most or 0)
+
+    @property
+    def bytes(self) -> int | None:
+        """The most that was taken; None where it cannot be measured."""
+        return self._most
+
+
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
     """Full float32 and repeatable kernels on a GPU; nothing changes on a CPU."""

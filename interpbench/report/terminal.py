@@ -15,12 +15,14 @@ from interpbench.report.verdict.evidence import of_run
 from interpbench.report.verdict.findings import leading
 from interpbench.report.verdict.legend import legend
 from interpbench.report.verdict.verdict import Verdict, verdict
+from interpbench.results.cost import cost
 from interpbench.results.finished_run import Run
 from interpbench.results.leaderboard import rank_texts
 from interpbench.results.tables import ARROWS, RunTables
 
 _REASON = 30  # characters of a reason that a table has room for
 _UNLIMITED = 10_000
+_COSTS = {"milliseconds": "ms per\nimage", "peak_megabytes": "peak\nMB"}
 _INVALID = {"constant": "constant", "nonfinite": "not finite"}
 
 
@@ -138,7 +140,7 @@ def _fitting_tables(tables: RunTables, rows: pd.DataFrame, console: Console) -> 
 def _table(
     tables: RunTables, rows: pd.DataFrame, metrics: Sequence[str], layout: _TableLayout, last: bool
 ) -> Table:
-    """Methods by `metrics`; the `last` table of several also has the time and the failures."""
+    """Methods by `metrics`; the `last` table of several also has the cost and the failures."""
     newline = "\n" if layout.stacked else " "
     table = Table(
         box=box.SIMPLE_HEAD, padding=(0, layout.gap, 0, 0), show_edge=False, pad_edge=False
@@ -151,10 +153,12 @@ def _table(
             justify="right",
             no_wrap=True,
         )
+    costs = cost(tables).set_index(["dataset", "model", "method"])
+    figures = [figure for figure in _COSTS if last and costs[figure].notna().any()]
+    for figure in figures:
+        table.add_column(_COSTS[figure], justify="right", no_wrap=True)
     if last:
-        table.add_column("ms per\nimage", justify="right", no_wrap=True)
         table.add_column("failures", overflow="fold")
-    speed = tables.milliseconds()
     for method, of_method in _by_method(tables, rows):
         line = [
             _label(method, layout.stacked),
@@ -162,7 +166,8 @@ def _table(
         ]
         if last:
             key = (of_method["dataset"].iloc[0], of_method["model"].iloc[0], method)
-            line += [_time(speed.get(key)), _failures(of_method, newline)]
+            line += [*(_cost(costs, key, figure) for figure in figures)]
+            line += [_failures(of_method, newline)]
         table.add_row(*line)
     if rows["share"].notna().any():
         table.add_row(
@@ -215,10 +220,12 @@ def _ceiling(rows: pd.DataFrame, metric: str, newline: str) -> Text:
     return Text(f"{ceiling:.3f}{gap}{_share(1)}", style="dim")
 
 
-def _time(milliseconds: float | None) -> Text:
-    if milliseconds is None:
+def _cost(costs: pd.DataFrame, key: tuple[str, str, str], figure: str) -> Text:
+    """The rank and what a map costs in time or memory."""
+    if key not in costs.index or pd.isna(value := costs.loc[key, figure]):
         return Text("–", style="dim")
-    return Text(f"{milliseconds:,.{1 if milliseconds < 100 else 0}f}")
+    text = Text(f"{costs.loc[key, f'{figure}_rank']} ", style="dim")
+    return text.append(f"{value:,.{1 if value < 100 else 0}f}", style="not dim")
 
 
 def _failures(rows: pd.DataFrame, newline: str) -> Text:

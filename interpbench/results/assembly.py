@@ -35,6 +35,7 @@ TIMING_COLUMNS = [
     "attribution_seconds",
     "scoring_seconds",
     "images",
+    "peak_memory",
 ]
 _BY = ["dataset", "model", "method", "metric", "sample_id"]
 

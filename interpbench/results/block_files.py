@@ -43,6 +43,7 @@ class BlockResult:
         left_behind: what the method left behind, which was undone.
         signed: how many valid maps hold a negative value.
         attribution_seconds, scoring_seconds: time taken.
+        peak_memory: bytes of a GPU that making maps took at most; None where it was not measured.
         forward_passes: of the search for a ceiling.
         explained_again: how many other inputs metrics asked the method about.
         batch_size: images a forward pass in the end.
@@ -72,6 +73,7 @@ class BlockResult:
     signed: int = 0
     attribution_seconds: float = 0.0
     scoring_seconds: float = 0.0
+    peak_memory: int | None = None
     forward_passes: int = 0
     explained_again: int = 0
     batch_size: int = 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from interpbench.results.cost import cost
 from interpbench.results.curves import points
 from interpbench.results.leaderboard import conclude
 from interpbench.results.run_folder import RunFolder
@@ -39,6 +40,11 @@ class Run:
     def comparisons(self) -> pd.DataFrame:
         """One row per pair of methods, data set, model and metric: can they be told apart?"""
         return self.conclusions["comparisons"]
+
+    @property
+    def cost(self) -> pd.DataFrame:
+        """Milliseconds and memory of each method on each model, with ranks: see `cost.cost`."""
+        return cost(self.tables)
 
     @property
     def scores(self) -> pd.DataFrame:

@@ -5,7 +5,8 @@
     models/<model>.json .npz     each model's card and accuracy; the example images
     cells/<cell>/                a finished cell: cell.json, maps.npz, and scores and curves.parquet
     blocks/<cell>/000007.block   of a cell that is not finished: what came of a block of images
-    scores.parquet scores.csv curves.parquet timings.csv
+    scores.parquet scores.csv curves.parquet
+    timings.csv cost.csv         what it took, other figures each time; ranks of what methods cost
     leaderboard.csv comparisons.csv ranks.csv agreement.csv shares.csv resolution.csv
                                  what follows from the scores
     plots/ report.html           all of it to look at
@@ -52,6 +53,7 @@ from interpbench.results.cell_folder import (
     table_content,
 )
 from interpbench.results.cell_results import CellResult, ModelResult
+from interpbench.results.cost import cost
 from interpbench.results.curves import CurvesFile
 from interpbench.results.run_info import SCHEMA_VERSION, CellRecord, ModelRecord, RunInfo
 from interpbench.results.tables import RunTables
@@ -140,7 +142,7 @@ class RunFolder:
             os.replace(record, self.path / REPLACED)
         for name in ("cells", "models", "plots", BLOCKS):
             remove(self.path / name)
-        tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv")
+        tables = ("scores.parquet", "scores.csv", "curves.parquet", "timings.csv", "cost.csv")
         for name in (*tables, PAGE, *PROFILE, *(f"{table}.csv" for table in CONCLUSIONS)):
             (self.path / name).unlink(missing_ok=True)
 
@@ -317,6 +319,7 @@ class RunFolder:
         self.write("scores.parquet", lambda path: _write_parquet(tables.scores, path))
         self.write("scores.csv", lambda path: write_csv(tables.scores, path))
         self.write("timings.csv", lambda path: write_csv(tables.timings, path))
+        self.write("cost.csv", lambda path: write_csv(cost(tables), path))
         return tables
 
     def tables(self) -> RunTables:

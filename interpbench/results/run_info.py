@@ -292,6 +292,8 @@ class CellRecord(Checked):
             of before it was counted.
         left_behind: what the method left on the model, which was undone.
         attribution_seconds, scoring_seconds: time taken.
+        peak_memory: bytes of a GPU that making a batch of maps took at most, besides what was held
+            before; None on a CPU, and in cells of before it was measured.
         forward_passes: of the search for a ceiling, besides those that score what it found.
         explained_again: how many other inputs metrics asked the method about, within the time that
             scoring took.
@@ -316,6 +318,7 @@ class CellRecord(Checked):
     left_behind: tuple[str, ...] = ()
     attribution_seconds: float = 0.0
     scoring_seconds: float = 0.0
+    peak_memory: int | None = None
     forward_passes: int = 0
     explained_again: int = 0
     batch_size: int = 0

@@ -54,7 +54,8 @@ class RunTables:
             nothing of the model), status ("ok" or "failed"), reason ("" if ok), images (number
             given), constant and nonfinite (numbers of images whose map was so), signed (number of
             the other images, whose map holds a negative value; missing where nobody counted).
-        timings: dataset, model, method, attribution_seconds, scoring_seconds, images.
+        timings: dataset, model, method, attribution_seconds, scoring_seconds, images, peak_memory
+            (bytes; missing where it was not measured), of searches for ceilings too.
         metrics: metric label -> what it is.
         models: (dataset, model) -> what was measured of it.
         examples: a few images with their maps.

@@ -15,7 +15,7 @@ from interpbench.attribution.account import Account
 from interpbench.attribution.attribute import Batch, Maps
 from interpbench.attribution.examined_model import ExaminedModel
 from interpbench.core.batch_size import BatchSize
-from interpbench.core.devices import Stopwatch, hardware
+from interpbench.core.devices import PeakMemory, Stopwatch, hardware
 from interpbench.core.errors import MethodError
 from interpbench.core.time_spent import phase
 from interpbench.core.types import Model
@@ -43,6 +43,7 @@ class BlockInProgress:
         self._account = Account(self._plan.method(cell), BatchSize(prepared.batch_size))
         device = self._plan.computing.device
         self._attribution, self._scoring = Stopwatch(device), Stopwatch(device)
+        self._memory = PeakMemory(device)
         self._forward_passes = 0
         self._tied: list[Tensor] = []
         self._values: dict[str, list[Tensor]] = defaultdict(list)
@@ -65,7 +66,8 @@ class BlockInProgress:
         images, gradients = self._images, self._account.method.plugin.gradients
         with self._attribution.running(), phase("attribution"), listening() as choices:
             batch = images.batch(rows, gradients=gradients)
-            maps = self._explain(batch, rows)
+            with self._memory.running():
+                maps = self._explain(batch, rows)
         self._choices += choices
         return batch, maps
 
@@ -145,6 +147,7 @@ class BlockInProgress:
             left_behind=tuple(account.left_behind),
             attribution_seconds=self._attribution.seconds,
             scoring_seconds=self._scoring.seconds,
+            peak_memory=self._memory.bytes,
             forward_passes=self._forward_passes,
             explained_again=self._explained_again,
             batch_size=account.batch_size.images,

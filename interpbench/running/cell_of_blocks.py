@@ -60,6 +60,7 @@ def cell_of_blocks(plan: Plan, blocks: Mapping[int, BlockResult]) -> CellResult:
         left_behind=tuple(dict.fromkeys(what for part in parts for what in part.left_behind)),
         attribution_seconds=sum(part.attribution_seconds for part in parts),
         scoring_seconds=sum(part.scoring_seconds for part in parts),
+        peak_memory=max((m for part in parts if (m := part.peak_memory) is not None), default=None),
         forward_passes=sum(part.forward_passes for part in parts),
         explained_again=sum(part.explained_again for part in parts),
         batch_size=min(part.batch_size for part in parts),

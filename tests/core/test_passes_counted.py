@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from interpbench.core.passes_counted import PassCount, count_windows, counting
+from interpbench.core.passes_counted import PassCount, count_windows, counting, uncounted
 from interpbench.core.types import Model
 from interpbench.testing import wrap
 
@@ -51,6 +51,21 @@ def test_tracing_is_no_pass() -> None:
         traced = torch.fx.symbolic_trace(model)
     assert count == PassCount()
     assert torch.equal(traced(X), model(X))
+
+
+def test_who_counts_outside_counts_what_is_counted_inside() -> None:
+    model, x = the_model(), X.clone().requires_grad_()
+    with counting() as outside:
+        model(X)
+        with counting() as inside:
+            torch.autograd.grad(score(model, x), x)
+            count_windows(2)
+        with uncounted():
+            model(X)
+            count_windows(5)
+        model(X)
+    assert inside == PassCount(forwards=3, backwards=3, windows=2)
+    assert outside == PassCount(forwards=9, backwards=3, windows=2)
 
 
 def test_outside_nothing_is_counted() -> None:

@@ -93,6 +93,20 @@ def test_without_a_ceiling_no_share_is_spoken_of() -> None:
     assert "share of the achievable" not in text
 
 
+def test_what_a_map_costs_stands_beside_its_scores_with_its_rank() -> None:
+    tables, conclusions = concluded(methods=("gradcam", "random", "saliency"))
+    timings = tables.timings.assign(
+        attribution_seconds=[24 * 0.2, 24 * 0.0015, 24 * 0.02],
+        peak_memory=pd.Series([2_500_000, None, 150_000_000], dtype=object),
+    )
+    text = report(replace(tables, timings=timings), conclusions, 200)
+    costs = {"gradcam": "3 200 +1 2.5", "random": "1 1.5 +–", "saliency": "2 20.0 +2 150"}
+    for method, cost in costs.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"{method} "))
+        assert re.search(rf"{cost}\s*$", line), line
+    assert "MB" not in shown(200, methods=("gradcam", "random", "saliency"))
+
+
 def test_heading_says_what_the_model_is() -> None:
     shipped = shown()
     assert (

@@ -213,7 +213,9 @@ def unlike_time(folder: Path) -> dict[str, bytes]:
     files = content(folder)
     for name in [*files]:
         timed = (
-            name == "timings.csv" or name.startswith("plots/quality-time") or name == "report.html"
+            name in ("timings.csv", "cost.csv")
+            or name.startswith("plots/quality-time")
+            or name == "report.html"
         )
         if timed:
             assert files.pop(name)

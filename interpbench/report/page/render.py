@@ -31,6 +31,7 @@ from interpbench.report.verdict.findings import leading
 from interpbench.report.verdict.legend import LEADS, legend
 from interpbench.report.verdict.verdict import verdict
 from interpbench.report.verdict.words import interval
+from interpbench.results.cost import cost
 from interpbench.results.leaderboard import rank_texts
 from interpbench.results.run_info import CardRecord
 from interpbench.results.tables import ARROWS
@@ -134,6 +135,7 @@ def _template_variables(evidence: Evidence) -> dict[str, Any]:
         "metrics": metrics,
         "places": places,
         "rows": _rows(evidence, metrics, places),
+        "costs": _costs(evidence),
         "charts": _by_place(drawn),
         "diagrams": rank_diagrams(evidence),
         "gallery": shown,
@@ -257,6 +259,12 @@ def _rows(evidence: Evidence, metrics: list[str], places: list[_BoardPlace]) -> 
         return row.metric, row.place, float("inf") if pd.isna(mean) else mean
 
     return sorted(rows, key=order)
+
+
+def _costs(evidence: Evidence) -> list[dict[str, Any]]:
+    """What methods cost, a row each with the columns of `cost.cost`; none of a leaderboard."""
+    rows = cost(evidence.tables) if evidence.tables else pd.DataFrame()
+    return [row for row in rows.to_dict("records") if row["method"] in evidence.number]
 
 
 def _positions(cells: dict[str, Any], scale: Scale | None) -> dict[str, float | None]:

@@ -12,6 +12,7 @@ import pytest
 
 from interpbench.core.errors import RunFolderError
 from interpbench.report.page.render import page, write_page
+from interpbench.results.cost import cost
 from interpbench.results.run_info import CardRecord
 from tests.report.page.pages import HOSTILE, INFO, board_evidence, run_evidence
 
@@ -145,6 +146,25 @@ def test_protocol_and_provenance_are_in_the_page(text: str) -> None:
         assert part in text
     for metric in run_evidence(images=12).metrics.values():
         assert metric["protocol"] in text
+
+
+def test_what_methods_cost_is_a_table_of_a_run_alone() -> None:
+    run = run_evidence(models=("a", "b"), images=4, metrics=("deletion",), failed=("sobel",))
+    text = page(run)
+    costs = text[
+        text.index('<section id="cost"') : text.index("</section>", text.index('id="cost"'))
+    ]
+    assert run.tables is not None
+    for row in cost(run.tables).itertuples():
+        assert f'<td class="num">{row.milliseconds_rank}</td>' in costs
+        assert f'<td class="num">{row.milliseconds:.1f}</td>' in costs
+    assert costs.count("<tr") == 1 + len(cost(run.tables))
+    assert "Peak MB" not in costs
+    timings = run.tables.timings.assign(peak_memory=7_250_000)
+    measured = page(replace(run, tables=replace(run.tables, timings=timings)))
+    assert "Peak MB" in measured
+    assert '<td class="num">7.2</td>' in measured
+    assert 'id="cost"' not in page(board_evidence(("a", "deletion", "x", 0.1, 1, "a")))
 
 
 def test_hostile_names_are_text() -> None:

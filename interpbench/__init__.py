@@ -78,7 +78,7 @@ if TYPE_CHECKING:
         random_sets,
         rank_groups,
     )
-    from interpbench.scoring.perturbation import First, Output, Perturbation, Sign
+    from interpbench.scoring.perturbation import First, Network, Output, Perturbation, Sign
     from interpbench.toolbox.backward_rules import (
         ELEMENTWISE,
         MOVING,
@@ -128,6 +128,7 @@ _HOMES = {
     "ModelCard": "core.types",
     "Perturbation": "scoring.perturbation",
     "First": "scoring.perturbation",
+    "Network": "scoring.perturbation",
     "Output": "scoring.perturbation",
     "Sign": "scoring.perturbation",
     "PartSets": "scoring.parts",
@@ -197,6 +198,7 @@ __all__ = [
     "MethodError",
     "Model",
     "ModelCard",
+    "Network",
     "Operation",
     "Output",
     "ParameterError",

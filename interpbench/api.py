@@ -75,6 +75,7 @@ def run(
     download: bool = False,
     samples: str | Path | None = None,
     weights: Names = None,
+    in_domain: Names = None,
     outputs: str | None = None,
     preparation: "str | Path | Preparation | None" = None,
     mean: "Numbers | None" = None,
@@ -134,6 +135,9 @@ def run(
         samples: a text file with the ids of the samples that are used, one a line; or, each with a
             `!` before it, of those that are left out.
         weights: `FILE`, `random`, or `MODEL=FILE`.
+        in_domain: `FILE` or `MODEL=FILE`, of weights that were tuned on images that lack parts, as
+            `train` makes them by the recipe `in-domain`: metrics with `network=in-domain` ask them.
+            Those that are shipped, by default.
         preparation: how images become the model's input, where its weights do not say it:
             `imagenet`, `clip`, `inception`, a TOML file, or a `Preparation`.
         mean, std: of pixels in 0..1, one number or one a channel; they win over `preparation`.
@@ -228,6 +232,7 @@ def forecast(
     download: bool = False,
     samples: str | Path | None = None,
     weights: Names = None,
+    in_domain: Names = None,
     outputs: str | None = None,
     preparation: "str | Path | Preparation | None" = None,
     mean: "Numbers | None" = None,
@@ -252,9 +257,9 @@ def forecast(
     Parameters:
         suite, dataset, model, method, maps, metric, images, labels, classes, steps, target,
             ceiling, seed, device, precision, batch_size, compile, block_size, data_root, download,
-            samples, weights, outputs, preparation, mean, std, size, resize, plugin, until, shard,
-            executor, workers, mix_devices: as for `run`. Of a run `until` decided it is what all
-            `images` would cost.
+            samples, weights, in_domain, outputs, preparation, mean, std, size, resize, plugin,
+            until, shard, executor, workers, mix_devices: as for `run`. Of a run `until` decided it
+            is what all `images` would cost.
         progress: told how it gets on; or whether a line shows it, None shows it in IPython.
 
     Returns:
@@ -365,7 +370,8 @@ def _planned(arguments: Mapping[str, Any]) -> "Plan":
     ).beside(others, mix_devices=asked.mix_devices)
     listed = None if asked.samples is None else Path(asked.samples)
     maps = tuple(map(str, _paths(asked.maps)))
-    sources = replace(handed.sources, samples=listed, maps=maps)
+    in_domain = _names(asked.in_domain) or ()
+    sources = replace(handed.sources, samples=listed, maps=maps, in_domain=tuple(in_domain))
     plan = make_plan(selection, handed.registry, computing, sources)
     return plan if asked.shard is None else plan.part(asked.shard)
 
@@ -1004,7 +1010,8 @@ def train(
         split: the share of each class that is held out to test on, in 0..1, where the data are one
             folder of class folders.
         recipe: a bundled recipe or a TOML file; by default `fine-tune` with `weights`, else that of
-            the shipped weights, if there are any.
+            the shipped weights, if there are any. `in-domain` starts from `weights`, or else from
+            those that a run would take.
         epochs, batch_size, lr, size, seed, precision: instead of the recipe's.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         output: the safetensors file; `<dataset>-<model>.safetensors` by default.

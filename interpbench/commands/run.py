@@ -121,6 +121,13 @@ def run(
             metavar="W", help="FILE or `random`; MODEL=FILE where there are several models."
         ),
     ] = None,
+    in_domain: Annotated[
+        Names,
+        typer.Option(
+            metavar="W",
+            help="FILE or MODEL=FILE: weights that metrics with network=in-domain ask.",
+        ),
+    ] = None,
     outputs: OutputsName = None,
     preparation: PreparationName = None,
     mean: Mean = None,
@@ -212,6 +219,7 @@ def run(
         "download": download,
         "samples": samples,
         "weights": weights,
+        "in_domain": in_domain,
         "outputs": outputs,
         "preparation": preparation,
         "mean": mean,

@@ -122,6 +122,8 @@ def train(
 
 
 def _show(trained: "TrainedModel") -> None:
+    from interpbench.training.recipe import recorded_recipe
+
     notes = trained.card.notes
     scores = (
         f"accuracy {notes['accuracy']} on {notes['tested_on']}, {notes['train_accuracy']} on "
@@ -132,7 +134,9 @@ def _show(trained: "TrainedModel") -> None:
     if notes["unreadable"] != "0 images":
         say(f"Note: {notes['unreadable']} cannot be read and were left out.")
     say(f"Record: {trained.record} and .png")
-    say(f"Use it with --weights {trained.weights}")
+    in_domain = recorded_recipe(notes["recipe"]).augmentation.removed_cell > 0
+    asked = ", or let metrics ask it with run --in-domain" if in_domain else ""
+    say(f"Use it with --weights {trained.weights}{asked}")
 
 
 def _show_search(search: "LearningRateSearch") -> None:

@@ -136,6 +136,11 @@ def _refuse_unfit(run: Run, by: str) -> None:
             "again, which come from files. Publish what makes them, as a method (`python -m "
             "interpbench new method NAME`), or run without them."
         )
+    if run.info.identity.in_domain:
+        raise SubmissionError(
+            f"{run.folder} cannot be published: its metrics ask other networks than the explained "
+            "ones (network=in-domain), whose weights a board does not hold. Run it without them."
+        )
     if not by.strip():
         raise SubmissionError("Who publishes it? Give your name with --by.")
 

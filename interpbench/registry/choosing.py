@@ -29,6 +29,8 @@ class Sources:
         notices: what was assumed of what the user gave, a sentence each.
         samples: a file that lists those that are used, or left out, see `loading.part`.
         maps: folders and archives of maps that were made elsewhere, each a method or several.
+        in_domain: weights of the networks that metrics ask instead of the explained ones, as
+            `weights`, see `loading.in_domain`.
     """
 
     root: str | Path | None = None
@@ -39,6 +41,7 @@ class Sources:
     notices: tuple[str, ...] = ()
     samples: Path | None = None
     maps: tuple[str, ...] = ()
+    in_domain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -410,6 +410,7 @@ class Identity(Record):
         preparation: model -> how images become its input, in words.
         outputs: model -> what its answers are, where they are no logits of a softmax.
         looks: after how many images it is asked whether more are needed.
+        in_domain: model -> sha256 of the weights of its twin, where metrics ask that.
     """
 
     suite: Settings = ForeignSettings()
@@ -423,6 +424,7 @@ class Identity(Record):
     preparation: dict[str, str] = {}
     outputs: dict[str, str] = {}
     looks: tuple[int, ...] = ()
+    in_domain: dict[str, str] = {}
 
     def differences(self, other: "Identity") -> list[str]:
         """The names of what is not the same."""

@@ -5,7 +5,7 @@ Every plugin is found, every parameter checked and every file opened before anyt
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from interpbench.core.devices import Computing
@@ -21,6 +21,7 @@ from interpbench.loading import images
 from interpbench.loading.candidates import in_words, try_candidates
 from interpbench.loading.chosen_weights import RANDOM
 from interpbench.loading.dataset import open_dataset
+from interpbench.loading.in_domain import load_in_domain
 from interpbench.loading.maps_as_methods import open_maps, register_maps
 from interpbench.loading.model import load_model
 from interpbench.loading.model_card import UnstatedPreparationError
@@ -64,6 +65,8 @@ class Plan:
         shard: the part of the blocks that is run, or None for all.
         excerpt_of: how many images the run has of which these are an excerpt; None where they are
             all.
+        in_domain: model label -> its twin that was tuned on images that lack parts, on the CPU; for
+            metrics that ask it, none where none does.
     """
 
     suite: Suite
@@ -81,6 +84,7 @@ class Plan:
     looks: tuple[int, ...] = ()
     shard: Shard | None = None
     excerpt_of: int | None = None
+    in_domain: Mapping[str, Model] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -202,6 +206,11 @@ def make_plan(
     notices += left_out_without_gradients(Choices(blind), methods, asked=asked)
     if not models:
         raise NoWeightsError(f"No model has weights on {dataset.card.name!r}. " + " ".join(notices))
+    in_domain = _in_domain(metrics, models, dataset, computing, sources)
+    notices += [
+        f"{label}: metrics with network=in-domain ask {twin.card.weights}, not the explained model."
+        for label, twin in in_domain.items()
+    ]
     if until:  # a look needs whole blocks
         computing = replace(computing, block_size=min(computing.block_size, FIRST))
     return Plan(
@@ -218,6 +227,7 @@ def make_plan(
         notices=tuple(notices),
         changed=selection.changed or suite != selection.suite or sources.samples is not None,
         looks=looks(len(indices)) if until else (),
+        in_domain=in_domain,
     )
 
 
@@ -289,6 +299,39 @@ def _models(
         notices += [f"{label}: {notice}" for notice in model.notices]
         models[label] = (choice if model.gradients else choice.without_gradients(), model)
     return models, notices
+
+
+def _in_domain(
+    metrics: Mapping[str, Configured],
+    models: Mapping[str, tuple[Configured, Model]],
+    dataset: Dataset,
+    computing: Computing,
+    sources: Sources,
+) -> dict[str, Model]:
+    """The twins of the models, if a metric asks them.
+
+    Raises:
+        ParameterError: if the user gives weights of them, and no metric asks.
+    """
+    if all(metric.values.get("network") != "in-domain" for metric in metrics.values()):
+        if sources.in_domain:
+            raise ParameterError(
+                "--in-domain is for metrics that ask that network, and none does: choose one with "
+                "network=in-domain, such as --metric METRIC:network=in-domain, or leave it out."
+            )
+        return {}
+    files = _weights(sources.in_domain, list(models), "in-domain")
+    return {
+        label: load_in_domain(
+            choice,
+            model,
+            dataset.card,
+            files.get(label),
+            stated=sources.preparation,
+            computing=computing,
+        )
+        for label, (choice, model) in models.items()
+    }
 
 
 def _refuse_unknown_target(suite: Suite, dataset: Dataset) -> None:
@@ -367,11 +410,11 @@ def _ceiling(
     return ceiling(suite.ceiling)
 
 
-def _weights(texts: Sequence[str], models: list[str]) -> dict[str, str]:
-    """model label -> file, from `FILE`, `random` or `MODEL=FILE`."""
+def _weights(texts: Sequence[str], models: list[str], flag: str = "weights") -> dict[str, str]:
+    """model label -> file, from `FILE`, `random` or `MODEL=FILE`, as a flag gives them."""
     files: dict[str, str] = {}
     for piece in (piece for text in texts for piece in _pieces(text, models)):
-        for model, file in _named_weights(piece, models).items():
+        for model, file in _named_weights(piece, models, flag).items():
             if model in files:
                 raise WeightsError(
                     f"Model {model!r} is given two weights, {files[model]} and {file}."
@@ -387,13 +430,13 @@ def _pieces(text: str, models: list[str]) -> list[str]:
     return pieces if each_named else [text]
 
 
-def _named_weights(text: str, models: list[str]) -> dict[str, str]:
+def _named_weights(text: str, models: list[str], flag: str) -> dict[str, str]:
     for model in models:  # whose label may hold an equals sign itself
         if text.startswith(f"{model}="):
             return {model: text.removeprefix(f"{model}=")}
     name, equals, _ = text.partition("=")
     if equals and not Path(text).exists():
-        raise unknown_name("model in --weights:", name, models)
+        raise unknown_name(f"model in --{flag}:", name, models)
     if len(models) > 1 and text != RANDOM:
         raise WeightsError(
             f"{len(models)} models are chosen: say which the weights are for, MODEL={text}."

@@ -88,6 +88,7 @@ class PreparedModel:
         probe: the first images, which are asked about whenever a model has to answer for itself.
         scorer: the copy that scores are read off; `exact` is one in float32 where that is of a
             lower precision.
+        in_domain: such a copy, in float32, of the twin that metrics may ask; None without any.
         batch_size: images a forward pass.
         end_points: what is known of the ends of paths.
         shared: what metrics computed of the images or of the model alone.
@@ -96,6 +97,7 @@ class PreparedModel:
 
     scorer: Scorer
     exact: Scorer | None = None
+    in_domain: Scorer | None = None
     result: ModelResult
 
     def __init__(
@@ -194,6 +196,7 @@ class PreparedModel:
             watching=lambda: self.examined.guard.watching(self.plan.suite.seed),
             shared=self.shared,
             reference=lambda: self.reference,
+            in_domain=self.in_domain,
         )
 
     @cached_property
@@ -315,6 +318,8 @@ class PreparedModel:
         self.batch_size = self.model.batch_size = tuning.batch_size
         if computing.precision != "fp32":
             self.exact = prepare(self.model, x)
+        if self.label in self.plan.in_domain:
+            self.in_domain = prepare(self.plan.in_domain[self.label].to(computing.device), x)
         report = {
             name: value for name, value in asdict(self.scorer.report).items() if value is not None
         }

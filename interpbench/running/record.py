@@ -136,7 +136,7 @@ def identity_of(plan: Plan) -> Identity:
         **{label: choice for label, (choice, _) in models},
         **plan.metrics,
     }
-    return Identity(
+    identity = Identity(
         suite=plan.suite,
         data=DataInfo(
             revision=plan.dataset.card.revision,
@@ -156,7 +156,11 @@ def identity_of(plan: Plan) -> Identity:
             for label, (_, model) in models
             if model.card.outputs != "softmax"
         },
-        **({"looks": plan.looks} if plan.looks else {}),
+    )
+    twins = {label: twin.card.weights_sha256 for label, twin in plan.in_domain.items()}
+    where_there_are = {"looks": plan.looks, "in_domain": twins}
+    return identity.model_copy(
+        update={name: value for name, value in where_there_are.items() if value}
     )
 
 

@@ -108,6 +108,8 @@ class Passes:
         watching: a context for each call of a metric, which undoes what it leaves behind.
         shared: what metrics computed of the images or of the model alone.
         reference: gives the images that stand for the data, see `Inputs.reference`.
+        in_domain: the network that metrics may ask instead, see `Inputs.asking`; None if there is
+            none.
     """
 
     scorer: Scorer
@@ -117,6 +119,7 @@ class Passes:
     exact: Scorer | None = None
     shared: SharedResults = field(default_factory=SharedResults)
     reference: Callable[[], Tensor] | None = None
+    in_domain: Scorer | None = None
 
     @property
     def reader(self) -> Reader:
@@ -125,7 +128,8 @@ class Passes:
         In float32 always, since differences between outputs drown in the rounding of a lower
         precision.
         """
-        return Reader(self.exact or self.scorer, self.batch_size, self.shared, self.reference)
+        scorer = self.exact or self.scorer
+        return Reader(scorer, self.batch_size, self.shared, self.reference, self.in_domain)
 
 
 def know_end_points(

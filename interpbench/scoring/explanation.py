@@ -5,10 +5,10 @@ metric computes of it is the same for every method, so that `shared` computes it
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from hashlib import blake2b
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -22,7 +22,7 @@ from interpbench.core.seeding import derive
 from interpbench.core.time_spent import phase
 from interpbench.core.types import Model
 from interpbench.scoring.curves import curves, of_target
-from interpbench.scoring.perturbation import Output, Perturbation, Sign
+from interpbench.scoring.perturbation import Network, Output, Perturbation, Sign
 from interpbench.scoring.ranking import rank, tie_breakers
 from interpbench.scoring.shared_results import SharedResults, named
 
@@ -49,12 +49,15 @@ class Reader:
         batch_size: images a forward pass; halved on out-of-memory.
         shared: what was computed of the images or of the model, for other methods.
         reference: gives the reference images, see `Inputs.reference`; None if there are none.
+        in_domain: a network that was tuned on images that lack parts, see `Inputs.asking`; None if
+            there is none.
     """
 
     scorer: Model
     batch_size: BatchSize
     shared: SharedResults = field(default_factory=SharedResults)
     reference: Callable[[], Tensor] | None = None
+    in_domain: Model | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,7 @@ class Inputs:
             nothing is to be left out.
         seed: of the run, which all chance follows from.
         reader: how outputs are read; None for the model itself.
+        network: which network outputs are read off, see `asking`.
 
     Example:
         What a function gets that `shared` calls: how much the output falls under the image's noise.
@@ -98,6 +102,7 @@ class Inputs:
     ignored: Tensor | None = None
     seed: int = 0
     reader: Reader | None = None
+    network: Network = "explained"
 
     def __post_init__(self) -> None:
         """Reads off the model itself where nothing else is said."""
@@ -151,6 +156,30 @@ class Inputs:
             raise ValueError("there are no perturbed images to read outputs of")
         return torch.cat(found).unflatten(0, (-1, len(self.x))).transpose(0, 1)
 
+    @property
+    def in_domain(self) -> Model | None:
+        """The network that was tuned on images that lack parts; None where the run has none."""
+        return None if self.reader is None else self.reader.in_domain
+
+    def asking(self, network: Network) -> Self:
+        """The same, with outputs read off that network.
+
+        The explained one has never seen an image without parts, and may answer to the gap rather
+        than to what is gone. `in-domain` is its twin that was tuned on such images (`train --recipe
+        in-domain`, Hesse et al., NeurIPS 2024), which a run takes by `--in-domain`. Maps stay those
+        of the explained model. A metric has it by a parameter of this name, `network: Network =
+        "explained"`, by which the run knows that the twin is needed.
+
+        Raises:
+            ParameterError: if there is no such network.
+        """
+        if network == "in-domain" and self.in_domain is None:
+            raise ParameterError(
+                "network=in-domain asks a second network, and there is none: give a run its "
+                "weights with --in-domain FILE, as `train --recipe in-domain` makes them."
+            )
+        return replace(self, network=network)
+
     def generators(self, purpose: str) -> list[torch.Generator]:
         """A source of chance for each image, on the CPU: the same for every method and batch.
 
@@ -173,7 +202,7 @@ class Inputs:
         Raises:
             ParameterError: if it is an inner function or a lambda, which may have seen a map.
         """
-        key = (named(function), repr(sorted(parameters.items())), self.ids)
+        key = (named(function), repr(sorted(parameters.items())), self.ids, self.network)
         result: Result = self._reader.shared.once(
             key, lambda: function(self.without_maps(), **parameters)
         )
@@ -227,6 +256,14 @@ class Inputs:
             raise ValueError("these images have no model that could be asked")
         return self.reader
 
+    @property
+    def _scorer(self) -> Model:
+        """The network that outputs are read off."""
+        if self.network == "explained":
+            return self._reader.scorer
+        assert self.in_domain is not None
+        return self.in_domain
+
     def _pass(self, images: Tensor, found: list[Tensor], *, whole: bool) -> list[Tensor]:
         """Reads off as many images as fill passes, or all; the others are left."""
         reader = self._reader
@@ -243,7 +280,7 @@ class Inputs:
     @torch.inference_mode()
     def _read(self, images: Tensor, size: int) -> Tensor:
         """The logits of at most `size` images, float32 [n,classes]."""
-        scorer = self._reader.scorer
+        scorer = self._scorer
         with phase("forwards"):
             batch = images.to(scorer.dtype).contiguous(memory_format=memory_format_of(self.x))
             if scorer.fixed_shape and len(batch) < size:
@@ -358,7 +395,7 @@ class Explanation(Inputs):
     def along(self, path: Perturbation) -> Tensor:
         """The model's output along a path, float32 [B,S+1], for a metric made of several."""
         reader = self._reader
-        [values] = curves(reader.scorer, [path], self.order(path), self.target, reader.batch_size)
+        [values] = curves(self._scorer, [path], self.order(path), self.target, reader.batch_size)
         return values.clone()
 
 

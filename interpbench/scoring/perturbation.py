@@ -9,6 +9,8 @@ from torch import Tensor
 Output = Literal["probability", "logit"]
 Sign = Literal["signed", "absolute", "positive"]
 First = Literal["most", "least"]
+# Which network says what becomes of an image without parts, see `Inputs.asking`.
+Network = Literal["explained", "in-domain"]
 
 
 @dataclass(frozen=True)

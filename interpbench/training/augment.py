@@ -35,6 +35,8 @@ def image_transform(settings: Augmentation, card: DatasetCard, size: int) -> v2.
         steps.append(_Jpeg(settings.jpeg))
     if settings.erasing:
         steps.append(v2.RandomErasing(settings.erasing, value=_mean(card)))
+    if settings.removed_cell:
+        steps.append(_RemovedCell(settings.removed_cell, settings.cells, _mean(card)))
     return v2.Compose(steps or [v2.Identity()])
 
 
@@ -78,6 +80,30 @@ class _Jpeg(nn.Module):
         file = BytesIO()
         F.to_pil_image(image).save(file, "JPEG", quality=int(torch.randint(self._lowest, 101, ())))
         return F.pil_to_tensor(Image.open(file))
+
+
+class _RemovedCell(nn.Module):
+    """Paints one cell of a grid in one colour, with some probability: as metrics remove cells."""
+
+    def __init__(self, probability: float, cells: int, colour: list[float]) -> None:
+        super().__init__()
+        self._probability, self._cells = probability, cells
+        self._colour = torch.tensor(colour).to(torch.uint8)[:, None, None]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """uint8 [3,H,W] -> the same, changed on a copy."""
+        if torch.rand(()) >= self._probability:
+            return image
+        rows, columns = (self._span(side) for side in image.shape[1:])
+        image = image.clone()
+        image[:, rows, columns] = self._colour
+        return image
+
+    def _span(self, side: int) -> slice:
+        """The pixels of one of the cells along a side; cells differ by a pixel at most."""
+        cell = int(torch.randint(self._cells, ()))
+        first, last = (-(-(cell + more) * side // self._cells) for more in (0, 1))
+        return slice(first, last)
 
 
 def _mean(card: DatasetCard) -> list[float]:

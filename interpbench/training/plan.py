@@ -9,7 +9,7 @@ import torch
 
 from interpbench.core.errors import ParameterError, RecipeError
 from interpbench.core.types import DatasetCard
-from interpbench.loading.chosen_weights import shipped_card, weights_file, with_parameters
+from interpbench.loading.chosen_weights import RANDOM, shipped_card, weights_file, with_parameters
 from interpbench.loading.weights import WeightsCard, check_writable
 from interpbench.registry.choosing import Sources, choose_one
 from interpbench.registry.registry import Registry
@@ -19,7 +19,7 @@ from interpbench.training.loop import TrainingListener, TrainingStep
 from interpbench.training.plots import draw_lr_search
 from interpbench.training.recipe import FINE_TUNE, Recipe, load_recipe, recorded_recipe
 from interpbench.training.splits import Splits, open_data
-from interpbench.training.start import Start, find_start
+from interpbench.training.start import Start, find_start, find_trained
 from interpbench.training.train import check_trainable, train
 
 Setting = int | float | str | None  # of a recipe, as a flag gives it
@@ -112,7 +112,8 @@ def plan_training(
         dataset: one data set, with a split `train` and one called `test` or `val`, or without any.
         sources: of the data, and of the weights to start from: a file, `imagenet` or none.
         recipe: a bundled recipe or a TOML file; None for that of the weights that are shipped for
-            this model and data, or else the default; where it starts from weights, `fine-tune`.
+            this model and data, or else the default; where it starts from weights, `fine-tune`. One
+            that is `from_trained` starts from weights even where none are given.
         changes: what is to be different from the recipe; None stands for what is not.
         output: where the weights go; `<dataset>-<model>.safetensors` by default.
         split: the share of each class that is held out to test on, of data without splits.
@@ -123,9 +124,13 @@ def plan_training(
     choice = choose_one(registry, "model", model, "Train")
     check_trainable(choice)
     data = open_data(registry, dataset, sources, split)
-    start = find_start(choice, _starting_weights(sources), sources.preparation)
+    weights = _starting_weights(sources)
+    start = find_start(choice, weights, sources.preparation)
     start, settings = _settings(start, data.card, recipe)
     settings = settings.changed(changes or {})
+    if settings.from_trained and start.weights is None:
+        _refuse_untrained(weights, recipe)
+        start = find_trained(start.model, data.card, sources.preparation)
     path = output or Path(weights_file(start.model, data.card.name))
     plan = TrainingPlan(start, data.parts(settings.seed), settings, path)
     check_writable(path)
@@ -215,6 +220,14 @@ def _starting_weights(sources: Sources) -> str | None:
             f"A training starts from one file of weights, not {len(sources.weights)}."
         )
     return sources.weights[0] if sources.weights else None
+
+
+def _refuse_untrained(weights: str | None, recipe: str | None) -> None:
+    if weights == RANDOM:
+        raise ParameterError(
+            f"Recipe {recipe!r} is for weights that are trained: leave --weights {RANDOM} out to "
+            "start from those that a run would take, or give --weights FILE."
+        )
 
 
 def _settings(start: Start, data: DatasetCard, recipe: str | None) -> tuple[Start, Recipe]:

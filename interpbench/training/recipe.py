@@ -82,6 +82,10 @@ class Augmentation(Settings):
         jpeg: the lowest quality that an image is compressed with, from there to 100.
         erasing: probability that a rectangle becomes the mean colour (Zhong et al., AAAI 2020;
             cutout, DeVries and Taylor, arXiv 1708.04552, 2017).
+        removed_cell: probability that one cell, drawn at random, of a grid of `cells` a side
+            becomes the mean colour, after all else (Hesse et al., NeurIPS 2024): an image without a
+            cell is then none that the network has never seen.
+        cells: a side of that grid.
         mixup, cutmix: the Beta distribution's alpha (Zhang et al., ICLR 2018; Yun et al., ICCV
             2019). Where both are given, one or the other is drawn for each batch.
         pairing: probability that a batch's images are averaged with others, whose labels are
@@ -96,6 +100,8 @@ class Augmentation(Settings):
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
     jpeg: Annotated[int, Field(ge=0, le=100)] = 0
     erasing: Share = 0.0
+    removed_cell: Share = 0.0
+    cells: Annotated[int, Field(ge=2, le=64)] = 4
     mixup: NonNegativeFloat = 0.0
     cutmix: NonNegativeFloat = 0.0
     pairing: Share = 0.0
@@ -145,6 +151,8 @@ class Recipe(Settings):
         ema: decay per step of the exponential moving average of the weights, which then are the
             result; 0 is without.
         clip: the largest norm of the gradient; 0 is without.
+        from_trained: starts from trained weights: those given, or else those that a run on the data
+            would take; refused where there are none.
         compile: makes the training step with torch.compile, which takes a minute and on a CPU needs
             a C++ compiler.
         optimiser, schedule, augmentation, loss: sections of their own.
@@ -161,6 +169,7 @@ class Recipe(Settings):
     dropout: BelowOne = 0.0
     ema: BelowOne = 0.0
     clip: NonNegativeFloat = 0.0
+    from_trained: bool = False
     compile: bool = False
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()

@@ -11,7 +11,13 @@ from interpbench.core.errors import PreparationError, WeightsError
 from interpbench.core.preparation import Stated
 from interpbench.core.seeding import derive
 from interpbench.core.types import DatasetCard
-from interpbench.loading.chosen_weights import RANDOM, configured_by, refuse_nonfinite
+from interpbench.loading.chosen_weights import (
+    RANDOM,
+    configured_by,
+    find_weights,
+    refuse_nonfinite,
+    with_weights_card,
+)
 from interpbench.loading.fitting import in_names_of, load_state
 from interpbench.loading.logits import IMAGENET_CLASSES
 from interpbench.loading.pretrained import download, hash_tensors, offered
@@ -161,6 +167,33 @@ def find_start(choice: Configured, weights: str | None, said: Stated = Stated())
     stated = _offer_for(choice, state) if card is None else card.stated
     found = StartingWeights(path.name, sha256(path), state, stated)
     return _fed_with_rgb(Start(choice, found, said))
+
+
+def find_trained(choice: Configured, data: DatasetCard, said: Stated = Stated()) -> Start:
+    """The start from the weights that a run on a data set would take: shipped, or the plugin's.
+
+    Parameters:
+        choice: the architecture, as in `find_start`.
+        data: the card of the data set.
+        said: what the user says of the input.
+
+    Raises:
+        WeightsError: if there are none, or their classes stand in another order than the data's.
+        PreparationError: if their input is not RGB.
+    """
+    found = find_weights(choice, data, None)
+    choice, card = with_weights_card(choice, found), found.card
+    if found.state is None:  # the network is built with them
+        return _fed_with_rgb(Start(choice, None, said))
+    if card is not None and card.classes != data.classes:
+        raise WeightsError(
+            f"The classes of {found.source} are not those of {data.name!r}, or stand in another "
+            "order. Name weights to start from with --weights FILE."
+        )
+    offer = Stated() if found.pretrained is None else found.pretrained.stated
+    stated = offer if card is None else card.stated
+    weights = StartingWeights(found.source, found.sha256, found.state, stated)
+    return _fed_with_rgb(Start(choice, weights, said))
 
 
 def _offered(choice: Configured) -> StartingWeights:

@@ -11,6 +11,7 @@ from interpbench import (
     Baseline,
     Explanation,
     Inputs,
+    Network,
     Output,
     ParameterError,
     PartSets,
@@ -175,6 +176,7 @@ def single_deletion(
     baseline: Baseline = "zero",
     output: Output = "logit",
     sign: Sign = "signed",
+    network: Network = "explained",
 ) -> Tensor:
     """Rank correlation, over the cells of a grid, of the map's sum with how much the output falls without the cell.
 
@@ -183,15 +185,20 @@ def single_deletion(
     all cells.
 
     The paper's IDSDS is this score, for the label (`target = "label"`), of a network that was tuned on images half of
-    which lack a cell; of any other network, for which such images are strange, it calls it SDS.
+    which lack a cell; of any other network, for which such images are strange, it calls it SDS. It explains the tuned
+    network itself: `--weights FILE` with weights of the recipe `in-domain`. `network=in-domain` explains the network
+    that one has, and asks its tuned twin what a cell is worth.
 
     Parameters:
         grid: cells a side.
         baseline: what a removed cell becomes.
         output: what is read of the target class.
         sign: whether negative values count as they are, by magnitude, or as none.
+        network: whose output falls: the explained one's, or that of its twin that was tuned on images that lack cells
+            (`run --in-domain`).
     """
-    outputs = explanation.shared(_without_each_cell, grid=grid, baseline=baseline, output=output)
+    asked = explanation.asking(network)
+    outputs = asked.shared(_without_each_cell, grid=grid, baseline=baseline, output=output)
     return spearman(each_part(explanation, grid).sums(explanation.values(sign)), -outputs)
 
 

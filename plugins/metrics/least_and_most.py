@@ -10,6 +10,7 @@ from interpbench import (
     Baseline,
     Explanation,
     First,
+    Network,
     Output,
     ParameterError,
     Perturbation,
@@ -34,6 +35,7 @@ def srg(
     baseline: Baseline = "mean",
     output: Output = "probability",
     sign: Sign = "signed",
+    network: Network = "explained",
 ) -> Tensor:
     """Symmetric relevance gain: the area under the output, least salient positions removed first, minus most first.
 
@@ -46,7 +48,10 @@ def srg(
         baseline: what a removed position becomes.
         output: what is read of the target class. Areas of logits are not within -1..1.
         sign: whether negative values count as small, by magnitude, or as none.
+        network: whose output it is: the explained one's, or that of its twin that was tuned on images that lack parts
+            (`run --in-domain`).
     """
+    asked = explanation.asking(network)
     x = explanation.x
     positions = x.shape[2] * x.shape[3]
     if steps > positions:
@@ -56,6 +61,6 @@ def srg(
     empty = make_baseline(baseline, x, explanation.model.card)
 
     def outputs(first: First) -> Tensor:
-        return explanation.along(Perturbation(x, empty, output=output, first=first, sign=sign, points=inner))
+        return asked.along(Perturbation(x, empty, output=output, first=first, sign=sign, points=inner))
 
     return (outputs("least") - outputs("most")).sum(1) / (len(inner) + 1)

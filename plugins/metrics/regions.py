@@ -11,6 +11,7 @@ from interpbench import (
     Explanation,
     First,
     Inputs,
+    Network,
     Output,
     ParameterError,
     Perturbation,
@@ -85,6 +86,7 @@ def selectivity(
     fill: Fill = "black",
     output: Output = "probability",
     sign: Sign = "signed",
+    network: Network = "explained",
 ) -> Tensor:
     """Area under the output as square regions are removed until none is left, most salient first.
 
@@ -96,13 +98,15 @@ def selectivity(
         fill: what a removed position becomes; `uniform` is noise, the same for every method.
         output: what is read of the target class. Areas of logits are not within 0..1.
         sign: whether negative values count as small, by magnitude, or as none.
+        network: whose output it is: the explained one's, or that of its twin that was tuned on images that lack parts
+            (`run --in-domain`).
     """
     squares = _squares(explanation, patch)
     sums, _ = _sums(explanation.values(sign), squares)
     order, points = _order(explanation, sums, squares), range(int(squares.max()) + 2)
     empty = _filled(explanation, fill)
     path = Perturbation(explanation.x, empty, output=output, rank=order, points=points)
-    return area(explanation.along(path).cpu())
+    return area(explanation.asking(network).along(path).cpu())
 
 
 @metric(

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from interpbench.core.types import DatasetCard
+from interpbench.loading.in_domain import load_in_domain
 from interpbench.loading.model import load_model
 from interpbench.loading.weights import read_weights, sha256
 from interpbench.registry.discovery import bundled_folder, discover
 from interpbench.training.recipe import recorded_recipe
 
 FILES = sorted((bundled_folder() / "models" / "weights").glob("*.safetensors"))
+IN_DOMAIN = sorted((bundled_folder() / "models" / "weights" / "in-domain").glob("*.safetensors"))
 CIFAR = {
     "resnet18": 0.88,
     "vgg11_bn": 0.85,
@@ -39,7 +41,7 @@ def card_of(path: Path):
 
 
 def test_they_are_small() -> None:
-    sizes = [path.stat().st_size for path in FILES]
+    sizes = [path.stat().st_size for path in (*FILES, *IN_DOMAIN)]
     assert max(sizes) < 8e6
     assert sum(sizes) < 40e6
 
@@ -59,6 +61,26 @@ def test_each_is_named_after_its_card_stored_in_half_and_loads(path: Path) -> No
     logits = model(torch.zeros(2, 3, card.size, card.size))
     assert logits.shape == (2, len(card.classes))
     assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("path", IN_DOMAIN, ids=lambda path: path.stem)
+def test_each_of_a_twin_is_tuned_from_the_shipped_ones_and_as_good_on_whole_images(
+    path: Path,
+) -> None:
+    card = card_of(path)
+    shipped = path.parent.parent / path.name
+    assert card.notes["started_from_sha256"] == sha256(shipped)
+    recipe = recorded_recipe(card.notes["recipe"])
+    assert (recipe.augmentation.removed_cell, recipe.augmentation.cells, recipe.validation) == (
+        0.5,
+        4,
+        0,
+    )
+    assert float(card.notes["accuracy"]) > float(card_of(shipped).notes["accuracy"]) - 0.01
+    choice = discover().configure("model", card.architecture)
+    data = DatasetCard(card.dataset, card.classes, "another copy", size=card.size)
+    twin = load_in_domain(choice, load_model(choice, data), data, None)
+    assert twin.card.weights_sha256 == sha256(path)
 
 
 def test_cifar10_has_its_five_models() -> None:

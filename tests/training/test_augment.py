@@ -70,6 +70,24 @@ def test_erasing_paints_a_rectangle_in_the_mean_colour() -> None:
         )
 
 
+@pytest.mark.parametrize("cells", [3, 4])
+def test_one_cell_of_the_grid_is_removed_as_often_as_asked(cells: int) -> None:
+    """The cells of metrics' grids: row r of H belongs to the r * cells // H th."""
+    cell = torch.arange(SIZE) * cells // SIZE
+    number = cell[:, None] * cells + cell
+    mean = torch.tensor([51, 102, 153], dtype=torch.uint8)[:, None]
+    images = draws(NOISE, 200, removed_cell=0.5, cells=cells)
+    removed = set()
+    changed = [image for image in images if not torch.equal(image, NOISE)]
+    for image in changed:
+        [which] = number[(image != NOISE).any(0)].unique().tolist()
+        removed.add(which)
+        assert (image[:, number == which] == mean).all()
+        assert torch.equal(image[:, number != which], NOISE[:, number != which])
+    assert 70 < len(changed) < 130
+    assert removed == set(range(cells**2))
+
+
 def test_rotation_stays_within_its_angle() -> None:
     dot = torch.zeros(3, 64, 64, dtype=torch.uint8)
     dot[:, 31:33, 60:63] = 255  # to the right of the centre

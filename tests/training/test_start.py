@@ -9,13 +9,19 @@ import torch
 from torch import Tensor, nn
 
 from interpbench import api
-from interpbench.core.errors import ParameterError, PreparationError, TrainingError, WeightsError
-from interpbench.core.types import Pretrained
+from interpbench.core.errors import (
+    NoWeightsError,
+    ParameterError,
+    PreparationError,
+    TrainingError,
+    WeightsError,
+)
+from interpbench.core.types import DatasetCard, Pretrained
 from interpbench.loading.model import load_model
 from interpbench.loading.pretrained import hash_tensors
 from interpbench.loading.weights import read_weights, sha256
 from interpbench.registry.choosing import Sources
-from interpbench.registry.discovery import discover
+from interpbench.registry.discovery import bundled_folder, discover
 from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry, model
 from interpbench.training.data import decode
@@ -23,7 +29,7 @@ from interpbench.training.find_lr import find_lr
 from interpbench.training.plan import plan_training
 from interpbench.training.recipe import Recipe, load_recipe
 from interpbench.training.splits import Splits
-from interpbench.training.start import Start, find_start
+from interpbench.training.start import Start, find_start, find_trained
 from interpbench.training.train import train
 from tests.command_line import call, refused
 from tests.training.data import Stripes, photographs
@@ -323,6 +329,42 @@ def test_the_recipe_is_the_one_for_weights_unless_another_is_named(tmp_path: Pat
     assert plan_training(*arguments, output=out).recipe == load_recipe()
     with pytest.raises(ParameterError, match="one file of weights, not 2"):
         plan_training(*arguments, Sources(weights=("a", "b")), output=out)
+
+
+def test_a_recipe_for_trained_weights_takes_those_that_a_run_would_take(tmp_path: Path) -> None:
+    out = tmp_path / "w.safetensors"
+
+    def planned(model: str, weights: tuple[str, ...] = (), data: str = "planted:count=4"):
+        return plan_training(
+            discover(), model, data, Sources(weights=weights), recipe="in-domain", output=out
+        )
+
+    plan = planned("vgg11_bn")
+    shipped = bundled_folder() / "models" / "weights" / "planted-vgg11_bn.safetensors"
+    assert plan.recipe == load_recipe("in-domain")
+    assert plan.start.weights is not None
+    assert plan.start.weights.sha256 == sha256(shipped)
+    assert plan.start.model.values["width"] == 8  # as the weights' card says
+    network, anew = plan.start.build(10, 64, seed=0)
+    expected = load_model(plan.start.model, plan.data.train.card).network.state_dict()
+    assert anew == ()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
+    given = planned("vgg11_bn", (str(shipped),))
+    assert given.start.weights is not None
+    assert given.start.weights.sha256 == sha256(shipped)
+    with pytest.raises(
+        ParameterError,
+        match="Recipe 'in-domain' is for weights that are trained: leave --weights ran",
+    ):
+        planned("vgg11_bn", ("random",))
+    with pytest.raises(
+        NoWeightsError, match="no weights for model 'mobilenet_v2' on data set 'planted'"
+    ):
+        planned("mobilenet_v2")
+    card = plan.data.train.card
+    other = DatasetCard(card.name, card.classes[::-1], "1", size=64)
+    with pytest.raises(WeightsError, match="stand in another order"):
+        find_trained(plan.start.model, other)
 
 
 def test_train_weights_as_a_user_runs_it(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import discover
 from interpbench.report import plots
 from interpbench.report.page import render
-from interpbench.results import finished_run, run_folder
+from interpbench.results import leaderboard, run_folder
 from interpbench.results.block_files import BlockResult
 from interpbench.results.cell_results import ModelResult
 from interpbench.results.run_folder import Mode, RunFolder
@@ -72,7 +72,7 @@ def computed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "run_blocks", cached)
         patch.setattr(execute, "conclude", conclude_once)
-        patch.setattr(finished_run, "conclude", conclude_once)
+        patch.setattr(leaderboard, "conclude", conclude_once)
         for module, name in [
             (run_folder, "files_of_cell"), (run_folder, "files_of_model"), (record, "describe"),
             (record, "git_state"), (record, "versions"), (resume, "versions"),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from interpbench.results.cost import cost
 from interpbench.results.curves import points
-from interpbench.results.leaderboard import conclude
+from interpbench.results.leaderboard import Conclusions
 from interpbench.results.run_folder import RunFolder
 from interpbench.results.run_info import RunInfo
 from interpbench.results.tables import RunTables
@@ -92,4 +92,4 @@ def load_run(folder: str | Path) -> Run:
     """
     run_folder = RunFolder(Path(folder))
     tables = run_folder.tables()
-    return Run(run_folder.path, run_folder.info(), tables, conclude(tables))
+    return Run(run_folder.path, run_folder.info(), tables, Conclusions(tables))

@@ -1,8 +1,9 @@
 """The leaderboard: a pure function of a run's tables, the same bytes each time."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -80,6 +81,26 @@ def conclude(tables: RunTables) -> dict[str, pd.DataFrame]:
         "shares": shares(groups),
         "resolution": resolution(board, pairs, tables.level),
     }
+
+
+class Conclusions(Mapping[str, pd.DataFrame]):
+    """`conclude(tables)`, when it is first asked for: scores alone are there at once."""
+
+    def __init__(self, tables: RunTables) -> None:
+        self._tables = tables
+
+    @cached_property
+    def _concluded(self) -> dict[str, pd.DataFrame]:
+        return conclude(self._tables)
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self._concluded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._concluded)
+
+    def __len__(self) -> int:
+        return len(self._concluded)
 
 
 def leaderboard(

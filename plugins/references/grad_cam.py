@@ -266,13 +266,45 @@ def _ties(explanation: Explanation) -> str:
 )
 def road(explanation: Explanation, *, first: str = "both", output: str = "probability") -> Tensor:
     """ROADCombined."""
-    from pytorch_grad_cam.metrics.road import NoisyLinearImputer, ROADCombined
-
     positions = explanation.saliency[0].numel()
     percentiles = [100 * (positions - k * positions // 10 - 0.5) / (positions - 1) for k in range(1, 10)]
     deviation = torch.tensor(explanation.model.card.std)[:, None]
+    return _road(explanation, percentiles, _targets(explanation), 1 / deviation)
+
+
+NOTHING_LEFT = (
+    "pytorch-grad-cam removes all positions of a map whose least value is its 10th percentile, and solves a system "
+    "without a solution; ours gives no score."
+)
+
+
+def _nothing_left(explanation: Explanation) -> str:
+    flat = explanation.saliency.flatten(1)
+    signed = torch.cat([flat, -flat])
+    return NOTHING_LEFT if bool((signed.quantile(0.1, dim=1) == signed.amin(1)).any()) else ""
+
+
+@metric_reference(
+    "road-by-percentiles",
+    library="grad-cam",
+    tolerance=1e-5,
+    why="Compared with the noise of ours.",
+    unless=_nothing_left,
+)
+def road_by_percentiles(explanation: Explanation) -> Tensor:
+    """ROADCombined of logits."""
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    targets = [ClassifierOutputTarget(int(t)) for t in explanation.target]
+    return _road(explanation, [10 * k for k in range(1, 10)], targets, torch.ones(1, 1))
+
+
+def _road(explanation: Explanation, percentiles: list[Any], targets: list[Any], scale: Tensor) -> Tensor:
+    """ROADCombined, with the noise of ours times a factor of each channel."""
+    from pytorch_grad_cam.metrics.road import NoisyLinearImputer, ROADCombined
+
     noise = [
-        torch.randn(explanation.x.shape[1:], generator=g).flatten(1) / deviation
+        torch.randn(explanation.x.shape[1:], generator=g).flatten(1) * scale
         for g in explanation.generators("noise of imputed pixels")
     ]
     found, impute = [], NoisyLinearImputer.__call__
@@ -285,9 +317,6 @@ def road(explanation: Explanation, *, first: str = "both", output: str = "probab
 
         with patch.object(NoisyLinearImputer, "__call__", with_noise):
             here = slice(i, i + 1)
-            found += list(
-                ROADCombined(percentiles)(
-                    explanation.x[here], _stretched(explanation)[here], _targets(explanation)[here], explanation.model
-                )
-            )
+            maps = _stretched(explanation)[here]
+            found += list(ROADCombined(percentiles)(explanation.x[here], maps, targets[here], explanation.model))
     return torch.tensor(found)

@@ -150,6 +150,93 @@ def deletion(explanation: Explanation) -> Tensor:
     return _area(model, _ask(flipping, explanation, model, softmax=True), explanation)
 
 
+CHANNELS = (
+    "Quantus sorts the channels of a position, whose values are equal, in an order of chance: compared with a stable "
+    "sort."
+)
+
+
+@contextmanager
+def _stable() -> Iterator[None]:
+    """numpy sorts stably where it is not told how."""
+    sort = np.argsort
+    with patch.object(np, "argsort", lambda a, axis=-1, **how: sort(a, axis=axis, **{"kind": "stable", **how})):
+        yield
+
+
+def _flipped(explanation: Explanation, per_step: int) -> Tensor:
+    flipping = _metric("PixelFlipping", features_in_step=per_step, return_auc_per_sample=True)
+    return _scores(_ask(flipping, explanation, explanation.model, explanation.x, softmax=True))
+
+
+@quantus("pixel-flipping", tolerance=SINGLE, why=CHANNELS, unless=ties)
+def pixel_flipping(
+    explanation: Explanation, *, features: str = "values", per_step: int = 64, ends: str = "end",
+    area: str = "trapezoid", baseline: str = "minimum",
+) -> Tensor:  # fmt: skip
+    """PixelFlipping of values."""
+    with _stable():
+        return _flipped(explanation, per_step)
+
+
+@quantus(
+    "pixel-flipping",
+    variant="its own sort",
+    tolerance=None,
+    why="Quantus sorts the channels of a position, whose values are equal, in an order that depends on the machine; "
+    "ours takes the first channel first.",
+)
+def pixel_flipping_as_it_is(
+    explanation: Explanation, *, features: str = "values", per_step: int = 64, ends: str = "end",
+    area: str = "trapezoid", baseline: str = "minimum",
+) -> Tensor:  # fmt: skip
+    """PixelFlipping of values."""
+    return _flipped(explanation, per_step)
+
+
+def _of_values(name: str, explanation: Explanation, *, softmax: bool = False, **parameters: Any) -> Tensor:
+    """A correlation over values, with a stable sort."""
+    with _stable():
+        one = _metric(name, **parameters)
+        return _scores(_ask(one, explanation, explanation.model, explanation.x, softmax=softmax))
+
+
+@quantus("faithfulness-correlation-of-values", tolerance=SINGLE, why="Compared on the random sets of ours.")
+def faithfulness_correlation_of_values(explanation: Explanation, *, sets: int = 100, size: int = 224) -> Tensor:
+    """FaithfulnessCorrelation of values."""
+    drawn = [
+        [torch.randperm(explanation.x[0].numel(), generator=generator)[:size].numpy() for _ in range(sets)]
+        for generator in explanation.generators("sets of values")
+    ]
+    runs = iter([of_image[run] for run in range(sets) for of_image in drawn])
+    with patch.object(np.random, "choice", lambda *_, **__: next(runs)):
+        return _of_values("FaithfulnessCorrelation", explanation, nr_runs=sets, subset_size=size)
+
+
+@quantus("faithfulness-estimate-of-values", tolerance=SINGLE, why=CHANNELS, unless=ties)
+def faithfulness_estimate_of_values(explanation: Explanation, *, per_step: int = 64) -> Tensor:
+    """FaithfulnessEstimate of values."""
+    return _of_values("FaithfulnessEstimate", explanation, features_in_step=per_step)
+
+
+@quantus(
+    "monotonicity-correlation-of-values",
+    tolerance=1e-3,
+    why=f"{CHANNELS} With the random numbers of ours; effects that are nearly equal may change places.",
+    unless=ties,
+)
+def monotonicity_correlation_of_values(
+    explanation: Explanation, *, per_step: int = 64, samples: int = 2
+) -> Tensor:
+    """MonotonicityCorrelation of values."""
+    groups = -(-explanation.x[0].numel() // per_step)
+    drawn = [torch.rand(groups, samples, generator=g) for g in explanation.generators("changed values")]
+    numbers = iter(torch.stack(drawn, 2).flatten(0, 1).double().numpy())
+    asked = {"features_in_step": per_step, "nr_samples": samples, "abs": True}
+    with patch.object(np.random, "uniform", lambda **_: next(numbers)):
+        return _of_values("MonotonicityCorrelation", explanation, softmax=True, **asked)
+
+
 @quantus("faithfulness-correlation", tolerance=SINGLE, why="Compared on the random sets of ours. " + MASKS)
 def faithfulness_correlation(explanation: Explanation) -> Tensor:
     """FaithfulnessCorrelation."""
@@ -663,8 +750,8 @@ def relative_input_stability(
     "relative-input-stability",
     variant="changed classes",
     tolerance=None,
-    why="Quantus gives NaN once one of the samples changes the class, as most do with noise of its default size; ours "
-    "leaves out those samples, as the paper does.",
+    why="Quantus gives NaN once one of the samples changes the class, as most do with its default noise, which is "
+    "uniform in 0.02..0.2, upwards alone; ours leaves out those samples, as the paper does.",
 )
 def relative_input_stability_of_changes(explanation: Explanation, *, radius: float = 1.0) -> Tensor:
     """RelativeInputStability under great noise."""

@@ -438,46 +438,6 @@ class TestNames:
         assert out.startswith("protocol xplique")
 
 
-QUANTUS_OF_VALUES: dict[str, tuple[str, dict[str, int], dict[str, object]]] = {
-    "faithfulness-correlation-of-values": ("FaithfulnessCorrelation", {}, {"nr_runs": 100, "subset_size": 224}),
-    "faithfulness-estimate-of-values": ("FaithfulnessEstimate", {"per_step": 64}, {"features_in_step": 64}),
-    "monotonicity-correlation-of-values": (
-        "MonotonicityCorrelation", {"per_step": 64}, {"features_in_step": 64, "nr_samples": 10, "abs": True}
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", QUANTUS_OF_VALUES)
-def test_correlations_over_values_are_quantus_s_on_the_same_draws(name: str) -> None:
-    quantus = pytest.importorskip("quantus")
-    what, values, theirs = QUANTUS_OF_VALUES[name]
-    explanation, spread = subject(), np.random.uniform
-    sets = [
-        [torch.randperm(3 * SIDE * SIDE, generator=g)[:224].numpy() for _ in range(100)]
-        for g in explanation.generators("sets of values")
-    ]
-    sets = iter([of_image[run] for run in range(100) for of_image in sets])
-    numbers = [torch.rand(12, 10, generator=g) for g in explanation.generators("changed values")]
-    numbers = iter(torch.stack(numbers, 2).flatten(0, 1).double().numpy())
-    monotonicity = name.startswith("monotonicity")
-    with (
-        sorting("stable"),
-        patch.object(np.random, "choice", lambda *_, **__: next(sets)),
-        patch.object(
-            np.random, "uniform", lambda **given: next(numbers) if monotonicity else spread(**given)
-        ),
-    ):
-        metric = getattr(quantus, what)(
-            **{"normalise": True, "return_aggregate": False, "disable_warnings": True, **theirs}
-        )
-        expected = metric(
-            explanation.model, explanation.x.numpy(), explanation.target.numpy(), explanation.saliency[:, None].numpy(),
-            channel_first=True, device="cpu",
-        )  # fmt: skip
-    found = scored(REGISTRY.configure("metric", name, values), explanation).per_image
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-
-
 def test_the_exact_map_of_a_linear_model_correlates_with_what_its_values_take() -> None:
     """Where channels count alike, a map's value says of each channel's what it takes: then all correlations are 1."""
     weight = torch.randn(2, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1)).expand(

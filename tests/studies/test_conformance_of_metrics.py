@@ -33,7 +33,7 @@ DIFFERENT = {
     "continuity.quantus", "effective-complexity.quantus.beside-a-loud-map", "infidelity.quantus",
     "infidelity.quantus.squares-that-do-not-fit", "irof.quantus.as-it-is", "lipschitz.quantus.normalised",
     "monotonicity-correlation.quantus.a-probability-of-0", "monotonicity.quantus",
-    "pointing-game.quantus.an-empty-mask", "pointing-game.quantus.weighted",
+    "pixel-flipping.quantus.its-own-sort", "pointing-game.quantus.an-empty-mask", "pointing-game.quantus.weighted",
     "region-perturbation.quantus.the-better-way", "relative-input-stability.quantus.changed-classes",
     "relevance-mass.quantus.signed", "road.quantus.as-it-is", "road.quantus.batches", "sensitivity-n.quantus",
     "sufficiency.quantus",
@@ -47,11 +47,12 @@ FAILING = {  # what Quantus raises
 }
 # Those that follow an order, of which the libraries have another where values are equal, or divide by values of 0.
 NOT_WITH_TIES = {
-    "deletion.quantus", "deletion.rise", "faithfulness-estimate.quantus", "insertion.rise", "irof.quantus",
-    "monotonicity-correlation.quantus", "monotonicity.quantus.mended", "pointing-game.quantus",
-    "region-perturbation.quantus", "relative-input-stability.quantus", "relative-output-stability.quantus",
-    "relative-representation-stability.quantus", "relevance-rank.quantus", "road.grad-cam", "road.quantus",
-    "selectivity.quantus", "top-k.quantus",
+    "deletion.quantus", "deletion.rise", "faithfulness-estimate-of-values.quantus", "faithfulness-estimate.quantus",
+    "insertion.rise", "irof.quantus", "monotonicity-correlation-of-values.quantus",
+    "monotonicity-correlation.quantus", "monotonicity.quantus.mended", "pixel-flipping.quantus",
+    "pointing-game.quantus", "region-perturbation.quantus", "relative-input-stability.quantus",
+    "relative-output-stability.quantus", "relative-representation-stability.quantus", "relevance-rank.quantus",
+    "road-by-percentiles.grad-cam", "road.grad-cam", "road.quantus", "selectivity.quantus", "top-k.quantus",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from interpbench.attribution.attribute import Maps
 from interpbench.core.batch_size import BatchSize
@@ -14,6 +15,7 @@ from interpbench.core.errors import InterpBenchError, said
 from interpbench.core.passes_counted import PassCount, counting
 from interpbench.core.process_state import ProcessState, staying_alive
 from interpbench.core.progress import Progress
+from interpbench.core.types import Model
 from interpbench.registry.plugin import Configured, described
 from interpbench.running.block_in_progress import BlockInProgress, CeilingInProgress
 from interpbench.running.image_block import COMPARED, ImageBlock
@@ -38,6 +40,8 @@ class Tried:
         first: passes that one image takes.
         counted: of how many images passes are known as well,
         passes: and what they take, all together.
+        asked: about how many images a metric asks methods again, for so many images; what that
+            costs is the method's.
         failure: why it broke down; its numbers then mean nothing.
     """
 
@@ -46,6 +50,7 @@ class Tried:
     first: PassCount = field(default_factory=PassCount)
     counted: int = 1
     passes: PassCount = field(default_factory=PassCount)
+    asked: int = 0
     failure: str = ""
 
     def passes_of(self, images: int, batches: int) -> PassCount:
@@ -161,7 +166,7 @@ class _Trials:
         """What the model says of the untouched images."""
 
         @torch.inference_mode()
-        def predict(rows: slice) -> torch.Tensor:
+        def predict(rows: slice) -> Tensor:
             return self._prepared.model(self._images.fastest(rows)).argmax(1)
 
         return self._tried("predictions", lambda rows: partial(predict, rows))
@@ -179,12 +184,19 @@ class _Trials:
         """Maps of some images scored by one metric; which maps does not matter to what it costs."""
         prepared, images = self._prepared, self._images
         metric = self._plan.metrics[label]
+        asked: list[int] = []
+
+        def explain(x: Tensor, target: Tensor, *, model: Model | None = None) -> Tensor:
+            asked.append(len(x))
+            return x.abs().sum(1)
 
         def ready(rows: slice) -> Timed:
+            asked.clear()
             prepared.know_end_points(images, rows)
             batch = images.batch(rows, gradients=False)
             some = Maps.of_search(batch.x.abs().sum(1))
             explanation, _ = images.explanation(some, batch, rows)
+            explanation = replace(explanation, explainer=explain, alone=lambda row: asked.append(1))
             passes = prepared.passes(BatchSize(prepared.batch_size))
 
             def timed() -> None:
@@ -197,7 +209,8 @@ class _Trials:
 
         # In a lower precision, one in so many is scored in float32 too: as many as show two.
         least = 2 if self._plan.computing.precision == "fp32" else COMPARED + 1
-        return self._tried(label, ready, metric, least)
+        tried = self._tried(label, ready, metric, least)
+        return replace(tried, asked=sum(asked))
 
     def maps(self, cell: Cell) -> Tried:
         """Maps of some images made, or searched, and ranked."""

@@ -252,7 +252,24 @@ def _costs(plan: Plan, tried: CalibratedModel, mine: _Images) -> Iterator[Cost]:
     able = [cell for cell, made in tried.cells if not made.failure]
     for metric, scored in tried.scores:
         maps = sum(cell.ceiling_of in (None, metric) for cell in able)
-        yield cost("scores", metric, scored, mine, maps)
+        of_maps = cost("scores", metric, scored, mine, maps)
+        asked = round(mine.count * scored.asked / max(1, scored.images))
+        if asked and not of_maps.failure:  # methods explain other images, or other models
+            methods = [made for cell, made in tried.cells if cell in able and not cell.ceiling_of]
+            of_maps = _with_maps(of_maps, methods, asked, mine.batches)
+        yield of_maps
+
+
+def _with_maps(cost: Cost, methods: Sequence[Tried], count: int, batches: int) -> Cost:
+    """The cost, with that of so many maps of each method, in so many batches."""
+    passes = [made.passes_of(count, batches) for made in methods]
+    return replace(
+        cost,
+        forwards=cost.forwards + sum(each.forwards for each in passes),
+        backwards=cost.backwards + sum(each.backwards for each in passes),
+        windows=cost.windows + sum(each.windows for each in passes),
+        seconds=cost.seconds + sum(made.seconds / made.images * count for made in methods),
+    )
 
 
 def _finished(

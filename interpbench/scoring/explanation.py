@@ -17,7 +17,7 @@ from torch import Tensor
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.errors import MethodError, ParameterError
 from interpbench.core.memory_format import memory_format_of
-from interpbench.core.passes_counted import counting
+from interpbench.core.passes_counted import counting, uncounted
 from interpbench.core.seeding import derive
 from interpbench.core.time_spent import phase
 from interpbench.core.types import Model
@@ -222,9 +222,12 @@ class Inputs:
             ParameterError: if it is an inner function or a lambda, or there are no such images.
         """
         key = (named(function), repr(sorted(parameters.items())))
-        result: Result = self._reader.shared.once(
-            key, lambda: function(self.model, self.reference, self.seed, **parameters)
-        )
+
+        def make() -> Result:
+            with uncounted():  # once for all: no image's passes
+                return function(self.model, self.reference, self.seed, **parameters)
+
+        result: Result = self._reader.shared.once(key, make)
         return result
 
     @property

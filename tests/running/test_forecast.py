@@ -109,6 +109,24 @@ def test_passes_of_each_method_and_metric_are_what_they_are_by_definition(
     assert backwards == {"gradcam": 11, "integrated-gradients:steps=5": 5 * 11}
 
 
+def test_what_a_metric_asks_of_methods_costs_what_their_maps_cost() -> None:
+    job = JOB | {
+        "method": ["gradcam", "integrated-gradients:steps=5", "random"], "ceiling": "none",
+        "metric": ["max-sensitivity:samples=3", "mprt", "forward-passes"],
+    }  # fmt: skip
+    found = interpbench.forecast(**job, images=11)
+    scores = {
+        cost.label: (cost.forwards, cost.backwards) for cost in found.costs if cost.part == "scores"
+    }
+    each = (1 + 5) * 11
+    assert scores == {
+        "max-sensitivity:samples=3": (3 * each, 3 * each),
+        "mprt": (each, each),
+        "forward-passes": (each, each),
+    }
+    assert not [cost.failure for cost in found.costs if cost.failure]
+
+
 def test_what_is_done_once_a_batch_is_not_counted_for_each_image() -> None:
     tried = Tried(9, counted=4, passes=PassCount(2 + 4 * 3, 4, 0), first=PassCount(2 + 3, 1, 0))
     assert tried.passes_of(images=100, batches=7) == PassCount(7 * 2 + 100 * 3, 100, 0)

@@ -20,6 +20,7 @@ LEAST, GREATEST = -17, 0  # powers of ten; below is no difference at all
 ROW, COLUMN = 0.21, 0.36  # inches of a cell
 HEAD, RIGHT, GAP = 0.85, 1.0, 0.2  # inches around the cells, and beyond the names
 SLANT = 60  # degrees
+HINTED = 1.06  # how much wider small letters are drawn than they are, at most
 WIDTH = 6.2  # inches that the heading takes
 COLOURS = "mako_r"
 SCALES = {"method": "its greatest value", "metric": "what scores can be, or its greatest"}
@@ -48,7 +49,7 @@ def _figure(deviations: pd.DataFrame, scale_of: str) -> Figure:
     ]
     values, texts = _cells(deviations, subjects, columns)
     across, up = COLUMN * len(columns), ROW * len(subjects)
-    left = GAP + max(Font(SMALL + 0.5).width(subject) for subject in subjects)
+    left = GAP + HINTED * max(Font(SMALL + 0.5).width(subject) for subject in subjects)
     foot = GAP + math.sin(math.radians(SLANT)) * max(
         Font(SMALL).width(name) for name in [*cases, TOLERANCE]
     )

@@ -604,8 +604,8 @@ def sanity(
         dataset, model, method: as on the command line, or in memory, as for `run`: a data set, or a
             pair of images and labels; methods may be several, and `all`.
         images: how many, class-balanced; two at least. 16 by default, or all where there are fewer.
-        test: cascading, independent, efficient, random-logit, smooth, or `all`; else all but
-            smooth.
+        test: cascading, independent, complete, efficient, random-logit, smooth, or `all`; else all
+            but complete and smooth.
         samples: noisy images a map in the test smooth.
         weights, outputs, preparation, mean, std, size, resize, seed, device, data_root, download,
             plugin, output, overwrite, progress: as for `explain`.

@@ -67,8 +67,8 @@ def sanity(
         typer.Option(
             metavar="T",
             help=(
-                "cascading, independent, efficient, random-logit, smooth, "
-                "or `all`; else all but smooth."
+                "cascading, independent, complete, efficient, random-logit, smooth, "
+                "or `all`; else all but complete and smooth."
             ),
         ),
     ] = None,

@@ -4,6 +4,8 @@
   Goodfellow, Hardt, Kim, Sanity Checks for Saliency Maps, NeurIPS 2018). The trained model's map
   against that of a copy in which the layers from the top down to this one, or this one alone, are
   initialised again: see `toolbox.randomise`. Batch norms are measured on the images explained.
+* `complete`: the end of the cascade alone, a copy in which all layers are new. One map an image
+  instead of one a layer, where methods are slow.
 * `smooth`: sMPRT (Hedström, Weber, Lapuschkin, Höhne, Sanity Checks Revisited, XAI in Action at
   NeurIPS 2023; A Fresh Look at Sanity Checks for Saliency Maps, xAI 2024). Each map is the mean
   over noisy copies of the image before it is compared. As in their experiments: 50 samples,
@@ -58,8 +60,9 @@ from interpbench.studies.sanity.comparing import (
 from interpbench.studies.sanity.copy_logits import CopyLogits, logits_of
 from interpbench.toolbox.randomise import Randomised, Randomiser
 
-TESTS = ("cascading", "independent", "smooth", "efficient", "random-logit")
-DEFAULT = ("cascading", "independent", "efficient", "random-logit")  # smooth makes each map of many
+TESTS = ("cascading", "independent", "complete", "smooth", "efficient", "random-logit")
+# Without `smooth`, which makes each map of many, and what `cascading` ends with.
+DEFAULT = ("cascading", "independent", "efficient", "random-logit")
 ALL = "all"
 ALL_LAYERS = "(all)"
 SAMPLES = 50  # sMPRT's: noisy images a map
@@ -154,6 +157,7 @@ class Checks:
         maps = {
             "cascading": layers,
             "independent": layers,
+            "complete": 1,
             "smooth": 2 * samples,
             "efficient": 1,
             "random-logit": 1,

@@ -25,6 +25,7 @@ _OVER_LAYERS = {
 _MEASURES = {SPEARMAN: "rank correlation (Spearman)", SSIM: "SSIM"}
 _BARS = {
     "random-logit": "another class: similarity to the map for the target",
+    "complete": "complete: similarity to the map of a model with all layers new",
     "smooth": "smooth: all layers new, maps averaged over noise",
 }
 _RISE = "efficient: rise in complexity, all layers new (more is better)"
@@ -52,7 +53,7 @@ def draw_layers(table: pd.DataFrame, kind: str, title: str, path: Path) -> None:
 def draw_bars(table: pd.DataFrame, test: str, title: str, path: Path) -> None:
     """Writes a PNG with a bar a method.
 
-    `random-logit` and `smooth` show both similarities, `efficient` its rise.
+    `random-logit`, `complete` and `smooth` show both similarities, `efficient` its rise.
     """
     _save(_bars(table, test, title), path)
 

@@ -68,7 +68,7 @@ def test_a_method_that_ignores_the_model_gives_exactly_equal_maps(registry: Regi
         similar = rows[rows["measure"].isin(["spearman", "ssim"])]
         assert (similar[["mean", "low", "high"]] == 1).all(axis=None), method
         assert (similar["sd"] == 0).all()
-        assert set(similar["test"]) == {"cascading", "independent", "smooth", "random-logit"}
+        assert set(similar["test"]) == {"cascading", "independent", "complete", "smooth", "random-logit"}
         assert (rows[rows["measure"] == "entropy-rise"]["mean"] == 0).all()
         assert (rows["images"] == 6).all()
     assert set(verdicts(table)["model"]) == set(verdicts(table)["class"]) == {"INSENSITIVE"}
@@ -262,6 +262,25 @@ def test_the_verdict_is_about_the_upper_half_of_the_cascade() -> None:
     assert (row["model"], row["upper_half"]) == ("sensitive", pytest.approx(2 / 3))
 
 
+def test_the_complete_copy_decides_where_there_is_no_cascade() -> None:
+    above, below = THRESHOLD + 0.01, THRESHOLD - 0.01
+    for value, expected in ((above, "INSENSITIVE"), (below, "sensitive")):
+        [row] = verdicts(board(complete=[value], random_logit=[below])).to_dict("records")
+        assert (row["model"], row["all_layers"]) == (expected, pytest.approx(value))
+    [row] = verdicts(board(cascading=[below, 0.3], complete=[above])).to_dict("records")
+    assert (row["model"], row["all_layers"]) == ("sensitive", 0.3)
+
+
+def test_the_complete_copy_is_the_end_of_the_cascade(registry: Registry) -> None:
+    table = run(registry, "slope", "edges", tests=("cascading", "complete"))
+    columns = ["method", "map", "measure", "mean", "sd", "images"]
+    ends = table[(table["test"] == "cascading") & (table["layer_index"] == 5)]
+    complete = table[table["test"] == "complete"]
+    pd.testing.assert_frame_equal(
+        ends[columns].reset_index(drop=True), complete[columns].reset_index(drop=True)
+    )
+
+
 def test_a_verdict_needs_an_interval_on_one_side_of_the_threshold() -> None:
     above, below = [THRESHOLD + 0.01], [THRESHOLD - 0.01]
     for width, expected in (
@@ -295,13 +314,14 @@ def test_as_a_user_runs_it(tmp_path: Path) -> None:
     assert shown["seed"] == 0
     assert shown["model"]["weights"] == "random"
     assert set(shown["methods"]) == {"slope", "edges", "gradcam"}
-    assert len(shown["copies"]) == 5 + 5 + 1 + 1
+    assert len(shown["copies"]) == 5 + 5 + 1 + 1 + 1
     assert {"torch", "scipy", "scikit-image"} <= set(shown["versions"])
     assert len(shown["sample_ids"]) == 6
     pictures = {
         "layers-absolute.png",
         "layers-signed.png",
         "random-logit.png",
+        "complete.png",
         "efficient.png",
         "smooth.png",
     }

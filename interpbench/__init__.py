@@ -1,9 +1,9 @@
 """InterpBench: a plugin-based benchmark suite for interpretability methods in computer vision.
 
 `method`, `model`, `dataset`, `metric`, `reference` and `metric_reference` register plugins; `run`,
-`forecast`, `load_run`, `explain`, `gallery`, `sanity`, `stability`, `conformance`, `doctor`,
-`check`, `train` and `find_lr` are the command line in Python. Names are imported when they are
-first used, so that `import interpbench` does not import torch.
+`forecast`, `load_run`, `explain`, `gallery`, `sanity`, `stability`, `advise`, `conformance`,
+`doctor`, `check`, `train` and `find_lr` are the command line in Python. Names are imported when they
+are first used, so that `import interpbench` does not import torch.
 """
 
 import sys
@@ -28,6 +28,7 @@ from interpbench.registry.registry import (
 
 if TYPE_CHECKING:
     from interpbench.api import (
+        advise,
         check,
         conformance,
         doctor,
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "__version__": "files.versions",
+    "advise": "api",
     "check": "api",
     "conformance": "api",
     "doctor": "api",
@@ -215,6 +217,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "activations_and_gradients",
+    "advise",
     "area",
     "as_maps",
     "baseline",

@@ -5,6 +5,7 @@ What is done stands in the rooms.
 
 import ast
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from interpbench.running.forecast import Forecast
     from interpbench.running.merging import Merged
     from interpbench.running.plan import Plan
+    from interpbench.studies.advise.study import Advice
     from interpbench.studies.conformance.study import Conformance
     from interpbench.studies.pictures.explain import Explained
     from interpbench.studies.pictures.gallery import Gallery
@@ -645,6 +647,91 @@ def sanity(
     plan, to = SanityPlan(images, tests, samples), _destination(output, overwrite)
     with _shown(progress) as shown:
         return check_sanity(data, explainer, plan, dataset=text, to=to, progress=shown)
+
+
+@job
+def advise(
+    dataset: "str | Images" = "planted",
+    *,
+    model: "Models" = "resnet18",
+    method: "Methods" = "all",
+    budget: str | float = "10m",
+    images: int | None = None,
+    target: str = "predicted",
+    weights: str | None = None,
+    outputs: str | None = None,
+    preparation: "str | Path | Preparation | None" = None,
+    mean: "Numbers | None" = None,
+    std: "Numbers | None" = None,
+    size: "Size | str | None" = None,
+    resize: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    batch_size: int | None = None,
+    data_root: str | Path | None = None,
+    download: bool = False,
+    plugin: Paths = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Shown = None,
+) -> "Advice":
+    """Which method for a model and its images, how sure is that, and what would change it?
+
+    Within the budget, methods race: a few images for all, then ever more images for ever fewer of
+    them. Who is shown to be worse than the leader is out, and where time runs short the worse half;
+    controls stay. The finalists are scored under other settings too, and go through the sanity
+    checks. The rules are in `studies/advise/advise.toml`.
+
+    Parameters:
+        dataset, model, method: as on the command line, or in memory, as for `run`: a data set, or a
+            pair of images and labels; methods may be several, and `all` that apply. All controls
+            take part, whoever is named.
+        budget: seconds, or `90s`, `10m`, `1.5h`: of the clock, for everything but the
+            start of Python.
+        images: how many may be used at most, class-balanced; None for all.
+        target: the class that is explained, `predicted` or `label`.
+        resume: goes on with what lies in `output`: rounds that are finished count as they are.
+        weights, outputs, preparation, mean, std, size, resize, seed, device, batch_size, data_root,
+            download, plugin, output, overwrite, progress: as for `run` and `explain`.
+
+    Raises:
+        InterpBenchError: if the input is wrong, or the budget ends before any method is scored. A
+            method that fails is out, and said so.
+
+    Example:
+        >>> import interpbench
+        >>> advice = interpbench.advise(
+        ...     "planted", model="resnet18", method="saliency", budget="20s", images=4,
+        ...     device="cpu", output="advice",
+        ... )
+        >>> len(advice.lines) <= 10
+        True
+        >>> advice.page.name
+        'advice.html'
+    """
+    started = time.monotonic()
+    from interpbench.core.devices import Computing
+    from interpbench.studies.advise.bench import Bench
+    from interpbench.studies.advise.rules import bundled_rules
+    from interpbench.studies.advise.study import advise as advise_on
+    from interpbench.studies.advise.study import seconds_of
+
+    seconds = seconds_of(str(budget))
+    handed = _hand(
+        plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
+    )
+    text, name = handed.dataset(dataset) or "", handed.model(model)
+    methods = handed.names("method", method) or ()
+    computing = Computing.of(device, batch_size=batch_size)
+    to = _destination(output, overwrite)
+    with _shown(progress, "maps") as shown:
+        bench = Bench(
+            handed.registry, handed.sources, computing, text, name, methods, target, seed, shown
+        )
+        return advise_on(
+            bench, bundled_rules(), seconds, images=images, to=to, resume=resume, started=started
+        )
 
 
 @checked

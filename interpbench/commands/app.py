@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from interpbench.commands.advise import advise
 from interpbench.commands.catalogue import list_, show
 from interpbench.commands.check import check
 from interpbench.commands.conformance import conformance
@@ -53,6 +54,7 @@ COMMANDS = (
     conformance,
     sanity,
     stability,
+    advise,
 )
 for command in COMMANDS:
     app.command()(command)

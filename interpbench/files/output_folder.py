@@ -34,6 +34,7 @@ class OutputFolder:
         command: that writes there.
         record: how it is made; what else becomes known can be added until the end.
         files: what was written, relative to the folder.
+        resumable: whether the command can go on where it was interrupted, with --resume.
     """
 
     def __init__(self, path: Path, command: str, record: Record) -> None:
@@ -41,6 +42,7 @@ class OutputFolder:
         self.command = command
         self.record = record
         self.files: list[str] = []
+        self.resumable = False
 
     def start(self, *, overwrite: bool) -> None:
         """Makes the folder ready.
@@ -96,9 +98,10 @@ class OutputFolder:
     ) -> None:
         self._write_record("finished" if kind is None else "unfinished")
         if isinstance(error, KeyboardInterrupt):
+            then, flag = ("go on", "resume") if self.resumable else ("start afresh", "overwrite")
             error.add_note(
-                f"What is finished lies in {self.path}; start afresh with the same command, "
-                f"--output {self.path} and --overwrite."
+                f"What is finished lies in {self.path}; {then} with the same command, "
+                f"--output {self.path} and --{flag}."
             )
 
     def _write_record(self, status: str) -> None:

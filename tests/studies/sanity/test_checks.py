@@ -68,7 +68,13 @@ def test_a_method_that_ignores_the_model_gives_exactly_equal_maps(registry: Regi
         similar = rows[rows["measure"].isin(["spearman", "ssim"])]
         assert (similar[["mean", "low", "high"]] == 1).all(axis=None), method
         assert (similar["sd"] == 0).all()
-        assert set(similar["test"]) == {"cascading", "independent", "complete", "smooth", "random-logit"}
+        assert set(similar["test"]) == {
+            "cascading",
+            "independent",
+            "complete",
+            "smooth",
+            "random-logit",
+        }
         assert (rows[rows["measure"] == "entropy-rise"]["mean"] == 0).all()
         assert (rows["images"] == 6).all()
     assert set(verdicts(table)["model"]) == set(verdicts(table)["class"]) == {"INSENSITIVE"}

@@ -1,0 +1,279 @@
+"""What was measured, put together to the tables that the answer rests on. Numbers in, tables out."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from interpbench.core.seeding import derive
+from interpbench.results.statistics import bootstrap_interval
+from interpbench.studies.advise.race import DEAR, FAILED, TIME, WORSE, Dropped
+from interpbench.studies.advise.rules import Rules
+from interpbench.studies.advise.wins import compared, rival_row, wins
+from interpbench.studies.sanity.verdict import INSENSITIVE
+
+METHODS, SETTINGS, PAIRS = "methods.csv", "settings.csv", "pairs.csv"
+ROUNDS, SUMMARY = "rounds.csv", "summary.csv"
+CONTROL, USE, ONE_OF, NOT_BETTER, FAILS = (
+    "control",
+    "use",
+    "cannot be told apart",
+    "not shown better than a control",
+    "fails sanity",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """All that was measured.
+
+    Attributes:
+        scores: one row an image, method and metric: method, metric, sample_id, value.
+        better: metric -> "lower" or "higher".
+        cells: one row a method: method, role, status, reason, seconds of maps (`map_seconds`) and
+            of scoring (`scoring_seconds`) and of how many `images`.
+        finalists: methods, best first, that reached the end of the race; controls not among them.
+        dropped: method -> why it did not.
+        settings: metrics that the finalists were scored by in the last round.
+        sanity: of `sanity.verdict.verdicts`; empty if there was no time.
+        sanity_images: how many they were.
+        passes: method -> forward and backward passes and windows an image, of finalists.
+        rounds: one row a round: round, images (new ones), methods, seconds, dropped, ended.
+        seed: of the run.
+    """
+
+    scores: pd.DataFrame
+    better: Mapping[str, str]
+    cells: pd.DataFrame
+    finalists: Sequence[str]
+    dropped: Mapping[str, Dropped]
+    settings: Sequence[str] = ()
+    sanity: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sanity_images: int = 0
+    passes: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    rounds: pd.DataFrame = field(default_factory=pd.DataFrame)
+    seed: int = 0
+
+    @property
+    def controls(self) -> list[str]:
+        """Those that have scores."""
+        named = self.cells.loc[self.cells["role"] == "control", "method"]
+        return sorted(set(named) & set(self.scores["method"]))
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """The tables that the answer is read from, and who it is.
+
+    Attributes:
+        tables: file -> table; the first column of each is its key.
+        recommended: the methods that cannot be told apart, the cheapest first; none if undecided.
+        leader: the usable finalist that wins most; "" without any.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    recommended: tuple[str, ...]
+    leader: str
+
+
+def find(measured: Measured, rules: Rules) -> Findings:
+    """Concludes."""
+    reference = [*measured.finalists, *measured.controls]
+    won = wins(measured.scores, measured.better, rules.families, reference)
+    pairs = compared(won, measured.seed, rules.level)
+    settings = _settings(measured)
+    sanity = {row["method"]: row for row in measured.sanity.to_dict("records")}
+    means = won.mean().reindex(measured.finalists).dropna()
+    standing = sorted(means.index, key=lambda name: (-means[name], name))
+    usable = [name for name in standing if not _fails(sanity.get(name, {}))]
+    leader = usable[0] if usable else ""
+    tied = _not_worse(pairs, leader, usable)
+    sound = [name for name in tied if _beats_all(pairs, name, measured.controls)]
+    methods = _methods(measured, won, pairs, leader, sanity)
+    cost = methods.set_index("method")["ms"]
+    recommended = tuple(
+        sorted(sound if leader in sound else (), key=lambda name: (cost[name], name))
+    )
+    methods["advice"] = [
+        _advice(row, recommended, tied, measured) for row in methods.to_dict("records")
+    ]
+    methods["first_under"] = _firsts(settings, methods["method"].tolist())
+    summary = _summary(measured, methods, settings, won, recommended, leader)
+    tables = {
+        METHODS: methods,
+        PAIRS: pairs,
+        SETTINGS: settings,
+        ROUNDS: measured.rounds,
+        SUMMARY: summary,
+    }
+    return Findings(tables, recommended, leader)
+
+
+def _not_worse(pairs: pd.DataFrame, leader: str, methods: Sequence[str]) -> list[str]:
+    """Of the methods those that are not shown to be worse than the leader, itself among them."""
+    lost = set(pairs.loc[pairs["better"] == leader, "other"])
+    return [name for name in methods if name not in lost]
+
+
+def _beats_all(pairs: pd.DataFrame, method: str, controls: Sequence[str]) -> bool:
+    """Whether there are controls, and a method is shown to be better than each."""
+    beaten = set(pairs.loc[pairs["better"] == method, "other"])
+    return bool(controls) and beaten >= set(controls)
+
+
+def _fails(checked: Mapping[Hashable, object]) -> bool:
+    """Whether the sanity checks find a method insensitive to the model or to the class."""
+    return INSENSITIVE in (checked.get("model"), checked.get("class"))
+
+
+def _settings(measured: Measured) -> pd.DataFrame:
+    """A row a setting and method: its mean and place among the finalists and controls.
+
+    Of the images that all of them have a score of.
+    """
+    field_of = [*measured.finalists, *measured.controls]
+    rows = []
+    for setting in measured.settings:
+        scores = measured.scores[measured.scores["metric"] == setting]
+        wide = scores.pivot_table(index="sample_id", columns="method", values="value")
+        wide = wide[[name for name in field_of if name in wide]].dropna()
+        if wide.empty:
+            continue
+        means = wide.mean()
+        places = means.rank(method="min", ascending=measured.better[setting] == "lower")
+        rows += [
+            {
+                "row": f"{setting} / {method}",
+                "setting": setting,
+                "method": method,
+                "mean": means[method],
+                "place": int(places[method]),
+                "images": len(wide),
+            }
+            for method in wide
+        ]
+    columns = ["row", "setting", "method", "mean", "place", "images"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _firsts(settings: pd.DataFrame, methods: Sequence[str]) -> list[int]:
+    first = settings.loc[settings["place"] == 1, "method"].value_counts()
+    return [int(first.get(method, 0)) for method in methods]
+
+
+def _methods(
+    measured: Measured,
+    won: pd.DataFrame,
+    pairs: pd.DataFrame,
+    leader: str,
+    sanity: Mapping[str, Mapping[Hashable, object]],
+) -> pd.DataFrame:
+    """A row a method, those that win most first."""
+    best_control = _best(won, measured.controls)
+    rows = []
+    for cell in measured.cells.to_dict("records"):
+        method = cell["method"]
+        mine = won[method].dropna().to_numpy() if method in won else np.array([])
+        low, high = bootstrap_interval(mine, seed=derive(measured.seed, "wins", method))
+        checked = sanity.get(method, {})
+        dropped = measured.dropped.get(method)
+        forwards, backwards, windows = measured.passes.get(method, (np.nan,) * 3)
+        rows.append(
+            {
+                "method": method,
+                "role": cell["role"],
+                "advice": "",
+                "reason": cell["reason"] or (dropped.reason if dropped else ""),
+                "images": mine.size,
+                "wins": mine.mean() if mine.size else np.nan,
+                "low": max(low, 0.0),
+                "high": min(high, 1.0),
+                "ms": 1000 * cell["map_seconds"] / cell["images"] if cell["images"] else np.nan,
+                "forward_passes": forwards,
+                "backward_passes": backwards,
+                "windows": windows,
+                **_against(pairs, method, leader, "leader"),
+                **_against(pairs, method, best_control, "control"),
+                "new_weights": checked.get("all_layers", np.nan),
+                "other_class": checked.get("random_logit", np.nan),
+                "sanity_model": checked.get("model", ""),
+                "sanity_class": checked.get("class", ""),
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table.sort_values(["wins", "method"], ascending=[False, True], ignore_index=True)
+
+
+def _best(won: pd.DataFrame, methods: Sequence[str]) -> str:
+    """Who of them wins most; "" of none."""
+    means = won.mean().reindex(list(methods)).dropna()
+    return min(means.index, key=lambda name: (-means[name], name)) if len(means) else ""
+
+
+def _against(pairs: pd.DataFrame, method: str, other: str, name: str) -> dict[str, object]:
+    """p after Holm's correction, whether it is better or worse, and images needed to tell."""
+    pair = rival_row(pairs, method, other) if method != other else None
+    if pair is None:
+        return {f"p_{name}": np.nan, f"than_{name}": "", f"images_{name}": np.nan}
+    than = "better" if pair["better"] == method else "worse" if pair["better"] else "undecided"
+    return {
+        f"p_{name}": pair["p_holm"],
+        f"than_{name}": than,
+        f"images_{name}": pair["images_needed"],
+    }
+
+
+def _advice(
+    row: Mapping[str, object], recommended: Sequence[str], tied: Sequence[str], measured: Measured
+) -> str:
+    """What is to be done with a method, in one of a few words."""
+    method = str(row["method"])
+    dropped = measured.dropped.get(method)
+    if row["role"] == "control":
+        return CONTROL
+    if method in recommended:
+        return USE if len(recommended) == 1 else ONE_OF
+    if INSENSITIVE in (row["sanity_model"], row["sanity_class"]):
+        return FAILS
+    if dropped is not None and dropped.why != WORSE:
+        return dropped.why
+    if method in tied or row["than_control"] in ("worse", "undecided"):
+        return NOT_BETTER
+    return WORSE
+
+
+def _summary(
+    measured: Measured,
+    methods: pd.DataFrame,
+    settings: pd.DataFrame,
+    won: pd.DataFrame,
+    recommended: Sequence[str],
+    leader: str,
+) -> pd.DataFrame:
+    """Counts and names that no single method has: columns key, value, text."""
+    of_role = methods[methods["role"] != "control"]
+    counted = of_role["advice"].value_counts()
+    counts = {
+        "methods": len(of_role),
+        "controls": len(methods) - len(of_role),
+        "scored": int((of_role["images"] > 0).sum()),
+        "finalists": len(measured.finalists),
+        "recommended": len(recommended),
+        "images": len(won),
+        "settings": settings["setting"].nunique(),
+        "settings_images": int(settings["images"].max()) if len(settings) else 0,
+        "sanity_images": measured.sanity_images,
+        **{f"count: {advice}": int(counted.get(advice, 0)) for advice in _ADVICE},
+    }
+    rows = [{"key": key, "value": value, "text": ""} for key, value in counts.items()]
+    names = {
+        "leader": leader,
+        "cheapest": recommended[0] if recommended else "",
+        "best control": _best(won, measured.controls),
+    }
+    rows += [{"key": key, "value": np.nan, "text": text} for key, text in names.items()]
+    return pd.DataFrame(rows, columns=["key", "value", "text"])
+
+
+_ADVICE = (USE, ONE_OF, WORSE, NOT_BETTER, FAILS, FAILED, DEAR, TIME)

@@ -702,7 +702,7 @@ def advise(
     Example:
         >>> import interpbench
         >>> advice = interpbench.advise(
-        ...     "planted", model="resnet18", method="saliency", budget="20s", images=4,
+        ...     "planted", model="resnet18", method="saliency", budget="1h", images=2,
         ...     device="cpu", output="advice",
         ... )
         >>> len(advice.lines) <= 10

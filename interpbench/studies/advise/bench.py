@@ -85,10 +85,13 @@ class Bench:
         """What methods that were named are called in tables."""
         return list(choose_plugins(self.registry, "method", methods).plugins)
 
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """Of all images, in an order in which however many come first are class-balanced."""
-        order = choose(self.data, None, self.seed, in_turn=True)
+    def ids(self, images: int | None) -> tuple[str, ...]:
+        """Of so many images, or all; however many come first are class-balanced.
+
+        Raises:
+            DataError: if there are fewer.
+        """
+        order = choose(self.data, images, self.seed, in_turn=True)
         return tuple(self.data.ids[index] for index in order)
 
     def score(self, asked: Round, folder: Path) -> RunTables:

@@ -19,6 +19,7 @@ class Rules(Settings):
 
     Attributes:
         first: images of the first round.
+        fewest: new images below which a further round is not worth its while.
         growth: from round to round, times as many new images.
         rounds: of the race at most.
         finalists: methods that the settings and the sanity checks are asked of, at most.
@@ -32,6 +33,7 @@ class Rules(Settings):
     """
 
     first: Annotated[int, Field(ge=2)]
+    fewest: PositiveInt
     growth: Annotated[int, Field(ge=2)]
     rounds: PositiveInt
     finalists: Annotated[int, Field(ge=2)]

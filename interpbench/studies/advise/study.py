@@ -137,7 +137,7 @@ def advise(
         versions=versions(),
     )
     before = _before(to, record) if resume else ()
-    ids = bench.ids[:images]
+    ids = bench.ids(images)
     record = record.model_copy(update={"rounds": before})
     folder = Destination(to.path, to.overwrite or resume).open(
         COMMAND, f"{bench.dataset}-{bench.model}", record
@@ -214,7 +214,7 @@ def _race(rounds: Rounds, rules: Rules, ids: Sequence[str]) -> list[str]:
         going = [name for name in going if name not in gone]
         left = max(0, len(ids) - used)
         coming = next_round(
-            going, min(rules.growth * count, left), means, rules.finalists, rules.first
+            going, min(rules.growth * count, left), means, rules.finalists, rules.fewest
         )
         ended = "" if coming.images else coming.reason
         if len(going) < 2:
@@ -274,7 +274,7 @@ def _images_under_settings(
     own = len(rounds.better)
     lasting = rules.settings_share * (rounds.budget - begin)
     means = rounds.means(rounds.spent_then + lasting, (own + len(rules.settings)) / own)
-    return next_round(finalists, len(ids), means, len(finalists), rules.first).images
+    return next_round(finalists, len(ids), means, len(finalists), rules.fewest).images
 
 
 def _check(

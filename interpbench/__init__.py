@@ -2,8 +2,8 @@
 
 `method`, `model`, `dataset`, `metric`, `reference` and `metric_reference` register plugins; `run`,
 `forecast`, `load_run`, `explain`, `gallery`, `sanity`, `stability`, `advise`, `conformance`,
-`doctor`, `check`, `train` and `find_lr` are the command line in Python. Names are imported when they
-are first used, so that `import interpbench` does not import torch.
+`doctor`, `check`, `train` and `find_lr` are the command line in Python. Names are imported when
+they are first used, so that `import interpbench` does not import torch.
 """
 
 import sys

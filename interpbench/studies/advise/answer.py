@@ -19,6 +19,7 @@ from interpbench.studies.advise.findings import (
     NOT_BETTER,
     ROUNDS,
     SUMMARY,
+    SURVIVAL,
     Findings,
 )
 from interpbench.studies.advise.race import DEAR, FAILED, TIME, WORSE
@@ -80,7 +81,7 @@ class Answer(Teller):
         self._name("{} wins ", leader)
         self._cell("{} ", leader, "wins", percent)
         self._cell("[{}, ", leader, "low", percent)
-        text = "{}] of its comparisons with the other finalists and the controls"
+        text = "{}] of its comparisons with its best rivals and the controls"
         self._cell(text, leader, "high", percent)
         control = self._names["best control"]
         if control:
@@ -136,7 +137,19 @@ class Answer(Teller):
         for name in others[:NAMED]:
             self._name(", {} under ", name)
             self._cell("{}", name, "first_under", whole)
-        self._count(", by its mean over {} images.", "settings_images")
+        control = self._names["best control"]
+        survival = self._found.tables[SURVIVAL]
+        of_two = survival[
+            ((survival["method"] == leader) & (survival["other"] == control))
+            | ((survival["method"] == control) & (survival["other"] == leader))
+        ]
+        if len(of_two):
+            row, first = of_two.iloc[0]["row"], of_two.iloc[0]["method"] == leader
+            ways = ("better", "worse") if first else ("worse", "better")
+            self.tell("; {} show it better than ", SURVIVAL, row, ways[0], whole)
+            self._text("{}", "best control")
+            self.tell(", {} worse", SURVIVAL, row, ways[1], whole)
+        self._count(", on {} images.", "settings_images")
 
     def _not_these(self) -> None:
         begun = False
@@ -182,9 +195,9 @@ class Answer(Teller):
         self._count("The answer rests on {} images; ", "images")
         self._count("of {} scored methods ", "scored")
         self._count("{} reached the end", "finalists")
-        last = self._found.tables[ROUNDS].iloc[-1]
-        if last["ended"]:
-            self.tell("; the race ended since {}", ROUNDS, last["round"], "ended")
+        rounds = self._found.tables[ROUNDS]
+        for name in rounds.loc[rounds["ended"] != "", "round"]:
+            self.tell("; the race ended since {}", ROUNDS, name, "ended")
         self.say(".")
 
     def _more_images(self) -> None:

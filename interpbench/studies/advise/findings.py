@@ -1,19 +1,26 @@
-"""What was measured, put together to the tables that the answer rests on. Numbers in, tables out."""
+"""What was measured, put together to the tables that the answer rests on."""
 
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
+from interpbench.core.errors import ParameterError
 from interpbench.core.seeding import derive
+from interpbench.results.run_info import MetricInfo
 from interpbench.results.statistics import bootstrap_interval
+from interpbench.results.tables import RunTables
 from interpbench.studies.advise.race import DEAR, FAILED, TIME, WORSE, Dropped
 from interpbench.studies.advise.rules import Rules
 from interpbench.studies.advise.wins import compared, rival_row, wins
 from interpbench.studies.sanity.verdict import INSENSITIVE
+from interpbench.studies.stability.settings import Setting
+from interpbench.studies.stability.survey import ALL, scores_of, survey
 
 METHODS, SETTINGS, PAIRS = "methods.csv", "settings.csv", "pairs.csv"
+PLACES, SURVIVAL = "places.csv", "survival.csv"
 ROUNDS, SUMMARY = "rounds.csv", "summary.csv"
 CONTROL, USE, ONE_OF, NOT_BETTER, FAILS = (
     "control",
@@ -30,12 +37,13 @@ class Measured:
 
     Attributes:
         scores: one row an image, method and metric: method, metric, sample_id, value.
-        better: metric -> "lower" or "higher".
+        metrics: label -> what it is.
         cells: one row a method: method, role, status, reason, seconds of maps (`map_seconds`) and
             of scoring (`scoring_seconds`) and of how many `images`.
         finalists: methods, best first, that reached the end of the race; controls not among them.
+        rivals: these, and the best of those that were shown to be worse, if they are few.
         dropped: method -> why it did not.
-        settings: metrics that the finalists were scored by in the last round.
+        settings: metrics that the rivals were scored by in the last round.
         sanity: of `sanity.verdict.verdicts`; empty if there was no time.
         sanity_images: how many they were.
         passes: method -> forward and backward passes and windows an image, of finalists.
@@ -44,9 +52,10 @@ class Measured:
     """
 
     scores: pd.DataFrame
-    better: Mapping[str, str]
+    metrics: Mapping[str, MetricInfo]
     cells: pd.DataFrame
     finalists: Sequence[str]
+    rivals: Sequence[str]
     dropped: Mapping[str, Dropped]
     settings: Sequence[str] = ()
     sanity: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -79,10 +88,10 @@ class Findings:
 
 def find(measured: Measured, rules: Rules) -> Findings:
     """Concludes."""
-    reference = [*measured.finalists, *measured.controls]
-    won = wins(measured.scores, measured.better, rules.families, reference)
+    reference = [*measured.rivals, *measured.controls]
+    won = wins(measured.scores, measured.metrics, rules.families, reference)
     pairs = compared(won, measured.seed, rules.level)
-    settings = _settings(measured)
+    survived = _survey(measured, rules)
     sanity = {row["method"]: row for row in measured.sanity.to_dict("records")}
     means = won.mean().reindex(measured.finalists).dropna()
     standing = sorted(means.index, key=lambda name: (-means[name], name))
@@ -98,12 +107,13 @@ def find(measured: Measured, rules: Rules) -> Findings:
     methods["advice"] = [
         _advice(row, recommended, tied, measured) for row in methods.to_dict("records")
     ]
-    methods["first_under"] = _firsts(settings, methods["method"].tolist())
-    summary = _summary(measured, methods, settings, won, recommended, leader)
+    firsts = survived[SETTINGS]["leader"].value_counts()
+    methods["first_under"] = [int(firsts.get(name, 0)) for name in methods["method"]]
+    summary = _summary(measured, methods, survived[SETTINGS], won, recommended, leader)
     tables = {
         METHODS: methods,
         PAIRS: pairs,
-        SETTINGS: settings,
+        **survived,
         ROUNDS: measured.rounds,
         SUMMARY: summary,
     }
@@ -127,39 +137,36 @@ def _fails(checked: Mapping[Hashable, object]) -> bool:
     return INSENSITIVE in (checked.get("model"), checked.get("class"))
 
 
-def _settings(measured: Measured) -> pd.DataFrame:
-    """A row a setting and method: its mean and place among the finalists and controls.
+def _survey(measured: Measured, rules: Rules) -> dict[str, pd.DataFrame]:
+    """How the rivals and controls stand under each setting, and which conclusions survive.
 
-    Of the images that all of them have a score of.
+    SETTINGS has a row a setting, PLACES one a setting and method, SURVIVAL one for every two
+    methods; see `stability.survey.Survey`. Settings that too few scores were given by are left out.
     """
-    field_of = [*measured.finalists, *measured.controls]
-    rows = []
-    for setting in measured.settings:
-        scores = measured.scores[measured.scores["metric"] == setting]
-        wide = scores.pivot_table(index="sample_id", columns="method", values="value")
-        wide = wide[[name for name in field_of if name in wide]].dropna()
-        if wide.empty:
-            continue
-        means = wide.mean()
-        places = means.rank(method="min", ascending=measured.better[setting] == "lower")
-        rows += [
-            {
-                "row": f"{setting} / {method}",
-                "setting": setting,
-                "method": method,
-                "mean": means[method],
-                "place": int(places[method]),
-                "images": len(wide),
-            }
-            for method in wide
-        ]
-    columns = ["row", "setting", "method", "mean", "place", "images"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _firsts(settings: pd.DataFrame, methods: Sequence[str]) -> list[int]:
-    first = settings.loc[settings["place"] == 1, "method"].value_counts()
-    return [int(first.get(method, 0)) for method in methods]
+    field_of = [*measured.rivals, *measured.controls]
+    rows = measured.scores[measured.scores["method"].isin(field_of)]
+    rows = rows.assign(dataset="", model="")
+    tables = RunTables.of_scores(rows, measured.metrics, measured.seed, rules.level)
+    scored = []
+    for metric in measured.settings:
+        base, _, changed = metric.partition(":")
+        with suppress(ParameterError):
+            scored.append(scores_of(Setting(metric, base, changed, metric), tables))
+    columns = {
+        SETTINGS: ["setting", "images", "leader", "told_apart", "pairs"],
+        PLACES: ["row", "setting", "method", "cost", "place"],
+        SURVIVAL: ["row", "method", "other", "settings", "better", "worse", "undecided", "verdict"],
+    }
+    if not scored:
+        return {name: pd.DataFrame(columns=names) for name, names in columns.items()}
+    found = survey(scored, measured.seed)
+    survival = found.survival[found.survival["scope"] == ALL]
+    frames = {
+        SETTINGS: found.settings,
+        PLACES: found.means.assign(row=found.means["setting"] + " / " + found.means["method"]),
+        SURVIVAL: survival.assign(row=survival["method"] + " / " + survival["other"]),
+    }
+    return {name: frame[columns[name]].reset_index(drop=True) for name, frame in frames.items()}
 
 
 def _methods(
@@ -261,7 +268,7 @@ def _summary(
         "finalists": len(measured.finalists),
         "recommended": len(recommended),
         "images": len(won),
-        "settings": settings["setting"].nunique(),
+        "settings": len(settings),
         "settings_images": int(settings["images"].max()) if len(settings) else 0,
         "sanity_images": measured.sanity_images,
         **{f"count: {advice}": int(counted.get(advice, 0)) for advice in _ADVICE},

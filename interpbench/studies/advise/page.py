@@ -1,9 +1,7 @@
 """The answer as one HTML file that needs no network."""
 
 import hashlib
-import json
 from base64 import b64encode
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from interpbench.core.text import printable
+from interpbench.files.records import Record
 from interpbench.files.versions import __version__
 from interpbench.studies.advise.claims import Teller
 from interpbench.studies.advise.findings import Findings
 
 
-def page(answer: Teller, found: Findings, record: Mapping[str, Any], plot: Path, title: str) -> str:
+def page(answer: Teller, found: Findings, record: Record, plot: Path, title: str) -> str:
     """The page as HTML.
 
     Parameters:
@@ -46,7 +45,7 @@ def page(answer: Teller, found: Findings, record: Mapping[str, Any], plot: Path,
         lines=list(lines.values()),
         tables=found.tables,
         picture=b64encode(plot.read_bytes()).decode(),
-        record=json.dumps(record, indent=1, default=str, ensure_ascii=False),
+        record=record.text(),
         policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'",
         style=Markup(style),

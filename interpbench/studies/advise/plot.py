@@ -63,11 +63,12 @@ def draw(found: Findings, title: str, path: Path) -> None:
         panel.margins(x=0.15, y=0.08)
         panel.set(
             xlabel="ms a map",
-            ylabel="share of comparisons won against the finalists and the controls",
+            ylabel="share of comparisons won",
         )
         panel.set_title(f"{title}: wins against the time of a map")
         figure.supxlabel(
-            "green: recommended; crosses: controls; dashed: no other is both faster and better",
+            "comparisons with the best rivals and the controls; green: recommended; "
+            "crosses: controls; dashed: no other is both faster and better",
             fontsize=SMALL,
         )
         if points:

@@ -11,6 +11,7 @@ from interpbench.files.csv_files import write_csv
 from interpbench.files.output_folder import OutputFolder
 from interpbench.files.records import Record
 from interpbench.results.run_folder import RunFolder
+from interpbench.results.run_info import MetricInfo
 from interpbench.results.tables import RunTables
 from interpbench.studies.advise.bench import Bench, Round
 from interpbench.studies.advise.race import FAILED, TIME, Dropped, Means
@@ -151,12 +152,13 @@ class Rounds:
         for method in self.bench.labels(methods):
             if method in scored or method in self.dropped:
                 continue
-            if method not in cells.index:
-                why = Dropped(method, TIME, NEVER) if late else Dropped(method, FAILED, "does not apply")  # fmt: skip
-            else:
+            if method in cells.index:
                 reason = cells.loc[method, "reason"] or "gives no valid map"
-                why = Dropped(method, FAILED, reason)
-            self.dropped[method] = why
+                self.dropped[method] = Dropped(method, FAILED, reason)
+            elif late:
+                self.dropped[method] = Dropped(method, TIME, NEVER)
+            else:
+                self.dropped[method] = Dropped(method, FAILED, "does not apply to the model")
 
     def decide(self, dropped: Sequence[Dropped], ended: str = "") -> None:
         """Notes who does not go on after the last round, and whether the race is over."""
@@ -172,7 +174,7 @@ class Rounds:
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row a round: round, images, methods (scored, without controls), seconds, dropped, ended."""
+        """A row a round: round, images, methods (without controls), seconds, dropped, ended."""
         rows = [
             {
                 "round": record.name,
@@ -195,11 +197,9 @@ class Rounds:
         return rows.drop_duplicates(columns[:3], ignore_index=True)
 
     @property
-    def better(self) -> dict[str, str]:
-        """Metric -> "lower" or "higher"."""
-        return {
-            label: info.better for tables in self._tables for label, info in tables.metrics.items()
-        }
+    def metrics(self) -> dict[str, MetricInfo]:
+        """Label -> what it is, of all rounds."""
+        return {label: info for tables in self._tables for label, info in tables.metrics.items()}
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -228,9 +228,14 @@ class Rounds:
         for method, dropped in self.dropped.items():
             if method not in rows:
                 rows[method] = {
-                    "method": method, "role": "method", "status": "failed",
-                    "reason": dropped.reason, "map_seconds": 0.0, "scoring_seconds": 0.0, "images": 0,
-                }  # fmt: skip
+                    "method": method,
+                    "role": "method",
+                    "status": "failed",
+                    "reason": dropped.reason,
+                    "map_seconds": 0.0,
+                    "scoring_seconds": 0.0,
+                    "images": 0,
+                }
         return pd.DataFrame(list(rows.values())).sort_values("method", ignore_index=True)
 
     def means(self, until: float, scoring: float = 1.0) -> Means:
@@ -251,7 +256,8 @@ class Rounds:
             max(0.0, record.seconds - work)
             for record, work in zip(self.records, worked, strict=True)
         )
-        return Means(until - self.spent_then, once, controls, {str(k): float(v) for k, v in each.items()})  # fmt: skip
+        of_method = {str(name): float(value) for name, value in each.items()}
+        return Means(until - self.spent_then, once, controls, of_method)
 
     @property
     def spent_then(self) -> float:

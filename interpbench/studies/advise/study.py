@@ -23,7 +23,7 @@ from interpbench.studies.advise.bench import Bench
 from interpbench.studies.advise.findings import Measured, find
 from interpbench.studies.advise.page import page
 from interpbench.studies.advise.plot import draw
-from interpbench.studies.advise.race import TIME, Dropped, next_round, shown_worse, too_dear
+from interpbench.studies.advise.race import TIME, WORSE, Dropped, next_round, shown_worse, too_dear
 from interpbench.studies.advise.rounds import FOLDER, RoundRecord, Rounds
 from interpbench.studies.advise.rules import Rules
 from interpbench.studies.advise.wins import compared, wins
@@ -66,11 +66,11 @@ class AdviceRecord(Record):
     seconds: float = 0.0
     lines: tuple[str, ...] = ()
 
-    @property
-    def asked(self) -> dict[str, object]:
-        """What must be the same where it goes on."""
-        asked = ("dataset", "model", "methods", "target", "seed", "most_images", "budget")
-        return {name: self[name] for name in (*asked, "rules", "versions")}
+
+# What must be the same where it goes on.
+ASKED = (
+    "dataset", "model", "methods", "target", "seed", "most_images", "budget", "rules", "versions",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ class Advice:
     Attributes:
         lines: the answer.
         claims: a row a piece of a line: its text, and the table, row and column of its value.
-        tables: file -> table: methods, pairs, settings, rounds, summary.
+        tables: file -> table: methods, pairs, settings, places, survival, rounds, summary.
         recommended: methods that cannot be told apart, the cheapest first; none if undecided.
         folder: where it lies.
         page: the answer as a page.
@@ -148,13 +148,15 @@ def advise(
     with folder:
         rounds = Rounds(bench, folder, budget, started, before)
         finalists = _race(rounds, rules, ids)
-        settings = _under_settings(rounds, rules, ids, finalists)
+        rivals = [*finalists, *_beaten(rounds, rules, finalists)]
+        settings = _under_settings(rounds, rules, ids, rivals)
         sanity, checked = _check(rounds, rules, ids, finalists)
         measured = Measured(
             scores=rounds.scores,
-            better=rounds.better,
+            metrics=rounds.metrics,
             cells=rounds.cells,
             finalists=finalists,
+            rivals=rivals,
             dropped=rounds.dropped,
             settings=settings,
             sanity=sanity,
@@ -183,7 +185,7 @@ def _before(to: Destination, record: AdviceRecord) -> tuple[RoundRecord, ...]:
             f"{to.path} holds no advice that could go on: {file.name} is missing or not valid. "
             "Start afresh, without --resume."
         ) from error
-    differing = [name for name, value in record.asked.items() if recorded.asked[name] != value]
+    differing = [name for name in ASKED if getattr(recorded, name) != getattr(record, name)]
     if differing:
         raise RunFolderError(
             f"{to.path} holds other advice: {', '.join(differing)} differ. Resume with the command "
@@ -205,11 +207,11 @@ def _race(rounds: Rounds, rules: Rules, ids: Sequence[str]) -> list[str]:
             until = rules.race_alone * rounds.budget
         means = rounds.means(until)
         if number == 1:
-            out += too_dear(
-                {name: means.each[name] for name in going},
-                fewest_images(rules.level / max(1, len(going) * (len(going) - 1) / 2)),
-                rules.dear * until,
-            )
+            pairs = len(going) * (len(going) - 1) / 2
+            enough = fewest_images(rules.level / max(1, pairs))
+            each = {name: means.each[name] for name in going}
+            dear = too_dear(each, enough, rules.dear * until)
+            out += dear if len(dear) < len(going) else []  # of all, it says nothing of any
         gone = {each.method for each in out}
         going = [name for name in going if name not in gone]
         left = max(0, len(ids) - used)
@@ -237,7 +239,7 @@ def _standing(rounds: Rounds, rules: Rules) -> tuple[list[str], list[Dropped]]:
     controls = rounds.controls
     scores = rounds.scores
     going = sorted(set(scores["method"]) - set(controls) - set(rounds.dropped))
-    won = wins(scores, rounds.better, rules.families, [*going, *controls])
+    won = wins(scores, rounds.metrics, rules.families, [*going, *controls])
     won = won[[*going, *controls]]
     means = won.mean()
     standing = sorted(going, key=lambda name: (-means[name], name))
@@ -245,10 +247,21 @@ def _standing(rounds: Rounds, rules: Rules) -> tuple[list[str], list[Dropped]]:
     return standing, shown_worse(pairs, standing) if standing else []
 
 
+def _beaten(rounds: Rounds, rules: Rules, finalists: Sequence[str]) -> list[str]:
+    """The best of those that were shown to be worse, as far as finalists are few.
+
+    What is best otherwise may be worse under another setting.
+    """
+    worse = [name for name, why in rounds.dropped.items() if why.why == WORSE]
+    won = wins(rounds.scores, rounds.metrics, rules.families, [*finalists, *rounds.controls]).mean()
+    best = sorted(worse, key=lambda name: (-won[name], name))
+    return best[: max(0, rules.finalists - len(finalists))] if finalists else []
+
+
 def _under_settings(
     rounds: Rounds, rules: Rules, ids: Sequence[str], finalists: Sequence[str]
 ) -> list[str]:
-    """Scores the finalists by all settings, on images that are new as far as there are any.
+    """Scores methods by all settings, on images that are new as far as there are any.
 
     Returns:
         The metrics; none if there was no time.
@@ -256,7 +269,7 @@ def _under_settings(
     count = _images_under_settings(rounds, rules, ids, finalists, rounds.spent_then)
     if not count:
         return []
-    metrics = [*rounds.better, *rules.settings]
+    metrics = [*rounds.metrics, *rules.settings]
     used = sum(len(record.images) for record in rounds.records)
     chosen = [*ids[used:], *ids[:used]][:count]
     until = TOLD * rounds.budget
@@ -271,7 +284,7 @@ def _images_under_settings(
     """How many images there is time for, if that round begins after so many seconds; or 0."""
     if not finalists:
         return 0
-    own = len(rounds.better)
+    own = len(rounds.metrics)
     lasting = rules.settings_share * (rounds.budget - begin)
     means = rounds.means(rounds.spent_then + lasting, (own + len(rules.settings)) / own)
     return next_round(finalists, len(ids), means, len(finalists), rules.fewest).images
@@ -323,7 +336,7 @@ def _written(
             "lines": answer.lines,
         }
     )
-    text = page(answer, found, record.contents(), folder.path / PLOT, title)
+    text = page(answer, found, record, folder.path / PLOT, title)
     folder.write(PAGE, partial(write_text_atomically, text=text))
     record = record.model_copy(update={"seconds": rounds.spent})
     folder.record = record

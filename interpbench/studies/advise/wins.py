@@ -21,7 +21,7 @@ INFO = MetricInfo(better="higher", range=(0.0, 1.0), aspect="faithfulness")
 
 def wins(
     scores: pd.DataFrame,
-    better: Mapping[str, str],
+    metrics: Mapping[str, MetricInfo],
     families: Mapping[str, Sequence[str]],
     rivals: Collection[str],
 ) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def wins(
 
     Parameters:
         scores: columns method, metric, sample_id and value.
-        better: metric -> "lower" or "higher".
+        metrics: label -> what it is; which direction is better.
         families: name -> metrics; those without scores are passed over.
         rivals: whom each method is compared with, itself left out.
     """
@@ -46,9 +46,9 @@ def wins(
     }
     at = [methods.index(rival) for rival in sorted(rivals) if rival in methods]
     of_families = [
-        [_wins(wide[metric].to_numpy(), better[metric] == "lower", at) for metric in metrics]
-        for metrics in ([name for name in family if name in wide] for family in families.values())
-        if metrics
+        [_wins(wide[name].to_numpy(), metrics[name].lower_is_better, at) for name in family]
+        for family in ([name for name in of if name in wide] for of in families.values())
+        if family
     ]
     if not of_families:
         return pd.DataFrame(np.nan, images, methods)

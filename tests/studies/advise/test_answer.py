@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from interpbench.files.csv_files import write_csv
+from interpbench.results.run_info import MetricInfo
 from interpbench.studies.advise.answer import Answer
 from interpbench.studies.advise.findings import Findings, Measured, find
 from interpbench.studies.advise.plot import draw, front
@@ -87,9 +88,10 @@ def measured(
     )
     return Measured(
         scores=scores,
-        better=METRICS | VARIANTS,
+        metrics={name: MetricInfo(better=better) for name, better in (METRICS | VARIANTS).items()},
         cells=cells,
         finalists=finalists,
+        rivals=finalists,
         dropped=gone,
         settings=[*METRICS, *VARIANTS] if settings else [],
         sanity=sanity,

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from interpbench.core.errors import ParameterError
+from interpbench.results.run_info import MetricInfo
 from interpbench.studies.advise.race import (
     DEAR,
     TIME,
@@ -18,7 +19,10 @@ from interpbench.studies.advise.rules import bundled_rules
 from interpbench.studies.advise.study import seconds_of
 from interpbench.studies.advise.wins import compared, rival_row, wins
 
-BETTER = {"down": "lower", "up": "higher", "more": "higher"}
+BETTER = {
+    name: MetricInfo(better="lower" if name == "down" else "higher")
+    for name in ("down", "up", "more")
+}
 
 
 def scores_of(**values: dict[str, list[float]]) -> pd.DataFrame:

@@ -782,12 +782,13 @@ def write_page(source: finished_run.Run | str | Path, output: str | Path | None 
     Raises:
         RunFolderError: if there is no run or leaderboard, or the page cannot be written.
     """
-    from interpbench.registry.discovery import discover
-    from interpbench.report.page.leaderboard_csv import of_csv
     from interpbench.report.page.render import write_page
     from interpbench.report.verdict.evidence import of_run
 
     if not isinstance(source, finished_run.Run) and Path(source).is_file():
+        from interpbench.registry.discovery import discover
+        from interpbench.report.page.leaderboard_csv import of_csv
+
         aspects = discover().aspects
         page = Path(output or Path(source).with_suffix(".html"))
         return write_page(of_csv(Path(source), aspects), page)

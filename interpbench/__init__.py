@@ -1,9 +1,9 @@
 """InterpBench: a plugin-based benchmark suite for interpretability methods in computer vision.
 
 `method`, `model`, `dataset`, `metric`, `reference` and `metric_reference` register plugins; `run`,
-`forecast`, `load_run`, `explain`, `gallery`, `sanity`, `stability`, `advise`, `conformance`,
-`doctor`, `check`, `train` and `find_lr` are the command line in Python. Names are imported when
-they are first used, so that `import interpbench` does not import torch.
+`forecast`, `load_run`, `explain`, `gallery`, `sanity`, `judge`, `stability`, `advise`,
+`conformance`, `doctor`, `check`, `train` and `find_lr` are the command line in Python. Names are
+imported when they are first used, so that `import interpbench` does not import torch.
 """
 
 import sys
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         find_lr,
         forecast,
         gallery,
+        judge,
         merge,
         run,
         sanity,
@@ -114,6 +115,7 @@ _HOMES = {
     "find_lr": "api",
     "forecast": "api",
     "gallery": "api",
+    "judge": "api",
     "merge": "api",
     "run": "api",
     "sanity": "api",
@@ -236,6 +238,7 @@ __all__ = [
     "forecast",
     "gallery",
     "histogram_entropy",
+    "judge",
     "layer_activations",
     "linear_imputation",
     "load_run",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from interpbench.running.plan import Plan
     from interpbench.studies.advise.study import Advice
     from interpbench.studies.conformance.study import Conformance
+    from interpbench.studies.judging.study import Judging
     from interpbench.studies.pictures.explain import Explained
     from interpbench.studies.pictures.gallery import Gallery
     from interpbench.studies.sanity.study import Sanity
@@ -731,6 +732,89 @@ def advise(
         )
         return advise_on(
             bench, bundled_rules(), seconds, images=images, to=to, resume=resume, started=started
+        )
+
+
+@job
+def judge(
+    dataset: "str | Images" = "planted",
+    *,
+    model: "Models" = "resnet18",
+    metric: "Metrics | None" = None,
+    method: "Methods | None" = None,
+    images: int = 16,
+    test: Names = None,
+    steps: int = 3,
+    perturbations: int = 1,
+    weights: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    download: bool = False,
+    plugin: Paths = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Shown = None,
+) -> "Judging":
+    """Judges metrics where the truth is known: which of them can be believed?
+
+    Whether they put the exact mask and its degradations in order; keep their scores under minor
+    noise and give them up under disruption (MetaQuantus); rank methods as localisation does; and
+    prefer the right map of networks whose truth is known by construction.
+
+    Parameters:
+        dataset, model, metric, method: as on the command line, or in memory, as for `run`; the data
+            need masks. All metrics and seven methods by default; of these, the first three explain
+            each perturbation anew.
+        images: how many, class-balanced; those that the model gets wrong are left out.
+        test: orders, consistency, agreement, scenarios, or `all`, which is the default.
+        steps: of each degradation, besides the exact mask.
+        perturbations: of images and of weights, minor and disruptive, each.
+        weights, seed, device, data_root, download, plugin, output, overwrite, progress: as for
+            `explain`.
+
+    Returns:
+        the folder and the table, a row a metric; a metric that needs a method, which a mask is not,
+        is `not asked`, with the reason.
+
+    Raises:
+        InterpBenchError: if the input is wrong.
+
+    Example:
+        >>> import interpbench
+        >>> judged = interpbench.judge(
+        ...     metric="roc-auc,entropy", images=10, test="orders", device="cpu", output="judged",
+        ... )
+        >>> judged.table[["metric", "orders"]].values.tolist()
+        [['roc-auc', 5], ['entropy', 3]]
+    """
+    from interpbench.attribution.explainer import Explainer
+    from interpbench.core.devices import Computing
+    from interpbench.loading.dataset import open_dataset
+    from interpbench.registry.choosing import choose_dataset, choose_plugins
+    from interpbench.studies.judging import study
+
+    for name, count in {"images": images, "steps": steps, "perturbations": perturbations}.items():
+        if count < 1:
+            raise ParameterError(f"{name}={count}: expected 1 or more.")
+    tests = study.choose_tests(_names(test) or study.TESTS)
+    handed = _hand(plugin, (data_root, download), (weights, None), *[None] * 5)
+    text = handed.dataset(dataset) or ""
+    data = open_dataset(choose_dataset(handed.registry, text, handed.sources))
+    name = handed.model(model)
+    methods = handed.names("method", method) or study.METHODS
+    chosen, localisation = (
+        choose_plugins(handed.registry, "metric", names).plugins
+        for names in (handed.names("metric", metric) or ["all"], study.LOCALISATION)
+    )
+    explainer = Explainer.load(
+        handed.registry, name, methods, data.card, handed.sources, Computing.of(device), seed
+    )
+    plan = study.JudgingPlan(images, tests, steps, perturbations, localisation)
+    to = _destination(output, overwrite)
+    with _shown(progress) as shown:
+        return study.judge_metrics(
+            data, explainer, chosen, plan, dataset=text, to=to, progress=shown
         )
 
 

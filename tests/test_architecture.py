@@ -314,7 +314,7 @@ ANOTHER_MEANING = {"random", "center", "torchvision", "imagenet", "random-logit"
 # What commands and calls take where nothing is named.
 DEFAULTS = {
     "planted", "resnet18", "efficientnet_lite0", "gradcam", "gradient-x-input", "guided-backprop",
-    "integrated-gradients", "layercam", "lrp-z-plus", "saliency", "sobel",
+    "integrated-gradients", "layercam", "lrp-z-plus", "saliency", "sobel", "relevance-mass", "energy-inside",
 }  # fmt: skip
 MAY_NAME_DEFAULTS = ("commands", "studies", "diagnosis", FACE)
 

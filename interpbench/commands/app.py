@@ -14,6 +14,7 @@ from interpbench.commands.catalogue import list_, show
 from interpbench.commands.check import check
 from interpbench.commands.conformance import conformance
 from interpbench.commands.doctor import doctor
+from interpbench.commands.judge import judge
 from interpbench.commands.new import new
 from interpbench.commands.pictures import explain, gallery
 from interpbench.commands.publish import leaderboard, publish, verify
@@ -55,6 +56,7 @@ COMMANDS = (
     sanity,
     stability,
     advise,
+    judge,
 )
 for command in COMMANDS:
     app.command()(command)

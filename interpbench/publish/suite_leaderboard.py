@@ -24,7 +24,7 @@ from interpbench.results.tables import RunTables
 
 LEADERBOARDS = "leaderboards"
 # Folders of results/ which are no suites.
-OTHER_FOLDERS = (LEADERBOARDS, "runs", "explain", "gallery", "conformance")
+OTHER_FOLDERS = (LEADERBOARDS, "runs", "explain", "gallery", "sanity", "conformance", "judge")
 SUITE_COLUMNS = ["schema_version", "suite", "suite_version", "suite_hash", "data_revision"]
 SOURCE_COLUMNS = [
     "weights_sha256",

@@ -32,6 +32,7 @@ from interpbench.report.verdict.legend import LEADS, legend
 from interpbench.report.verdict.verdict import verdict
 from interpbench.report.verdict.words import interval
 from interpbench.results.cost import cost
+from interpbench.results.judged_metrics import judged
 from interpbench.results.leaderboard import rank_texts
 from interpbench.results.run_info import CardRecord
 from interpbench.results.tables import ARROWS
@@ -79,6 +80,7 @@ def page(evidence: Evidence) -> str:
         "interval": interval,
         "listing": words.listing,
         "count": words.count,
+        "judged": judged,
         "arrows": ARROWS,
     }
     content = _template_variables(evidence)

@@ -8,12 +8,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from interpbench.core.errors import RunFolderError
 from interpbench.report.page.render import page, write_page
 from interpbench.results.cost import cost
-from interpbench.results.run_info import CardRecord
+from interpbench.results.judged_metrics import BUNDLED, judged
+from interpbench.results.run_info import CardRecord, MetricInfo
 from tests.report.page.pages import HOSTILE, INFO, board_evidence, run_evidence
 
 VOID = {"meta", "link", "br", "wbr", "input", "img"}
@@ -220,6 +222,21 @@ def test_of_many_methods_only_the_best_and_the_controls_stand_out() -> None:
     muted = set(re.findall(r"\.curve\.m(\d+):not\(\.lit\)", text))
     assert len(muted) == 6
     assert str(sorted(methods).index("random")) not in muted
+
+
+def test_a_metric_that_was_judged_by_the_same_protocol_says_so() -> None:
+    judged_ones = pd.read_csv(BUNDLED, dtype={"protocol": str}).dropna(subset=["orders"])
+    protocol = judged_ones["protocol"].iloc[0]
+    evidence = board_evidence(
+        ("a", "deletion", "x", 0.1, 1, "a"), ("a", "deletion", "y", 0.2, 2, "b")
+    )
+    known = replace(evidence, metrics={"deletion": MetricInfo(better="lower", protocol=protocol)})
+    found = judged(protocol)
+    assert found is not None
+    assert f"Where the truth is known, this metric {found.text}." in page(known)
+    assert "Where the truth is known" not in page(evidence)
+    other = replace(evidence, metrics={"deletion": MetricInfo(better="lower", protocol="0" * 12)})
+    assert "Where the truth is known" not in page(other)
 
 
 def test_the_same_run_gives_the_same_bytes(text: str, tmp_path: Path) -> None:

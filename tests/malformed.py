@@ -297,6 +297,15 @@ WRONG_IN_COMMANDS: dict[str, dict[str, list[str]]] = {
         "--test": ["x", "", LONG],
         "--seed": ["-1", "x", HUGE],
     },
+    "advise": {
+        **_SHARED,
+        **_PREPARED,
+        "--budget": ["", "0", "-1m", "nan", "1e3", "ten", "5d", "²m", LONG],
+        "--images": [*_FLAG_COUNTS, "1"],
+        "--batch-size": _FLAG_COUNTS,
+        "--target": ["x", "", LONG],
+        "--seed": ["-1", "x", HUGE],
+    },
     "doctor": {
         **_PREPARED,
         **{flag: _SHARED[flag] for flag in ("--device", "--weights")},

@@ -196,6 +196,7 @@ def right_arguments(command: str, output: Path) -> list[str]:
         "run": [*BASE, *one, "--method", "saliency", "--metric", "deletion", "--images", "2"],
         "gallery": [*BASE, *one],
         "sanity": [*BASE, *one, "--method", "saliency"],
+        "advise": [*BASE, *one, "--method", "saliency", "--images", "2"],
         "doctor": [*tiny, "--weights", "random"],
         "train": [
             "--model",

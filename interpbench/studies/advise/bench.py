@@ -145,20 +145,35 @@ class Bench:
             self.data, explainer, asked, dataset=self.dataset, to=to, progress=self.progress
         )
 
+    def refuse_wrong_input(self) -> None:
+        """Makes a plan of the first image, before anything is written.
+
+        Raises:
+            InterpBenchError: whatever is wrong with the input.
+        """
+        selection = self._selection(self.everybody, None, images=1)
+        make_plan(selection, self.registry, self.computing, self.sources)
+
     def _plan(self, asked: Round, listed: Path) -> Plan:
         listed.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomically(listed, "".join(f"{sample_id}\n" for sample_id in asked.ids))
+        selection = self._selection(asked.methods, asked.metrics)
+        sources = replace(self.sources, samples=listed)
+        return make_plan(selection, self.registry, self.computing, sources)
+
+    def _selection(
+        self, methods: Sequence[str], metrics: Sequence[str] | None, images: int | None = None
+    ) -> Selection:
         flags = {
             "dataset": self.dataset,
             "models": (self.model,),
-            "methods": asked.methods,
-            "metrics": asked.metrics,
+            "methods": methods,
+            "metrics": metrics,
+            "images": images,
             "target": self.target,
             "seed": self.seed,
         }
-        selection = Selection.of(load_suite(str(SUITE)), flags)
-        sources = replace(self.sources, samples=listed)
-        return make_plan(selection, self.registry, self.computing, sources)
+        return Selection.of(load_suite(str(SUITE)), flags)
 
 
 class _LateError(Exception):

@@ -138,6 +138,7 @@ def advise(
     )
     before = _before(to, record) if resume else ()
     ids = bench.ids(images)
+    bench.refuse_wrong_input()
     record = record.model_copy(update={"rounds": before})
     folder = Destination(to.path, to.overwrite or resume).open(
         COMMAND, f"{bench.dataset}-{bench.model}", record
@@ -224,8 +225,8 @@ def _race(rounds: Rounds, rules: Rules, ids: Sequence[str]) -> list[str]:
         elif number == rules.rounds:
             ended = "all its rounds were run"
         if ended:
-            behind = [Dropped(name, TIME, "was not among the first when the race ended")
-                      for name in going[rules.finalists :]]  # fmt: skip
+            left_behind = going[rules.finalists :]
+            behind = [Dropped(name, TIME, "not first when the race ended") for name in left_behind]
             rounds.decide([*out, *behind], ended)
             return going[: rules.finalists]
         rounds.decide([*out, *coming.dropped])

@@ -18,7 +18,7 @@ from interpbench.studies.advise.rules import bundled_rules
 RULES = bundled_rules()
 METRICS = {name: "lower" if name.startswith("deletion") else "higher" for family in RULES.families.values()
            for name in family}  # fmt: skip
-VARIANTS = {"deletion:baseline=blur,steps=32": "lower", "mu-fidelity:baseline=blur": "higher"}
+VARIANTS = {"deletion:baseline=blur,steps=16": "lower", "mu-fidelity:baseline=blur": "higher"}
 ROUNDS = pd.DataFrame(
     [
         {

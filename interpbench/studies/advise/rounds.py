@@ -145,7 +145,10 @@ class Rounds:
         self._drop_failed(methods)
 
     def _drop_failed(self, methods: Sequence[str]) -> None:
-        """Who asked for has no score, fails; or was never begun."""
+        """Who has no score of the last round failed, or was never begun.
+
+        Who was scored before and not begun in time has fewer images, and stays.
+        """
         cells = self._tables[-1].cells.set_index("method")
         scored = set(self._tables[-1].scores["method"])
         late = not RunFolder(self.folder.path / FOLDER / self.records[-1].name).info().is_finished
@@ -155,9 +158,9 @@ class Rounds:
             if method in cells.index:
                 reason = cells.loc[method, "reason"] or "gives no valid map"
                 self.dropped[method] = Dropped(method, FAILED, reason)
-            elif late:
+            elif late and len(self._tables) == 1:
                 self.dropped[method] = Dropped(method, TIME, NEVER)
-            else:
+            elif not late:
                 self.dropped[method] = Dropped(method, FAILED, "does not apply to the model")
 
     def decide(self, dropped: Sequence[Dropped], ended: str = "") -> None:

@@ -30,6 +30,7 @@ from interpbench.studies.advise.wins import compared, wins
 
 COMMAND, PAGE, CLAIMS, PLOT = "advice", "advice.html", "advice.csv", "cost.png"
 SETTINGS = "settings"  # the last round's name
+LATE = 0.75  # share of what is left after the race at which no method is begun under settings
 TOLD = 0.95  # share of the budget at which tables and page are written
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -273,7 +274,7 @@ def _under_settings(
     metrics = [*rounds.metrics, *rules.settings]
     used = sum(len(record.images) for record in rounds.records)
     chosen = [*ids[used:], *ids[:used]][:count]
-    until = TOLD * rounds.budget
+    until = rounds.spent_then + LATE * (rounds.budget - rounds.spent_then)
     rounds.play(SETTINGS, [*rounds.controls, *finalists], chosen, until, metrics)
     rounds.decide([])
     return metrics

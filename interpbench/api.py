@@ -117,7 +117,8 @@ def run(
             set as for `images`. `protocol:latec` stands for the metrics of a protocol.
         maps: folders or archives of maps that were made elsewhere, files that are called after the
             samples' ids (`cat/1.png.npy`), each a method besides the others; a folder of folders is
-            a method each. They must be of the class that is explained.
+            a method each. `hf:ORG/NAME` and `hf:FOLDER` are data sets of the library `datasets`.
+            They must be of the class that is explained.
         images: how many. A suite's number becomes less where the data set has fewer; one that is
             given here is refused. Or the images themselves: a tensor or an array [N,C,H,W], uint8,
             or float in 0..1, or else normalised by `mean` and `std`; a torch Dataset of (image,

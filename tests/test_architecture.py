@@ -309,8 +309,8 @@ def strings(path: Path) -> set[str]:
 
 
 # Words that are also a plugin's name: untrained weights, matplotlib's alignment, packages whose version is noted,
-# the weights that libraries offer, a test of the study of sanity.
-ANOTHER_MEANING = {"random", "center", "torchvision", "imagenet", "random-logit"}
+# the weights that libraries offer, a test of the study of sanity, a column of maps.
+ANOTHER_MEANING = {"random", "center", "torchvision", "imagenet", "random-logit", "saliency"}
 # What commands and calls take where nothing is named.
 DEFAULTS = {
     "planted", "resnet18", "efficientnet_lite0", "gradcam", "gradient-x-input", "guided-backprop",

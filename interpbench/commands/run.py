@@ -52,10 +52,10 @@ def run(
         Names, typer.Option(metavar="M", help="Methods, e.g. occlusion:window=16,stride=8.")
     ] = None,
     maps: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             metavar="DIR",
-            help="Maps made elsewhere, files by sample id: methods besides the others; repeatable.",
+            help="Maps made elsewhere, files by id, or hf:ORG/NAME: more methods; repeatable.",
         ),
     ] = None,
     metric: Annotated[

@@ -1,4 +1,4 @@
-"""Maps in files, found by the ids of their samples: a file a sample, or an archive of them all."""
+"""Maps found by the ids of their samples: a file a sample, an archive of them all, or rows."""
 
 import os
 import zipfile
@@ -13,7 +13,10 @@ from safetensors import SafetensorError, safe_open
 
 from interpbench.core.errors import DataError
 from interpbench.loading.image_files import image_suffixes
+from interpbench.loading.map_rows import RowsOfMaps
+from interpbench.loading.stated_classes import StatedClasses, classes_beside
 from interpbench.loading.weights import SAFETENSORS
+from interpbench.registry.maps_plugin import HUGGING_FACE
 
 NPY, NPZ = ".npy", ".npz"
 ARCHIVES = (NPZ, SAFETENSORS)
@@ -49,6 +52,9 @@ class MapFiles(Protocol):
     def read(self, key: str) -> np.ndarray:
         """An array, of any shape and type; raises a DataError if it cannot be read."""
 
+    def stated_classes(self) -> StatedClasses | None:
+        """Which classes the maps are for, where it is said; raises a DataError if that is wrong."""
+
 
 def names_of(sample_id: str) -> tuple[str, ...]:
     """What the map of a sample may be called: its id, also without the suffix of an image."""
@@ -57,20 +63,23 @@ def names_of(sample_id: str) -> tuple[str, ...]:
     return (sample_id, stem) if is_image and stem and not stem.endswith("/") else (sample_id,)
 
 
-def open_map_files(root: Path) -> MapFiles:
-    """The maps below a folder, or in an archive.
+def open_map_files(root: str) -> MapFiles:
+    """The maps below a folder, in an archive, or in a data set (`hf:...`, see `RowsOfMaps`).
 
     Raises:
-        DataError: if there is neither, or the archive cannot be read.
+        DataError: if there is none, or the archive or data set cannot be read.
     """
-    if root.is_dir():
-        return FolderOfMaps(root)
-    if is_archive(root):
-        return ArchiveOfMaps(root)
+    if root.startswith(HUGGING_FACE):
+        return RowsOfMaps(root)
+    path = Path(root)
+    if path.is_dir():
+        return FolderOfMaps(path)
+    if is_archive(path):
+        return ArchiveOfMaps(path)
     raise DataError(
-        f"There are no maps {str(root)!r}. Expected a folder of {', '.join(SUFFIXES)} files that "
+        f"There are no maps {root!r}. Expected a folder of {', '.join(SUFFIXES)} files that "
         f"are called after the samples' ids, or an archive ({', '.join(ARCHIVES)}) with an array "
-        "for each id."
+        f"for each id, or a data set, {HUGGING_FACE}ORG/NAME or {HUGGING_FACE}FOLDER."
     )
 
 
@@ -121,6 +130,10 @@ class FolderOfMaps:
         finally:
             archive.close()
 
+    def stated_classes(self) -> StatedClasses | None:
+        """Those of `targets.json` in the folder, or beside it."""
+        return classes_beside(self._root)
+
 
 class ArchiveOfMaps:
     """An array a sample, called after its id: `cat/1.png` or `cat/1`.
@@ -161,6 +174,10 @@ class ArchiveOfMaps:
             tensor = self._file.get_tensor(key)
             # numpy has no bfloat16
             return np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
+
+    def stated_classes(self) -> StatedClasses | None:
+        """Those of `targets.json` beside the archive."""
+        return classes_beside(self._path)
 
     def close(self) -> None:
         """Lets go of the file."""

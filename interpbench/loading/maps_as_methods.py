@@ -1,7 +1,6 @@
 """Maps that were made elsewhere, as methods of a run; found, checked and hashed before it."""
 
 import hashlib
-import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,6 @@ from interpbench.core.errors import (
     ParameterError,
     unknown_name,
 )
-from interpbench.core.text import shown
 from interpbench.core.types import Dataset, Model
 from interpbench.loading.class_names import class_names
 from interpbench.loading.map_files import (
@@ -31,63 +29,70 @@ from interpbench.loading.map_files import (
     names_of,
     open_map_files,
 )
+from interpbench.loading.map_rows import name_in, roots_in
+from interpbench.loading.stated_classes import StatedClasses
 from interpbench.registry.choosing import ALL
-from interpbench.registry.maps_plugin import MAPS, MapsPlugin, maps_plugin
-from interpbench.registry.plugin import MADE_ELSEWHERE, Configured
+from interpbench.registry.maps_plugin import HUGGING_FACE, MAPS, MapsPlugin, maps_plugin, origin_of
+from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
 
-TARGETS = "targets.json"  # says which class each map explains
 NAMED = 3  # samples in a message
 
 
 def register_maps(registry: Registry, roots: Sequence[str], ids: Sequence[str]) -> tuple[str, ...]:
-    """Registers a method for each folder or archive of maps; what they are called.
+    """Registers a method for each folder, archive or data set of maps; what they are called.
 
     Parameters:
         registry: gets them.
-        roots: folders and archives. A folder that holds no map of a sample itself stands for its
-            subfolders and archives.
+        roots: folders, archives, and data sets (`hf:...`). A folder that holds no map of a sample
+            itself stands for its subfolders and archives, a data set of several methods for each.
         ids: of the data set's samples.
 
     Raises:
         DataError: if there are no maps.
-        ParameterError: if a folder's or archive's name is none for a method.
+        ParameterError: if a folder's, archive's or data set's name is none for a method, or the
+            library of data sets is not installed.
         DuplicatePluginError: if another method has that name.
     """
-    found = [path for root in roots for path in _roots(Path(root), ids)]
-    for path in found:
+    found = [single for root in roots for single in _roots(root, ids)]
+    for root in found:
         try:
-            registry.add(maps_plugin(_name(path), str(path)))
+            registry.add(maps_plugin(_name(root), root))
         except DuplicatePluginError as error:
-            raise DuplicatePluginError(f"{error} Or give it as --method {MAPS}:{path}.") from None
+            raise DuplicatePluginError(f"{error} Or give it as --method {MAPS}:{root}.") from None
     return tuple(map(_name, found))
 
 
-def _roots(root: Path, ids: Sequence[str]) -> list[Path]:
-    """The folder or archive itself where it holds maps; else those in it."""
+def _roots(root: str, ids: Sequence[str]) -> list[str]:
+    """The folder, archive or data set itself where it holds a method's maps; else those in it."""
+    if root.startswith(HUGGING_FACE):
+        return roots_in(root)
     files = open_map_files(root)
-    if not root.is_dir() or any(_found(files, sample_id) for sample_id in ids):
-        return [root]
+    if not Path(root).is_dir() or any(_found(files, sample_id) for sample_id in ids):
+        return [str(Path(root))]
     inside = [
-        path
-        for path in sorted(root.iterdir())
+        str(path)
+        for path in sorted(Path(root).iterdir())
         if not path.name.startswith(".") and (path.is_dir() or is_archive(path))
     ]
     if not inside:
         raise DataError(
-            f"{str(root)!r} holds no map of a sample, and no subfolder or archive that could. "
+            f"{root!r} holds no map of a sample, and no subfolder or archive that could. "
             f"{_looked_for(files, ids[0])}"
         )
     return inside
 
 
-def _name(path: Path) -> str:
-    """What the method of a folder or archive is called."""
-    name = path.stem if is_archive(path) else path.absolute().name
+def _name(root: str) -> str:
+    """What the method of a folder, archive or data set is called."""
+    if root.startswith(HUGGING_FACE):
+        name = name_in(root)
+    else:
+        name = Path(root).stem if is_archive(Path(root)) else Path(root).absolute().name
     if not re.fullmatch(r"\w[\w.+-]*", name) or name == ALL:
         raise ParameterError(
-            f"{str(path)!r} gives no name for a method: expected letters, digits, dots, dashes and "
-            f"underscores, and not {ALL!r}. Rename it, or give it as --method {MAPS}:{path}."
+            f"{root!r} gives no name for a method: expected letters, digits, dots, dashes and "
+            f"underscores, and not {ALL!r}. Rename it, or give it as --method {MAPS}:{root}."
         )
     return name
 
@@ -150,15 +155,17 @@ class Samples:
 
     def open(self, method: Configured) -> Configured:
         """The method with its maps; raises a DataError if one is missing or is none."""
-        root = Path(method.values["root"])
+        root = method.values["root"]
         files = open_map_files(root)
         keys = {sample_id: self._key(files, sample_id) for sample_id in self.used}
         self._refuse_missing(method, files, [name for name, key in keys.items() if key is None])
         there = {sample_id: key for sample_id, key in keys.items() if key is not None}
         digests = {name: _digest(self._read(files, key)) for name, key in there.items()}
-        maps = OpenedMaps(files, there, digests, self.classes, self._targets(root))
-        origin = f"{MADE_ELSEWHERE}{root.absolute()}"
-        plugin = replace(method.plugin, call=maps, source_hash=maps.sha256, origin=origin)
+        stated = files.stated_classes()
+        targets = {} if stated is None else self._targets(stated)
+        where = "" if stated is None else stated.where
+        maps = OpenedMaps(files, there, digests, self.classes, targets, where)
+        plugin = replace(method.plugin, call=maps, source_hash=maps.sha256, origin=origin_of(root))
         return replace(method, plugin=plugin)
 
     @cached_property
@@ -208,22 +215,18 @@ class Samples:
             )
         return found
 
-    def _targets(self, root: Path) -> dict[str, tuple[int, ...]]:
-        """Sample -> the logits that its map may be for, as a file says it; empty without one."""
-        places = [root / TARGETS, root.absolute().parent / TARGETS]
-        file = next((path for path in places if path.is_file()), None)
-        if file is None:
-            return {}
-        stated = _read_targets(file)
+    def _targets(self, stated: StatedClasses) -> dict[str, tuple[int, ...]]:
+        """Sample -> the logits that its map may be for."""
         logits = {}
         for sample_id in self.used:
-            name = next((name for name in names_of(sample_id) if name in stated), None)
+            name = next((name for name in names_of(sample_id) if name in stated.by_name), None)
             if name is None:
                 raise DataError(
-                    f"{file} does not say which class the map of {sample_id!r} is for. Expected "
-                    "a class for each sample, or no such file."
+                    f"{stated.where} does not say which class the map of {sample_id!r} is for. "
+                    "Expected a class for each sample, or no such file."
                 )
-            logits[sample_id] = self._logits(stated[name], f"class of {sample_id!r} in {file}:")
+            what = f"class of {sample_id!r} in {stated.where}:"
+            logits[sample_id] = self._logits(stated.by_name[name], what)
         return logits
 
     def _logits(self, stated: object, what: str) -> tuple[int, ...]:
@@ -249,6 +252,7 @@ class OpenedMaps:
         keys, digests: sample -> where its map is, and the hash of its content.
         classes: a name for each of the model's logits.
         targets: sample -> the logits that its map may be for; empty where nobody says it.
+        stated: where it is said.
     """
 
     def __init__(
@@ -258,9 +262,10 @@ class OpenedMaps:
         digests: Mapping[str, str],
         classes: Sequence[str],
         targets: Mapping[str, Sequence[int]],
+        stated: str,
     ) -> None:
         self._files, self._keys, self._digests = files, keys, digests
-        self._classes, self._targets = classes, targets
+        self._classes, self._targets, self._stated = classes, targets, stated
 
     @property
     def sha256(self) -> str:
@@ -295,12 +300,13 @@ class OpenedMaps:
 
     def _refuse_other_classes(self, ids: Sequence[str], targets: Sequence[int]) -> None:
         for sample_id, target in zip(ids, targets, strict=True):
-            stated = self._targets[sample_id]
-            if target not in stated:
+            logits = self._targets[sample_id]
+            if target not in logits:
                 raise MethodError(
-                    f"the map of {sample_id!r} is for class {self._class(stated[0])}, as {TARGETS} "
-                    f"says, and {self._class(target)} is explained. Make maps for the class that "
-                    "the run explains: the one that the model predicts, or --target label."
+                    f"the map of {sample_id!r} is for class {self._class(logits[0])}, as "
+                    f"{self._stated} says, and {self._class(target)} is explained. Make maps for "
+                    "the class that the run explains: the one that the model predicts, or "
+                    "--target label."
                 )
 
     def _class(self, logit: int) -> str:
@@ -322,20 +328,3 @@ def _looked_for(files: MapFiles, sample_id: str) -> str:
 
 def _digest(found: np.ndarray) -> str:
     return hashlib.sha256(f"{found.shape}".encode() + found.tobytes()).hexdigest()
-
-
-def _read_targets(file: Path) -> Mapping[str, object]:
-    """Sample -> class, as a file says it; raises a DataError if it says nothing of the kind."""
-    problem = ""
-    try:
-        stated = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        problem = str(error)
-    else:
-        if isinstance(stated, dict):
-            return stated
-        problem = f"it is {shown(stated)}"
-    raise DataError(
-        f"{file} cannot be read ({problem}). Expected JSON that gives the class of each sample's "
-        'map by its index or name, such as {"cat/1.png": 281, "dog/2.png": "beagle"}.'
-    )

@@ -28,7 +28,8 @@ class Sources:
         outputs: what flags say of a model's answers, see `core.outputs`.
         notices: what was assumed of what the user gave, a sentence each.
         samples: a file that lists those that are used, or left out, see `loading.part`.
-        maps: folders and archives of maps that were made elsewhere, each a method or several.
+        maps: folders, archives and data sets (`hf:...`) of maps that were made elsewhere, each a
+            method or several.
         in_domain: weights of the networks that metrics ask instead of the explained ones, as
             `weights`, see `loading.in_domain`.
     """

@@ -14,6 +14,7 @@ from interpbench.core.types import Model
 from interpbench.registry.plugin import MADE_ELSEWHERE, REQUIRED, MethodPlugin, Parameter
 
 MAPS = "maps"  # what it is called where a user writes it as a method
+HUGGING_FACE = "hf:"  # begins the root of maps in a data set of the library `datasets`
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,11 @@ class MapsPlugin(MethodPlugin):
 
 
 def maps_plugin(name: str = MAPS, root: str | None = None) -> MapsPlugin:
-    """The method whose maps lie below a folder or in an archive, which is not opened yet.
+    """The method whose maps lie in a folder, an archive or a data set, which is not opened yet.
 
     Parameters:
         name: what it is called.
-        root: the folder or archive; None leaves it to the user as a parameter.
+        root: which; None leaves it to the user as a parameter.
     """
 
     def unopened(model: Model, x: Tensor, target: Tensor, **values: Any) -> Tensor:
@@ -41,12 +42,17 @@ def maps_plugin(name: str = MAPS, root: str | None = None) -> MapsPlugin:
         name=name,
         call=unopened,
         parameters=(Parameter("root", str, REQUIRED if root is None else root),),
-        doc="Maps that were made elsewhere, from files that are called after the samples' ids.",
+        doc="Maps that were made elsewhere, from files or a data set, found by the samples' ids.",
         reference="",
         licence="",
-        origin=MADE_ELSEWHERE + ("" if root is None else str(Path(root).absolute())),
+        origin=MADE_ELSEWHERE if root is None else origin_of(root),
         source_hash="",
         takes=frozenset({"ids"}),
         gradients=False,
         coarse=True,
     )
+
+
+def origin_of(root: str) -> str:
+    """Where a method's maps come from, as a record says it."""
+    return MADE_ELSEWHERE + (root if root.startswith(HUGGING_FACE) else str(Path(root).absolute()))

@@ -384,10 +384,11 @@ class TestTargets:
 
     def test_maps_for_another_class_fail_alone_and_by_name(self, tmp_path: Path) -> None:
         classes = {n: i % 4 for i, n in enumerate(IDS)} | {IDS[5]: "sw"}
-        finished = run(tmp_path, maps=self.stated(tmp_path, classes))
+        root = self.stated(tmp_path, classes)
+        finished = run(tmp_path, maps=root)
         [reason] = finished.failed["reason"]
         assert (
-            "the map of 'tiny-005' is for class 'sw' (2), as targets.json says, and 'ne' (1)"
+            f"the map of 'tiny-005' is for class 'sw' (2), as {root}/targets.json says, and 'ne' (1)"
             in reason
         )
         status = finished.leaderboard.set_index("method")["status"].to_dict()

@@ -30,6 +30,7 @@ from interpbench.studies.advise.wins import compared, wins
 
 COMMAND, PAGE, CLAIMS, PLOT = "advice", "advice.html", "advice.csv", "cost.png"
 SETTINGS = "settings"  # the last round's name
+SANITY = "sanity"  # the folder of the checks
 LATE = 0.75  # share of what is left after the race at which no method is begun under settings
 TOLD = 0.95  # share of the budget at which tables and page are written
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -146,7 +147,8 @@ def advise(
     )
     folder.resumable = True
     if not resume:
-        shutil.rmtree(folder.path / FOLDER, ignore_errors=True)
+        for name in (FOLDER, SANITY):
+            shutil.rmtree(folder.path / name, ignore_errors=True)
     with folder:
         rounds = Rounds(bench, folder, budget, started, before)
         finalists = _race(rounds, rules, ids)
@@ -304,7 +306,7 @@ def _check(
     count = min(rules.sanity_images, len(ids), affordable)
     if count < 2:
         return pd.DataFrame(), 0
-    checked = rounds.bench.check(finalists, count, rules, rounds.folder.path / "sanity")
+    checked = rounds.bench.check(finalists, count, rules, rounds.folder.path / SANITY)
     return checked.verdicts, count
 
 

@@ -67,6 +67,7 @@ class MapScorer:
             EndPoints(),
             lambda: guard.watching(seed),
             shared=SharedResults(),
+            reference=lambda: images.x,
         )
         for rows in self._batches():
             some = self._explanation(images.x[rows].abs().sum(1), rows)

@@ -99,3 +99,10 @@ def test_an_image_s_score_is_its_own() -> None:
     for metric in before:
         assert before[metric][0] != pytest.approx(after[metric][0])
         np.testing.assert_array_equal(before[metric][1:], after[metric][1:])
+
+
+def test_a_metric_that_asks_the_method_says_that_there_is_none() -> None:
+    """Though it asks for reference images first, which the scored ones stand for."""
+    scoring, maps = scorer("mprt", "roc-auc")
+    assert list(scoring.scores(maps)) == ["roc-auc"]
+    assert "needs a method that can be asked again" in scoring.failures["mprt"]

@@ -251,14 +251,9 @@ class Rounds:
         cells = self.cells[self.cells["images"] > 0].set_index("method")
         each = (cells["map_seconds"] + scoring * cells["scoring_seconds"]) / cells["images"]
         controls = float(each[cells["role"] == "control"].sum())
-        worked = [
-            float(it.timings[["attribution_seconds", "scoring_seconds"]].to_numpy().sum())
-            for it in self._tables
-        ]
-        once = max(
-            max(0.0, record.seconds - work)
-            for record, work in zip(self.records, worked, strict=True)
-        )
+        # Of the last round: what a method costs besides its maps grows with the number of methods.
+        timings = self._tables[-1].timings[["attribution_seconds", "scoring_seconds"]]
+        once = max(0.0, self.records[-1].seconds - float(timings.to_numpy().sum()))
         of_method = {str(name): float(value) for name, value in each.items()}
         return Means(until - self.spent_then, once, controls, of_method)
 

@@ -56,9 +56,7 @@ class Answer(Teller):
         recommended, leader = self._found.recommended, self._found.leader
         if len(recommended) == 1:
             self._name("Use {}", recommended[0])
-            self.say(
-                ": shown to be better than every control, and no usable method is level with it."
-            )
+            self.say(": shown to be better than every control; no other that was is level with it.")
         elif recommended:
             self._count("Use one of these {}, which cannot be told apart: ", "recommended")
             self._list(recommended)
@@ -155,12 +153,9 @@ class Answer(Teller):
         begun = False
         for advice, why in (
             (FAILS, "fails the sanity checks"),
-            (NOT_BETTER, "not shown to be better than a control"),
             (FAILED, "failed, or does not apply"),
         ):
             names = self._with(advice)
-            if advice == NOT_BETTER and not self._found.recommended:
-                names = []  # the verdict says it of all
             if names:
                 self.say("; " if begun else "Do not use: ")
                 self._list(names, advice)
@@ -179,10 +174,13 @@ class Answer(Teller):
     def _left_behind(self) -> None:
         begun = False
         for advice, why in (
+            (NOT_BETTER, "not shown to be better than a control"),
             (DEAR, "too slow for the budget"),
             (TIME, "left behind for time, and not shown to be worse"),
         ):
             names = self._with(advice)
+            if advice == NOT_BETTER and not self._found.recommended:
+                names = []  # the verdict says it of all
             if names:
                 self.say("; " if begun else "Not answered: ")
                 self._list(names, advice)

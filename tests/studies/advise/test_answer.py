@@ -120,6 +120,9 @@ CASES = {
     "all unsound": measured({"a1": 3.0, "random": 0.0}, verdicts=UNSOUND),
     "no controls": measured({"a1": 3.0, "b2": 0.0}, verdicts={"a1": GOOD, "b2": GOOD}),
     "few images": measured(CLEAR, images=4, settings=False),
+    "beside a control": measured(
+        CLEAR | {"b2": -2.0}, verdicts=dict.fromkeys(["a1", "b2", "c3"], GOOD)
+    ),
     "dropped": measured(CLEAR | {"d4": 1.0, "e5": 1.0}, dropped=DROPPED, verdicts={"a1": GOOD}),
 }  # fmt: skip
 
@@ -171,6 +174,14 @@ def test_why_each_is_out_is_said(found: dict[str, Findings]) -> None:
     assert "Not answered: d4 (too slow for the budget); c3 (left behind for time" in said
     assert "There was no time for other settings." in Answer(found["few images"]).lines
     assert "There was no time for the sanity checks." in Answer(found["few images"]).lines
+
+
+def test_what_is_level_with_a_control_is_no_answer_rather_than_bad(
+    found: dict[str, Findings],
+) -> None:
+    said = "\n".join(Answer(found["beside a control"]).lines)
+    assert "Not answered: b2 (not shown to be better than a control)" in said
+    assert "Do not use" not in said
 
 
 def test_what_more_images_would_tell_is_said(found: dict[str, Findings]) -> None:

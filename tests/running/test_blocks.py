@@ -16,7 +16,7 @@ from interpbench.core.devices import Computing
 from interpbench.core.errors import RunFolderError
 from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import discover
-from interpbench.results import finished_run
+from interpbench.results import leaderboard
 from interpbench.results.block_files import BlockFiles, BlockResult
 from interpbench.results.cell_folder import DamagedError
 from interpbench.results.run_folder import RunFolder
@@ -75,7 +75,7 @@ def without_conclusions() -> Iterator[None]:
     """They follow from the scores, and take longer than these."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(execution, "conclude", lambda tables: {})
-        patch.setattr(finished_run, "conclude", lambda tables: {})
+        patch.setattr(leaderboard, "conclude", lambda tables: {})
         yield
 
 

@@ -3,6 +3,7 @@
 Both are named by their hash.
 """
 
+import functools
 import hashlib
 import re
 from base64 import b64encode
@@ -63,26 +64,7 @@ class _BoardPlace:
 
 def page(evidence: Evidence) -> str:
     """The page, as HTML. The same evidence gives the same text."""
-    environment = Environment(
-        loader=PackageLoader("interpbench.report.page"),
-        autoescape=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": words.number,
-        "percent": words.percent,
-        "breakable": _breakable,
-    }
-    environment.globals |= {
-        "interval": interval,
-        "listing": words.listing,
-        "count": words.count,
-        "judged": judged,
-        "arrows": ARROWS,
-    }
+    environment = _environment()
     content = _template_variables(evidence)
     source = environment.loader.get_source  # type: ignore[union-attr]
     script = source(environment, "page.js")[0]
@@ -121,6 +103,32 @@ def write_page(evidence: Evidence, path: Path) -> Path:
             "--output, or free some space."
         ) from error
     return path
+
+
+@functools.cache
+def _environment() -> Environment:
+    """What fills in the templates, which it compiles once a process."""
+    environment = Environment(
+        loader=PackageLoader("interpbench.report.page"),
+        autoescape=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": words.number,
+        "percent": words.percent,
+        "breakable": _breakable,
+    }
+    environment.globals |= {
+        "interval": interval,
+        "listing": words.listing,
+        "count": words.count,
+        "judged": judged,
+        "arrows": ARROWS,
+    }
+    return environment
 
 
 def _template_variables(evidence: Evidence) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -89,16 +88,26 @@ class MetricCase:
         self.reference = torch.randn(REFERENCE, *shape, generator=torch.Generator().manual_seed(3))
         self.target = torch.arange(IMAGES) % self.model.card.classes
         self.maps = self._explain(self.x, self.target)
+        self._scorings = dict[Callable[[Tensor], Tensor], Scoring]()
 
-    @cached_property
+    @property
     def plain(self) -> Scoring:
         """The call that nothing is special about."""
-        return self.call()
+        return self._scoring(unchanged)
 
     @property
     def scores(self) -> Tensor:
         """The plain call's scores, float64 [B]; raises NotApplicable if there are none."""
         return taken(self.plain)
+
+    def scores_of(self, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """As `scores`, of maps that are changed; several contracts look at the same call."""
+        return taken(self._scoring(change))
+
+    def _scoring(self, change: Callable[[Tensor], Tensor]) -> Scoring:
+        if change not in self._scorings:
+            self._scorings[change] = self.call(change=change)
+        return self._scorings[change]
 
     def call(
         self,

@@ -41,7 +41,7 @@ def within_range(case: MetricCase) -> Fault | None:
     """Scores are finite and within the stated range; NaN says that there is none."""
     least, greatest = case.choice.plugin.scale(case.choice.values).range
     for change in (unchanged, shuffled, negated):
-        scores = taken(case.call(change=change))
+        scores = case.scores_of(change)
         slack = TOLERANCE * max(1.0, float(scores.nan_to_num().abs().max()))
         outside = scores[(scores < least - slack) | (scores > greatest + slack) | scores.isinf()]
         if len(outside):
@@ -123,7 +123,7 @@ def looks(cases: Sequence[MetricCase]) -> Fault | None:
         raise NotApplicable("what a map costs does not depend on what it shows")
     for case in cases:
         if any(
-            _difference(taken(case.call(change=change)), case.scores)
+            _difference(case.scores_of(change), case.scores)
             for change in (shuffled, negated, sharpened, tilted)
         ):
             return None

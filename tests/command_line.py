@@ -5,10 +5,12 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from interpbench import api
 from interpbench.commands.app import main
 from tests.paths import ROOT, TINY
 
@@ -49,6 +51,18 @@ def call(*arguments: object, columns: int = 1000) -> tuple[int, str, str]:
         except SystemExit as exit_:
             code = int(exit_.code or 0)
     return code, out.getvalue(), " ".join(error.getvalue().split())
+
+
+@contextlib.contextmanager
+def undrawn() -> Iterator[None]:
+    """In this process runs draw neither plots nor a page, which takes longer than a small run does otherwise.
+
+    For tests that look at neither: with it, or decorated by it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("redraw", "write_page"):
+            patch.setattr(api, name, lambda finished: None)
+        yield
 
 
 def refused(*arguments: object) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from interpbench.files.csv_files import write_csv
 from interpbench.results import run_folder
-from tests.command_line import BASE, QUICK, call, command, interpbench, refused
+from tests.command_line import BASE, QUICK, call, command, interpbench, refused, undrawn
 from tests.paths import ROOT, TINY
 
 TABLES = ("scores.csv", "scores.parquet", "curves.parquet", "leaderboard.csv")
@@ -34,7 +34,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of METHODS that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    assert call("run", *QUICK, *METHODS, "--output", folder)[0] == 0
+    with undrawn():
+        assert call("run", *QUICK, *METHODS, "--output", folder)[0] == 0
     return folder
 
 
@@ -77,6 +78,7 @@ def test_a_machine_with_cuda_s_compiler_and_no_gpu_is_no_remark(tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@undrawn()
 def test_a_failed_cell_is_shown_and_gives_exit_code_1(tmp_path: Path) -> None:
     code, out, error = call(
         "run", *QUICK, "--method", "gradient", "--method", "raises", "--output", tmp_path / "run"
@@ -86,6 +88,7 @@ def test_a_failed_cell_is_shown_and_gives_exit_code_1(tmp_path: Path) -> None:
     assert "left behind" in out
 
 
+@undrawn()
 def test_a_ten_line_plugin_appears_beside_the_bundled_methods(tmp_path: Path) -> None:
     plugin = tmp_path / "mine.py"
     plugin.write_text(
@@ -162,6 +165,7 @@ def test_report_draws_for_a_paper(
 @pytest.mark.parametrize(
     "cells", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(3, marks=pytest.mark.slow)]
 )
+@undrawn()
 def test_a_run_killed_with_sigkill_resumes_to_the_same_bytes(
     tmp_path: Path, whole: Path, cells: int
 ) -> None:
@@ -214,6 +218,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
     assert "Traceback" not in error
 
 
+@undrawn()
 def test_flags_win_over_the_suite_file_and_the_suite_over_defaults(tmp_path: Path) -> None:
     suite = tmp_path / "mine.toml"
     suite.write_text(

@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from interpbench.results.run_folder import RunFolder
-from tests.command_line import call, refused
+from tests.command_line import call, refused, undrawn
 from tests.paths import ROOT
 from tests.picture_commands import draw_coarsely, record
 
@@ -112,6 +112,7 @@ def test_sixteen_bits_are_explained_as_eight_are(
         assert image["pixels_sha256"] == twin["pixels_sha256"]  # which seeds chance
 
 
+@undrawn()
 def test_a_folder_of_sixteen_bits_is_run(tmp_path: Path, photos: Path) -> None:
     options = [*OF_SIDES, "--method", "random", "--metric", "deletion"]
     data = ["--dataset", f"imagefolder:{photos},range=4080", "--images", 8]

@@ -14,7 +14,7 @@ from interpbench.loading.model import load_model
 from interpbench.loading.stated import stated_by_user
 from interpbench.loading.weights import WeightsCard, save_weights
 from interpbench.registry.discovery import discover
-from tests.command_line import call, refused
+from tests.command_line import call, refused, undrawn
 from tests.picture_commands import record
 
 COLOURS = {"cat": "red", "dog": "lime", "eel": "blue"}
@@ -181,6 +181,7 @@ RUN = [
 ]
 
 
+@undrawn()
 def test_a_run_reads_the_logits_that_are_stated(root: Path, tmp_path: Path) -> None:
     """Every image is of its class's colour, so that only the right logits give full accuracy."""
     model = own(tmp_path, ())
@@ -207,6 +208,7 @@ def test_explain_names_all_of_the_logits(root: Path, tmp_path: Path) -> None:
     assert [p["class"] for p in panel["predictions"]] == ["Tabby, big", "Moray", "Puppy", "Fox"]
 
 
+@undrawn()
 def test_a_model_that_names_its_classes_is_matched_by_name(root: Path, tmp_path: Path) -> None:
     model = own(tmp_path, ("eel", "dog", "fox", "cat"))
     arguments = ["run", "--model", model, *RUN, "--output", tmp_path / "run"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from interpbench.core.errors import DataError, UnknownNameError
 from interpbench.core.types import DatasetCard, Sample
 from interpbench.loading.part import Part, listed_part
-from tests.command_line import BASE, call, refused
+from tests.command_line import BASE, call, refused, undrawn
 from tests.training.data import photographs
 
 RUN = [
@@ -100,6 +100,7 @@ def test_unknown_samples_are_named_with_near_ones(tmp_path: Path) -> None:
         listed_part(Named(NAMES), tmp_path / "absent.txt")
 
 
+@undrawn()
 def test_a_run_uses_the_listed_samples_and_holds_to_them(tmp_path: Path) -> None:
     listed = ["tiny-007", "tiny-001", "tiny-032"]
     arguments = [*RUN, "--output", tmp_path / "run", "--samples"]

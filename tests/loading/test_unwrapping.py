@@ -12,7 +12,7 @@ from interpbench.core.errors import InterpBenchError, ParameterError, PluginErro
 from interpbench.core.types import DatasetCard
 from interpbench.loading.model import load_model
 from interpbench.loading.pretrained import hash_tensors
-from tests.command_line import call
+from tests.command_line import call, undrawn
 from tests.paths import TINY
 from tests.picture_commands import draw_coarsely, photo
 from tests.sources import choose
@@ -88,6 +88,7 @@ def test_the_doctor_examines_it(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FAILING)
+@undrawn()
 def test_what_cannot_be_explained_is_said_in_one_sentence(name: str, tmp_path: Path) -> None:
     label, fails = write_model(tmp_path, name), KINDS[name].fails
     photo(tmp_path / "photo.png", 1)

@@ -33,7 +33,7 @@ from interpbench.registry.maps_plugin import MapsPlugin
 from interpbench.running.plan import Plan, make_plan
 from interpbench.suite.selection import Selection
 from interpbench.suite.suite import load_suite
-from tests.command_line import BASE, call, refused
+from tests.command_line import BASE, call, refused, undrawn
 from tests.paths import TINY
 
 IDS = [f"tiny-{i:03d}" for i in range(8)]
@@ -477,6 +477,7 @@ class TestRecord:
 class TestCommandLine:
     """As a user types it."""
 
+    @undrawn()
     def test_from_folders(self, tmp_path: Path) -> None:
         as_npy(tmp_path / "maps" / "one", maps_of())
         as_npz(tmp_path / "maps" / "two", maps_of())

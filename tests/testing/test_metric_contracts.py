@@ -13,7 +13,10 @@ from interpbench.testing import METRIC_CONTRACTS, check_metric
 from tests.faulty_metrics import BREAKS, FAULTY, SOUND
 
 REGISTRY = discover()
-QUICKER: dict[str, dict[str, object]] = {"smooth-mprt": {"samples": 3}}
+QUICKER: dict[str, dict[str, object]] = {
+    "impact-coverage": {"steps": 15},
+    "smooth-mprt": {"samples": 3},
+}
 
 
 @pytest.mark.parametrize("name", FAULTY.names("metric"))

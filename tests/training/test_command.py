@@ -13,13 +13,14 @@ from interpbench.loading.weights import read_weights
 from interpbench.registry.discovery import discover
 from interpbench.training.loop import TrainingStep
 from interpbench.training.splits import open_splits
-from tests.command_line import call, refused
+from tests.command_line import call, refused, undrawn
 from tests.paths import TINY
 
 MODEL = ["--model", "resnet18:width=4", "--device", "cpu"]
 BASE = ["train", *MODEL, "--dataset", "tiny", "--plugin", str(TINY)]
 
 
+@undrawn()
 def test_train_writes_weights_that_run_uses(tmp_path: Path) -> None:
     weights = tmp_path / "tiny.safetensors"
     arguments = [*BASE, "--output", str(weights)]

@@ -1,5 +1,6 @@
 """The contracts of metrics find each planted fault, and nothing wrong with metrics that have none."""
 
+import itertools
 import runpy
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from interpbench.core.errors import ParameterError
 from interpbench.registry.discovery import discover
 from interpbench.registry.new_plugin import write_plugin
 from interpbench.testing import METRIC_CONTRACTS, check_metric
+from interpbench.testing.models import MODELS
 from tests.faulty_metrics import BREAKS, FAULTY, SOUND
 
 REGISTRY = discover()
@@ -17,6 +19,7 @@ QUICKER: dict[str, dict[str, object]] = {
     "impact-coverage": {"steps": 15},
     "smooth-mprt": {"samples": 3},
 }
+SLOW = ["road-by-percentiles"]  # 18 imputations an image and call: on the first model alone here
 
 
 @pytest.mark.parametrize("name", FAULTY.names("metric"))
@@ -41,7 +44,17 @@ def test_nothing_is_wrong_with_a_sound_metric(name: str) -> None:
 
 @pytest.mark.parametrize("name", REGISTRY.names("metric"))
 def test_bundled_metrics_keep_their_contracts(name: str) -> None:
-    outcomes = check_metric(REGISTRY.configure("metric", name, QUICKER.get(name, {})))
+    models = dict(itertools.islice(MODELS.items(), 1 if name in SLOW else None))
+    outcomes = check_metric(
+        REGISTRY.configure("metric", name, QUICKER.get(name, {})), models=models
+    )
+    assert [str(outcome) for outcome in outcomes if outcome.failed] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_metrics_that_take_long_keep_them_on_every_model(name: str) -> None:
+    outcomes = check_metric(REGISTRY.configure("metric", name))
     assert [str(outcome) for outcome in outcomes if outcome.failed] == []
 
 

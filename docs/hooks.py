@@ -1,9 +1,13 @@
-"""What the site takes from elsewhere in the repository.
+"""What the site takes from elsewhere in the repository, and what it makes of the program itself.
 
 Pages and pictures that live outside `docs/` keep their places in the site: `../results/x.svg` in `docs/index.md`, which
-is right for whoever reads the file in the repository, is `results/x.svg` there.
+is right for whoever reads the file in the repository, is `results/x.svg` there. Where a page says
+`<!-- generated: methods -->` stands what the program says of its methods.
 """
 
+import re
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -16,8 +20,13 @@ TAKEN = (
     "results/README.md",
     "results/leaderboards/*.csv",
     "results/leaderboards/pictures/*",
+    "results/judging/*.csv",
     "results/judging/*.svg",
 )
+GENERATED = re.compile(r"<!-- generated: (\w+) -->")
+TRAITS = ("aspect", "better", "range", "unit", "reference", "licence")
+
+sys.path.insert(0, str(ROOT))  # this checkout's program, whatever is installed
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -29,6 +38,80 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    for folder in ("results/", "CHANGELOG.md", "CONTRIBUTING.md"):
-        markdown = markdown.replace(f"../{folder}", folder)
-    return markdown
+    for place in ("results/", "CHANGELOG.md", "CONTRIBUTING.md"):
+        markdown = markdown.replace(f"../{place}", place)
+    return GENERATED.sub(lambda found: generated(found[1]), markdown)
+
+
+def generated(what: str) -> str:
+    """The part of a page that the program itself says."""
+    if what == "commands":
+        return "\n\n".join(command_lines())
+    return "\n\n".join(settings_lines() if what == "settings" else plugin_lines(what))
+
+
+def command_lines() -> Iterable[str]:
+    """Each command with its arguments and options, as `--help` has them."""
+    import typer
+
+    from interpbench.commands.app import app
+
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        context = command.make_context(name, [], resilient_parsing=True)
+        yield f"## {name}\n\n{' '.join((command.help or '').split())}"
+        yield f"```text\ninterpbench {' '.join(command.collect_usage_pieces(context) or [name])}\n```".replace(
+            "interpbench ", f"interpbench {name} ", 1
+        )
+        rows = []
+        for parameter in command.params:
+            said = parameter.get_help_record(context)
+            if said is None:
+                said = (parameter.human_readable_name, getattr(parameter, "help", "") or "")
+            rows.append(f"| `{cell(said[0])}` | {cell(said[1])} |")
+        yield "\n".join(["| | |", "|---|---|", *rows])
+
+
+def plugin_lines(kinds: str) -> Iterable[str]:
+    """Each plugin of a kind with its documentation and parameters, as `show` has them."""
+    from interpbench.registry.discovery import discover
+    from interpbench.registry.plugin import REQUIRED
+
+    for plugin in discover().plugins(kinds.removesuffix("s")):
+        yield f"## {plugin.name}"
+        yield indented_as_code_or_text(plugin.doc)
+        if plugin.parameters:
+            rows = [
+                f"| `{p.name}` | `{cell(p.type_name)}` | "
+                f"{'required' if p.default is REQUIRED else f'`{str(p.default).lower()}`'} |"
+                for p in plugin.parameters
+            ]
+            yield "\n".join(["| parameter | type | default |", "|---|---|---|", *rows])
+        traits = [
+            f"{trait}: {value}"
+            for trait in TRAITS
+            if (value := getattr(plugin, trait, "")) and not callable(value)
+        ]
+        if traits:
+            yield "; ".join(traits)
+
+
+def indented_as_code_or_text(doc: str) -> str:
+    """A docstring; its sections of arguments as they are written, since their lines are set by hand."""
+    summary, _, rest = doc.strip().partition("\n")
+    return f"{summary}\n\n```text\n{rest.strip()}\n```" if rest.strip() else summary
+
+
+def settings_lines() -> Iterable[str]:
+    """Suites, protocols, recipes and preparations: the files themselves."""
+    from interpbench.commands.catalogue import SETTINGS
+
+    for what, folder in SETTINGS.items():
+        yield f"## {what.capitalize()}"
+        for path in sorted(folder.glob("*.toml")):
+            yield f"### {path.stem}\n\n```toml\n{path.read_text(encoding='utf-8').strip()}\n```"
+
+
+def cell(text: str) -> str:
+    """Text as a table's cell holds it."""
+    return " ".join(text.split()).replace("|", "\\|")

@@ -8,7 +8,6 @@ import interpbench
 from interpbench.registry.discovery import bundled_folder
 from interpbench.testing import CONTRACTS, check
 from tests.command_line import call, refused
-from tests.paths import ROOT
 
 FILE = '''
 from interpbench import MethodError, method
@@ -94,16 +93,6 @@ def test_one_call_returns_how_each_methods_contracts_came_out(mine: Path) -> Non
 def test_a_folder_is_checked_and_its_tests_are_left_aside(mine: Path) -> None:
     (mine.parent / "test_mine.py").write_text("raise ValueError\n")
     assert "method sound" in call("check", mine.parent, "--method", "sound")[1]
-
-
-@pytest.mark.parametrize("kind", ["method", "metric"])
-def test_the_readmes_plugins_keep_their_contracts(tmp_path: Path, kind: str) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    code = text.partition(f"## Add a {kind}")[2].partition("```python\n")[2].partition("```")[0]
-    (tmp_path / "readme.py").write_text(code)
-    code, out, _ = call("check", tmp_path / "readme.py")
-    assert code == 0
-    assert f"{kind} my-{kind} (" in out
 
 
 def test_wrong_usage_is_refused(mine: Path) -> None:

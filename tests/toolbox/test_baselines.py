@@ -41,7 +41,8 @@ def test_zero_is_the_colour_that_the_model_is_normalised_by() -> None:
 def test_no_text_calls_it_the_mean_colour_whatever_the_card() -> None:
     plugins = [plugin for kind in ("method", "metric") for plugin in REGISTRY.plugins(kind)]
     texts = {plugin.name: plugin.doc for plugin in plugins}
-    texts |= {"README": (ROOT / "README.md").read_text(encoding="utf-8")}
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    texts |= {str(page): page.read_text(encoding="utf-8") for page in pages}
     assert [name for name, text in texts.items() if "mean colour" in text] == []
 
 

@@ -120,9 +120,8 @@ def wrong(findings: Iterator[str]) -> None:
 def test_rooms_are_all_there_is() -> None:
     folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
     assert folders - {"plugins"} == {*ROOMS, "commands"}
-    entries = [
-        path.name for path in PACKAGE.iterdir() if path.name not in ("plugins", "__pycache__")
-    ]
+    no_rooms = ("plugins", "py.typed", "__pycache__")
+    entries = [path.name for path in PACKAGE.iterdir() if path.name not in no_rooms]
     assert len(entries) <= MOST_ENTRIES, entries
 
 

@@ -12,6 +12,7 @@ import typer
 from interpbench.commands.advise import advise
 from interpbench.commands.catalogue import list_, show
 from interpbench.commands.check import check
+from interpbench.commands.completion import complete_names
 from interpbench.commands.conformance import conformance
 from interpbench.commands.doctor import doctor
 from interpbench.commands.judge import judge
@@ -25,7 +26,6 @@ from interpbench.commands.stability import stability
 from interpbench.commands.train import train
 from interpbench.core.errors import InterpBenchError
 from interpbench.core.text import shown
-from interpbench.files.versions import __version__
 
 app = typer.Typer(
     name="interpbench",
@@ -34,7 +34,6 @@ app = typer.Typer(
         "attribution, scores, tables, plots."
     ),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -61,14 +60,17 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.command("list")(list_)
+complete_names(app)
 
 
 def main() -> None:
     """Runs the program; what is the user's to mend is one message on stderr."""
     # torch remarks where it compiles that a machine has CUDA's compiler and no GPU.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    # Shells complete the program, not `python -m`, whichever of the two is asked.
+    about_shells = any(argument.endswith("-completion") for argument in sys.argv[1:2])
     try:
-        app()
+        app(prog_name=app.info.name if about_shells else None)
     except InterpBenchError as error:
         open_console(stderr=True).print("[bold red]Error:[/]", plain(error), soft_wrap=True)
         sys.exit(2)
@@ -93,5 +95,7 @@ def program(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
+        from interpbench.files.versions import __version__
+
         print(f"interpbench {__version__}")
         raise typer.Exit

@@ -7,8 +7,6 @@ import typer
 
 from interpbench.commands.shared import Plugins, open_console, open_registry, plain, say
 from interpbench.core.errors import unknown_name
-from interpbench.core.preparation import settle
-from interpbench.files import toml_settings as settings
 from interpbench.registry.plugin import (
     KINDS,
     REFERENCES,
@@ -75,6 +73,8 @@ def show(
     """Show a plugin's documentation, parameters, reference and origin, or the content of a suite or
     recipe.
     """
+    from interpbench.files import toml_settings as settings
+
     registry = open_registry(plugin)
     plugins = [registry.get(kind, name) for kind in KINDS if name in registry.names(kind)]
     files = [what for what, folder in SETTINGS.items() if name in settings.names(folder)]
@@ -120,6 +120,7 @@ def _show_plugin(plugin: Plugin, console: "Console") -> None:
 
 def _show_preparations(plugin: ModelPlugin) -> None:
     """How images become the model's input, by the weights that come with it."""
+    from interpbench.core.preparation import settle
     from interpbench.loading.chosen_weights import shipped_cards
     from interpbench.loading.pretrained import offered
 
@@ -150,6 +151,8 @@ def _show_references(references: list[ReferencePlugin]) -> None:
 
 
 def _items(name: str, registry: Registry) -> list[tuple[str, str]]:
+    from interpbench.files import toml_settings as settings
+
     if name in SETTINGS:
         folder = SETTINGS[name]
         return [

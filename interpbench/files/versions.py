@@ -8,7 +8,7 @@ from pathlib import Path
 
 from interpbench.files.records import Record
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 PACKAGES = (
     "torch",
     "torchvision",

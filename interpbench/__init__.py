@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from interpbench.files.versions import __version__
     from interpbench.loading.image_files import read_image, read_segmentation
     from interpbench.loading.image_folder import ImageFolder, class_folders
+    from interpbench.loading.image_rows import ImageRows
     from interpbench.report.run import Run, load_run
     from interpbench.scoring.curves import area
     from interpbench.scoring.explanation import Explanation, Inputs
@@ -176,6 +177,7 @@ _HOMES = {
     "WeightsError": "core.errors",
     "unknown_name": "core.errors",
     "ImageFolder": "loading.image_folder",
+    "ImageRows": "loading.image_rows",
     "class_folders": "loading.image_folder",
     "read_image": "loading.image_files",
     "read_segmentation": "loading.image_files",
@@ -198,6 +200,7 @@ __all__ = [
     "Explanation",
     "First",
     "ImageFolder",
+    "ImageRows",
     "Inputs",
     "MethodError",
     "Model",

@@ -9,6 +9,7 @@ from interpbench.core.errors import PreparationError
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Channels = Literal["rgb", "bgr", "grey", "own"]
+Crop = Literal["rounded", "floored"]
 Size = int | tuple[int, int]
 Number = int | float
 
@@ -29,12 +30,15 @@ class Framing:
         resize: length that the shorter side is brought to before the central crop of the input's
             size; None where the whole image is brought to the input's size, whatever its shape.
         interpolation: of the resizing, antialiased as PIL's.
+        crop: where the central crop begins if half a pixel is over: `rounded` to the even number, as
+            torchvision's, or `floored`, as that of Hugging Face's library transformers.
     """
 
     height: int
     width: int
     resize: int | None
     interpolation: Interpolation = "bilinear"
+    crop: Crop = "rounded"
 
     @property
     def size(self) -> int:
@@ -101,9 +105,10 @@ class Preparation(Framing):
         names = {"own": f"{len(self.mean)} channels", "grey": "grey"}
         channels = names.get(self.channels, self.channels.upper())
         kept = f", or as it is at {self.height}x{self.width}" if self.crops_its_own_size else ""
+        crop = ", crop floored" if self.resize is not None and self.crop == "floored" else ""
         mean, std = (" ".join(f"{v:.6g}" for v in values) for values in (self.mean, self.std))
         return (
-            f"{self.height}x{self.width} {how} ({self.interpolation}){kept}, {channels}, "
+            f"{self.height}x{self.width} {how} ({self.interpolation}{crop}){kept}, {channels}, "
             f"mean {mean}, std {std}"
         )
 
@@ -116,6 +121,7 @@ class Stated:
         by: the source, in words.
         size: side in pixels of the square input, or (height, width).
         resize: see `Framing`; 0 for None there.
+        crop: see `Framing`.
         mean, std, channels, interpolation: see `Preparation`; a single number counts for all
             channels.
     """
@@ -124,6 +130,7 @@ class Stated:
     size: Size | None = None
     resize: int | None = None
     interpolation: Interpolation | None = None
+    crop: Crop | None = None
     channels: Channels | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -136,6 +143,7 @@ class Stated:
             size=(preparation.height, preparation.width),
             resize=preparation.resize or 0,
             interpolation=preparation.interpolation,
+            crop=preparation.crop,
             channels=preparation.channels,
             mean=preparation.mean,
             std=preparation.std,
@@ -156,10 +164,10 @@ class Stated:
     def over(self, other: "Stated") -> "Stated":
         """What this states, and what the other does of the rest.
 
-        The other's resize goes with its size alone.
+        The other's resize and crop go with its size alone.
         """
         if self.size is not None:
-            other = replace(other, resize=None)
+            other = replace(other, resize=None, crop=None)
         said = {
             field.name: getattr(self, field.name)
             for field in fields(Stated)
@@ -205,6 +213,7 @@ def settle(sources: Sequence[Stated]) -> Preparation | None:
         width=width,
         resize=resize or None,
         interpolation=whole.interpolation or "bilinear",
+        crop=whole.crop or "rounded",
         mean=_per_channel("mean", whole.mean, count, channels),
         std=_per_channel("std", whole.std, count, channels),
         channels=channels,

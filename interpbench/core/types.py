@@ -22,7 +22,7 @@ from interpbench.core.errors import MethodError, PreparationError
 from interpbench.core.layers import find_layer, is_scripted
 from interpbench.core.outputs import Outputs, probabilities_of
 from interpbench.core.passes_counted import count_pass
-from interpbench.core.preparation import Channels, Interpolation, Preparation, Size, Stated
+from interpbench.core.preparation import Channels, Crop, Interpolation, Preparation, Size, Stated
 from interpbench.core.shared_passes import Shared
 
 PerChannel = tuple[float, ...]
@@ -389,7 +389,7 @@ class Pretrained:
             shorter side of an image is brought to before the central crop, 0 for none; None where
             they are not settled.
         mean, std: per channel, of pixels in 0..1; None where they are not settled.
-        interpolation, channels: see `Preparation`.
+        interpolation, crop, channels: see `Preparation`.
         beside: a TOML file that may say what this leaves open, if it is there: `size`, `resize`,
             `mean`, `std`, `interpolation`, `channels`, `range`, `classes`, `outputs`.
         classes: names of the logits, where they are known.
@@ -422,6 +422,7 @@ class Pretrained:
     outputs: Outputs | None = None
     licence: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
+    crop: Crop | None = None
 
     @property
     def stated(self) -> Stated:
@@ -431,6 +432,7 @@ class Pretrained:
             size=self.size,
             resize=self.resize,
             interpolation=self.interpolation,
+            crop=self.crop,
             channels=self.channels,
             mean=self.mean,
             std=self.std,

@@ -1,5 +1,6 @@
 """Image files in folders, and a file's pixels: upright, and as fine as the file holds them."""
 
+import io
 import struct
 from dataclasses import dataclass
 from functools import cache
@@ -59,7 +60,7 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(path for path in below if path.suffix.lower() in suffixes and path.is_file())
 
 
-def read_image(path: Path, name: str, *, range: float | None = None) -> np.ndarray:
+def read_image(path: Path | bytes, name: str, *, range: float | None = None) -> np.ndarray:
     """An image file as uint8 [H,W,3], RGB; or float32 in 0..1 if it is finer than 8 bits.
 
     Upright: turned as its EXIF orientation says. Grey becomes RGB. Transparency is dropped, and the
@@ -70,7 +71,7 @@ def read_image(path: Path, name: str, *, range: float | None = None) -> np.ndarr
     unsigned 32 bits; floating point numbers must be in 0..1. Nothing is clipped.
 
     Parameters:
-        path: of the file.
+        path: of the file; or what is in it.
         name: what to call it in an error.
         range: the value that is white in images finer than 8 bits; None for that of their type.
 
@@ -155,9 +156,13 @@ def _scaled(values: np.ndarray, name: str, white: float | None, *, stated: bool)
     return (values / np.float64(white)).astype(np.float32)
 
 
-def _decode(path: Path) -> _Pixels:
+def _opened(path: Path | bytes) -> Path | io.BytesIO:
+    return io.BytesIO(path) if isinstance(path, bytes) else path
+
+
+def _decode(path: Path | bytes) -> _Pixels:
     try:
-        with Image.open(path) as image:
+        with Image.open(_opened(path)) as image:
             if image.format == "TIFF" and not _pillow_keeps(image):
                 return _read_tiff(path)
             coding = str(image.tile[0][3]) if image.tile else ""
@@ -166,9 +171,16 @@ def _decode(path: Path) -> _Pixels:
             image.load()  # which turns a TIFF upright itself, and takes its orientation away
             return _Pixels(_upright(_values(image), _orientation(image)), _white(image))
     except UnidentifiedImageError:
-        if path.suffix.lower() in (".tif", ".tiff") and path.is_file():
+        if _is_called_tiff(path):
             return _read_tiff(path)
         raise
+
+
+def _is_called_tiff(path: Path | bytes) -> bool:
+    """Whether a file's name says that it is a TIFF, or its first bytes where it has no name."""
+    if isinstance(path, bytes):
+        return path[:4] in (b"II*\0", b"MM\0*")
+    return path.suffix.lower() in (".tif", ".tiff") and path.is_file()
 
 
 def _values(image: Image.Image) -> np.ndarray:
@@ -202,9 +214,10 @@ def _upright(values: np.ndarray, orientation: object) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
-def _read_png(path: Path, image: Image.Image, coding: str) -> _Pixels:
+def _read_png(path: Path | bytes, image: Image.Image, coding: str) -> _Pixels:
     """Of 16 bits and several channels, of which Pillow alone would drop the lower 8 bits."""
-    packed, interlaced = _packed(path.read_bytes()), int(bool(image.info.get("interlace")))
+    content = path if isinstance(path, bytes) else path.read_bytes()
+    packed, interlaced = _packed(content), int(bool(image.info.get("interlace")))
 
     def decode(mode: str, raw: str) -> np.ndarray:
         return np.asarray(Image.frombytes(mode, image.size, packed, "zip", raw, interlaced))
@@ -242,12 +255,12 @@ def _tags(image: Image.Image, number: int, default: int) -> tuple[int, ...]:
     return found if isinstance(found, tuple) and found else (default if found == () else found,)
 
 
-def _read_tiff(path: Path) -> _Pixels:
+def _read_tiff(path: Path | bytes) -> _Pixels:
     """The first page of a TIFF with any number of channels, of any type of number."""
     from tifffile import TiffFile
 
     try:
-        with TiffFile(path) as file:
+        with TiffFile(_opened(path)) as file:
             page: Any = file.pages.first
             values, axes, orientation = page.asarray(), page.axes, page.tags.valueof(_ORIENTATION)
     except Exception as error:  # of many kinds

@@ -373,5 +373,6 @@ def _resize(image: Image.Image, framing: Framing, resample: Image.Resampling) ->
 
 def _crop(image: Image.Image, framing: Framing) -> np.ndarray:
     wanted = (framing.width, framing.height)
-    left, top = (round((side - cut) / 2) for side, cut in zip(image.size, wanted, strict=True))
+    spare = [side - cut for side, cut in zip(image.size, wanted, strict=True)]
+    left, top = (n // 2 if framing.crop == "floored" else round(n / 2) for n in spare)
     return np.asarray(image.crop((left, top, left + wanted[0], top + wanted[1])))

@@ -1,19 +1,18 @@
 """Maps in a data set of Hugging Face's library `datasets`, a row each."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL.Image import Image
 
-from interpbench.core.errors import DataError, ParameterError, in_one_line, unknown_name
+from interpbench.core.errors import DataError, in_one_line, unknown_name
+from interpbench.loading.hub_rows import opened_rows
 from interpbench.loading.stated_classes import StatedClasses
 from interpbench.registry.maps_plugin import HUGGING_FACE
 
 IDS, MAPS, METHOD, TARGET = ("sample_id", "id"), ("map", "saliency"), ("method",), ("target",)
 GREY = ("L", "I", "I;16", "I;16L", "I;16B", "F")  # modes of images with a number a position
-_ON_THE_HUB = r"\w[\w.-]*/\w[\w.-]*"
 
 
 def roots_in(root: str) -> list[str]:
@@ -23,7 +22,7 @@ def roots_in(root: str) -> list[str]:
         DataError, ParameterError: as of `RowsOfMaps`.
     """
     place, method = _parts(root)
-    methods = [] if method else _methods(_opened(place), place)
+    methods = [] if method else _methods(opened_rows(place), place)
     return [f"{root}#{name}" for name in sorted(set(methods))] or [root]
 
 
@@ -50,7 +49,7 @@ class RowsOfMaps:
     def __init__(self, root: str) -> None:
         self._root = root
         place, method = _parts(root)
-        rows = _opened(place)
+        rows = opened_rows(place)
         self._map = _column(rows, place, MAPS)
         methods = _methods(rows, place)
         if method:
@@ -113,34 +112,6 @@ def _parts(root: str) -> tuple[str, str]:
     """Where a root's data set is, and the method in it; empty where none is named."""
     place, _, method = root.removeprefix(HUGGING_FACE).partition("#")
     return place, method
-
-
-def _opened(place: str) -> Any:
-    """All rows of a data set, of all splits."""
-    try:
-        from datasets import Dataset, concatenate_datasets, load_dataset, load_from_disk
-    except ImportError:
-        raise ParameterError(
-            f"{HUGGING_FACE}{place} needs the library `datasets`, which is not installed: pip "
-            "install 'interpbench[hf]', or pip install datasets."
-        ) from None
-    is_folder = Path(place).is_dir()
-    expected = (
-        f"Expected {HUGGING_FACE}FOLDER, a data set that `save_to_disk` wrote, or "
-        f"{HUGGING_FACE}ORG/NAME on the hub."
-    )
-    if not is_folder and not re.fullmatch(_ON_THE_HUB, place):
-        raise DataError(f"There is no folder {place!r}. {expected}")
-    try:
-        found = load_from_disk(place) if is_folder else load_dataset(place)
-        splits = [found] if isinstance(found, Dataset) else list(found.values())
-        rows = concatenate_datasets(splits).with_format(None)  # a data set is saved with a format
-    except Exception as error:  # of the library, of its files or of the network
-        what = "The folder" if is_folder else "There is no such folder, and the data set"
-        raise DataError(
-            f"{what} {place!r} cannot be read ({in_one_line(error)}). {expected}"
-        ) from None
-    return rows
 
 
 def _column(rows: Any, place: str, names: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ from interpbench.core.outputs import Outputs
 from interpbench.core.preparation import (
     MOST_PIXELS,
     Channels,
+    Crop,
     Interpolation,
     Preparation,
     Size,
@@ -37,6 +38,7 @@ class PreparationFile(Settings):
         resize: length that the shorter side is brought to before the central crop; 0 to bring the
             whole image to the size. The size by default.
         interpolation: nearest, bilinear, bicubic or lanczos.
+        crop: rounded, as torchvision's, or floored, as that of transformers.
         channels: rgb, bgr, grey, or own (as the data set has them).
         range: 1 for pixels in 0..1, 255 for 0..255; the mean and the std are in its units.
         mean, std: one number, or one a channel of the input, in its order.
@@ -46,6 +48,7 @@ class PreparationFile(Settings):
     size: Side | tuple[Side, Side] | None = None
     resize: Annotated[int, Field(ge=0, le=MOST_PIXELS)] | None = None
     interpolation: Interpolation | None = None
+    crop: Crop | None = None
     channels: Channels | None = None
     range: Literal[1, 255] = 1
     mean: tuple[Number, ...] | None = None
@@ -69,6 +72,7 @@ class PreparationFile(Settings):
             size=self.size,
             resize=self.resize,
             interpolation=self.interpolation,
+            crop=self.crop,
             channels=self.channels,
             mean=mean,
             std=std,
@@ -105,6 +109,7 @@ def completed(weights: Pretrained) -> Pretrained:
         mean=said.mean,
         std=said.std,
         interpolation=said.interpolation,
+        crop=said.crop,
         channels=said.channels,
         classes=weights.classes or file.classes,
         outputs=weights.outputs or file.outputs,

@@ -14,7 +14,7 @@ from interpbench.core.types import Model
 from interpbench.registry.plugin import MADE_ELSEWHERE, REQUIRED, MethodPlugin, Parameter
 
 MAPS = "maps"  # what it is called where a user writes it as a method
-HUGGING_FACE = "hf:"  # begins the root of maps in a data set of the library `datasets`
+HUGGING_FACE = "hf:"  # begins what a data set of the library `datasets` is called
 
 
 @dataclass(frozen=True)

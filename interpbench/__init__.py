@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from interpbench.loading.image_folder import ImageFolder, class_folders
     from interpbench.loading.image_rows import ImageRows
     from interpbench.report.run import Run, load_run
+    from interpbench.running.execute import Listener
     from interpbench.scoring.curves import area
     from interpbench.scoring.explanation import Explanation, Inputs
     from interpbench.scoring.parts import (
@@ -126,6 +127,7 @@ _HOMES = {
     "Run": "report.run",
     "IGNORE": "core.types",
     "Dataset": "core.types",
+    "Listener": "running.execute",
     "DatasetCard": "core.types",
     "Explanation": "scoring.explanation",
     "Inputs": "scoring.explanation",
@@ -202,6 +204,7 @@ __all__ = [
     "ImageFolder",
     "ImageRows",
     "Inputs",
+    "Listener",
     "MethodError",
     "Model",
     "ModelCard",

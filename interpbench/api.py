@@ -23,7 +23,7 @@ from interpbench.files.output_folder import Destination
 from interpbench.report.run import Run, load_run
 from interpbench.results import finished_run
 from interpbench.results.run_folder import PAGE, Mode, RunFolder
-from interpbench.running.execute import Listener, Reporter, execute
+from interpbench.running.execute import Listener, Listeners, Reporter, execute
 from interpbench.suite.selection import Selection
 from interpbench.suite.suite import DEFAULT, Suite, load_suite
 
@@ -91,7 +91,7 @@ def run(
     overwrite: bool = False,
     plots: bool = True,
     profile: bool = False,
-    listener: Listener | None = None,
+    listener: Listener | Sequence[Listener] | None = None,
     progress: bool | None = None,
     until: str | None = None,
     shard: str | None = None,
@@ -156,7 +156,7 @@ def run(
         plots: whether to draw them, and to write the page.
         profile: whether to write profile.csv, what the time goes into, and trace.json, of the first
             batches.
-        listener: told how it gets on.
+        listener: told how it gets on, as cells are finished and at the end; or several.
         progress: whether a line shows how it gets on; None shows it in IPython and notebooks.
         until: `decided` adds images only until the best method by each metric is told apart from
             all others, on each model for itself; `images` are then the most, 1000 by default.
@@ -202,12 +202,15 @@ def run(
     elsewhere = executor_of(where, arguments, rebuilt, profile=profile)
     plan = _planned(arguments)
     folder = RunFolder(Path(output) if output is not None else _fresh_folder(plan.suite.name))
-    with _shown(progress if listener is None else False, "maps") as shown:
-        told = Reporter(shown) if listener is None else listener
+    with _shown(progress, "maps") as shown:
+        told = Listeners(Reporter(shown), *_each(listener))
         finished = Run.of(execute(plan, folder, mode, profile, told, elsewhere))
-    if plots and plan.shard is None:
+    if plan.shard is not None:
+        return finished
+    if plots:
         redraw(finished)
         write_page(finished)
+    told.finished(finished)
     return finished
 
 
@@ -1101,24 +1104,27 @@ def check(
     *,
     method: Names = None,
     metric: Names = None,
+    model: Names = None,
+    dataset: Names = None,
     plugin: Paths = None,
     progress: Shown = None,
 ) -> "list[CheckedPlugin]":
-    """Tries what every method, or metric, promises, on three small models.
+    """Tries what every method, metric, model or data set promises.
+
+    Methods and metrics on three small models, models on noise, data sets on some of their samples.
 
     Parameters:
-        what: a plugin file, a folder of them, or methods or metrics by their names,
+        what: a plugin file, a folder of them, or plugins of one kind by their names,
             `occlusion:window=8`.
-        method, metric: only these of the file, `mine:samples=5`.
+        method, metric, model, dataset: only these of the file, `mine:samples=5`.
         plugin: further files or folders with plugins.
-        progress: told how it gets on; it counts methods and metrics.
+        progress: told how it gets on; it counts plugins.
 
     Returns:
         for each how its contracts came out: `outcomes`, and those that it breaks: `broken`.
 
     Raises:
-        InterpBenchError: if there is no such file, method or metric. What one does wrong is found
-            instead.
+        InterpBenchError: if there is no such file or plugin. What one does wrong is found instead.
 
     Example:
         >>> import interpbench
@@ -1133,6 +1139,8 @@ def check(
             what,
             method=_names(method),
             metric=_names(metric),
+            model=_names(model),
+            dataset=_names(dataset),
             plugin=_paths(plugin),
             progress=shown,
         )
@@ -1434,6 +1442,18 @@ def _names(value: Names) -> tuple[str, ...] | None:
 
 def _paths(value: Paths) -> list[str | Path]:
     return [] if value is None else [value] if isinstance(value, str | Path) else list(value)
+
+
+def _each(listener: Listener | Sequence[Listener] | None) -> Sequence[Listener]:
+    """The listeners that a call was given."""
+    given = [] if listener is None else [listener] if isinstance(listener, Listener) else listener
+    for each in given:
+        if not isinstance(each, Listener):
+            raise ParameterError(
+                f"listener= takes an interpbench.Listener or several, not {each!r}: derive yours "
+                "from it."
+            )
+    return given
 
 
 def _destination(output: str | Path | None, overwrite: bool) -> Destination:

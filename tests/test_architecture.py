@@ -59,7 +59,7 @@ ROOMS: dict[str, set[str]] = {
         "running",
     },
     "training": {"files", "drawing", "registry", "loading"},
-    "testing": {"registry", "fast", "attribution", "scoring"},
+    "testing": {"registry", "fast", "loading", "attribution", "scoring"},
 }
 FACE = "face"  # the files beside the rooms; they and the commands may use every room
 WITHOUT_TORCH = ("suite", "results", "report", "drawing")

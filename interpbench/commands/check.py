@@ -1,4 +1,4 @@
-"""`check`: whether methods and metrics keep what all of them promise, and how to mend them."""
+"""`check`: whether plugins keep what all of their kind promise, and how to mend them."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +31,7 @@ STATES = {
 def check(
     what: Annotated[
         str,
-        typer.Argument(metavar="FILE", help="A plugin file or folder; or a method or metric."),
+        typer.Argument(metavar="FILE", help="A plugin file or folder; or a plugin's name."),
     ],
     method: Annotated[
         Names,
@@ -42,10 +42,19 @@ def check(
     metric: Annotated[
         Names, typer.Option(metavar="NAME", help="Only these metrics of the file; repeatable.")
     ] = None,
+    model: Annotated[
+        Names, typer.Option(metavar="NAME", help="Only these models of the file; repeatable.")
+    ] = None,
+    dataset: Annotated[
+        Names,
+        typer.Option(
+            metavar="NAME", help="Only these data sets of the file, e.g. mine:root=DIR; repeatable."
+        ),
+    ] = None,
     plugin: Plugins = None,
     quiet: Quiet = False,
 ) -> None:
-    """Try the contracts of methods and metrics on three small models, and say how to mend what is
+    """Try what methods, metrics, models and data sets promise, and say how to mend what is
     broken.
 
     Exit code 0: all that apply are kept; 1: some are broken; 2: there is no such file or plugin.
@@ -53,7 +62,15 @@ def check(
     from interpbench import api
 
     with interruptible(), progress_bar(quiet) as progress:
-        checked = api.check(what, method=method, metric=metric, plugin=plugin, progress=progress)
+        checked = api.check(
+            what,
+            method=method,
+            metric=metric,
+            model=model,
+            dataset=dataset,
+            plugin=plugin,
+            progress=progress,
+        )
     for each in checked:
         _show(each)
     broken = [each.label for each in checked if each.broken]
@@ -84,16 +101,15 @@ def _show(checked: "CheckedPlugin") -> None:
 
 
 def _table(checked: "CheckedPlugin") -> "Table":
-    """A row for each contract, a column for each model.
+    """A row for each contract, a column for each model or size, or one for a data set's samples.
 
     What concerns the plugin alone stands in all columns.
     """
     from rich.table import Table
 
-    from interpbench.testing import CONTRACTS, METRIC_CONTRACTS
+    from interpbench.testing import CONTRACTS_OF
 
-    outcomes = checked.outcomes
-    contracts = METRIC_CONTRACTS if checked.kind == "metric" else CONTRACTS
+    outcomes, contracts = checked.outcomes, CONTRACTS_OF[checked.kind]
     models = list(dict.fromkeys(outcome.model for outcome in outcomes if outcome.model))
     table = Table("contract", *models, "promise", box=None, pad_edge=False)
     states = {(outcome.contract, outcome.model): outcome.state for outcome in outcomes}

@@ -250,6 +250,7 @@ def run(
             per_device=per_device,
             timeout=timeout,
             listener=progress,
+            progress=False,
         )
     if shard is not None:
         say(f"Shard {shard.replace('/', ' of ')}: {finished.folder}. Next: interpbench merge")

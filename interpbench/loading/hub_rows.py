@@ -53,10 +53,9 @@ def opened_split(
             names = list(splits)
     chosen = _chosen(place, names, split)
     with _Reading(place) as reading:
-        if splits is None:
+        rows = None if splits is None else splits[chosen]
+        if rows is None:
             rows = library.load_dataset(reading.source, split=chosen, **options)
-        else:
-            rows = splits[chosen]
         return rows.with_format(None), chosen  # a data set is saved with a format
 
 

@@ -132,7 +132,9 @@ def _column(what: str, rows: Any, kind: str, named: str) -> str:
     if len(found) == 1:
         return found[0]
     several = f"several columns that could be the {kind}" if found else f"no column of {feature}"
-    raise ParameterError(f"{what} has {several}: say which, {kind}=COLUMN. Its columns are {there}.")
+    raise ParameterError(
+        f"{what} has {several}: say which, {kind}=COLUMN. Its columns are {there}."
+    )
 
 
 def _ids(what: str, rows: Any, split: str, column: str) -> list[str]:

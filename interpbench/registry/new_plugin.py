@@ -16,8 +16,7 @@ from interpbench.registry.registry import Registry
 TEMPLATES = Path(__file__).parent / "templates"
 # What the written files import.
 TAKEN = {"torch", "method", "metric", "Tensor", "Model", "Explanation", "Inputs", "Output", "Sign"}
-TAKEN |= {"PositiveInt", "drops", "each_part", "pearson"}
-WRITTEN: tuple[Kind, ...] = ("method", "metric")  # the kinds that there are templates for
+TAKEN |= {"PositiveInt", "drops", "each_part", "pearson", "nn", "model", "np", "dataset"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ def write_plugin(kind: Kind, name: str, registry: Registry, output: Path | None 
     """Writes a plugin's file and, beside it, its test.
 
     Parameters:
-        kind: of WRITTEN.
+        kind: of plugin; there is a template for each.
         name: what users will type.
         registry: with the names that are taken.
         output: the file, or a folder for it; None for NAME.py in the current folder. Dashes become

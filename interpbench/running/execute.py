@@ -42,7 +42,26 @@ class Loss:
 
 
 class Listener:
-    """Told how a run gets on. The command line's draws a progress bar; this one is silent."""
+    """Told how a run gets on, in the process that called `run`; this one is silent.
+
+    A subclass has those of the methods that it wants. What one raises ends the run, which can be
+    resumed.
+
+    Example:
+        >>> class Means(interpbench.Listener):
+        ...     def cell(self, result):
+        ...         for metric, rows in result.scores.groupby("metric"):
+        ...             print(result.record.method, metric, round(rows["value"].mean(), 2))
+        ...     def finished(self, run):
+        ...         print(len(run.scores), "scores")
+        >>> run = interpbench.run(
+        ...     dataset="planted", model="resnet18", method="center", metric="pointing-game",
+        ...     images=2, ceiling="none", device="cpu", plots=False, output="listened-to",
+        ...     listener=Means(),
+        ... )
+        center pointing-game 0.0
+        2 scores
+    """
 
     def planned(self, plan: "Plan", folder: Path, done: int) -> None:
         """The run starts; `done` cells are finished already."""
@@ -54,7 +73,13 @@ class Listener:
         """
 
     def cell(self, result: CellResult) -> None:
-        """A cell is finished and written."""
+        """A method on a model is finished and written.
+
+        `result.record` says which and what became of it, `result.scores` has a row an image.
+        """
+
+    def finished(self, run: Run) -> None:
+        """All is written, the plots and the page as well; `run` is what the call gives back."""
 
     def workers(self, alive: int) -> None:
         """So many workers are ready or at work now."""
@@ -64,6 +89,48 @@ class Listener:
 
     def waiting(self, said: str) -> None:
         """Workers have waited a while for something, it says for what; and again each minute."""
+
+
+class Listeners(Listener):
+    """Tells several, in their order."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
+
+    def planned(self, plan: "Plan", folder: Path, done: int) -> None:
+        """Tells each."""
+        for listener in self._listeners:
+            listener.planned(plan, folder, done)
+
+    def images(self, cell: Cell, count: int) -> None:
+        """Tells each."""
+        for listener in self._listeners:
+            listener.images(cell, count)
+
+    def cell(self, result: CellResult) -> None:
+        """Tells each."""
+        for listener in self._listeners:
+            listener.cell(result)
+
+    def finished(self, run: Run) -> None:
+        """Tells each."""
+        for listener in self._listeners:
+            listener.finished(run)
+
+    def workers(self, alive: int) -> None:
+        """Tells each."""
+        for listener in self._listeners:
+            listener.workers(alive)
+
+    def lost(self, loss: Loss) -> None:
+        """Tells each."""
+        for listener in self._listeners:
+            listener.lost(loss)
+
+    def waiting(self, said: str) -> None:
+        """Tells each."""
+        for listener in self._listeners:
+            listener.waiting(said)
 
 
 class Reporter(Listener):

@@ -19,7 +19,7 @@ from interpbench.core.model_guard import Guard
 from interpbench.core.types import Model
 from interpbench.registry.choosing import choose_one
 from interpbench.registry.discovery import discover
-from interpbench.registry.plugin import Configured
+from interpbench.registry.plugin import Configured, Kind
 
 BATCH_SIZE = 16  # images a forward pass, unless a contract says another number
 TARGET = (1, 3, 0)  # of the images: each has its own
@@ -68,7 +68,7 @@ def load_method(name: str, *paths: str | Path) -> Configured:
     Raises:
         InterpBenchError: if there is no such file, name or parameter.
     """
-    return choose_one(discover(paths), "method", name, "Load")
+    return load_plugin("method", name, *paths)
 
 
 def load_metric(name: str, *paths: str | Path) -> Configured:
@@ -76,7 +76,15 @@ def load_metric(name: str, *paths: str | Path) -> Configured:
 
     As `load_method` otherwise.
     """
-    return choose_one(discover(paths), "metric", name, "Load")
+    return load_plugin("metric", name, *paths)
+
+
+def load_plugin(kind: Kind, name: str, *paths: str | Path) -> Configured:
+    """A plugin of any kind by its name: `method`, `metric`, `model` or `dataset`.
+
+    As `load_method` otherwise.
+    """
+    return choose_one(discover(paths), kind, name, "Load")
 
 
 def maps_of(

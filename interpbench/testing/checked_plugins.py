@@ -1,9 +1,10 @@
-"""Which methods and metrics are checked, and how their contracts came out.
+"""Which plugins are checked, and how their contracts came out.
 
 Those of a file, or the ones of a name.
 """
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +13,31 @@ from interpbench.core.errors import ParameterError, PluginError
 from interpbench.core.progress import SILENT, Progress
 from interpbench.registry.choosing import choose_plugins
 from interpbench.registry.discovery import discover, load_path
-from interpbench.registry.plugin import KINDS, Configured, Kind
+from interpbench.registry.plugin import REFERENCES, Configured, Kind
 from interpbench.registry.registry import Registry
-from interpbench.testing.contracts import Outcome, check_method, check_metric
+from interpbench.testing.contracts import (
+    Outcome,
+    check_dataset,
+    check_method,
+    check_metric,
+    check_model,
+)
 
 CHECKED: dict[Kind, Callable[[Configured], list[Outcome]]] = {
     "method": check_method,
     "metric": check_metric,
+    "model": check_model,
+    "dataset": check_dataset,
 }
+IN_A_FILE = re.compile(r".+\.py:\w+.*")  # a model that a function builds
 
 
 @dataclass(frozen=True)
 class CheckedPlugin:
-    """A method or metric whose contracts were tried.
+    """A plugin whose contracts were tried.
 
     Attributes:
-        kind: `method` or `metric`.
+        kind: `method`, `metric`, `model` or `dataset`.
         label: its name and parameters, as one would type it.
         origin: the file and the line that it comes from.
         outcomes: one for each contract and model, in the order of the contracts.
@@ -49,25 +59,32 @@ def check(
     *,
     method: str | Sequence[str] | None = None,
     metric: str | Sequence[str] | None = None,
+    model: str | Sequence[str] | None = None,
+    dataset: str | Sequence[str] | None = None,
     plugin: str | Path | Sequence[str | Path] | None = None,
     progress: Progress = SILENT,
 ) -> list[CheckedPlugin]:
-    """Tries the contracts of the methods and metrics of a file, or of those that are named.
+    """Tries the contracts of the plugins of a file, or of those that are named.
 
     Parameters:
-        what: a plugin file, a folder of them, or methods or metrics by their names,
+        what: a plugin file, a folder of them, or plugins of one kind by their names,
             `occlusion:window=8`.
-        method, metric: only these of the file; by default all that are in it.
+        method, metric, model, dataset: only these of the file; by default all that are in it.
         plugin: further files or folders with plugins.
         progress: told which is tried; it counts them.
 
     Raises:
-        PluginError: if the file is not there or registers neither.
-        ParameterError: for a wrong parameter, a name together with `method` or `metric`, or nothing
-            to check.
-        UnknownNameError: if there is no method or metric of that name.
+        PluginError: if the file is not there or registers none.
+        ParameterError: for a wrong parameter, a name together with `method` or another kind, or
+            nothing to check.
+        UnknownNameError: if there is no plugin of that name.
     """
-    named: dict[Kind, list[str]] = {"method": _listed(method), "metric": _listed(metric)}
+    named: dict[Kind, list[str]] = {
+        "method": _listed(method),
+        "metric": _listed(metric),
+        "model": _listed(model),
+        "dataset": _listed(dataset),
+    }
     paths = [plugin] if isinstance(plugin, str | Path) else list(plugin or ())
     chosen = _chosen(what, named, paths)
     progress.begin(len(chosen))
@@ -93,10 +110,11 @@ def _chosen(
     if not text.strip(" ,"):
         raise ParameterError(
             "There is nothing to check: give a plugin file, a folder of them, or the name of a "
-            "method or metric."
+            "method, metric, model or data set."
         )
-    is_file = isinstance(what, Path) or Path(text).suffix == ".py" or os.sep in text
-    if is_file or Path(text).is_dir():
+    in_a_file = IN_A_FILE.fullmatch(text) is not None
+    is_file = Path(text).suffix == ".py" or os.sep in text.partition(":")[0] or Path(text).is_dir()
+    if isinstance(what, Path) or (is_file and not in_a_file):
         own = _of_file(Path(what), paths)
         if not any(named.values()):
             named = {kind: own.names(kind) for kind in CHECKED}
@@ -108,10 +126,12 @@ def _chosen(
                 "away."
             )
     registry = discover(paths)
+    if in_a_file:
+        return _configured(registry, "model", [text])
     name = text.partition(":")[0]
     _refuse_name_of_file(name, registry)
-    is_metric = name in registry.names("metric") and name not in registry.names("method")
-    return _configured(registry, "metric" if is_metric else "method", [text])
+    kinds = [kind for kind in CHECKED if name in registry.names(kind)]
+    return _configured(registry, kinds[0] if kinds else "method", [text])
 
 
 def _configured(registry: Registry, kind: Kind, names: Sequence[str]) -> list[Configured]:
@@ -123,7 +143,7 @@ def _refuse_name_of_file(name: str, registry: Registry) -> None:
     file = Path(f"{name.replace('-', '_')}.py")
     if all(name not in registry.names(kind) for kind in CHECKED) and file.is_file():
         raise PluginError(
-            f"No method {name!r} is bundled or installed. To check the "
+            f"No plugin {name!r} is bundled or installed. To check the "
             f"one in a file, write: check {file}"
         )
 
@@ -135,16 +155,16 @@ def _of_file(path: Path, paths: Sequence[str | Path]) -> Registry:
     """
     if not path.exists():
         raise PluginError(
-            f"There is no {path}. Give a plugin file, a folder of them, or the name of a method or "
-            "metric."
+            f"There is no {path}. Give a plugin file, a folder of them, or the name of a method, "
+            "metric, model or data set."
         )
     discover([*paths, path])
     own = Registry()
     load_path(path, own)
     if not any(own.names(kind) for kind in CHECKED):
-        others = [f"{kind} {name!r}" for kind in KINDS for name in own.names(kind)]
+        others = [f"{kind} {name!r}" for kind in REFERENCES for name in own.names(kind)]
         raise PluginError(
-            f"{path} registers no method or metric, only {', '.join(others)}; `check` tries these "
-            "alone."
+            f"{path} registers no method, metric, model or data set, only {', '.join(others)}; "
+            "`check` tries these alone, and `conformance` what they are compared with."
         )
     return own

@@ -24,7 +24,11 @@ from interpbench.testing.case import (
 )
 
 if TYPE_CHECKING:
+    from interpbench.testing.dataset_case import DatasetCase
     from interpbench.testing.metric_case import MetricCase
+    from interpbench.testing.model_case import ModelCase
+
+    AnyCase = Case | MetricCase | ModelCase | DatasetCase
 
 TOLERANCE = 1e-3  # of a map's greatest value; rounding makes a hundredth of it
 GENERATORS = (
@@ -40,13 +44,17 @@ class Fault(NamedTuple):
     remedy: str
 
 
-def documentation(cases: "Sequence[Case | MetricCase]") -> Fault | None:
-    """The plugin says what it computes, and who published it."""
+SAID = {"method": "the map", "metric": "the score", "model": "the network", "dataset": "the data"}
+
+
+def documentation(cases: "Sequence[AnyCase]") -> Fault | None:
+    """The plugin says what it is, and who published it."""
     plugin = cases[0].choice.plugin
     if not plugin.doc.strip():
-        what = "map" if plugin.kind == "method" else "score"
-        return Fault("The function has no docstring.", f"say in its first line what the {what} is.")
-    if not plugin.reference and not getattr(plugin, "control", False):
+        said = SAID[plugin.kind]
+        return Fault("The function has no docstring.", f"say in its first line what {said} is.")
+    may_be_own = plugin.kind == "dataset" or getattr(plugin, "control", False)
+    if not plugin.reference and not may_be_own:
         return Fault(
             "The plugin names no reference.",
             f'give @{plugin.kind}(..., reference="authors, title, where, year"), '
@@ -55,7 +63,7 @@ def documentation(cases: "Sequence[Case | MetricCase]") -> Fault | None:
     return None
 
 
-def parameters(cases: "Sequence[Case | MetricCase]") -> Fault | None:
+def parameters(cases: "Sequence[AnyCase]") -> Fault | None:
     """Every default is a value that its annotation allows."""
     for parameter in cases[0].choice.plugin.parameters:
         if parameter.default is not REQUIRED:

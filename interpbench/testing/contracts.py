@@ -1,20 +1,33 @@
-"""What every method, and every metric, promises: contracts that an author can try.
+"""What every method, metric, model and data set promises: contracts that an author can try.
 
-Each is tried on three small models that are unlike each other. A method that refuses a model by a
-MethodError does not apply there; it has to apply to one of them.
+Those of methods and metrics are tried on three small models that are unlike each other. A method
+that refuses a model by a MethodError does not apply there; it has to apply to one of them. Models
+are built at two sizes, or at their own; of data sets some samples are looked at.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from interpbench.core.types import Model
-from interpbench.registry.plugin import Configured, MethodPlugin, MetricPlugin
-from interpbench.testing import checks, metric_checks
+from interpbench.registry.plugin import (
+    Configured,
+    DatasetPlugin,
+    Kind,
+    MethodPlugin,
+    MetricPlugin,
+    ModelPlugin,
+)
+from interpbench.testing import checks, dataset_checks, metric_checks, model_checks
 from interpbench.testing.case import Case, NotApplicable
 from interpbench.testing.checks import Fault
+from interpbench.testing.dataset_case import DatasetCase
 from interpbench.testing.metric_case import MetricCase
+from interpbench.testing.model_case import cases_of
 from interpbench.testing.models import MODELS
+
+if TYPE_CHECKING:
+    from interpbench.testing.checks import AnyCase
 
 
 @dataclass(frozen=True)
@@ -22,9 +35,10 @@ class Outcome:
     """How a contract came out.
 
     Attributes:
-        plugin: the method's or metric's name and parameters.
+        plugin: its name and parameters.
         contract: its name.
-        model: the small model's name; empty for what concerns the plugin alone.
+        model: on what it was tried: the small model's name, the size of a model, `samples` of a data
+            set; empty for what concerns the plugin alone.
         state: passed, failed or not applicable.
         what: what was wrong, or why the contract does not apply.
         remedy: how to mend it.
@@ -50,7 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Contract:
-    """One promise of a method or a metric.
+    """One promise of a plugin.
 
     Attributes:
         name: as it stands in tables.
@@ -72,7 +86,7 @@ class Contract:
         paragraph = (self.check.__doc__ or "").partition("\n\n")[0]
         return " ".join(paragraph.split())
 
-    def outcomes(self, cases: Sequence[Case] | Sequence[MetricCase]) -> list[Outcome]:
+    def outcomes(self, cases: "Sequence[AnyCase]") -> list[Outcome]:
         """How it comes out on each model, or for the plugin as a whole."""
         if self.together:
             return [self._outcome(cases[0].choice.label, "", cases)]
@@ -121,6 +135,45 @@ METRIC_CONTRACTS = (
     Contract("looks", metric_checks.looks, together=True),
 )
 
+MODEL_CONTRACTS = (
+    Contract("documentation", checks.documentation, together=True),
+    Contract("parameters", checks.parameters, together=True),
+    Contract("builds", model_checks.builds),
+    Contract("logits", model_checks.logits),
+    Contract("inputs", model_checks.inputs),
+    Contract("determinism", model_checks.determinism),
+    Contract("neighbours", model_checks.neighbours),
+    Contract("gradients", model_checks.gradients),
+    Contract("seeds", model_checks.seeds),
+    Contract("weights", model_checks.weights),
+    Contract("copies", model_checks.copies),
+    Contract("target layer", model_checks.target_layer),
+    Contract("preparation", model_checks.preparation, together=True),
+)
+
+DATASET_CONTRACTS = (
+    Contract("documentation", checks.documentation, together=True),
+    Contract("parameters", checks.parameters, together=True),
+    Contract("opens", dataset_checks.opens),
+    Contract("length", dataset_checks.length),
+    Contract("ids", dataset_checks.ids),
+    Contract("labels", dataset_checks.labels),
+    Contract("images", dataset_checks.images),
+    Contract("masks", dataset_checks.masks),
+    Contract("again", dataset_checks.again),
+    Contract("own images", dataset_checks.own_images),
+    Contract("threads", dataset_checks.threads),
+    Contract("card", dataset_checks.colours),
+    Contract("missing data", dataset_checks.missing, together=True),
+)
+
+CONTRACTS_OF: dict[Kind, tuple[Contract, ...]] = {
+    "method": CONTRACTS,
+    "metric": METRIC_CONTRACTS,
+    "model": MODEL_CONTRACTS,
+    "dataset": DATASET_CONTRACTS,
+}
+
 
 def check_method(
     method: Configured | MethodPlugin,
@@ -167,3 +220,41 @@ def check_metric(
     configured = metric.configure() if isinstance(metric, MetricPlugin) else metric
     cases = [MetricCase(configured, name, build) for name, build in models.items()]
     return [outcome for contract in contracts for outcome in contract.outcomes(cases)]
+
+
+def check_model(
+    model: Configured | ModelPlugin, contracts: Iterable[Contract] = MODEL_CONTRACTS
+) -> list[Outcome]:
+    """Tries a model's contracts, on noise: at 64 and 96 pixels, or, with weights, at its own size.
+
+    Parameters:
+        model: a plugin, or one with parameters, as `load_plugin("model", ...)` gives it.
+        contracts: those to try.
+
+    Returns:
+        an outcome for each contract and size, in the order of the contracts.
+
+    Raises:
+        ParameterError: if the plugin has a parameter without a default: give it a value.
+    """
+    cases = cases_of(model.configure() if isinstance(model, ModelPlugin) else model)
+    return [outcome for contract in contracts for outcome in contract.outcomes(cases)]
+
+
+def check_dataset(
+    dataset: Configured | DatasetPlugin, contracts: Iterable[Contract] = DATASET_CONTRACTS
+) -> list[Outcome]:
+    """Tries a data set's contracts, on some of its samples.
+
+    Parameters:
+        dataset: a plugin, or one with parameters, as `load_plugin("dataset", ...)` gives it.
+        contracts: those to try.
+
+    Returns:
+        an outcome for each contract, in their order.
+
+    Raises:
+        ParameterError: if the plugin has a parameter without a default: give it a value.
+    """
+    case = DatasetCase(dataset.configure() if isinstance(dataset, DatasetPlugin) else dataset)
+    return [outcome for contract in contracts for outcome in contract.outcomes([case])]

@@ -164,7 +164,8 @@ def _as_stated(pixels: np.ndarray, stated: dict[str, Any]) -> Tensor:
     """The input [3,height,width] that pixels [H,W,3] become by what is stated, with torchvision's transforms."""
     height, width = stated["size"]
     mode = v2.InterpolationMode(stated["interpolation"])
-    resized = v2.functional.resize(Image.fromarray(pixels), [stated["resize"]] if stated["resize"] else [height, width], mode)
+    sides = [stated["resize"]] if stated["resize"] else [height, width]
+    resized = v2.functional.resize(Image.fromarray(pixels), sides, mode)
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
     x = v2.functional.pil_to_tensor(v2.functional.crop(resized, top, left, height, width)) / 255
     x = x.flip(0) if stated["channels"] == "bgr" else x

@@ -19,13 +19,14 @@ BREAKS: dict[str, dict[str, str]] = {
     "no-module": {"builds": "returned a function"},
     "misshapen": {"logits": "[3, 4] for 3 images and"},
     "crashing": {"logits": "raised RuntimeError: no"},
-    "not-finite": {"logits": "not finite", "gradients": "not finite"},
+    "not-finite": {"logits": "not finite"},
+    "infinite-slope": {"gradients": "not finite"},
     "writing": {"inputs": "wrote into its images"},
     "noisy": {
         "determinism": "other logits",
-        "neighbours": "others",
-        "weights": "others",
-        "copies": "others",
+        "neighbours": "other logits",
+        "weights": "other logits",
+        "copies": "other logits",
     },
     "by-the-batch": {"neighbours": "Alone, images get other logits"},
     "detached": {"gradients": "No gradient reaches"},
@@ -144,6 +145,11 @@ with FAULTY.collecting():
     def not_finite(classes: int, size: int) -> nn.Module:
         """A network."""
         return _Changed(classes, after=lambda y, x: y / 0 * 0)
+
+    @model("infinite-slope", reference="none")
+    def infinite_slope(classes: int, size: int) -> nn.Module:
+        """A network."""
+        return _Changed(classes, after=lambda y, x: y + (0 * x).mean((1, 2, 3)).sqrt()[:, None])
 
     @model("writing", reference="none")
     def writing(classes: int, size: int) -> nn.Module:

@@ -18,7 +18,7 @@ BREAKS: dict[str, dict[str, str]] = {
     "undocumented": {"documentation": "no docstring"},
     "misannotated": {"parameters": "would be refused"},
     "raises": {"opens": "raised PluginError"},
-    "no-labels": {"opens": "without labels"},
+    "no-labels": {"opens": "without card, ids, labels"},
     "no-card": {"opens": "whose card is a str"},
     "fewer-labels": {"length": "6 ids, 5 labels"},
     "same-ids": {"ids": "6 samples are called 'same'"},

@@ -11,7 +11,8 @@ from interpbench.loading.hub_rows import opened_split
 from interpbench.loading.image_files import read_image
 from interpbench.registry.maps_plugin import HUGGING_FACE
 
-ROWS_AT_ONCE = 1000  # of which the sizes are looked at
+ROWS_AT_ONCE = 1000  # whose images are looked at for the revision
+LAST_BYTES = 64  # of each
 
 
 class ImageRows:
@@ -61,9 +62,9 @@ class ImageRows:
         label: str = "",
         id: str = "",
     ) -> None:
-        from datasets import Image
-
         rows, split = opened_split(place, split, config=config, revision=revision)
+        from datasets import Image  # which is there now
+
         what = f"{HUGGING_FACE}{place}"
         image = _column(what, rows, "image", image)
         if type(rows.features[image]).__name__ != "Image":
@@ -96,23 +97,39 @@ class ImageRows:
         return Sample(name, read_image(content, name), self.labels[index])
 
     def _revision(self, classes: Sequence[str]) -> str:
-        """Of names, labels and the sizes of all images as they are stored, which costs no reading."""
+        """Of names and labels, and of all images as they are stored their sizes and last bytes.
+
+        There a PNG has the checksum of its pixels. Whole images are not read for it.
+        """
         digest = hashlib.sha256(f"{list(classes)} {self.logits}\n".encode())
-        for name, label, size in zip(self.ids, self.labels, self._sizes(), strict=True):
-            digest.update(f"{name}\t{label}\t{size}\n".encode())
+        for name, label, end in zip(self.ids, self.labels, self._ends(), strict=True):
+            digest.update(f"{name}\t{label}\t{end}\n".encode())
         return f"rows-{digest.hexdigest()[:12]}"
 
-    def _sizes(self) -> Iterator[int]:
-        """Of each image, in bytes; -1 where it is in a file that is not there."""
+    def _ends(self) -> Iterator[str]:
+        """The size and the last bytes of each image; "" where there is none."""
         from pyarrow import compute
 
         for batch in self._rows.with_format("arrow").iter(ROWS_AT_ONCE):
             stored = batch[self._image].combine_chunks()
-            sizes = compute.binary_length(stored.field("bytes")).to_pylist()
-            for size, path in zip(sizes, stored.field("path").to_pylist(), strict=True):
-                if size is None and path is not None and Path(path).is_file():
-                    size = Path(path).stat().st_size
-                yield -1 if size is None else size
+            content = stored.field("bytes")
+            sizes = compute.binary_length(content).to_pylist()
+            ends = compute.binary_slice(content, -LAST_BYTES).to_pylist()
+            for size, end, path in zip(sizes, ends, stored.field("path").to_pylist(), strict=True):
+                if end is not None:
+                    yield f"{size} {end.hex()}"
+                else:
+                    yield _end_of_file(Path(path)) if path else ""
+
+
+def _end_of_file(path: Path) -> str:
+    """As in a row; "" where there is no such file."""
+    if not path.is_file():
+        return ""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - LAST_BYTES))
+        return f"{size} {file.read().hex()}"
 
 
 def _column(what: str, rows: Any, kind: str, named: str) -> str:

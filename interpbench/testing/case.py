@@ -17,7 +17,7 @@ from interpbench.core.batch_size import BatchSize
 from interpbench.core.errors import MethodError
 from interpbench.core.model_guard import Guard
 from interpbench.core.types import Model
-from interpbench.registry.choosing import choose_one
+from interpbench.registry.choosing import choose_dataset, choose_one
 from interpbench.registry.discovery import discover
 from interpbench.registry.plugin import Configured, Kind
 
@@ -84,7 +84,10 @@ def load_plugin(kind: Kind, name: str, *paths: str | Path) -> Configured:
 
     As `load_method` otherwise.
     """
-    return choose_one(discover(paths), kind, name, "Load")
+    registry = discover(paths)
+    if kind == "dataset":
+        return choose_dataset(registry, name)
+    return choose_one(registry, kind, name, "Load")
 
 
 def maps_of(
@@ -301,6 +304,20 @@ def stir() -> None:
     torch.manual_seed(97)
     np.random.seed(97)  # noqa: NPY002  it is the global one that is meant
     random.seed(97)
+
+
+@contextmanager
+def stirred() -> Iterator[None]:
+    """Within this context they are so, and have drawn a number; afterwards as they were."""
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+    stir()
+    torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        random.setstate(states[2])
 
 
 class Sealed(nn.Module):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from interpbench.core.errors import ParameterError, PluginError
 from interpbench.core.progress import SILENT, Progress
-from interpbench.registry.choosing import choose_plugins
+from interpbench.registry.choosing import choose_dataset, choose_plugins
 from interpbench.registry.discovery import discover, load_path
 from interpbench.registry.plugin import REFERENCES, Configured, Kind
 from interpbench.registry.registry import Registry
@@ -115,10 +115,13 @@ def _chosen(
     in_a_file = IN_A_FILE.fullmatch(text) is not None
     is_file = Path(text).suffix == ".py" or os.sep in text.partition(":")[0] or Path(text).is_dir()
     if isinstance(what, Path) or (is_file and not in_a_file):
-        own = _of_file(Path(what), paths)
+        own, registry = _of_file(Path(what), paths)
         if not any(named.values()):
             named = {kind: own.names(kind) for kind in CHECKED}
-        return [choice for kind in CHECKED for choice in _configured(own, kind, named[kind])]
+        chosen = [_configured(own, kind, named[kind]) for kind in CHECKED if kind != "dataset"]
+        # Which may be made of others' images.
+        chosen.append(_configured(registry, "dataset", named["dataset"]))
+        return [choice for of_kind in chosen for choice in of_kind]
     for kind, names in named.items():
         if names:
             raise ParameterError(
@@ -135,6 +138,8 @@ def _chosen(
 
 
 def _configured(registry: Registry, kind: Kind, names: Sequence[str]) -> list[Configured]:
+    if kind == "dataset":
+        return [choose_dataset(registry, name) for name in names]
     return list(choose_plugins(registry, kind, names).plugins.values()) if names else []
 
 
@@ -148,17 +153,14 @@ def _refuse_name_of_file(name: str, registry: Registry) -> None:
         )
 
 
-def _of_file(path: Path, paths: Sequence[str | Path]) -> Registry:
-    """The plugins of a file or folder alone.
-
-    Once it is certain that they can stand beside all others.
-    """
+def _of_file(path: Path, paths: Sequence[str | Path]) -> tuple[Registry, Registry]:
+    """The plugins of a file or folder alone, and beside all others."""
     if not path.exists():
         raise PluginError(
             f"There is no {path}. Give a plugin file, a folder of them, or the name of a method, "
             "metric, model or data set."
         )
-    discover([*paths, path])
+    registry = discover([*paths, path])
     own = Registry()
     load_path(path, own)
     if not any(own.names(kind) for kind in CHECKED):
@@ -167,4 +169,4 @@ def _of_file(path: Path, paths: Sequence[str | Path]) -> Registry:
             f"{path} registers no method, metric, model or data set, only {', '.join(others)}; "
             "`check` tries these alone, and `conformance` what they are compared with."
         )
-    return own
+    return own, registry

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from interpbench.core.errors import DataError, InterpBenchError
+from interpbench.core.errors import DataError, InterpBenchError, PluginError, in_one_line
 from interpbench.core.text import acts
 from interpbench.core.types import UNKNOWN, Dataset, Sample
 from interpbench.loading.dataset import open_dataset
 from interpbench.loading.images import check_image, check_mask
-from interpbench.testing.case import NotApplicable, stir
+from interpbench.testing.case import NotApplicable, stirred
 from interpbench.testing.checks import Fault
 from interpbench.testing.dataset_case import DatasetCase, sample_of
 
@@ -133,8 +133,8 @@ def masks(case: DatasetCase) -> Fault | None:
 def again(case: DatasetCase) -> Fault | None:
     """Opened a second time it is the same, whatever random numbers were drawn before."""
     first, pixels = case.dataset, {i: sample.image.copy() for i, sample in case.some.items()}
-    stir()
-    second = case.open().dataset
+    with stirred():
+        second = case.open().dataset
     if second is None:
         return Fault("It could not be opened twice.", "leave nothing open or locked.")
     advice = (
@@ -213,12 +213,12 @@ def missing(cases: Sequence[DatasetCase]) -> Fault | None:
         values["download"] = False
     try:
         open_dataset(choice.plugin.configure(values))
+    except PluginError as error:  # what the function raised, which is none of ours
+        said = f"It raised {in_one_line(error.__cause__ or error)}."
     except InterpBenchError as error:
-        if NOWHERE in str(error) and type(error) is not InterpBenchError and _is_advice(str(error)):
+        if NOWHERE in str(error) and _is_advice(str(error)):
             return None
         said = f"It said: {error}"
-    except Exception as error:
-        said = f"It raised {type(error).__name__}: {error}."
     else:
         said = "It was opened all the same."
     return Fault(

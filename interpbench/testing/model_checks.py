@@ -10,12 +10,12 @@ from interpbench.core.errors import InterpBenchError
 from interpbench.core.layers import as_maps, find_layer, last_spatial_layer
 from interpbench.core.types import Pretrained
 from interpbench.loading.pretrained import offered
-from interpbench.testing.case import NotApplicable, stir
+from interpbench.testing.case import NotApplicable, stirred
 from interpbench.testing.checks import Fault
 from interpbench.testing.model_case import IMAGES, ModelCase
 
 TOLERANCE = 1e-4  # of the greatest logit; rounding makes a hundredth of it
-BUFFER = "register every tensor that is no layer: nn.Parameter, or self.register_buffer(name, it)"
+BUFFER = "register every tensor that is no layer: nn.Parameter, or self.register_buffer(name, it)."
 
 
 def builds(case: ModelCase) -> Fault | None:
@@ -73,8 +73,7 @@ def inputs(case: ModelCase) -> Fault | None:
 def determinism(case: ModelCase) -> Fault | None:
     """In eval mode the same images get the same logits again."""
     before = case.logits
-    stir()
-    with torch.no_grad():
+    with stirred(), torch.no_grad():
         again = case.network(case.x.clone())
     if torch.equal(before, again):
         return None
@@ -134,9 +133,9 @@ def seeds(case: ModelCase) -> Fault | None:
     if case.own:
         raise NotApplicable("it brings its weights")
     first = case.network.state_dict()
-    stir()
-    same, other = case.build(0).network, case.build(1).network
-    if same is None or other is None:
+    with stirred():
+        same, other = case.build(0).network, case.build(1).network
+    if same is None or other is None or first.keys() != same.state_dict().keys():
         raise NotApplicable("there is no model to look at, since another contract is broken")
     if _alike(first, same.state_dict()):
         if first and _alike(first, other.state_dict()):
@@ -161,7 +160,7 @@ def weights(case: ModelCase) -> Fault | None:
         other.load_state_dict(case.network.state_dict(), strict=True)
     except RuntimeError as error:
         said = " ".join(str(error).split())[:200]
-        return Fault(f"Another instance does not take its weights: {said}.", f"{BUFFER}.")
+        return Fault(f"Another instance does not take its weights: {said}.", BUFFER)
     with torch.no_grad():
         again = other(case.x.clone())
     if difference := _difference(again, before):
@@ -182,7 +181,7 @@ def copies(case: ModelCase) -> Fault | None:
             "keep no file, session or lambda with state on it, or give it a __deepcopy__.",
         )
     if difference := _difference(again, before):
-        return Fault(f"A copy gives other logits{difference}.", f"{BUFFER}.")
+        return Fault(f"A copy gives other logits{difference}.", BUFFER)
     return None
 
 

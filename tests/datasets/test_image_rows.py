@@ -99,7 +99,8 @@ def test_classes_ids_and_splits(tmp_path: Path, save: Save, hf: ModuleType) -> N
     )
     assert data.ids == [f"all-{i:06d}" for i in range(4)]
     named = opened(
-        save("named", kind=False, label=["fox", "cat", "fox"], key=["c", "a", "b"]) + ",id=key"
+        save("named", kind=False, label=["fox", "cat", "fox"], key=["c", "a", "b"])
+        + ",id=key,label=label"
     )
     assert (named.card.classes, named.labels, named.ids) == (
         ("cat", "fox"),

@@ -78,6 +78,21 @@ def test_what_is_written_is_as_ruff_wants_it(name: str, width: str) -> None:
     }
 
 
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_other_kinds_are_written_likewise(kind: str) -> None:
+    names = ("x", kind, "a-name-of-some-length-such-as-a-paper-may-have")
+    for number, name in enumerate(names):
+        code, out, _ = call("new", kind, name, "--output", f"mine_{number}.py")
+        assert code == 0
+        assert f"run --plugin mine_{number}.py --{kind} {name} " in out
+    first = 'lint.isort.known-first-party=["interpbench"]'
+    chosen = ["--isolated", "--config", first, "--config", "line-length=100", "--no-cache"]
+    linted = run("ruff", "check", *chosen, "--select", "E,F,W,I,B,UP,SIM,RUF,PT,C4,PIE,RET", ".")
+    assert linted.returncode == 0, linted.stdout
+    formatted = run("ruff", "format", "--check", "--diff", *chosen, ".")
+    assert formatted.returncode == 0, formatted.stdout
+
+
 def test_a_folder_and_a_file_elsewhere_can_be_named(here: Path) -> None:
     (here / "folder").mkdir()
     assert call("new", "method", "one", "--output", "folder")[0] == 0
@@ -117,10 +132,9 @@ def test_a_name_that_is_taken_is_refused_with_its_origin_and_a_free_one(here: Pa
         (("method", "mine", "--output", "mine.txt"), "mine.txt is no Python file"),
         (("method", "mine", "--output", "file/mine.py"), "Cannot write file/mine.py"),
         (
-            ("model", "mine"),
-            "writes a method or a metric, not 'model': new method NAME; look at plugins/models/",
+            ("thing", "mine"),
+            "writes a method, a model, a dataset or a metric, not 'thing': new method NAME.$",
         ),
-        (("thing", "mine"), "writes a method or a metric, not 'thing': new method NAME.$"),
     ],
 )
 def test_wrong_usage_is_refused(here: Path, arguments: tuple[str, ...], message: str) -> None:

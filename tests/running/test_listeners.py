@@ -61,6 +61,6 @@ def test_a_shard_is_not_the_end(tmp_path: Path) -> None:
 
 
 def test_what_is_no_listener_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match=r"takes an interpbench.Listener or several, not 3"):
+    with pytest.raises(ParameterError, match="expected Listener, a sequence of Listener"):
         interpbench.run(**ASKED, output=tmp_path / "run", listener=[3])  # type: ignore[list-item]
     assert not (tmp_path / "run").exists()

@@ -106,8 +106,8 @@ def test_wrong_usage_is_refused(mine: Path) -> None:
         "check", mine, "--method", "soun"
     )
     assert "'sobel' is a name: leave it away" in refused("check", "sobel", "--method", "sobel")
-    assert "registers no method or metric, only dataset" in refused(
-        "check", bundled_folder() / "datasets" / "planted.py"
+    assert "registers no method, metric, model or data set, only metric-reference" in refused(
+        "check", bundled_folder() / "references" / "rise.py"
     )
     mine.write_text(FILE.replace('"sound"', '"saliency"'))
     assert "Two methods are called 'saliency'" in refused("check", mine)

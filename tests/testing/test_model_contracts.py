@@ -44,8 +44,11 @@ def test_a_size_that_a_model_refuses_does_not_apply() -> None:
     }
 
 
+SLOW = ("torchvision:googlenet", "mobilenet_v2", "vit_small", "efficientnet_lite0")
+
+
 @pytest.mark.parametrize(
-    "text", ["resnet18:width=8", "vgg11_bn:width=8", "alexnet:width=8", "mobilenet_v2", "vit_small"]
+    "text", ["resnet18:width=4", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
 def test_bundled_models_keep_their_contracts(text: str) -> None:
     [checked] = interpbench.check(text)

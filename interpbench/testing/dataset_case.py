@@ -69,7 +69,7 @@ class DatasetCase:
     def indices(self) -> list[int]:
         """Of the samples that are looked at."""
         count = min(len(self.dataset.ids), len(self.dataset.labels))
-        spread = np.linspace(0, count - 1, min(count, SAMPLES)) if count else []
+        spread = np.linspace(0, max(0, count - 1), min(count, SAMPLES))
         return [int(index) for index in spread]
 
     @cached_property

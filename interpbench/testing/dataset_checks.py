@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def length(case: DatasetCase) -> Fault | None:
     """There is a label for each id, and there are some."""
     data = case.dataset
     counts = {"ids": len(data.ids), "labels": len(data.labels)}
-    if hasattr(data, "__len__"):
+    if isinstance(data, Sized):
         counts["samples by len()"] = len(data)
     if len(set(counts.values())) == 1 and len(data.ids):
         return None

@@ -87,7 +87,8 @@ def test_other_kinds_are_written_likewise(kind: str) -> None:
         assert f"run --plugin mine_{number}.py --{kind} {name} " in out
     first = 'lint.isort.known-first-party=["interpbench"]'
     chosen = ["--isolated", "--config", first, "--config", "line-length=100", "--no-cache"]
-    linted = run("ruff", "check", *chosen, "--select", "E,F,W,I,B,UP,SIM,RUF,PT,C4,PIE,RET", ".")
+    rules = ["--select", "E,F,W,I,B,UP,SIM,RUF,PT,C4,PIE,RET", "--ignore", "E501"]
+    linted = run("ruff", "check", *chosen, *rules, ".")
     assert linted.returncode == 0, linted.stdout
     formatted = run("ruff", "format", "--check", "--diff", *chosen, ".")
     assert formatted.returncode == 0, formatted.stdout

@@ -9,7 +9,6 @@ from interpbench.core.errors import DataError, ParameterError, in_one_line, unkn
 from interpbench.registry.maps_plugin import HUGGING_FACE
 
 _ON_THE_HUB = r"\w[\w.-]*/\w[\w.-]*"
-_SAVED = ("dataset_dict.json", "state.json")  # one of which `save_to_disk` leaves in a folder
 _BEST_FIRST = ("test", "validation", "val")  # of which splits methods are measured on
 
 
@@ -106,10 +105,8 @@ class _Reading:
             raise DataError(f"There is no folder {place!r}. {self._expected}")
 
     def saved(self, library: Any) -> Mapping[str, Any] | None:
-        """The splits of a folder that `save_to_disk` wrote; None where it did not."""
-        if self._is_folder and any((Path(self.source) / name).is_file() for name in _SAVED):
-            return _each(library.load_from_disk(self.source))
-        return None
+        """The splits of a folder that `save_to_disk` wrote; None where it is no folder."""
+        return _each(library.load_from_disk(self.source)) if self._is_folder else None
 
     def __enter__(self) -> "_Reading":
         return self

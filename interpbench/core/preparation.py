@@ -30,8 +30,8 @@ class Framing:
         resize: length that the shorter side is brought to before the central crop of the input's
             size; None where the whole image is brought to the input's size, whatever its shape.
         interpolation: of the resizing, antialiased as PIL's.
-        crop: where the central crop begins if half a pixel is over: `rounded` to the even number, as
-            torchvision's, or `floored`, as that of Hugging Face's library transformers.
+        crop: where the central crop begins if half a pixel is over: `rounded` to the even number,
+            as torchvision's, or `floored`, as that of Hugging Face's library transformers.
     """
 
     height: int

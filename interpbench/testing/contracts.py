@@ -37,8 +37,8 @@ class Outcome:
     Attributes:
         plugin: its name and parameters.
         contract: its name.
-        model: on what it was tried: the small model's name, the size of a model, `samples` of a data
-            set; empty for what concerns the plugin alone.
+        model: on what it was tried: the small model's name, the size of a model, `samples` of a
+            data set; empty for what concerns the plugin alone.
         state: passed, failed or not applicable.
         what: what was wrong, or why the contract does not apply.
         remedy: how to mend it.

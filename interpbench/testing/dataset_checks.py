@@ -65,7 +65,7 @@ def ids(case: DatasetCase) -> Fault | None:
 
 
 def labels(case: DatasetCase) -> Fault | None:
-    """Labels are indices of the card's classes, or -1 where none is known, and each sample's own."""
+    """Labels are indices of the card's classes, or -1 if unknown, and each sample has its own."""
     classes, found = case.dataset.card.classes, list(case.dataset.labels)
     twice = [name for name, count in Counter(classes).items() if count > 1]
     if not classes or twice or not all(isinstance(name, str) for name in classes):

@@ -59,7 +59,7 @@ class Listener:
         ...     images=2, ceiling="none", device="cpu", plots=False, output="listened-to",
         ...     listener=Means(),
         ... )
-        center pointing-game 0.0
+        center pointing-game 0.5
         2 scores
     """
 

@@ -68,7 +68,7 @@ def check(
 
     Parameters:
         what: a plugin file, a folder of them, or plugins of one kind by their names,
-            `occlusion:window=8`.
+            `occlusion:window=8`; where several kinds have one name, `dataset:hf:FOLDER`.
         method, metric, model, dataset: only these of the file; by default all that are in it.
         plugin: further files or folders with plugins.
         progress: told which is tried; it counts them.
@@ -131,10 +131,27 @@ def _chosen(
     registry = discover(paths)
     if in_a_file:
         return _configured(registry, "model", [text])
-    name = text.partition(":")[0]
-    _refuse_name_of_file(name, registry)
-    kinds = [kind for kind in CHECKED if name in registry.names(kind)]
-    return _configured(registry, kinds[0] if kinds else "method", [text])
+    kind, text = _kind_of(text, registry)
+    return _configured(registry, kind, [text])
+
+
+def _kind_of(text: str, registry: Registry) -> tuple[Kind, str]:
+    """What is meant by `resnet18`, or by `dataset:hf:FOLDER`; and its name.
+
+    Raises:
+        PluginError: for the name of a file that is there.
+        ParameterError: for a name that several kinds have.
+    """
+    first, _, rest = text.partition(":")
+    for kind in CHECKED:
+        if first == kind and rest:
+            return kind, rest
+    _refuse_name_of_file(first, registry)
+    kinds = [kind for kind in CHECKED if first in registry.names(kind)]
+    if len(kinds) > 1:
+        ways = " or ".join(f"check {kind}:{text}" for kind in kinds)
+        raise ParameterError(f"{first!r} is a {' and a '.join(kinds)}: say which, {ways}.")
+    return kinds[0] if kinds else "method", text
 
 
 def _configured(registry: Registry, kind: Kind, names: Sequence[str]) -> list[Configured]:

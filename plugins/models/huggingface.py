@@ -53,7 +53,7 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError) as error:
-        first = str(error).strip().partition("\n")[0][:300]
+        first = str(error).strip().partition("\n")[0][:300].rstrip(".")
         raise WeightsError(
             f"hf:{name} cannot be read: {_why(error) or first}. Check the name, or give a folder that "
             "`save_pretrained` wrote for an image classifier."

@@ -9,7 +9,7 @@ import interpbench
 from interpbench.registry.discovery import discover
 from interpbench.registry.new_plugin import write_plugin
 from interpbench.testing import DATASET_CONTRACTS, check_dataset
-from tests.command_line import call
+from tests.command_line import call, refused
 from tests.faulty_datasets import BREAKS, FAULTY, SOUND
 
 REGISTRY = discover()
@@ -49,6 +49,17 @@ def test_a_new_data_set_works_as_it_is_written(tmp_path: Path) -> None:
     tests = runpy.run_path(str(written.test))
     tests["test_the_evidence_has_the_class_s_colour"]()
     tests["test_it_keeps_its_contracts"](DATASET_CONTRACTS[2])
+
+
+def test_a_name_that_several_kinds_have_says_which(tmp_path: Path) -> None:
+    said = refused("check", "hf:a/b")
+    assert (
+        "'hf' is a model and a dataset: say which, check model:hf:a/b or check dataset:hf:a/b"
+        in said
+    )
+    code, out, _ = call("check", f"dataset:hf:{tmp_path}")
+    assert code == 1
+    assert "opens FAILED" in out
 
 
 def test_where_data_lie_is_said_with_the_name(tmp_path: Path) -> None:

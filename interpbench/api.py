@@ -874,12 +874,11 @@ def write_page(source: finished_run.Run | str | Path, output: str | Path | None 
     from interpbench.report.verdict.evidence import of_run
 
     if not isinstance(source, finished_run.Run) and Path(source).is_file():
-        from interpbench.registry.discovery import discover
+        from interpbench.registry.declared import Aspects
         from interpbench.report.page.leaderboard_csv import of_csv
 
-        aspects = discover().aspects
         page = Path(output or Path(source).with_suffix(".html"))
-        return write_page(of_csv(Path(source), aspects), page)
+        return write_page(of_csv(Path(source), Aspects()), page)
     finished = source if isinstance(source, finished_run.Run) else load_run(source)
     return write_page(of_run(finished), Path(output or finished.folder / PAGE))
 

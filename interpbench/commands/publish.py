@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from interpbench.publish.leaderboard_view import Grid, GridEntry
     from interpbench.publish.rescoring import Verification
     from interpbench.report.verdict.verdict import Verdict
+    from interpbench.results.finished_run import Run
 
 Results = Annotated[
     Path, typer.Option("--results", metavar="DIR", help="Where submissions and leaderboards lie.")
@@ -137,24 +138,25 @@ def leaderboard(
         _check_or_rebuild(results, rebuild)
         return
     from interpbench.publish import boards
+    from interpbench.results.finished_run import load_run
 
     paths = board or sorted((results / "leaderboards").glob("*.csv"))
     if not paths:
         raise ParameterError(
             f"There is no leaderboard in {results / 'leaderboards'}. Give a CSV, or --results DIR."
         )
+    runs = {path: load_run(path) for path in dict.fromkeys(paths) if path.is_dir()}
     patterns_of_columns = {"dataset": dataset, "model": model, "method": method, "metric": metric}
     shown = boards.merge(
         boards.select(
-            boards.read_boards(paths),
+            boards.read_boards(paths, runs),
             {key: patterns or [] for key, patterns in patterns_of_columns.items()},
         )
     )
+    whole = len(paths) == 1 and not any(patterns_of_columns.values())
     if sort:
         shown = boards.sort(shown, sort)
-    whole = len(paths) == 1 and not any(patterns_of_columns.values())
-    run = paths[0] if whole and paths[0].is_dir() else None
-    _write(shown, run, format, output)
+    _write(shown, next(iter(runs.values()), None) if whole else None, format, output)
 
 
 def verify(
@@ -218,7 +220,7 @@ def _check_or_rebuild(results: Path, rebuild: bool) -> None:
     raise typer.Exit(1 if any(faults_of.values()) else 0)
 
 
-def _write(board: "pd.DataFrame", run: Path | None, format: Format, output: Path | None) -> None:
+def _write(board: "pd.DataFrame", run: "Run | None", format: Format, output: Path | None) -> None:
     """Writes a leaderboard, with the verdict on it, or on the `run` that it is the whole of."""
     import tempfile
 
@@ -253,15 +255,12 @@ def _write(board: "pd.DataFrame", run: Path | None, format: Format, output: Path
         ) from error
 
 
-def _verdict(board: "pd.DataFrame", run: Path | None) -> "Verdict":
-    from interpbench.registry.discovery import discover
+def _verdict(board: "pd.DataFrame", run: "Run | None") -> "Verdict":
+    from interpbench.registry.declared import Aspects
     from interpbench.report.verdict.evidence import of_board, of_run
     from interpbench.report.verdict.verdict import verdict
-    from interpbench.results.finished_run import load_run
 
-    if run is not None:
-        return verdict(of_run(load_run(run)))
-    return verdict(of_board(board, aspects=discover().aspects))
+    return verdict(of_board(board, aspects=Aspects()) if run is None else of_run(run))
 
 
 def _print_grids(grids: "list[Grid]", legend: str, verdict: "Verdict") -> None:

@@ -1,7 +1,8 @@
 """CSV files: the same bytes for the same table, safe in a spreadsheet, read back as they were."""
 
 import csv
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,18 @@ import pandas as pd
 
 # What a spreadsheet may take for the start of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_PART = 16_384  # rows
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """A CSV with the same bytes for the same frame: UTF-8, "\\n", numbers to nine digits.
 
-    Text that a spreadsheet would run as a formula is written after a single quote.
+    Text that a spreadsheet would run as a formula is written after a single quote. Tables with
+    columns of categories, which may be long, are written a part at a time.
     """
+    if any(isinstance(kind, pd.CategoricalDtype) for kind in frame.dtypes):
+        _write_in_parts(frame, path)
+        return
     safe = frame.copy()
     for column in safe.select_dtypes(exclude="number").columns:
         safe[column] = safe[column].map(_harmless)
@@ -25,13 +31,72 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     )
 
 
+def _write_in_parts(frame: pd.DataFrame, path: Path) -> None:
+    """As `write_csv`, some three times as fast: what a part's rows share is put into its format."""
+    columns = [_column(frame[name]) for name in frame]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(map(_quoted, frame.columns)) + "\n")
+        for start in range(0, len(frame), _PART):
+            part = slice(start, start + _PART)
+            forms, values = zip(*(column(part) for column in columns), strict=True)
+            row = ",".join(forms) + "\n"
+            rows = min(_PART, len(frame) - start)
+            varying = [some for some in values if some is not None]
+            file.write(
+                "".join(map(row.__mod__, zip(*varying, strict=True)))
+                if varying
+                else row % () * rows
+            )
+
+
+# Of some rows the column's place in a row's format, and what is put there; None if it is all there.
+_Part = Callable[[slice], tuple[str, list[Any] | None]]
+
+
+def _column(column: pd.Series) -> _Part:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes = column.cat.codes.to_numpy()
+        categories = [_quoted(_harmless(value)) for value in column.cat.categories]
+        texts = np.array([*categories, ""], dtype=object)  # the code of what is missing is -1
+
+        def labels(part: slice) -> tuple[str, list[Any] | None]:
+            some = codes[part]
+            if (some == some[0]).all():
+                return texts[some[0]].replace("%", "%%"), None
+            return "%s", texts[some].tolist()
+
+        return labels
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
+        return lambda part: _floats(column.iloc[part].to_numpy(dtype=np.float64))
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu":
+        return lambda part: ("%d", column.iloc[part].tolist())
+    return lambda part: (
+        "%s",
+        ["" if pd.isna(value) else _quoted(_harmless(value)) for value in column.iloc[part]],
+    )
+
+
+def _floats(values: np.ndarray) -> tuple[str, list[Any] | None]:
+    numbers = values.tolist()
+    if not np.isnan(values).any():
+        return "%.9g", numbers
+    return "%s", ["" if value != value else f"{value:.9g}" for value in numbers]
+
+
+def _quoted(value: Any) -> str:
+    """A field as `csv` writes it among others."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow([value, ""])
+    return text.getvalue()[:-2]
+
+
 def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """A CSV that `write_csv` wrote.
 
     Parameters:
         path: of the file.
         columns: those that it must have, in any order, with their pandas types; further ones are
-            refused.
+            refused. Texts are `str`, or `category` where few differ.
 
     Raises:
         ValueError: if it is no CSV, or has other columns or types; the message says which.
@@ -53,6 +118,8 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     for column, dtype in columns.items():
         if dtype == "str":
             frame[column] = frame[column].map(restored)
+        if dtype == "category":
+            frame[column] = frame[column].cat.rename_categories(restored)
     return frame
 
 

@@ -6,6 +6,7 @@ Filters come before the merge, so that what they leave out cannot stand in its w
 import fnmatch
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -28,9 +29,15 @@ _SOURCE = ["file", "author", "entry"]
 _ROUNDED = 1e-8  # relative; CSVs have nine digits
 
 
-def read_boards(paths: Sequence[Path]) -> pd.DataFrame:
+def read_boards(
+    paths: Sequence[Path], runs: Mapping[Path, Run] = MappingProxyType({})
+) -> pd.DataFrame:
     """Leaderboards below each other, with the columns that all have, those of _SOURCE, and `leads`:
     whether a method does in the whole of its file, see `findings.leading`.
+
+    Parameters:
+        paths: of the files, and of the folders of runs.
+        runs: those of these folders that are loaded already.
 
     Raises:
         SubmissionError: if a path is no leaderboard.
@@ -39,7 +46,7 @@ def read_boards(paths: Sequence[Path]) -> pd.DataFrame:
     names = _names(paths)
     boards = []
     for path, name in zip(paths, names, strict=True):
-        board = read_board(path)
+        board = _of_run(runs[path]) if path in runs else read_board(path)
         author, entry = (board.get(column, name) for column in ("by", "submission"))
         leads = leading(board, controls_of(board))
         boards.append(board.assign(file=name, author=author, entry=entry, leads=leads))

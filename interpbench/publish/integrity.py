@@ -14,6 +14,7 @@ import pandas as pd
 
 from interpbench.core.errors import InterpBenchError, SubmissionError
 from interpbench.publish.submission import (
+    KEY,
     Submission,
     SubmissionRecord,
     hashes,
@@ -24,16 +25,17 @@ from interpbench.publish.suite_leaderboard import (
     COLUMNS,
     LEADERBOARDS,
     TYPES,
+    cells_among,
     published_leaderboard,
     read_leaderboard,
     submission_folders,
     suites,
     why_not_comparable,
 )
+from interpbench.results.score_labels import row_numbers
 from interpbench.suite.cells import search_for, searched_metric
 from interpbench.suite.suite import Suite, load_suite, suite_names
 
-KEY = ["model", "method", "metric", "sample_id"]
 # In the protocol of areas of logits, to which older records give the range of probabilities.
 LOGITS = "parameter output: logit"
 ROUNDING = 1e-6  # of an area, beyond its range
@@ -197,19 +199,19 @@ def _row_faults(submission: Submission) -> Iterator[str]:
         declared = frame["metric"].isin(list(record.metrics)) & frame["sample_id"].isin(
             record.data.samples
         )
-        keys = list(zip(frame["model"], frame["method"], strict=True))
-        declared &= np.array(
-            [key in roles and (roles[key] == "ceiling") == ceiling for key in keys], dtype=bool
+        declared &= cells_among(
+            frame, {key for key, role in roles.items() if (role == "ceiling") == ceiling}
         )
         if not declared.all():
             row = frame[~declared].iloc[0]
             yield f"{name} has a row that the record does not know: {' '.join(map(str, row[KEY]))}"
-        if frame.duplicated(KEY).any():
-            yield (
-                f"{name} has a row twice: "
-                f"{' '.join(map(str, frame[frame.duplicated(KEY)].iloc[0][KEY]))}"
-            )
-        if not frame.equals(frame.sort_values(KEY, ignore_index=True)):
+        numbers = row_numbers(frame, KEY)
+        sorted_numbers = np.sort(numbers)
+        twice = sorted_numbers[1:][sorted_numbers[1:] == sorted_numbers[:-1]]
+        if len(twice):
+            row = frame[numbers == twice[0]].iloc[0]
+            yield f"{name} has a row twice: {' '.join(map(str, row[KEY]))}"
+        if (numbers[1:] < numbers[:-1]).any():
             yield f"{name} is not sorted by {', '.join(KEY)}"
         if not np.isfinite(frame["value"].dropna()).all() or not frame["tied"].between(0, 1).all():
             yield f"{name} has a value that is not finite, or a share of ties that is not in 0..1"
@@ -220,15 +222,20 @@ def _row_faults(submission: Submission) -> Iterator[str]:
 
 def _range_faults(submission: Submission) -> Iterator[str]:
     """Scores lie within their metric's range, but for areas of logits, which have none."""
-    rows = pd.concat([submission.scores, submission.ceilings])
     for label, metric in submission.record.metrics.items():
         if LOGITS in metric.protocol_text.splitlines():
             continue
         least, greatest = metric.range
-        values = rows.loc[rows["metric"] == label].dropna(subset=["value"])
-        outside = values[~values["value"].between(least - ROUNDING, greatest + ROUNDING)]
-        if len(outside):
-            row = outside.iloc[0]
+        outside = [
+            rows[
+                (rows["metric"] == label)
+                & rows["value"].notna()
+                & ~rows["value"].between(least - ROUNDING, greatest + ROUNDING)
+            ]
+            for rows in (submission.scores, submission.ceilings)
+        ]
+        if any(map(len, outside)):
+            row = next(rows.iloc[0] for rows in outside if len(rows))
             yield (
                 f"{label} of {row['method']} on {row['model']}, {row['sample_id']}, is "
                 f"{row['value']:.6g}; its range is {least:g} to {greatest:g}"
@@ -237,8 +244,9 @@ def _range_faults(submission: Submission) -> Iterator[str]:
 
 def _count_faults(submission: Submission) -> Iterator[str]:
     """An image may be absent where its map was constant or not finite, and only there."""
-    rows = pd.concat([submission.scores, submission.ceilings])
-    counts = rows.groupby(["model", "method", "metric"]).size()
+    counts: dict[tuple[str, str, str], int] = {}
+    for rows in (submission.scores, submission.ceilings):
+        counts |= rows.groupby(KEY[:3], observed=True).size().to_dict()
     for cell in submission.record.cells:
         metrics = list(submission.record.metrics)
         if cell.role == "ceiling":
@@ -258,8 +266,12 @@ def _target_faults(submission: Submission) -> Iterator[str]:
     Where the target is the prediction, they give the accuracy.
     """
     record = submission.record
-    rows = pd.concat([submission.scores, submission.ceilings])
-    images = rows.drop_duplicates(["model", "sample_id", "label", "target"])
+    about = ["model", "sample_id", "label", "target"]
+    of_images = [
+        rows[about].drop_duplicates().astype({"model": str, "sample_id": str})
+        for rows in (submission.scores, submission.ceilings)
+    ]
+    images = pd.concat(of_images).drop_duplicates()
     if images.duplicated(["model", "sample_id"]).any():
         yield "an image has several labels or targets"
     elif record.settings.target == "predicted":

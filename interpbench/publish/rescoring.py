@@ -21,7 +21,13 @@ from interpbench.core.seeding import shuffled
 from interpbench.publish.hearsay import differences
 from interpbench.publish.integrity import faults
 from interpbench.publish.run_record import Signed, record_of
-from interpbench.publish.submission import CellOf, Submission, SubmissionRecord, read_submission
+from interpbench.publish.submission import (
+    KEY,
+    CellOf,
+    Submission,
+    SubmissionRecord,
+    read_submission,
+)
 from interpbench.publish.suite_leaderboard import same_kind, tolerance
 from interpbench.registry.choosing import ALL, Sources
 from interpbench.registry.discovery import discover
@@ -36,7 +42,6 @@ from interpbench.suite.cells import SCORE_COLUMNS
 from interpbench.suite.selection import Selection
 from interpbench.suite.suite import Suite, load_suite
 
-KEY = ["model", "method", "metric", "sample_id"]
 COMPARED = [*KEY, "published", "found", "difference", "tolerance", "wrong", "agrees"]
 TIED = 0.01  # how far two shares of tied positions may be apart, on one kind of device
 Progress = Callable[[str], None]
@@ -251,8 +256,9 @@ def _signed(made: CellRecord, published: CellOf) -> int | None:
 def _compared(submission: Submission, made: _Made, plan: Plan) -> pd.DataFrame:
     """Both sides' rows of the plan's images, with what each may differ by, and what is wrong."""
     ids = [plan.dataset.ids[i] for i in plan.indices]
-    published = pd.concat([submission.scores, submission.ceilings])
-    published = published[published["sample_id"].isin(ids)]
+    parts = (submission.scores, submission.ceilings)
+    published = pd.concat([rows[rows["sample_id"].isin(ids)] for rows in parts])
+    published = published.astype(dict.fromkeys(KEY, str))
     merged = published.merge(made.scores, on=KEY, how="outer", suffixes=("", "_found"))
     merged = merged.rename(columns={"value": "published", "value_found": "found"})
     devices = (submission.record.device, describe(plan.computing.device))

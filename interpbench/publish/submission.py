@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import (
     AfterValidator,
@@ -37,14 +38,16 @@ from interpbench.files.csv_files import read_csv, write_csv
 from interpbench.files.records import first_problem
 from interpbench.files.toml_settings import Settings
 from interpbench.results.run_info import MetricInfo, ModelRecord
+from interpbench.results.score_labels import in_order, labelled, relabelled
 from interpbench.results.tables import RunTables
 from interpbench.suite.cells import SCORE_COLUMNS, Role
 from interpbench.suite.suite import Suite
 
 SCHEMA_VERSION: Literal[1] = 1
 TABLES = ("scores.csv", "ceilings.csv")
-COLUMNS = ["model", "method", "metric", "sample_id", "label", "target", "tied", "value"]
-LARGEST = {"run.json": 8_000_000, "scores.csv": 400_000_000, "ceilings.csv": 100_000_000}  # bytes
+KEY = ["model", "method", "metric", "sample_id"]
+COLUMNS = [*KEY, "label", "target", "tied", "value"]
+LARGEST = {"run.json": 8_000_000, "scores.csv": 2_000_000_000, "ceilings.csv": 200_000_000}  # bytes
 
 # \n and \t are text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -243,15 +246,15 @@ class Submission:
 
     Attributes:
         record: run.json.
-        scores, ceilings: with COLUMNS, sorted.
+        scores, ceilings: with COLUMNS, sorted; texts are categories.
     """
 
     def __init__(
         self, record: SubmissionRecord, scores: pd.DataFrame, ceilings: pd.DataFrame
     ) -> None:
         self.record = record
-        self.scores = scores
-        self.ceilings = ceilings
+        self.scores = labelled(scores)
+        self.ceilings = labelled(ceilings)
 
     @property
     def name(self) -> str:
@@ -286,10 +289,13 @@ class Submission:
     def _long(self, table: pd.DataFrame) -> pd.DataFrame:
         protocols = {label: metric.protocol for label, metric in self.record.metrics.items()}
         parameters = {label: method.parameters for label, method in self.record.methods.items()}
+        dataset = pd.Categorical.from_codes(
+            np.zeros(len(table), dtype=int), [self.record.data.name]
+        )
         return table.assign(
-            dataset=self.record.data.name,
-            parameters=table["method"].map(parameters).fillna("{}"),
-            protocol=table["metric"].map(protocols),
+            dataset=dataset,
+            parameters=relabelled(table["method"], parameters, "{}"),
+            protocol=relabelled(table["metric"], protocols),
         )[SCORE_COLUMNS]
 
 
@@ -362,7 +368,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    text = dict.fromkeys(["model", "method", "metric", "sample_id"], "str")
+    text = dict.fromkeys(KEY, "category")
     whole = dict.fromkeys(["label", "target"], "int64")
     try:
         frame = read_csv(path, {**text, **whole, "tied": "float64", "value": "float64"})
@@ -376,9 +382,8 @@ def write_tables(scores: pd.DataFrame, ceilings: pd.DataFrame, folder: Path) -> 
 
     The same rows give the same bytes.
     """
-    by = ["model", "method", "metric", "sample_id"]
     for name, frame in zip(TABLES, (scores, ceilings), strict=True):
-        write_csv(frame[COLUMNS].sort_values(by), folder / name)
+        write_csv(in_order(labelled(frame[COLUMNS]), KEY), folder / name)
     return hashes(folder)
 
 

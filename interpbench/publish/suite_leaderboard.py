@@ -9,7 +9,7 @@ All methods are ranked together, on the images that they share. A method that se
 hold, as every one holds the controls, stands on the board once, as it was published first.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,9 @@ import pandas as pd
 from interpbench.core.errors import SubmissionError
 from interpbench.files.atomic import write_atomically
 from interpbench.files.csv_files import read_csv, write_csv
-from interpbench.publish.submission import SCHEMA_VERSION, Submission, read_submission
+from interpbench.publish.submission import KEY, SCHEMA_VERSION, Submission, read_submission
 from interpbench.results import leaderboard as board
+from interpbench.results.score_labels import joined, row_numbers
 from interpbench.results.tables import RunTables
 
 LEADERBOARDS = "leaderboards"
@@ -203,27 +204,45 @@ def _differences(new: Submission, other: Submission) -> Iterable[str]:
 
 def _other_scores(new: Submission, other: Submission, changed: Sequence[str]) -> Iterable[str]:
     """Methods of the same source that do not have the same scores."""
-    by = ["model", "method", "metric", "sample_id"]
-    merged = new.scores.merge(other.scores, on=by, suffixes=("", "_other"))
-    merged = merged[~merged["method"].isin(changed)]
+    merged = _of_both(new.scores, other.scores, changed)
     if merged.empty:
         return
     devices = (new.record.device, other.record.device)
     half = {new.record.precision, other.record.precision} != {"fp32"}
-    allowed = merged["metric"].map(
-        {
-            label: HALF_PRECISION * scale(info.range) if half else tolerance(info.range, *devices)
-            for label, info in new.record.metrics.items()
-        }
+    allowed = (
+        merged["metric"]
+        .astype(str)
+        .map(
+            {
+                label: HALF_PRECISION * scale(info.range)
+                if half
+                else tolerance(info.range, *devices)
+                for label, info in new.record.metrics.items()
+            }
+        )
     )
     differing = merged[(merged["value"] - merged["value_other"]).abs() > allowed]
-    for method, rows in differing.groupby("method"):
+    for method, rows in differing.groupby("method", observed=True):
         row = rows.iloc[0]
         yield (
             f"{method} has other scores, though it has the same source: {row['metric']} of "
             f"{row['sample_id']} on {row['model']} is {row['value']:.6g}, not "
             f"{row['value_other']:.6g}"
         )
+
+
+def _of_both(scores: pd.DataFrame, others: pd.DataFrame, changed: Sequence[str]) -> pd.DataFrame:
+    """The rows that both have, with `value_other`, but for `changed` methods."""
+    methods = set(scores["method"].unique()) & set(others["method"].unique()) - {*changed}
+    parts = [rows[rows["method"].isin(methods)] for rows in (scores, others)]
+    together = joined([part.assign(whose=i) for i, part in enumerate(parts)])
+    if together.empty:
+        return together
+    numbers = row_numbers(together, KEY)
+    mine, theirs = (together["whose"].to_numpy() == i for i in (0, 1))
+    _, at, other_at = np.intersect1d(numbers[mine], numbers[theirs], return_indices=True)
+    values = together["value"].to_numpy()
+    return together[mine].iloc[at].assign(value_other=values[theirs][other_at])
 
 
 def tolerance(limits: tuple[float, float], *devices: str) -> float:
@@ -273,15 +292,15 @@ def _merged(
     submissions: Sequence[Submission], owners: dict[tuple[str, str], Submission]
 ) -> RunTables:
     def owned(submission: Submission, frame: pd.DataFrame) -> pd.DataFrame:
-        keys = zip(frame["model"], frame["method"], strict=True)
-        mine = np.array([owners.get(key) is submission for key in keys], dtype=bool)
-        return frame[mine]
+        cells = {key for key, owner in owners.items() if owner is submission}
+        mine = cells_among(frame, cells)
+        return frame if mine.all() else frame[mine]
 
     tables_of_submissions = [submission.tables for submission in submissions]
     pairs = list(zip(submissions, tables_of_submissions, strict=True))
     by = ["dataset", "model", "method"]
     return RunTables(
-        scores=_concatenated([owned(s, t.scores) for s, t in pairs]),
+        scores=joined([owned(s, t.scores) for s, t in pairs]),
         curves={},
         cells=_concatenated([owned(s, t.cells) for s, t in pairs]).sort_values(
             by, ignore_index=True
@@ -297,8 +316,19 @@ def _merged(
         },
         examples=[],
         seed=submissions[0].record.settings.seed,
-        ceilings=_concatenated([owned(s, t.ceilings) for s, t in pairs]),
+        ceilings=joined([owned(s, t.ceilings) for s, t in pairs]),
     )
+
+
+def cells_among(rows: pd.DataFrame, cells: Collection[tuple[str, str]]) -> np.ndarray:
+    """Whether the model and method of each row are among `cells`."""
+    models, methods = (rows[name].astype("category") for name in ("model", "method"))
+    known = [
+        [(model, method) in cells for method in methods.cat.categories]
+        for model in models.cat.categories
+    ]
+    table = np.array(known, dtype=bool).reshape(len(known), -1)
+    return np.asarray(table[models.cat.codes, methods.cat.codes])
 
 
 def _concatenated(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

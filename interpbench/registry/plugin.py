@@ -35,6 +35,13 @@ Better = Literal["lower", "higher"]
 Aspect = Literal[
     "faithfulness", "localisation", "robustness", "complexity", "randomisation", "axiom", "cost"
 ]
+
+
+def aspect_of(declared: Aspect | None, needs_mask: bool) -> Aspect:
+    """What a metric asks about: what it declares, else what its need of a mask says."""
+    return declared or ("localisation" if needs_mask else "faithfulness")
+
+
 TRAITS = {"better": "the direction", "range": "the range", "unit": "the unit"}
 REQUIRED = inspect.Parameter.empty
 LONGEST_SLUG = 120  # characters: with a data set's name before it, one file name

@@ -36,6 +36,7 @@ from interpbench.registry.plugin import (
     ModelPlugin,
     Parameter,
     Plugin,
+    aspect_of,
 )
 from interpbench.registry.scale import Range, as_range
 from interpbench.registry.source_hash import origin_of
@@ -343,7 +344,7 @@ def metric(
         unit=unit,
         needs_mask=needs_mask,
         curve=curve,
-        aspect=aspect or ("localisation" if needs_mask else "faithfulness"),
+        aspect=aspect_of(aspect, needs_mask),
     )
 
 

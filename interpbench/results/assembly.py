@@ -1,6 +1,6 @@
 """The tables of a run, put together cell by cell.
 
-Scores are kept, of curves only their means: so that it takes no more memory than the scores do.
+Scores are kept, of curves only their means, if anything: it takes no more memory than the scores.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,10 @@ import pandas as pd
 from interpbench.files.records import Record
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.looks import level_of
-from interpbench.results.mean_curve import CurveKey, MeanCurve, mean_curves
+from interpbench.results.mean_curve import MeanCurves
 from interpbench.results.run_info import CellRecord, RunInfo
+from interpbench.results.score_labels import in_order, joined, labelled
 from interpbench.results.tables import Example, RunTables
-from interpbench.suite.cells import SCORE_COLUMNS
 
 CELL_COLUMNS = [
     "dataset",
@@ -52,7 +52,6 @@ class Assembly:
         self._records: list[CellRecord] = []
         self._scores: list[pd.DataFrame] = []
         self._ceilings: list[pd.DataFrame] = []
-        self._curves: dict[CurveKey, MeanCurve] = {}
         self._maps: list[CellResult] = []
 
     def add(self, cell: CellResult) -> None:
@@ -62,19 +61,19 @@ class Assembly:
             self._ceilings.append(cell.scores)
             return
         self._scores.append(cell.scores)
-        self._curves |= mean_curves(cell.curves, self._info.seed)
         self._maps.append(CellResult(cell.record, maps=cell.maps))
 
-    def tables(self, models: Sequence[ModelResult]) -> RunTables:
+    def tables(self, models: Sequence[ModelResult], curves: MeanCurves) -> RunTables:
         """What was put together.
 
         Parameters:
             models: what was measured of the cells' models.
+            curves: the means of those of the cells.
         """
         methods = [record for record in self._records if not record.is_search]
         return RunTables(
-            scores=_joined(self._scores),
-            curves=self._curves,
+            scores=_sorted(self._scores),
+            curves=curves,
             cells=_frame(methods, CELL_COLUMNS),
             timings=_frame(self._records, TIMING_COLUMNS),
             metrics=self._info.metrics,
@@ -82,7 +81,7 @@ class Assembly:
             examples=[example for model in models for example in _examples(model, self._maps)],
             seed=self._info.seed,
             level=level_of(self._info.looks),
-            ceilings=_joined(self._ceilings),
+            ceilings=_sorted(self._ceilings),
         )
 
 
@@ -114,8 +113,6 @@ def _frame(records: Sequence[Record], columns: list[str]) -> pd.DataFrame:
     )
 
 
-def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    frames = [frame for frame in frames if len(frame)]
-    if not frames:
-        return pd.DataFrame(columns=SCORE_COLUMNS)
-    return pd.concat(frames, ignore_index=True).sort_values(_BY, ignore_index=True)
+def _sorted(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    table = joined([in_order(labelled(table), _BY) for table in tables if len(table)])
+    return in_order(table, _BY) if len(table) else table

@@ -6,20 +6,19 @@ there, as Demšar (JMLR 2006) advises; images are no blocks there, for those of 
 independent evidence on another model.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict
-from itertools import combinations
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from interpbench.results.mean_difference import images_needed, mean_difference
-from interpbench.results.statistics import friedman, holm, rank_correlation, signed_rank
+from interpbench.results.mean_difference import FIGURES, images_needed, mean_differences
+from interpbench.results.score_blocks import GROUP, ScoreBlock, alike
+from interpbench.results.statistics import friedman, holm, rank_correlation, signed_ranks
 from interpbench.results.tables import LEVEL, RunTables
 
+_NUMBERS = 2**17  # that are compared at once: 1 MB
 FEWEST_BLOCKS = 5  # that Friedman's test is made of; with fewer, it cannot tell apart what differs
-GROUP = ["dataset", "model", "metric"]
 PAIR_COLUMNS = [
     *GROUP,
     "method",
@@ -53,7 +52,7 @@ AGREEMENT_COLUMNS = [
 ]
 
 
-def comparisons(tables: RunTables) -> pd.DataFrame:
+def comparisons(tables: RunTables, *, ranked: bool = True) -> pd.DataFrame:
     """Every two methods of a data set, model and metric, by the mean of their differences.
 
     Their scores are paired, image by image. Columns: dataset, model, metric, method (whose mean is
@@ -67,18 +66,22 @@ def comparisons(tables: RunTables) -> pd.DataFrame:
     images_needed (at which the pair would be told apart after the correction with 80 % power, if
     difference and sd are as measured; NaN where there is no difference). A method without a score
     has no pairs.
+
+    Parameters:
+        tables: of the run.
+        ranked: whether Wilcoxon's test is made, which takes most of the time; else it is NaN.
     """
-    scored = tables.scores.dropna(subset=["value"]).astype({"value": float})
-    frames = [_pairs(tables, key, scores) for key, scores in scored.groupby(GROUP)]
+    frames = [_pairs(tables, block, ranked) for block in tables.blocks if len(block.methods) > 1]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=PAIR_COLUMNS)
 
 
-def _pairs(tables: RunTables, key: tuple[str, str, str], scores: pd.DataFrame) -> pd.DataFrame:
-    lower = tables.metrics[key[2]].lower_is_better
-    wide = scores.pivot_table(index="sample_id", columns="method", values="value")
-    values_of = {method: wide[method].to_numpy() for method in wide}
-    rows = [_pair(values_of, names, lower) for names in combinations(values_of, 2)]
-    pairs = pd.DataFrame(rows, columns=[c for c in PAIR_COLUMNS if c not in GROUP])
+def _pairs(tables: RunTables, block: ScoreBlock, ranked: bool) -> pd.DataFrame:
+    lower = tables.metrics[block.key[2]].lower_is_better
+    columns = _compared(block.scores, lower, ranked)
+    names = np.array(block.methods, dtype=object)
+    pairs = pd.DataFrame(
+        {"method": names[columns.pop("first")], "other": names[columns.pop("second")], **columns}
+    )
     pairs["p_holm"] = holm(pairs["p"].to_numpy(dtype=float))
     pairs["better"] = pairs["method"].where(pairs["p_holm"] < tables.level, "")
     level = tables.level / max(1, pairs["p"].notna().sum())  # what the first step of Holm's asks
@@ -86,30 +89,60 @@ def _pairs(tables: RunTables, key: tuple[str, str, str], scores: pd.DataFrame) -
         images_needed(difference, sd, level=level)
         for difference, sd in zip(pairs["difference"], pairs["sd"], strict=True)
     ]
-    return pairs.assign(**dict(zip(GROUP, key, strict=True)))[PAIR_COLUMNS]
+    return pairs.assign(**dict(zip(GROUP, block.key, strict=True)))[PAIR_COLUMNS]
 
 
-def _pair(
-    values_of: Mapping[str, np.ndarray], names: tuple[str, str], lower: bool
-) -> dict[str, object]:
-    """What a comparison of two methods says, the better mean first.
+def _compared(values: np.ndarray, lower: bool, ranked: bool) -> dict[str, np.ndarray]:
+    """What the comparison of every two rows says, as columns, the better mean first.
 
     Parameters:
-        values_of: each method's scores [images], NaN where there is none.
+        values: scores [methods,images], NaN where there is none.
     """
-    values = np.stack([values_of[name] for name in names])
-    first, second = values[:, ~np.isnan(values).any(axis=0)]
-    method, other = names
-    if (first - second).sum() * (1 if lower else -1) > 0:
-        method, other, first, second = other, method, second, first
-    ranks = signed_rank(first - second)
-    return {
-        "method": method,
-        "other": other,
-        **asdict(mean_difference(first, second)),
-        "effect": -ranks.effect if lower else ranks.effect,
-        "p_wilcoxon": ranks.p,
+    first, second = np.triu_indices(len(values), 1)
+    found = {
+        "first": first,
+        "second": second,
+        "n": np.zeros(first.size, dtype=int),
+        **{name: np.full(first.size, np.nan) for name in (*FIGURES, "effect", "p_wilcoxon")},
     }
+    for pairs, images in _of_same_images(values, first, second):
+        part = values[:, images]
+        hits = np.isin(part, (0, 1)).all(axis=1)
+        found["n"][pairs] = part.shape[1]
+        for some in np.split(pairs, range(step := _at_once(part.shape[1]), pairs.size, step)):
+            differences = part[first[some]] - part[second[some]]
+            worse = differences.sum(axis=1) * (1 if lower else -1) > 0
+            differences[worse] *= -1
+            found["first"][some[worse]], found["second"][some[worse]] = (
+                second[some[worse]],
+                first[some[worse]],
+            )
+            both_hits = hits[first[some]] & hits[second[some]]
+            for name, figures in mean_differences(differences, both_hits).items():
+                found[name][some] = figures
+            if ranked:
+                effect, found["p_wilcoxon"][some] = signed_ranks(differences)
+                found["effect"][some] = -effect if lower else effect
+    return found
+
+
+def _at_once(images: int) -> int:
+    """How many pairs are compared at once, so that what is computed of them stays in the cache."""
+    return max(1, _NUMBERS // max(1, images))
+
+
+def _of_same_images(
+    values: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of rows that have numbers in the same columns: their numbers, and these columns."""
+    kinds = list(alike(values))
+    kind_of = np.zeros(len(values), dtype=int)
+    for kind, (rows, _) in enumerate(kinds):
+        kind_of[rows] = kind
+    of_two = np.sort([kind_of[first], kind_of[second]], axis=0)
+    for one, other in np.unique(of_two, axis=1).T:
+        pairs = np.flatnonzero((of_two[0] == one) & (of_two[1] == other))
+        yield pairs, kinds[one][1] & kinds[other][1]
 
 
 def standings(pairs: pd.DataFrame, methods: list[str]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ and what zstd leaves of its place; as a row of its own it would take some 170.
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,21 @@ def of_points(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=CURVE_COLUMNS)
 
 
+def table_of(curves: pd.DataFrame) -> pa.Table:
+    """Curves as a table of pyarrow.
+
+    Parameters:
+        curves: a row a curve, with CURVE_COLUMNS.
+    """
+    columns = {label: pa.array(curves[label].tolist(), pa.string()) for label in _LABELS}
+    for name, kind in _LISTS.items():
+        lists = curves[name].tolist()
+        ends = np.cumsum([0, *map(len, lists)], dtype=np.int32)
+        points = np.concatenate([np.zeros(0, kind.to_pandas_dtype()), *lists])
+        columns[name] = pa.ListArray.from_arrays(ends, pa.array(points, kind))
+    return pa.table(columns, schema=_SCHEMA)
+
+
 class CurvesFile:
     """A parquet file of curves that is written a part at a time, and closed by its context.
 
@@ -80,11 +96,11 @@ class CurvesFile:
             curves: a row a curve, with CURVE_COLUMNS.
         """
         for first in range(0, max(1, len(curves)), ROWS):
-            rows = curves.iloc[first : first + ROWS]
-            columns = {
-                field.name: pa.array(rows[field.name].tolist(), field.type) for field in _SCHEMA
-            }
-            self._file.write_table(pa.table(columns, schema=_SCHEMA))
+            self.write_table(table_of(curves.iloc[first : first + ROWS]))
+
+    def write_table(self, curves: pa.Table) -> None:
+        """Some curves more, as `read_table` gives them."""
+        self._file.write_table(curves.cast(_SCHEMA), row_group_size=ROWS)
 
 
 def content_of(curves: pd.DataFrame) -> bytes:
@@ -96,26 +112,54 @@ def content_of(curves: pd.DataFrame) -> bytes:
 
 
 def read(content: bytes) -> pd.DataFrame:
-    """Curves of a parquet file, as written now or with a row a point.
+    """Curves of a parquet file, as written now or with a row a point: with CURVE_COLUMNS.
 
     Raises:
         ValueError: if it holds something else.
     """
-    file = pq.ParquetFile(io.BytesIO(content))
+    known: dict[bytes, np.ndarray] = {}  # curves of a metric share their fractions
+    table = read_table(content)
+    frames = [_frame(batch, known) for batch in table.to_batches(ROWS)]
+    return pd.concat(frames, ignore_index=True) if frames else table.to_pandas()
+
+
+def read_table(content: bytes, categories: Sequence[str] = ()) -> pa.Table:
+    """As `read`, as a table of pyarrow, which holds all points in a row.
+
+    Parameters:
+        content: of the file.
+        categories: the labels that are read as such.
+
+    Raises:
+        ValueError: if it holds something else.
+    """
+    file = pq.ParquetFile(io.BytesIO(content), read_dictionary=list(categories))
     schema = file.schema_arrow
     if schema.names == POINT_COLUMNS:
-        return of_points(file.read().to_pandas())
+        return table_of(of_points(file.read().to_pandas()))
     if schema.names != CURVE_COLUMNS:
         raise ValueError(f"its columns are {', '.join(schema.names)[:200]}")
     for name, kind in _LISTS.items():
         if schema.field(name).type not in (pa.list_(kind), pa.null()):
             raise ValueError(f"its column {name} is of type {schema.field(name).type}")
-    known: dict[bytes, np.ndarray] = {}  # curves of a metric share their fractions
-    frames = [_frame(batch, known) for batch in file.iter_batches(ROWS)]
-    return pd.concat(frames, ignore_index=True) if frames else file.read().to_pandas()
+    return file.read().unify_dictionaries().replace_schema_metadata(None)
 
 
 def _frame(batch: pa.RecordBatch, known: dict[bytes, np.ndarray]) -> pd.DataFrame:
     columns = {name: batch.column(name).to_pandas() for name in CURVE_COLUMNS}
     columns["fraction"] = [known.setdefault(row.tobytes(), row) for row in columns["fraction"]]
     return pd.DataFrame(columns)
+
+
+def values_of(lists: pa.ChunkedArray) -> np.ndarray:
+    """Curves as float32 [n,P], of a table's column of lists that are equally long.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    lists = lists.combine_chunks()
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
+    if lists.null_count or (lengths != lengths[:1]).any():
+        raise ValueError("its curves are not equally long")
+    flat = lists.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, dtype=np.float32).reshape(len(lists), -1)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,11 @@ import pandas as pd
 
 from interpbench.core.errors import RunFolderError
 from interpbench.core.seeding import derive
-from interpbench.results.comparison import GROUP, agreement, comparisons, mean_ranks, standings
+from interpbench.results.comparison import agreement, comparisons, mean_ranks, standings
 from interpbench.results.resolution import resolution
+from interpbench.results.score_blocks import GROUP, ScoreBlock, alike
 from interpbench.results.shares import BOARD_COLUMNS, Group, achieved, by_group, shares
-from interpbench.results.statistics import bootstrap_interval
+from interpbench.results.statistics import bootstrap_intervals
 from interpbench.results.tables import RunTables
 
 HITS = (0, 1)  # a metric's range, if its scores may be hits and misses
@@ -142,7 +142,7 @@ def leaderboard(
     frame = frame.sort_values([*GROUP, "cost", "method"], ignore_index=True, na_position="last")[
         COLUMNS
     ]
-    return _ranked(frame, comparisons(tables) if pairs is None else pairs)
+    return _ranked(frame, comparisons(tables, ranked=False) if pairs is None else pairs)
 
 
 def _ranked(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -167,32 +167,49 @@ def _refuse_mixed_protocols(tables: RunTables) -> None:
 
 
 def _rows(tables: RunTables, groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
-    scores = tables.scores.dropna(subset=["value"])
-    scores_of = dict(iter(scores.groupby(["dataset", "model", "method", "metric"], sort=False)))
-    applied = scores.groupby("dataset")["metric"].unique()
+    blocks = {block.key: block for block in tables.blocks}
+    applied: dict[str, dict[str, None]] = {}
+    for dataset, _, metric in blocks:
+        applied.setdefault(dataset, {})[metric] = None
     images = tables.cells.groupby(["dataset", "model"])["images"].max()
-    shares = achieved(tables, groups)
+    groups_of = {group.key: [group] for group in groups}
     for (dataset, model), cells in tables.cells.groupby(["dataset", "model"], sort=False):
-        # All methods of a metric after each other, which share their resamples.
-        for metric, cell in product(applied.get(dataset, tables.metrics), cells.to_dict("records")):
-            key = (dataset, model, cell["method"], metric)
-            row = _row(tables, cell, metric, scores_of.get(key, scores.iloc[:0]))
-            share = shares.get((dataset, model, metric, cell["method"]))
-            unscored = images[dataset, model] - row["n"]
-            yield {**row, **(asdict(share) if share else {"control": ""}), "unscored": unscored}
+        for metric in applied.get(dataset, tables.metrics):
+            key = (dataset, model, metric)
+            # One after the other, since they share their resamples.
+            scored = _scored(tables, blocks[key]) if key in blocks else {}
+            shares = achieved(tables, groups_of.get(key, []))
+            for cell in cells.to_dict("records"):
+                row = _row(tables, cell, metric, scored.get(cell["method"], _UNSCORED))
+                share = shares.get((*key, cell["method"]))
+                unscored = images[dataset, model] - row["n"]
+                yield {**row, **(asdict(share) if share else {"control": ""}), "unscored": unscored}
+
+
+_UNSCORED = {"n": 0, "mean": np.nan, "low": np.nan, "high": np.nan, "tied": np.nan}
+
+
+def _scored(tables: RunTables, block: ScoreBlock) -> dict[str, dict[str, Any]]:
+    """n, mean, low, high and tied of each method of a block."""
+    # The same resamples for every method: equal maps, equal rows.
+    seed = derive(tables.seed, *block.key)
+    limits = tables.metrics[block.key[2]].range
+    scored = {}
+    for rows, images in alike(block.scores):
+        values = block.scores[np.ix_(rows, images)]
+        intervals = bootstrap_intervals(values, seed=seed, hits=limits in (HITS, UNKNOWN))
+        for row, of_row, interval in zip(rows, values, intervals, strict=True):
+            low, high = _cut_to_range(limits, of_row, interval)
+            tied = np.nan if block.tied is None else block.tied[row, images].mean()
+            figures = {"n": of_row.size, "mean": of_row.mean(), "low": low, "high": high}
+            scored[block.methods[row]] = {**figures, "tied": tied}
+    return scored
 
 
 def _row(
-    tables: RunTables, cell: dict[str, Any], metric: str, scores: pd.DataFrame
+    tables: RunTables, cell: dict[str, Any], metric: str, scored: dict[str, Any]
 ) -> dict[str, Any]:
-    dataset, model = cell["dataset"], cell["model"]
-    measured = tables.models.get((dataset, model))
-    values = scores["value"].to_numpy(dtype=np.float64)
-    # The same resamples for every method: equal maps, equal rows.
-    seed = derive(tables.seed, dataset, model, metric)
-    limits = tables.metrics[metric].range
-    interval = bootstrap_interval(values, seed=seed, hits=limits in (HITS, UNKNOWN))
-    low, high = _cut_to_range(limits, values, interval)
+    measured = tables.models.get((cell["dataset"], cell["model"]))
     return {
         **{name: cell[name] for name in COLUMNS if name in cell},
         "weights": measured.weights if measured else "",
@@ -201,29 +218,25 @@ def _row(
         "better": tables.metrics[metric].better,
         "protocol": tables.metrics[metric].protocol,
         "sign": tables.metrics[metric].sign,
-        "n": values.size,
-        "mean": values.mean() if values.size else np.nan,
-        "low": low,
-        "high": high,
         "letters": "",
-        "tied": scores["tied"].mean(),
+        **scored,
         "signed": _signed(cell),
-        "reason": cell["reason"] if values.size else cell["reason"] or _why_empty(cell),
+        "reason": cell["reason"] or (_why_empty(cell) if not scored["n"] else ""),
     }
 
 
 def _cut_to_range(
-    limits: tuple[float, float], values: np.ndarray, interval: tuple[float, float]
+    limits: tuple[float, float], values: np.ndarray, interval: np.ndarray
 ) -> tuple[float, float]:
     """The interval of a mean cut to the metric's range.
 
     Only if the values keep to it, which areas of logits do not.
     """
     least, greatest = limits
-    if values.size and least <= values.min() and values.max() <= greatest:
-        low, high = np.clip(interval, least, greatest)  # NaN stays NaN
-        return float(low), float(high)
-    return interval
+    if least <= values.min() and values.max() <= greatest:
+        interval = np.clip(interval, least, greatest)  # NaN stays NaN
+    low, high = interval
+    return float(low), float(high)
 
 
 def _signed(cell: dict[str, Any]) -> float:

@@ -47,7 +47,7 @@ def undecided(tables: RunTables) -> list[str]:
         tables: of the images so far, all scored by the same methods.
     """
     missing = []
-    pairs = comparisons(tables)
+    pairs = comparisons(tables, ranked=False)
     for (_, model, metric), of_group in pairs.groupby(["dataset", "model", "metric"], sort=False):
         worse = set(of_group["other"])
         [best] = (set(of_group["method"]) - worse) or {of_group["method"].iloc[0]}

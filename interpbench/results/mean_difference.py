@@ -18,6 +18,7 @@ import numpy as np
 
 _TAIL = 0.025  # on each side of a 95 % interval
 _GRID = (np.arange(200) + 0.5) / 200
+FIGURES = ("difference", "low", "high", "sd", "p")  # of a `MeanDifference`, besides n
 
 
 @dataclass(frozen=True)
@@ -52,59 +53,80 @@ def mean_difference(first: np.ndarray, second: np.ndarray) -> MeanDifference:
     interval then reaches to 0.
     """
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    count, nan = differences.size, float("nan")
+    hits = bool(np.isin([first, second], (0, 1)).all())
+    found = mean_differences(differences[None], np.array([hits]))
+    return MeanDifference(differences.size, *(float(found[name][0]) for name in FIGURES))
+
+
+def mean_differences(differences: np.ndarray, hits: np.ndarray) -> dict[str, np.ndarray]:
+    """`mean_difference` of each row of `differences` float64 [P,n]: FIGURES, [P] each.
+
+    Parameters:
+        differences: first less second, of P pairs of methods on the same images.
+        hits: bool [P], whether all scores of a pair are 0 or 1.
+    """
+    pairs, count = differences.shape
     if count == 0:
-        return MeanDifference(0, nan, nan, nan, nan, nan)
-    mean = float(differences.mean())
+        return {name: np.full(pairs, np.nan) for name in FIGURES}
+    mean = differences.mean(axis=1)
     if count == 1:
-        return MeanDifference(1, mean, nan, nan, nan, 1.0)
-    if np.isin([first, second], (0, 1)).all():
-        p, low, high = _hits(differences)
-    else:
-        p, low, high = _scores(differences)
-    return MeanDifference(count, mean, low, high, float(differences.std(ddof=1)), p)
+        return {name: np.full(pairs, np.nan) for name in FIGURES} | {
+            "difference": mean,
+            "p": np.ones(pairs),
+        }
+    rest = differences - mean[:, None]
+    sd = np.sqrt((rest * rest).sum(axis=1) / (count - 1))
+    p, low, high = _scores(differences, rest, mean, sd)
+    for pair in np.flatnonzero(hits):
+        p[pair], low[pair], high[pair] = _hits(differences[pair])
+    return {"difference": mean, "low": low, "high": high, "sd": sd, "p": p}
 
 
-def _scores(differences: np.ndarray) -> tuple[float, float, float]:
-    """p, low and high by Student's test, corrected for skewness."""
+def _scores(
+    differences: np.ndarray, rest: np.ndarray, mean: np.ndarray, sd: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """p, low and high by Student's test, corrected for skewness.
+
+    Parameters:
+        rest: the differences less their `mean`, whose standard deviation is `sd`.
+    """
     from scipy import special
 
-    count, mean, sd = differences.size, differences.mean(), differences.std(ddof=1)
-    if sd <= 1e-12 * abs(mean):  # all of one value, but for rounding
-        p, low, high = 0.0, mean, mean
-    else:
-        standard = (differences - mean) / sd
-        skewness = (standard**3).mean() / (standard**2).mean() ** 1.5
+    count = differences.shape[1]
+    equal = sd <= 1e-12 * np.abs(mean)  # all of one value, but for rounding
+    with np.errstate(all="ignore"):  # of these, which have no spread
+        standard = rest / sd[:, None]
+        squares = standard * standard
+        skewness = (squares * standard).mean(axis=1) / squares.mean(axis=1) ** 1.5
         statistic = math.sqrt(count) * _drawn(mean / sd, skewness, count)
-        p = 2 * float(special.stdtr(count - 1, -abs(statistic)))
+        p = 2 * special.stdtr(count - 1, -np.abs(statistic))
         reach = special.stdtrit(count - 1, 1 - _TAIL) / math.sqrt(count)
         low = mean - sd * _stretched(reach, skewness, count)
         high = mean - sd * _stretched(-reach, skewness, count)
-    p = max(p, min(1.0, 2.0 ** (1 - np.count_nonzero(differences))))
-    if p >= 2 * _TAIL:
-        low, high = min(low, 0.0), max(high, 0.0)
-    return p, float(low), float(high)
+    p, low, high = np.where(equal, 0, p), np.where(equal, mean, low), np.where(equal, mean, high)
+    p = np.maximum(p, np.minimum(1, 2.0 ** (1 - np.count_nonzero(differences, axis=1))))
+    to_zero = p >= 2 * _TAIL
+    low = np.where(to_zero, np.minimum(low, 0), low)
+    high = np.where(to_zero, np.maximum(high, 0), high)
+    return p, low, high
 
 
-def _drawn(student: float, skewness: float, count: int) -> float:
+def _drawn(student: np.ndarray, skewness: np.ndarray, count: int) -> np.ndarray:
     """(mean - truth) / sd, drawn towards 0 where its sign is not that of the skewness.
 
     To first order as Hall draws it. His polynomial comes to a halt far from 0, where all images may
     agree; this goes on, as the bootstrap does.
     """
-    if student * skewness >= 0:
-        return student
     drawn = student / (1 - skewness * student / 3) + skewness / (6 * count)
-    return drawn if drawn * student > 0 else 0.0
+    drawn = np.where(drawn * student > 0, drawn, 0)
+    return np.where(student * skewness >= 0, student, drawn)
 
 
-def _stretched(drawn: float, skewness: float, count: int) -> float:
+def _stretched(drawn: float, skewness: np.ndarray, count: int) -> np.ndarray:
     """What `_drawn` makes `drawn` of."""
-    if drawn * skewness >= 0:
-        return drawn
     rest = drawn - skewness / (6 * count)
     # Not 0 at 95 %: the skewness of so many numbers is less than the root of their count.
-    return rest / (1 + skewness * rest / 3)
+    return np.where(drawn * skewness >= 0, drawn, rest / (1 + skewness * rest / 3))
 
 
 def _hits(differences: np.ndarray) -> tuple[float, float, float]:
@@ -137,7 +159,12 @@ def _least(more: int, fewer: int, count: int) -> float:
         chance = np.clip((1 + difference / share) / 2, 0, 1)
         return float(special.betainc(more, fewer + 1, chance).mean()) - _TAIL
 
-    return float(optimize.brentq(beyond, -1, 1))
+    middle = (more - fewer) / count
+    reach = 2 * (math.sqrt(differing) + 1) / count  # two standard errors, and more
+    try:
+        return float(optimize.brentq(beyond, max(-1, middle - 2 * reach), middle))
+    except ValueError:  # it lies farther away
+        return float(optimize.brentq(beyond, -1, 1))
 
 
 def _upper_share(hits: int, count: int, quantile: np.ndarray | float) -> np.ndarray:

@@ -43,18 +43,27 @@ from interpbench.results.assembly import Assembly
 from interpbench.results.block_files import BlockFiles, BlockResult
 from interpbench.results.cell_folder import (
     DamagedError,
+    check_curves,
     files_of_cell,
     files_of_model,
     read_cell,
     read_cell_record,
+    read_curve_table,
     read_curves,
     read_model,
+    read_scores,
     strict_json,
-    table_content,
 )
 from interpbench.results.cell_results import CellResult, ModelResult
 from interpbench.results.cost import cost
 from interpbench.results.curves import CurvesFile
+from interpbench.results.mean_curve import (
+    CurveKey,
+    LazyCurves,
+    MeanCurve,
+    MeanCurves,
+    mean_curves_of,
+)
 from interpbench.results.run_info import SCHEMA_VERSION, CellRecord, ModelRecord, RunInfo
 from interpbench.results.tables import RunTables
 from interpbench.suite.cells import CURVE_COLUMNS, Cell, safe_name
@@ -312,11 +321,11 @@ class RunFolder:
 
         def write_curves(path: Path) -> None:
             with CurvesFile(path) as file:
-                made.append(self._assembled(lambda cell: file.write(_sorted(cell.curves))))
+                made.append(self._assembled(file))
 
         self.write("curves.parquet", write_curves)
         [tables] = made
-        self.write("scores.parquet", lambda path: _write_parquet(tables.scores, path))
+        self.write("scores.parquet", lambda path: tables.scores.to_parquet(path, index=False))
         self.write("scores.csv", lambda path: write_csv(tables.scores, path))
         self.write("timings.csv", lambda path: write_csv(tables.timings, path))
         self.write("cost.csv", lambda path: write_csv(cost(tables), path))
@@ -328,7 +337,7 @@ class RunFolder:
         Raises:
             RunFolderError: if something of it is damaged, or missing in a finished run.
         """
-        return self._assembled(lambda cell: None)
+        return self._assembled(None)
 
     def curves(self, **labels: str | None) -> pd.DataFrame:
         """The curves of single images, a row each, with CURVE_COLUMNS, sorted by their labels.
@@ -354,23 +363,44 @@ class RunFolder:
             return pd.DataFrame(columns=CURVE_COLUMNS)
         return pd.concat([_sorted(rows) for rows in frames], ignore_index=True)
 
-    def _assembled(self, told: Callable[[CellResult], None]) -> RunTables:
-        """The tables; `told` gets each cell of a method, sorted by their labels."""
+    def _assembled(self, file: CurvesFile | None) -> RunTables:
+        """The tables.
+
+        Parameters:
+            file: gets all curves, sorted by their labels; where there is none, they are read when
+                their means are asked for.
+        """
         info = self.info()
         records = self.cell_records()
         self._refuse_contradictions(info, records)
         assembly = Assembly(info)
-
-        def add(record: CellRecord) -> None:  # a cell is gone before the next is read
-            cell = read_cell(self.path / "cells" / record.cell.folder)
+        for record in records:
+            folder = self.path / "cells" / record.cell.folder
+            cell = read_scores(folder, record)
             self._refuse_unknown_metrics(info, cell)
             assembly.add(cell)
-            if not record.is_search:
-                told(cell)
+            if file is None:
+                check_curves(folder, record)
+        curves = partial(self._mean_curves, records, info.seed, file)
+        means: MeanCurves = LazyCurves(curves) if file is None else curves()
+        return assembly.tables(self._models(records), means)
 
+    def _mean_curves(
+        self, records: Sequence[CellRecord], seed: int, file: CurvesFile | None
+    ) -> dict[CurveKey, MeanCurve]:
+        """The means of the curves of cells; a cell's curves are gone before the next are read."""
+        means: dict[CurveKey, MeanCurve] = {}
         for record in records:
-            add(record)
-        return assembly.tables(self._models(records))
+            if not record.is_search:
+                folder = self.path / "cells" / record.cell.folder
+                curves = read_curve_table(folder, record)
+                try:
+                    means |= mean_curves_of(curves, seed)
+                except ValueError as error:
+                    raise DamagedError(folder, str(error)) from None
+                if file is not None:
+                    file.write_table(curves)
+        return means
 
     def _refuse_contradictions(self, info: RunInfo, cells: Sequence[CellRecord]) -> None:
         """Refuses what would make another table than the run's: run.json and cells disagree."""
@@ -407,10 +437,6 @@ def _visible(folder: Path) -> list[Path]:
 def _sorted(curves: pd.DataFrame) -> pd.DataFrame:
     """Those of one cell."""
     return curves.sort_values(["metric", "sample_id"], ignore_index=True)
-
-
-def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    _put(table_content(table), path)
 
 
 def _put(content: bytes, path: Path) -> None:

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from interpbench.core.seeding import derive
-from interpbench.results.comparison import GROUP
-from interpbench.results.statistics import bootstrap_ratio_interval
+from interpbench.results.score_blocks import GROUP, ScoreBlock, alike, score_blocks
+from interpbench.results.score_labels import joined
+from interpbench.results.statistics import bootstrap_ratio_intervals
 from interpbench.results.tables import RunTables
 
 SHARE_COLUMNS = [*GROUP, "method", "sample_id", "value", "floor", "ceiling", "share"]
@@ -27,15 +28,46 @@ BOARD_COLUMNS = ["control", "floor", "ceiling", "share", "share_low", "share_hig
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """The shares of a data set, model and metric that have a floor and a ceiling.
+    """The scores of a data set, model and metric on the images that have a floor and a ceiling.
 
     Attributes:
+        key: data set, model and metric.
         control: the best one.
-        shares: a row a score, with SHARE_COLUMNS.
+        methods, sample_ids, scores: see `ScoreBlock`.
+        floor, ceiling: float64 [N], of the images.
+        lower: whether lower scores are better.
     """
 
+    key: tuple[str, str, str]
     control: str
-    shares: pd.DataFrame
+    methods: tuple[str, ...]
+    sample_ids: pd.Index
+    scores: np.ndarray
+    floor: np.ndarray
+    ceiling: np.ndarray
+    lower: bool
+
+    def table(self) -> pd.DataFrame:
+        """A row a score, with SHARE_COLUMNS."""
+        method, image = np.nonzero(~np.isnan(self.scores))
+        value, floor = self.scores[method, image], self.floor[image]
+        way = self.ceiling[image] - floor
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = (value - floor) / np.where((-way if self.lower else way) > 0, way, np.nan)
+        labels = {
+            name: pd.Categorical([label]) for name, label in zip(GROUP, self.key, strict=True)
+        }
+        return pd.DataFrame(
+            {
+                **{name: label.take(np.zeros(len(value), int)) for name, label in labels.items()},
+                "method": pd.Categorical.from_codes(method, list(self.methods)),
+                "sample_id": pd.Categorical.from_codes(image, self.sample_ids),
+                "value": value,
+                "floor": floor,
+                "ceiling": self.ceiling[image],
+                "share": share + 0.0,  # not -0
+            }
+        )
 
 
 def shares(groups: Sequence[Group]) -> pd.DataFrame:
@@ -46,8 +78,8 @@ def shares(groups: Sequence[Group]) -> pd.DataFrame:
     floor), NaN where the ceiling is no better than the floor. An image that the control or the
     search could not score is left out.
     """
-    frames = [group.shares for group in groups]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=SHARE_COLUMNS)
+    tables = [table for group in groups if len(table := group.table())]
+    return joined(tables) if tables else pd.DataFrame(columns=SHARE_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -73,50 +105,64 @@ def achieved(
     """(dataset, model, metric, method) -> its share, with a 95 % interval over images."""
     shares = {}
     for group in groups:
-        for key, rows in group.shares.groupby([*GROUP, "method"]):
-            shares[key] = _achieved(tables, group.control, rows)
+        seed = derive(tables.seed, *group.key)
+        for rows, images in alike(group.scores):
+            if images.any():
+                found = _achieved(group, group.scores[np.ix_(rows, images)], images, seed)
+                for row, share in zip(rows, found, strict=True):
+                    shares[*group.key, group.methods[row]] = share
     return shares
 
 
-def _achieved(tables: RunTables, control: str, rows: pd.DataFrame) -> Achieved:
-    floor, ceiling = rows["floor"].to_numpy(), rows["ceiling"].to_numpy()
-    first = rows.iloc[0]
-    lower = tables.metrics[first["metric"]].lower_is_better
-    room = (floor - ceiling if lower else ceiling - floor).mean()
-    share = low = high = np.nan
+def _achieved(group: Group, values: np.ndarray, images: np.ndarray, seed: int) -> list[Achieved]:
+    """Of each row of `values` [M,n], scores of the same `images`."""
+    floor, ceiling = group.floor[images], group.ceiling[images]
+    room = (floor - ceiling if group.lower else ceiling - floor).mean()
+    share = np.full(len(values), np.nan)
+    bounds = np.full((len(values), 2), np.nan)
     if room > 0:
-        gain, way = rows["value"].to_numpy() - floor, ceiling - floor
-        share = gain.mean() / way.mean() + 0.0  # not -0
-        if len(rows) > 1:
-            seed = derive(tables.seed, *first[GROUP])
-            low, high = (bound + 0.0 for bound in bootstrap_ratio_interval(gain, way, seed=seed))
-    return Achieved(control, floor.mean(), ceiling.mean(), share, low, high)
+        gain, way = values - floor, ceiling - floor
+        share = gain.mean(axis=1) / way.mean() + 0.0  # not -0
+        if len(floor) > 1:
+            bounds = bootstrap_ratio_intervals(gain, way, seed=seed) + 0.0
+    means = (group.control, float(floor.mean()), float(ceiling.mean()))
+    return [
+        Achieved(*means, float(of_row), float(low), float(high))
+        for of_row, (low, high) in zip(share, bounds, strict=True)
+    ]
 
 
 def by_group(tables: RunTables) -> list[Group]:
     """Those of a run."""
-    groups = []
     controls = set(tables.cells.loc[tables.cells["role"] == "control", "method"])
-    scores = tables.scores.dropna(subset=["value"]).astype({"value": float})
-    ceilings = tables.ceilings.dropna(subset=["value"]).astype({"value": float})
-    tops = {key: rows.set_index("sample_id")["value"] for key, rows in ceilings.groupby(GROUP)}
-    for key, rows in scores.groupby(GROUP):
-        means = rows[rows["method"].isin(controls)].groupby("method")["value"].mean()
-        if key not in tops or means.empty:
+    ceilings = {block.key: block for block in score_blocks(tables.ceilings)}
+    groups = []
+    for block in tables.blocks:
+        means = {
+            method: row[~np.isnan(row)].mean()
+            for method, row in zip(block.methods, block.scores, strict=True)
+            if method in controls
+        }
+        if block.key not in ceilings or not means:
             continue
-        lower = tables.metrics[key[2]].lower_is_better
-        control = str(means.idxmin() if lower else means.idxmax())
-        floor = rows[rows["method"] == control].set_index("sample_id")["value"]
-        groups.append(Group(control, _shares_of_images(rows, floor, tops[key], lower)))
+        lower = tables.metrics[block.key[2]].lower_is_better
+        control = min(means, key=means.__getitem__) if lower else max(means, key=means.__getitem__)
+        groups.append(_group(block, control, ceilings[block.key], lower))
     return groups
 
 
-def _shares_of_images(
-    rows: pd.DataFrame, floor: pd.Series, ceiling: pd.Series, lower: bool
-) -> pd.DataFrame:
-    rows = rows.assign(floor=rows["sample_id"].map(floor), ceiling=rows["sample_id"].map(ceiling))
-    rows = rows.dropna(subset=["floor", "ceiling"])
-    way = rows["ceiling"] - rows["floor"]
-    room = -way if lower else way
-    share = (rows["value"] - rows["floor"]) / way.where(room > 0) + 0.0  # not -0
-    return rows.assign(share=share)[SHARE_COLUMNS].sort_values(["method", "sample_id"])
+def _group(block: ScoreBlock, control: str, search: ScoreBlock, lower: bool) -> Group:
+    floor = block.scores[block.methods.index(control)]
+    place = search.sample_ids.get_indexer(block.sample_ids)  # -1 where there is none
+    ceiling = np.where(place >= 0, search.scores[0].take(place), np.nan)
+    there = ~np.isnan(floor) & ~np.isnan(ceiling)
+    return Group(
+        block.key,
+        control,
+        block.methods,
+        block.sample_ids[there],
+        block.scores[:, there],
+        floor[there],
+        ceiling[there],
+        lower,
+    )

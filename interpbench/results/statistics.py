@@ -39,15 +39,39 @@ def bootstrap_interval(
     Of 5,000 values or more it is the bootstrap's limit, see `_limit`.
     """
     values = np.asarray(values, dtype=np.float64)
-    if values.size < 2:
-        return float("nan"), float("nan")
-    if hits and np.isin(values, (0, 1)).all():
-        return _binomial_interval(values, confidence)
-    if (values == values[0]).all():
-        return float(values[0]), float(values[0])
-    return bootstrap_ratio_interval(
-        values, np.ones(values.size), seed=seed, confidence=confidence, resamples=resamples
+    [(low, high)] = bootstrap_intervals(
+        values[None], seed=seed, confidence=confidence, resamples=resamples, hits=hits
     )
+    return float(low), float(high)
+
+
+def bootstrap_intervals(
+    values: np.ndarray,
+    *,
+    seed: int,
+    confidence: float = 0.95,
+    resamples: int = 9999,
+    hits: bool = True,
+) -> np.ndarray:
+    """Intervals [M,2] of the means of the rows of `values` [M,n], each as `bootstrap_interval` has it.
+
+    All rows share their resamples, which are drawn once.
+    """
+    found = np.full((len(values), 2), np.nan)
+    if values.shape[1] < 2:
+        return found
+    binomial = np.zeros(len(values), dtype=bool)
+    if hits:
+        binomial = np.isin(values, (0, 1)).all(axis=1)
+        for row in np.flatnonzero(binomial):
+            found[row] = _binomial_interval(values[row], confidence)
+    equal = (values == values[:, :1]).all(axis=1) & ~binomial
+    found[equal] = values[equal, :1]
+    others = ~binomial & ~equal
+    found[others] = bootstrap_ratio_intervals(
+        values[others], None, seed=seed, confidence=confidence, resamples=resamples
+    )
+    return found
 
 
 def _binomial_interval(hits: np.ndarray, confidence: float) -> tuple[float, float]:
@@ -70,41 +94,79 @@ def bootstrap_ratio_interval(
     The standard error of a ratio is that of the mean of numerator - ratio · denominator, over
     mean(denominator), in the sample and in each resample. Otherwise as `bootstrap_interval`.
     """
-    from scipy import stats
-
-    count = numerator.size
-    tails = np.array([(1 + confidence) / 2, (1 - confidence) / 2])
-    with np.errstate(all="ignore"):  # what divides by no spread is not finite, and looked at below
-        ratio = numerator.mean() / denominator.mean()
-        rest = numerator - ratio * denominator
-        error = np.sqrt((rest**2).mean() / (count - 1)) / abs(denominator.mean())
-        if count < _FEWEST:
-            quantiles = np.full(tails.shape, np.nan)
-        elif count < _MANY:
-            quantiles = np.quantile(_resampled(rest, denominator, resamples, seed), tails)
-        else:
-            quantiles = _limit(rest, tails)
-        if not np.isfinite(quantiles).all():
-            quantiles = stats.t.ppf(tails, count - 1)
-        low, high = ratio - quantiles * error
+    [(low, high)] = bootstrap_ratio_intervals(
+        numerator[None], denominator, seed=seed, confidence=confidence, resamples=resamples
+    )
     return float(low), float(high)
 
 
-def _resampled(rest: np.ndarray, denominator: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """The studentised ratios of resamples, [resamples]."""
-    count = rest.size
-    columns = np.stack([rest, denominator, rest**2, rest * denominator, denominator**2], axis=1)
+def bootstrap_ratio_intervals(
+    numerators: np.ndarray,
+    denominator: np.ndarray | None,
+    *,
+    seed: int,
+    confidence: float = 0.95,
+    resamples: int = 9999,
+) -> np.ndarray:
+    """Intervals [M,2] of the rows of `numerators` [M,n], each as `bootstrap_ratio_interval` has it.
+
+    Parameters:
+        numerators: a row for each interval.
+        denominator: [n], of all rows; None for ones.
+        seed, confidence, resamples: of all rows, which share their resamples.
+    """
+    from scipy import stats
+
+    count = numerators.shape[1]
+    tails = np.array([(1 + confidence) / 2, (1 - confidence) / 2])
+    below = np.ones(count) if denominator is None else denominator
+    with np.errstate(all="ignore"):  # what divides by no spread is not finite, and looked at below
+        ratios = numerators.mean(axis=1) / below.mean()
+        rest = numerators - ratios[:, None] * below
+        errors = np.sqrt((rest**2).mean(axis=1) / (count - 1)) / abs(below.mean())
+        if count < _FEWEST:
+            quantiles = np.full((len(numerators), 2), np.nan)
+        elif count < _MANY:
+            studentised = _resampled(rest, denominator, resamples, seed)
+            quantiles = np.quantile(studentised, tails, axis=1).T
+        else:
+            quantiles = _limit(rest, tails)
+        unknown = ~np.isfinite(quantiles).all(axis=1)
+        quantiles[unknown] = stats.t.ppf(tails, count - 1)
+        return ratios[:, None] - quantiles * errors[:, None]
+
+
+def _resampled(
+    rest: np.ndarray, denominator: np.ndarray | None, resamples: int, seed: int
+) -> np.ndarray:
+    """The studentised ratios [M,resamples] of resamples of `rest` [M,n].
+
+    All means of all rows are one matrix product. Those of a denominator of ones need none.
+    """
+    rows, count = rest.shape
+    columns = [rest, rest**2]
+    if denominator is not None:
+        columns += [rest * denominator, np.stack([denominator, denominator**2])]
+    stacked = np.ascontiguousarray(np.concatenate(columns).T)
     means = np.concatenate(
-        [weights @ columns / count for weights in _kept_resamples(count, resamples, seed)]
+        [
+            weights.astype(np.float64) @ stacked / count
+            for weights in _kept_resamples(count, resamples, seed)
+        ]
     ).T
-    shift = means[0] / means[1]
-    spread = means[2] - 2 * shift * means[3] + shift**2 * means[4]
-    spread[spread < 1e-12 * (rest**2).mean()] = 0  # all of one value, but for rounding
-    return shift * np.abs(means[1]) / np.sqrt(spread / (count - 1))
+    of_rest, of_squares = means[:rows], means[rows : 2 * rows]
+    if denominator is None:
+        below, shift, crossed, below_squared = 1.0, of_rest, of_rest, 1.0
+    else:
+        crossed, below, below_squared = means[2 * rows : 3 * rows], means[-2], means[-1]
+        shift = of_rest / below
+    spread = of_squares - 2 * shift * crossed + shift**2 * below_squared
+    spread[spread < 1e-12 * (rest**2).mean(axis=1)[:, None]] = 0  # of one value, but for rounding
+    return shift * np.abs(below) / np.sqrt(spread / (count - 1))
 
 
 def _limit(rest: np.ndarray, tails: np.ndarray) -> np.ndarray:
-    """The quantiles that those of `_resampled` converge to: the normal ones, drawn by skewness.
+    """The quantiles [M,2] that those of `_resampled` converge to: normal ones, drawn by skewness.
 
     To first order in 1/sqrt(n) (Hall, The Bootstrap and Edgeworth Expansion, 1992, section 3.3).
     The terms that are left out are of the order 1/n; the chance that is in quantiles of 9,999
@@ -113,8 +175,9 @@ def _limit(rest: np.ndarray, tails: np.ndarray) -> np.ndarray:
     from scipy import stats
 
     normal = stats.norm.ppf(tails)
-    skewness = (rest**3).mean() / (rest**2).mean() ** 1.5
-    return normal - skewness * (2 * normal**2 + 1) / (6 * np.sqrt(rest.size))
+    squares = rest**2
+    skewness = (squares * rest).mean(axis=1) / squares.mean(axis=1) ** 1.5
+    return normal - skewness[:, None] * (2 * normal**2 + 1) / (6 * np.sqrt(rest.shape[1]))
 
 
 def _resamples(count: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -186,16 +249,51 @@ def signed_rank(differences: np.ndarray) -> SignedRank:
     differences among thirty zeros significant, which they cannot be. Beyond 100, that
     approximation, corrected for ties, as scipy has it.
     """
-    from scipy import stats
+    [effect], [p] = signed_ranks(np.asarray(differences, dtype=np.float64)[None])
+    return SignedRank(float(effect), float(p))
 
-    differences = np.asarray(differences, dtype=np.float64)
-    count = differences.size
+
+def signed_ranks(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`signed_rank` of each row of `differences` float64 [P,n]: effects [P] and p-values [P]."""
+    from scipy import special
+
+    pairs, count = differences.shape
     if count == 0:
-        return SignedRank(float("nan"), float("nan"))
-    signed = np.sign(differences) * stats.rankdata(np.abs(differences))
-    other = signed[signed != 0]
-    p = _exact_p(other) if other.size <= _EXACT else _normal_p(other, count)
-    return SignedRank(float(signed.sum() / (count * (count + 1) / 2)), p)
+        return np.full(pairs, np.nan), np.full(pairs, np.nan)
+    # A number's size and, in the last bit, whether it is positive, sort as the size does.
+    keys = (np.abs(differences).view(np.uint64) << np.uint64(1)) | (differences > 0)
+    keys.sort(axis=1)
+    positive, sizes = (keys & np.uint64(1)).astype(bool), keys >> np.uint64(1)
+    ranks, ties = _ranks(sizes)
+    zeros = np.count_nonzero(sizes == 0, axis=1)
+    whole, dropped = count * (count + 1) / 2, zeros * (zeros + 1.0) / 2
+    above = (ranks * positive).sum(axis=1)
+    squares = 2 * whole * (2 * count + 1) - 2 * dropped * (2 * zeros + 1)
+    with np.errstate(invalid="ignore", divide="ignore"):  # of rows that are counted instead
+        distance = np.abs(above - (whole - dropped) / 2) / np.sqrt((squares - ties / 2) / 24)
+    p = special.erfc(distance / math.sqrt(2))
+    for row in np.flatnonzero(count - zeros <= _EXACT):
+        signed = np.where(positive[row], ranks[row], -ranks[row])
+        p[row] = _exact_p(signed[sizes[row] > 0])
+    return (2 * above - whole + dropped) / whole, p
+
+
+def _ranks(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks [P,n] of sorted rows, those of ties shared; and t^3 - t, summed over ties not of zeros.
+
+    Parameters:
+        sizes: uint64 [P,n], each row sorted.
+    """
+    pairs, count = sizes.shape
+    first = np.ones(sizes.shape, dtype=bool)
+    np.not_equal(sizes[:, 1:], sizes[:, :-1], out=first[:, 1:])
+    if first.all():
+        return np.broadcast_to(np.arange(1.0, count + 1), sizes.shape), np.zeros(pairs)
+    starts = np.flatnonzero(first)
+    lengths = np.diff(starts, append=sizes.size)
+    shared = np.repeat(starts % count + (lengths + 1) / 2, lengths).reshape(sizes.shape)
+    tied = np.where(sizes.ravel()[starts] > 0, lengths.astype(float) ** 3 - lengths, 0)
+    return shared, np.bincount(starts // count, weights=tied, minlength=pairs)
 
 
 def _exact_p(signed: np.ndarray) -> float:
@@ -209,22 +307,6 @@ def _exact_p(signed: np.ndarray) -> float:
         chances = grown
     farther = max(steps[signed > 0].sum(), steps[signed < 0].sum())
     return min(1.0, 2 * float(chances[farther:].sum()))
-
-
-def _normal_p(signed: np.ndarray, count: int) -> float:
-    """As `_exact_p`, by the normal approximation.
-
-    Parameters:
-        signed: the ranks that take part, with their signs.
-        count: of differences, with those that are zero.
-    """
-    zeros = count - signed.size
-    _, tied = np.unique(np.abs(signed), return_counts=True)
-    squares = sum(of * (of + 1) * (2 * of + 1) * by for of, by in ((count, 1), (zeros, -1)))
-    variance = (squares - (tied.astype(float) ** 3 - tied).sum() / 2) / 24
-    mean = (count * (count + 1) - zeros * (zeros + 1)) / 4
-    distance = abs(signed[signed > 0].sum() - mean) / math.sqrt(variance)
-    return math.erfc(distance / math.sqrt(2))
 
 
 def holm(p: np.ndarray) -> np.ndarray:

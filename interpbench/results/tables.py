@@ -6,12 +6,14 @@ by their labels.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from interpbench.results.mean_curve import MeanCurves
 from interpbench.results.run_info import MetricInfo, ModelRecord
+from interpbench.results.score_blocks import ScoreBlock, score_blocks
 from interpbench.suite.cells import SCORE_COLUMNS
 
 LEVEL = 0.05  # of significance
@@ -47,7 +49,7 @@ class RunTables:
     Attributes:
         scores: one row per image with a valid map: dataset, model, method, parameters (JSON),
             metric, protocol (12 hex digits), sample_id, label, target, tied (share of tied
-            positions, 0..1), value.
+            positions, 0..1), value. Of a run's folder the texts are categories.
         curves: (dataset, model, metric, method) -> the mean curve over images, of metrics that have
             curves; those of single images stay on disk, see `RunFolder.curves`.
         cells: dataset, model, method, parameters, role ("method" or "control", a map that knows
@@ -83,6 +85,11 @@ class RunTables:
         """Scores alone, from which methods can be compared."""
         nothing = pd.DataFrame()
         return cls(scores, {}, nothing, nothing, metrics, {}, [], seed, level=level)
+
+    @cached_property
+    def blocks(self) -> list[ScoreBlock]:
+        """The scores as arrays, a block for each data set, model and metric, sorted by these."""
+        return score_blocks(self.scores)
 
     def is_untrained(self, dataset: str, model: str) -> bool:
         """Whether a model's weights are random."""

@@ -12,6 +12,7 @@ import pandas as pd
 from interpbench.files.csv_files import write_csv
 from interpbench.results import curves as curve_files
 from interpbench.results.cell_folder import table_content
+from interpbench.results.score_labels import joined
 from interpbench.running.cell_tables import Scored, curve_rows, score_rows
 from interpbench.running.examples import one_a_class
 from interpbench.running.plan import Plan
@@ -103,7 +104,7 @@ def _bytes(plan: Plan, cells: Sequence[ExpectedCell], images: int) -> np.ndarray
             if each.cell.ceiling_of is None:  # searches are not among the run's tables
                 all_scores.append(scores)
                 file.write(curves)
-    run_scores = _joined(all_scores, SCORE_COLUMNS)
+    run_scores = joined(all_scores)
     with tempfile.TemporaryDirectory() as folder:
         csv = Path(folder) / "scores.csv"
         write_csv(run_scores, csv)

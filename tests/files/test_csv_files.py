@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from interpbench.files import csv_files
 from interpbench.files.csv_files import read_csv, write_csv
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=12) | st.sampled_from(
@@ -27,6 +29,38 @@ def test_text_comes_back_as_it_was_and_starts_no_formula(tmp_path: Path, texts: 
     assert back["text"].tolist() == texts
     write_csv(back, tmp_path / "b.csv")
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+@given(st.lists(TEXT, min_size=1, max_size=8), st.integers(1, 9))
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
+def test_categories_are_written_as_the_texts_that_they_are(
+    tmp_path: Path, texts: list[str], part: int
+) -> None:
+    """The same bytes as pandas writes of the texts, in parts of any size; and read as categories again."""
+    count = len(texts)
+    numbers = np.resize([0.1, np.nan, -0.0, 1e-7 / 3, 123456789.123, np.inf, 2 / 3], count)
+    frame = pd.DataFrame(
+        {
+            "text": texts,
+            "%s": texts[::-1],
+            "plain": texts,
+            "one": "100 %d",
+            "value": numbers,
+            "rank": pd.array([None, *range(count - 1)], dtype="Int64"),
+            "label": np.arange(count),
+        }
+    )
+    write_csv(frame, tmp_path / "texts.csv")
+    labels = ["text", "%s", "one"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_files, "_PART", part)
+        write_csv(frame.astype(dict.fromkeys(labels, "category")), tmp_path / "labels.csv")
+    assert (tmp_path / "labels.csv").read_bytes() == (tmp_path / "texts.csv").read_bytes()
+    types = dict.fromkeys(labels, "category") | {"plain": "str", "value": "float64"}
+    back = read_csv(tmp_path / "labels.csv", types | {"rank": "Int64", "label": "int64"})
+    assert [back[name].tolist() for name in labels] == [frame[name].tolist() for name in labels]
 
 
 def test_missing_numbers_come_back_as_missing(tmp_path: Path) -> None:

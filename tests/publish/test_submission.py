@@ -141,7 +141,7 @@ def without_controls(said: dict[str, Any], *_: object) -> None:
 INCONSISTENT = {
     "a row twice": (lambda said, scores, _: scores.loc[[0, *scores.index]], "a row twice"),
     "an unknown method": (
-        lambda said, scores, _: scores.replace("saliency", "other"),
+        lambda said, scores, _: scores.astype({"method": str}).replace("saliency", "other"),
         "does not know",
     ),
     "an unknown image": (lambda said, scores, _: scores.assign(sample_id="x"), "does not know"),

@@ -119,10 +119,9 @@ def gallery(evidence: Evidence) -> ExamplePictures:
 def _scores(evidence: Evidence) -> dict[tuple[str, str, str, str], dict[str, float]]:
     """(dataset, model, sample, method) -> metric -> score, of the examples."""
     assert evidence.tables is not None
-    scores = evidence.tables.scores.dropna(subset=["value"])
-    scores = scores[
-        scores["sample_id"].isin({example.sample_id for example in evidence.tables.examples})
-    ]
+    scores = evidence.tables.scores
+    shown = list({example.sample_id for example in evidence.tables.examples})
+    scores = scores[scores["sample_id"].isin(shown)].dropna(subset=["value"])
     by_map: dict[tuple[str, str, str, str], dict[str, float]] = {}
     columns = ["dataset", "model", "sample_id", "method", "metric", "value"]
     for *key, metric, value in scores[columns].itertuples(index=False):

@@ -65,7 +65,7 @@ _NUMBERS = [
     "nonfinite",
     "unscored",
 ]
-MOST_ROWS = 5000  # of a page, which shows them all
+MOST_ROWS = 100_000  # that are read; a page shows the best of them, see `render.SHOWN_ROWS`
 _COUNTS = ["n", "constant", "nonfinite", "unscored"]
 
 
@@ -93,17 +93,21 @@ def _published(raw: pd.DataFrame) -> RunInfo:
     if not {*_SUITE, *_SUBMISSION, *_SOURCES} <= set(raw.columns):
         return RunInfo()
     first = raw.iloc[0]
-    rows = list(raw.itertuples())
+    weights = {
+        f"{row.dataset} {row.model}": row.weights_sha256
+        for row in raw[["dataset", "model", "weights_sha256"]].itertuples()
+    }
+    methods = dict(zip(raw["method"], raw["method_sha256"], strict=True))
     return RunInfo(
         suite=SuiteInfo(**{key: first[column] for column, key in _SUITE.items()}),
         identity=Identity(data=DataInfo(revision=first["data_revision"])),
         models={
-            f"{row.dataset} {row.model}": MeasuredModel(
-                card=CardRecord(weights_sha256=row.weights_sha256)
-            )
-            for row in rows
+            label: MeasuredModel(card=CardRecord(weights_sha256=digest))
+            for label, digest in weights.items()
         },
-        plugins={f"method {row.method}": PluginInfo(source_hash=row.method_sha256) for row in rows},
+        plugins={
+            f"method {name}": PluginInfo(source_hash=digest) for name, digest in methods.items()
+        },
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -42,6 +43,7 @@ _PROMINENT = (
     10  # of more methods than these, only the best and the controls keep their colour at rest
 )
 _BEST = 6
+SHOWN_ROWS = 5000  # of a leaderboard; what more of them is, is said of all
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def _template_variables(evidence: Evidence) -> dict[str, Any]:
         "metrics": metrics,
         "places": places,
         "rows": _rows(evidence, metrics, places),
+        "left_out": max(0, len(evidence.board) - SHOWN_ROWS),
         "costs": _costs(evidence),
         "charts": _by_place(drawn),
         "diagrams": rank_diagrams(evidence),
@@ -241,10 +244,12 @@ class _BoardRow:
 
 def _rows(evidence: Evidence, metrics: list[str], places: list[_BoardPlace]) -> list[_BoardRow]:
     """The leaderboard's rows: by metric in the order of the run, by model, best first."""
-    board = evidence.board
-    scale = scales(board)
+    scale = scales(evidence.board)
+    board = _shown(
+        evidence.board.assign(leads=leading(evidence.board, evidence.controls)), evidence
+    )
     index = {(place.dataset, place.model): i for i, place in enumerate(places)}
-    texts, leads = rank_texts(board), leading(board, evidence.controls)
+    texts, leads = rank_texts(board), board["leads"]
     several = len(evidence.submissions) > 1
     rows = []
     for cells, rank, lead in zip(board.to_dict("records"), texts, leads, strict=True):
@@ -269,6 +274,17 @@ def _rows(evidence: Evidence, metrics: list[str], places: list[_BoardPlace]) -> 
         return row.metric, row.place, float("inf") if pd.isna(mean) else mean
 
     return sorted(rows, key=order)
+
+
+def _shown(board: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+    """The rows that a page has room for: controls, and the best of each data set, model and metric."""
+    if len(board) <= SHOWN_ROWS:
+        return board
+    cost = board["mean"].where(board["better"] == "lower", -board["mean"])
+    groups = [board[name] for name in ("dataset", "model", "metric")]
+    place = cost.groupby(groups).rank(method="first", na_option="bottom")
+    place = place.where(~board["method"].isin(evidence.controls), 0)
+    return board.iloc[np.sort(np.argsort(place.to_numpy(), kind="stable")[:SHOWN_ROWS])]
 
 
 def _costs(evidence: Evidence) -> list[dict[str, Any]]:

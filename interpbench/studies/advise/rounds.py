@@ -196,7 +196,9 @@ class Rounds:
         """One row a method, metric and image: method, metric, sample_id and value."""
         columns = ["method", "metric", "sample_id", "value"]
         rows = pd.concat([tables.scores[columns] for tables in self._tables], ignore_index=True)
-        rows = rows.dropna(subset=["value"]).astype({"value": float})
+        rows = rows.dropna(subset=["value"]).astype(
+            dict.fromkeys(columns[:3], str) | {"value": float}
+        )
         return rows.drop_duplicates(columns[:3], ignore_index=True)
 
     @property

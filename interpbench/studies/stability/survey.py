@@ -71,14 +71,14 @@ def scores_of(setting: Setting, tables: RunTables) -> Scores:
     if setting.half is not None:
         ids = sorted(set(rows["sample_id"]))
         rows = rows[rows["sample_id"].isin(ids[setting.half - 1 :: 2])]
-    wide = rows.pivot_table(index="sample_id", columns="method", values="value").dropna()
+    part = RunTables.of_scores(rows, tables.metrics, tables.seed, tables.level)
+    wide = part.blocks[0].wide().dropna() if part.blocks else pd.DataFrame()
     if wide.shape[1] < 2 or len(wide) < 2:
         raise ParameterError(
             f"{setting.name}: {wide.shape[1]} methods have scores on {len(wide)} images. A ranking "
             "takes two of each at least."
         )
     lower = tables.metrics[setting.metric].lower_is_better
-    part = RunTables.of_scores(rows, tables.metrics, tables.seed, tables.level)
     return Scores(setting, wide if lower else -wide, comparisons(part))
 
 

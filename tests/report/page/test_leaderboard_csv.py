@@ -1,5 +1,6 @@
 """A leaderboard's CSV gives what the run itself gives, and what is none is refused with a reason."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from interpbench.core.errors import RunFolderError
 from interpbench.files.csv_files import write_csv
 from interpbench.publish.suite_leaderboard import COLUMNS
+from interpbench.report.page import render
 from interpbench.report.page.leaderboard_csv import of_csv
 from interpbench.report.page.record import record
 from interpbench.report.page.render import page
@@ -89,6 +91,33 @@ def test_of_one_submission_the_rows_need_no_name(tmp_path: Path) -> None:
     text = page(of_csv(tmp_path / "any.csv"))
     assert "A. Nonymous" in text
     assert ">by A. Nonymous<" not in text
+
+
+def test_of_a_large_board_a_page_shows_the_best_and_the_controls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        (model, metric, f"m{i:02d}", i / 100, i + 1, "")
+        for model in "ab"
+        for metric in ("deletion", "insertion")
+        for i in range(30)
+    ]
+    write_csv(board_evidence(*rows, control="m17").board, tmp_path / "large.csv")
+    evidence = of_csv(tmp_path / "large.csv")
+    assert evidence.controls == {"m17"}
+    whole = page(evidence)
+    assert whole.count("<tr data-m=") == 120
+    assert "stand in the CSV" not in whole
+    monkeypatch.setattr(render, "SHOWN_ROWS", 16)
+    text = page(evidence)
+    shown = re.findall(r'<tr data-m="(\d+)" data-place="(\d)" data-metric="(\d)"', text)
+    best = {"0": ["0", "1", "2"], "1": ["29", "28", "27"]}
+    for metric in "01":
+        for place in "01":
+            methods = [m for m, *where in shown if where == [place, metric]]
+            assert set(methods) == {*best[metric], "17"}
+    assert "104 rows more" in text
+    assert verdict(evidence).headline in text
 
 
 def test_few_columns_suffice(tmp_path: Path) -> None:

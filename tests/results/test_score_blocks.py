@@ -38,7 +38,8 @@ def tables() -> RunTables:
     rng = np.random.default_rng(0)
     scores = whole.scores[rng.random(len(whole.scores)) > 0.02].copy()
     hits = scores["metric"] == "pointing-game"
-    scores.loc[hits, "value"] = (scores.loc[hits, "value"] > 0.5).astype(float)
+    chance = scores.loc[hits, "method"].map({name: 0.2 + i / 10 for i, name in enumerate(METHODS)})
+    scores.loc[hits, "value"] = (rng.random(hits.sum()) < chance).astype(float)
     ties = scores["metric"] == "energy-inside"
     scores.loc[ties, "value"] = scores.loc[ties, "value"].round(2)
     scores.loc[scores.index[::97], "value"] = np.nan
@@ -195,7 +196,10 @@ def test_shares_are_a_row_an_image(tables: RunTables) -> None:
         key = (row.dataset, row.model, row.metric)
         floor = values[(*key, controls[key], row.sample_id)]
         assert (row.floor, row.ceiling) == (floor, tops[(*key, row.sample_id)])
-        assert row.share == pytest.approx((row.value - floor) / (row.ceiling - floor))
+        way = row.ceiling - floor
+        room = (way < 0) if tables.metrics[row.metric].lower_is_better else (way > 0)
+        expected = (row.value - floor) / way if room else np.nan
+        assert row.share == pytest.approx(expected, nan_ok=True)
     order = found[[*GROUP, "method", "sample_id"]].astype(str)
     assert order.equals(order.sort_values(list(order), ignore_index=True))
 

@@ -44,7 +44,7 @@ def declared_aspects() -> dict[str, str]:
 
 
 def _of_source(source: str) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for node in ast.walk(ast.parse(source)):
         for call in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "metric":

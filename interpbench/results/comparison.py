@@ -107,7 +107,7 @@ def _compared(values: np.ndarray, lower: bool, ranked: bool) -> dict[str, np.nda
     }
     for pairs, images in _of_same_images(values, first, second):
         part = values[:, images]
-        hits = np.isin(part, (0, 1)).all(axis=1)
+        hits = np.asarray(np.isin(part, (0, 1)).all(axis=1))
         found["n"][pairs] = part.shape[1]
         for some in np.split(pairs, range(step := _at_once(part.shape[1]), pairs.size, step)):
             differences = part[first[some]] - part[second[some]]

@@ -62,7 +62,7 @@ def bootstrap_intervals(
         return found
     binomial = np.zeros(len(values), dtype=bool)
     if hits:
-        binomial = np.isin(values, (0, 1)).all(axis=1)
+        binomial = np.asarray(np.isin(values, (0, 1)).all(axis=1))
         for row in np.flatnonzero(binomial):
             found[row] = _binomial_interval(values[row], confidence)
     equal = (values == values[:, :1]).all(axis=1) & ~binomial

@@ -1,4 +1,4 @@
-"""What metrics ask about, read from the source of bundled plugins: tables are read without torch."""
+"""What metrics ask about, read from the source of bundled plugins: so tables need no torch."""
 
 import ast
 from collections.abc import Iterator, Mapping

@@ -53,7 +53,7 @@ def bootstrap_intervals(
     resamples: int = 9999,
     hits: bool = True,
 ) -> np.ndarray:
-    """Intervals [M,2] of the means of the rows of `values` [M,n], each as `bootstrap_interval` has it.
+    """Intervals [M,2] of the means of rows of `values` [M,n], each as `bootstrap_interval` has it.
 
     All rows share their resamples, which are drawn once.
     """

@@ -277,7 +277,7 @@ def _rows(evidence: Evidence, metrics: list[str], places: list[_BoardPlace]) -> 
 
 
 def _shown(board: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
-    """The rows that a page has room for: controls, and the best of each data set, model and metric."""
+    """The rows that there is room for: controls, the best of each data set, model and metric."""
     if len(board) <= SHOWN_ROWS:
         return board
     cost = board["mean"].where(board["better"] == "lower", -board["mean"])

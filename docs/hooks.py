@@ -5,6 +5,7 @@ is right for whoever reads the file in the repository, is `results/x.svg` there.
 `<!-- generated: methods -->` stands what the program says of its methods.
 """
 
+import inspect
 import re
 import sys
 from collections.abc import Iterable
@@ -59,16 +60,14 @@ def command_lines() -> Iterable[str]:
     group = typer.main.get_command(app)
     for name, command in group.commands.items():
         context = command.make_context(name, [], resilient_parsing=True)
-        yield f"## {name}\n\n{' '.join((command.help or '').split())}"
-        yield f"```text\ninterpbench {' '.join(command.collect_usage_pieces(context) or [name])}\n```".replace(
-            "interpbench ", f"interpbench {name} ", 1
-        )
+        usage = " ".join(["interpbench", name, *command.collect_usage_pieces(context)])
+        yield f"## {name}\n\n{' '.join((command.help or '').split())}\n\n```text\n{usage}\n```"
         rows = []
         for parameter in command.params:
             said = parameter.get_help_record(context)
             if said is None:
                 said = (parameter.human_readable_name, getattr(parameter, "help", "") or "")
-            rows.append(f"| `{cell(said[0])}` | {cell(said[1])} |")
+            rows.append(f"| {cell(f'`{said[0]}`')} | {cell(said[1])} |")
         yield "\n".join(["| | |", "|---|---|", *rows])
 
 
@@ -78,15 +77,24 @@ def plugin_lines(kinds: str) -> Iterable[str]:
     from interpbench.registry.plugin import REQUIRED
 
     for plugin in discover().plugins(kinds.removesuffix("s")):
-        yield f"## {plugin.name}"
-        yield indented_as_code_or_text(plugin.doc)
+        text, said = documentation(plugin.doc)
+        yield f"## {plugin.name}\n\n{text}"
         if plugin.parameters:
-            rows = [
-                f"| `{p.name}` | `{cell(p.type_name)}` | "
-                f"{'required' if p.default is REQUIRED else f'`{str(p.default).lower()}`'} |"
-                for p in plugin.parameters
-            ]
-            yield "\n".join(["| parameter | type | default |", "|---|---|---|", *rows])
+            rows = []
+            for parameter in plugin.parameters:
+                default = (
+                    "required"
+                    if parameter.default is REQUIRED
+                    else f"`{str(parameter.default).lower()}`"
+                )
+                cells = (
+                    f"`{parameter.name}`",
+                    f"`{parameter.type_name}`",
+                    default,
+                    said.get(parameter.name, ""),
+                )
+                rows.append(f"| {' | '.join(map(cell, cells))} |")
+            yield "\n".join(["| parameter | type | default | |", "|---|---|---|---|", *rows])
         traits = [
             f"{trait}: {value}"
             for trait in TRAITS
@@ -96,10 +104,19 @@ def plugin_lines(kinds: str) -> Iterable[str]:
             yield "; ".join(traits)
 
 
-def indented_as_code_or_text(doc: str) -> str:
-    """A docstring; its sections of arguments as they are written, since their lines are set by hand."""
-    summary, _, rest = doc.strip().partition("\n")
-    return f"{summary}\n\n```text\n{rest.strip()}\n```" if rest.strip() else summary
+def documentation(doc: str) -> tuple[str, dict[str, str]]:
+    """A docstring's text, and what it says of each parameter."""
+    from griffe import Docstring, DocstringSectionKind
+
+    said: dict[str, str] = {}
+    text = []
+    for section in Docstring(inspect.cleandoc(doc)).parse("google", warnings=False):
+        if section.kind is DocstringSectionKind.parameters:
+            for names in section.value:
+                said |= dict.fromkeys(names.name.split(", "), names.description)
+        elif section.kind is DocstringSectionKind.text:
+            text.append(section.value)
+    return "\n\n".join(text), said
 
 
 def settings_lines() -> Iterable[str]:
@@ -113,5 +130,6 @@ def settings_lines() -> Iterable[str]:
 
 
 def cell(text: str) -> str:
-    """Text as a table's cell holds it."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """Text as a table's cell holds it; a bar within code needs no backslash."""
+    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    return "".join(part if part.startswith("`") else part.replace("|", "\\|") for part in parts)

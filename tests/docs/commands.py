@@ -53,8 +53,15 @@ def check_command(words: list[str]) -> None:
     elif Path(words[0]).name == "pip" and words[1] == "install":
         for what in words[2:]:
             check_requirement(what)
+    elif is_script(words):
+        compile(Path(words[1]).read_text(encoding="utf-8"), words[1], "exec")
     elif words[0] not in OTHERS and words[1:3] not in (["-m", "pytest"], ["-m", "venv"]):
         raise ValueError(f"{' '.join(words)}: nobody knows how to check this.")
+
+
+def is_script(words: list[str]) -> bool:
+    """Whether a command runs a file of the page: `python make_it.py`."""
+    return words[0] == "python" and len(words) == 2 and words[1].endswith(".py")
 
 
 def check_requirement(what: str) -> None:

@@ -2,7 +2,6 @@
 
 A comment in the line above a block says what; without one it runs in small, as all of `SMALL` in `running.py`.
 
-    <!-- as written -->             runs with the very options that it has
     <!-- slow: WHY -->              is held against the command line; runs with `-m slow` alone
     <!-- not run: WHY -->           is held against the command line; cannot run here
 """
@@ -15,7 +14,7 @@ from tests.paths import ROOT
 
 DOCS = ROOT / "docs"
 LANGUAGES = ("bash", "python", "toml", "json", "text")
-MARKS = ("as written", "slow", "not run")
+MARKS = ("slow", "not run")
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")
 _INFO = re.compile(r'^(?P<language>\w*)(?: title="(?P<title>[^"]+)")?$')
 _COMMENT = re.compile(r"^<!-- (?P<mark>[a-z ]+?)(?:: (?P<why>.+))? -->$")

@@ -1,8 +1,10 @@
 """Blocks carried out as a reader does, page by page, in small, in a folder with a few photographs."""
 
 import contextlib
+import functools
 import glob
 import io
+import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +17,12 @@ from PIL import Image
 from interpbench import api
 from interpbench.registry.registry import Registry
 from tests.command_line import call
-from tests.docs.commands import check_command, commands_of
+from tests.docs.commands import check_command, commands_of, is_script
 from tests.docs.pages import Block, blocks_of
 
-# What is added to commands that do not say `as written`; of an option that is given twice the last counts.
+# What is added to commands, but to runs that are published; of an option that is given twice the last counts.
 SMALL: dict[str, list[str]] = {
-    "run": ["--images", "3", "--steps", "4", "--ceiling", "none", "--device", "cpu", "--batch-size", "3"],
+    "run": ["--images", "3", "--ceiling", "none", "--device", "cpu", "--batch-size", "3"],
     "sanity": ["--images", "2", "--device", "cpu"],
     "stability": ["--images", "4", "--device", "cpu"],
     "judge": ["--images", "2", "--device", "cpu"],
@@ -119,7 +121,7 @@ class Reader:
     def _python(self, block: Block) -> None:
         code = compile("\n" * (block.line - 1) + block.text, str(block), "exec")
         if self._runs(block):
-            with undrawn(block), contextlib.redirect_stdout(io.StringIO()):
+            with in_small(block), contextlib.redirect_stdout(io.StringIO()):
                 exec(code, self._names)
 
     def _commands(self, block: Block) -> None:
@@ -131,13 +133,16 @@ class Reader:
                 raise AssertionError(f"{block}: {' '.join(words)}: {error!r}") from error
             if runs and words[0] == "interpbench":
                 self._ours(block, words[1:])
+            elif runs and is_script(words):
+                with in_small(block), contextlib.redirect_stdout(io.StringIO()):
+                    runpy.run_path(words[1], run_name="__main__")
 
     def _ours(self, block: Block, arguments: list[str]) -> None:
         whole = [found for each in arguments for found in (sorted(glob.glob(each)) or [each])]
-        if block.mark != "as written":
+        if " publish " not in block.text:  # only runs of a suite as it is can be
             whole += SMALL.get(arguments[0], [])
             whole += IN_BLOCKS if "--block-size" in arguments else []
-        with undrawn(block):
+        with in_small(block):
             code, out, error = call(*whole)
         assert code == 0, (
             f"{block}: interpbench {' '.join(whole)}: exit code {code}\n{out}\n{error}"
@@ -145,11 +150,12 @@ class Reader:
 
 
 @contextlib.contextmanager
-def undrawn(block: Block) -> Iterator[None]:
-    """Runs write no plots and pages, which cost more than all else, but in blocks that are slow anyway."""
+def in_small(block: Block) -> Iterator[None]:
+    """Runs from Python search for no ceiling, and none writes plots and a page, but in blocks that are slow."""
     with pytest.MonkeyPatch.context() as patch, Registry().collecting():
         if not block.is_slow:
             patch.setattr(api, "redraw", lambda *_, **__: [])
             patch.setattr(api, "write_page", lambda *_, **__: None)
-        patch.setattr(sys, "path", [*sys.path, "."])
+            patch.setattr(api, "run", functools.partial(api.run, ceiling="none", device="cpu"))
+        patch.setattr(sys, "path", [*sys.path, str(Path.cwd())])
         yield

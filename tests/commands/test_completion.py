@@ -63,7 +63,7 @@ def test_names_are_completed_without_what_takes_long() -> None:
     )
     answers, modules = json.loads(done.stdout)
     assert answers == LINES
-    assert not {"torch", "numpy", "pandas", "matplotlib", "scipy", "rich"} & {*modules}
+    assert not {"torch", "numpy", "pandas", "matplotlib", "scipy"} & {*modules}
 
 
 def test_the_file_of_names_is_that_of_the_plugins() -> None:

@@ -1,9 +1,10 @@
 """InterpBench: a plugin-based benchmark suite for interpretability methods in computer vision.
 
 `method`, `model`, `dataset`, `metric`, `reference` and `metric_reference` register plugins; `run`,
-`forecast`, `load_run`, `explain`, `gallery`, `sanity`, `judge`, `stability`, `advise`,
-`conformance`, `doctor`, `check`, `train` and `find_lr` are the command line in Python. Names are
-imported when they are first used, so that `import interpbench` does not import torch.
+`forecast`, `load_run`, `explain`, `gallery`, `occlude`, `visualise`, `sanity`, `judge`,
+`stability`, `advise`, `conformance`, `doctor`, `check`, `train` and `find_lr` are the command line
+in Python. Names are imported when they are first used, so that `import interpbench` does not import
+torch.
 """
 
 import sys
@@ -38,10 +39,12 @@ if TYPE_CHECKING:
         gallery,
         judge,
         merge,
+        occlude,
         run,
         sanity,
         stability,
         train,
+        visualise,
     )
     from interpbench.core.errors import (
         DataError,
@@ -119,10 +122,12 @@ _HOMES = {
     "gallery": "api",
     "judge": "api",
     "merge": "api",
+    "occlude": "api",
     "run": "api",
     "sanity": "api",
     "stability": "api",
     "train": "api",
+    "visualise": "api",
     "load_run": "report.run",
     "Run": "report.run",
     "IGNORE": "core.types",
@@ -254,6 +259,7 @@ __all__ = [
     "metric",
     "metric_reference",
     "model",
+    "occlude",
     "occluded_outputs",
     "outputs_without",
     "part_count",
@@ -278,6 +284,7 @@ __all__ = [
     "undoing_shift",
     "uniform_images",
     "unknown_name",
+    "visualise",
     "with_backward",
 ]
 

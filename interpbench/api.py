@@ -29,6 +29,7 @@ from interpbench.suite.suite import DEFAULT, Suite, load_suite
 
 if TYPE_CHECKING:
     from interpbench.core.preparation import Preparation, Size
+    from interpbench.core.types import Dataset
     from interpbench.diagnosis.study import DoctorsReport
     from interpbench.loading.in_memory import Handed, Images, Methods, Metrics, Models
     from interpbench.loading.stated import Numbers
@@ -39,10 +40,12 @@ if TYPE_CHECKING:
     from interpbench.studies.advise.study import Advice
     from interpbench.studies.conformance.study import Conformance
     from interpbench.studies.judging.study import Judging
+    from interpbench.studies.occlusion.study import Occluded
     from interpbench.studies.pictures.explain import Explained
     from interpbench.studies.pictures.gallery import Gallery
     from interpbench.studies.sanity.study import Sanity
     from interpbench.studies.stability.study import Stability
+    from interpbench.studies.visualisation.study import Visualised
     from interpbench.testing import CheckedPlugin
     from interpbench.training.loop import TrainingStep
     from interpbench.training.plan import LearningRateSearch, TrainedModel, TrainingPlan
@@ -403,7 +406,7 @@ def explain(
     dataset: str | None = None,
     range: float | None = None,
     classes: Sequence[str] | None = None,
-    alpha: float = 0.8,
+    alpha: float | str | Sequence[float] = 0.8,
     cmap: str | None = None,
     signed: bool | None = None,
     seed: int = 0,
@@ -433,7 +436,8 @@ def explain(
         range: the value that is white in images of more than 8 bits, such as 4095 for 12 bits in
             16; None for the greatest that their type can hold.
         classes: names of the model's logits, where it does not know them itself.
-        alpha: opacity of the maps where they are strongest, 0..1.
+        alpha: opacity of the maps where they are strongest, 0..1. Several, `"0.3,0.6,0.9"` or a
+            list, are drawn side by side, a row a method.
         cmap: a colour map of matplotlib's.
         signed: True for colours that diverge from 0, False for |s|, None for each map by its own
             signs.
@@ -466,18 +470,14 @@ def explain(
     """
     from interpbench.attribution.explainer import Explainer
     from interpbench.core.devices import Computing
-    from interpbench.drawing.overlay import look_of
+    from interpbench.drawing.overlay import looks_of
     from interpbench.studies.pictures.explain import METHODS, MODEL, explain_files
-    from interpbench.studies.pictures.images import Files, find_files
 
-    look = look_of(alpha, cmap, signed)
+    looks = looks_of(alpha, cmap, signed)
     handed = _hand(
         plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
     )
-    paths = find_files([Path(path) for path in _paths(images)]) if _are_paths(images) else None
-    if range is None and isinstance(dataset, str):  # what is said of the data set's files
-        range = handed.range_of(dataset)
-    files = handed.images(images) if paths is None else Files(paths, range=range)
+    files = _pictures(handed, images, dataset, range)
     name, methods = (
         handed.model(MODEL if model is None else model),
         handed.names("method", method) or METHODS,
@@ -488,7 +488,9 @@ def explain(
     )
     to = _destination(output, overwrite)
     with _shown(progress) as shown:
-        return explain_files(files, explainer, target=str(target), look=look, to=to, progress=shown)
+        return explain_files(
+            files, explainer, target=str(target), looks=looks, to=to, progress=shown
+        )
 
 
 @job
@@ -576,6 +578,176 @@ def gallery(
             to=_destination(output, overwrite),
             progress=shown,
         )
+
+
+@job
+def occlude(
+    images: "str | Path | Sequence[str | Path] | Images",
+    *,
+    model: "Models | None" = None,
+    window: int | None = None,
+    stride: int | None = None,
+    fill: str = "zero",
+    target: str | int = "predicted",
+    weights: str | None = None,
+    outputs: str | None = None,
+    preparation: "str | Path | Preparation | None" = None,
+    mean: "Numbers | None" = None,
+    std: "Numbers | None" = None,
+    size: "Size | str | None" = None,
+    resize: int | None = None,
+    dataset: str | None = None,
+    range: float | None = None,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    download: bool = False,
+    plugin: Paths = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Shown = None,
+) -> "Occluded":
+    """Moves a window over images, and watches what the model says.
+
+    The experiment of Zeiler and Fergus (Visualizing and Understanding Convolutional Networks, ECCV
+    2014, figure 7): the probability of a class as a function of where the window is, and the class
+    that is then the most probable. Writes a strip, a film (GIF) and a table for each image.
+
+    Parameters:
+        images, model, target, weights, outputs, preparation, mean, std, size, resize, dataset,
+            range, classes, seed, device, data_root, download, plugin, output, overwrite, progress:
+            as for `explain`.
+        window: side of the window in pixels of the model's input; a fifth of it by default.
+        stride: how far it moves at a time; half a window by default.
+        fill: what stands in it: `zero` (the colour that the model is normalised by), `black`,
+            `white`, `mean` (the image's mean colour), `blur` or `gaussian-blur`.
+
+    Raises:
+        InterpBenchError: if the input is wrong.
+
+    Example:
+        >>> import interpbench
+        >>> from PIL import Image
+        >>> Image.new("RGB", (80, 60), "red").save("red.png")
+        >>> found = interpbench.occlude(
+        ...     "red.png", model="resnet18", dataset="planted", window=32, stride=16, device="cpu",
+        ...     output="occluded",
+        ... )
+        >>> sorted(file.name for file in found.folder.iterdir())
+        ['occlude.json', 'red.csv', 'red.gif', 'red.png']
+        >>> found.probabilities().shape  # windows at 0, 16 and 32, of 64 pixels
+        (3, 3)
+    """
+    from interpbench.attribution.explainer import Explainer
+    from interpbench.core.devices import Computing
+    from interpbench.studies.occlusion.study import occlude_files
+    from interpbench.studies.occlusion.sweep import known_fill
+    from interpbench.studies.pictures.explain import MODEL
+
+    moves = window, stride, known_fill(fill)
+    handed = _hand(
+        plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
+    )
+    files = _pictures(handed, images, dataset, range)
+    name = handed.model(MODEL if model is None else model)
+    data = handed.data_of(name, dataset, classes)
+    explainer = Explainer.load(
+        handed.registry, name, (), data, handed.sources, Computing.of(device), seed
+    )
+    to = _destination(output, overwrite)
+    with _shown(progress) as shown:
+        return occlude_files(files, explainer, moves, target=str(target), to=to, progress=shown)
+
+
+@job
+def visualise(
+    model: "Models | None" = None,
+    *,
+    layer: str | None = None,
+    channel: int | str | Sequence[int | str] | None = None,
+    target: int | str | Sequence[int | str] | None = None,
+    objective: str = "channel",
+    steps: int = 256,
+    size: "Size | str | None" = None,
+    weights: str | None = None,
+    outputs: str | None = None,
+    preparation: "str | Path | Preparation | None" = None,
+    mean: "Numbers | None" = None,
+    std: "Numbers | None" = None,
+    dataset: str | None = None,
+    classes: Sequence[str] | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    download: bool = False,
+    plugin: Paths = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Shown = None,
+) -> "Visualised":
+    """Makes images that channels, neurons or classes of a model answer to most.
+
+    Gradient ascent on the Fourier coefficients of an image in decorrelated colours, under random
+    shifts, scales and turns (Olah, Mordvintsev, Schubert, Feature Visualization, Distill 2017). The
+    pictures show what raises a unit, not what it is for: data may never hold such a thing, and one
+    picture shows one of many.
+
+    Parameters:
+        model: as on the command line, or in memory, as for `run`; `efficientnet_lite0` by default.
+        layer: dotted name of a layer; by default the one that CAM methods look at.
+        channel: of the layer, one or several, `3` or `"3,7"`.
+        target: classes, by name or by their logit's index, one or several.
+        objective: of a channel, `channel`: its mean over all positions; `neuron`: its position in
+            the middle. Of a class it is the logit.
+        steps: of the ascent.
+        size: side of the images in pixels, or (height, width); the model's own by default. Of a
+            module in memory it is its input's size.
+        weights, outputs, preparation, mean, std, dataset, classes, device, data_root, download,
+            plugin, overwrite, progress: as for `explain`.
+        seed: of the noise that the images begin with, and of the transformations. On a CPU the same
+            call writes the same bytes.
+        output: the folder; results/visualise/<model>-N by default.
+
+    Raises:
+        InterpBenchError: if the input is wrong.
+
+    Example:
+        A channel that answers to red, and to nothing else:
+
+        >>> import interpbench
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 2, 1, bias=False), torch.nn.AvgPool2d(8), torch.nn.Flatten())
+        >>> _ = torch.nn.init.zeros_(network[0].weight)
+        >>> network[0].weight.data[1, 0] = 1.0
+        >>> found = interpbench.visualise(
+        ...     network, layer="0", channel=1, size=8, mean=0.5, std=0.25, steps=200, device="cpu",
+        ...     output="red",
+        ... )
+        >>> [unit.name for unit in found.units], found.image().shape
+        (['channel 1'], (8, 8, 3))
+        >>> found.units[0].reached > 1 > abs(found.units[0].start)  # of at most (1 - 0.5) / 0.25
+        True
+    """
+    from interpbench.attribution.explainer import Explainer
+    from interpbench.core.devices import Computing
+    from interpbench.loading.stated import stated_by_user
+    from interpbench.studies.visualisation.study import MODEL, Asked, planned, visualise_units
+
+    in_memory = not isinstance(model, str | None)
+    handed = _hand(
+        plugin, (data_root, download), (weights, outputs), preparation, mean, std,
+        size if in_memory else None, None,
+    )  # fmt: skip
+    name = handed.model(MODEL if model is None else model)
+    data = handed.data_of(name, dataset, classes)
+    explainer = Explainer.load(
+        handed.registry, name, (), data, handed.sources, Computing.of(device), seed
+    )
+    asked = Asked(layer, _texts(channel), _texts(target), objective)
+    ascent = planned(explainer, steps, stated_by_user(size=size).size)
+    with _shown(progress) as shown:
+        return visualise_units(explainer, asked, ascent, _destination(output, overwrite), shown)
 
 
 @job
@@ -1049,6 +1221,8 @@ def doctor(
     seed: int = 0,
     device: str = "auto",
     plugin: Paths = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
 ) -> "DoctorsReport":
     """Finds what makes methods go wrong on a model.
 
@@ -1065,9 +1239,13 @@ def doctor(
         seed: of random weights, and of all chance.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         plugin: files or folders with plugins.
+        output: a folder for layers.csv, layers.png and doctor.json; nothing is written by default.
+            `overwrite` replaces what the same call wrote there.
 
     Returns:
         the diagnosis, the repairs, and which methods are ruled out for good; `healthy` if none is.
+        `layers` has the mean and the spread of activations and of gradients of each layer, the
+        share of units that never fire and of saturated ones, over up to 32 images.
 
     Raises:
         InterpBenchError: if the input is wrong. What is wrong with the model is found instead.
@@ -1079,6 +1257,8 @@ def doctor(
         (True, (64, 64))
         >>> [finding.kind for finding in report.diagnosis.findings]
         ['in-place activation', 'reused activation']
+        >>> [layer.layer for layer in report.layers][:3], report.layers[2].dead
+        (['conv1', 'bn1', 'relu'], 0.0)
     """
     from interpbench.core.devices import resolve_device
     from interpbench.diagnosis.study import examine_and_repair
@@ -1092,9 +1272,14 @@ def doctor(
             f"On which images is {name!r} to be examined? Give a few, images=x[:2], or a data set."
         )
     where = resolve_device(device)
-    return examine_and_repair(
+    report = examine_and_repair(
         handed.registry, name, text or "planted", handed.sources, device=where, seed=seed
     )
+    if output is not None:
+        from interpbench.studies.layers.report import write_layers
+
+        write_layers(report, _destination(output, overwrite))
+    return report
 
 
 @job
@@ -1412,6 +1597,30 @@ def _shown_steps(
             yield StepLines(lines)
 
 
+def _pictures(
+    handed: "Handed",
+    images: "str | Path | Sequence[str | Path] | Images",
+    dataset: str | None,
+    white: float | None,
+) -> "Dataset":
+    """Images that are named, or in memory, whatever their classes.
+
+    Parameters:
+        handed: takes those in memory.
+        images: see `explain`.
+        dataset: as which images are read, if one is named.
+        white: the value that is white; None for what is said of the data set's files.
+    """
+    from interpbench.studies.pictures.images import Files, find_files
+
+    if not _are_paths(images):
+        return handed.images(images)
+    paths = find_files([Path(path) for path in _paths(images)])
+    if white is None and isinstance(dataset, str):
+        white = handed.range_of(dataset)
+    return Files(paths, range=white)
+
+
 def _are_paths(images: object) -> bool:
     """Whether images are named rather than given."""
     several = images if isinstance(images, list | tuple) else [images]
@@ -1437,6 +1646,13 @@ def _names(value: Names) -> tuple[str, ...] | None:
             f"Plugins are given by their names, not as {names!r}. Register yours with a decorator."
         )
     return names
+
+
+def _texts(value: int | str | Sequence[int | str] | None) -> tuple[str, ...]:
+    """One or several names or numbers, as one would type them."""
+    if value is None:
+        return ()
+    return tuple(map(str, [value] if isinstance(value, str | int) else value))
 
 
 def _paths(value: Paths) -> list[str | Path]:

@@ -1,6 +1,6 @@
 """A model on its device that classifies and explains whatever images it is given."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -109,22 +109,30 @@ class Explainer:
         Raises:
             PluginError: if the model fails, or its logits are not finite.
         """
+        if not self._is_examined:  # from here on the model may be a repaired copy, as in a run
+            with exact_arithmetic(), blaming(self.explained.choice):
+                x = self.normalised(images[:2])
+                self.examined = ExaminedModel.of(self.model, x, self.seed)
+            self._is_examined = True
+        return self.answers_to(lambda count: map(self.normalised, images.split(count)))
+
+    def answers_to(self, inputs: Callable[[int], Iterable[Tensor]]) -> "Answers":
+        """What the model says of inputs that are made as they are needed.
+
+        Parameters:
+            inputs: gets how many a forward pass holds, and gives batches of so many, normalised,
+                from the first one on each time that it is called.
+
+        Raises:
+            PluginError: if the model fails, or its logits are not finite.
+        """
 
         def work(count: int) -> Tensor:
-            parts = [
-                self.model(self._normalised(part)).float().cpu() for part in images.split(count)
-            ]
-            return torch.cat(parts)
+            return torch.cat([self.model(batch).float().cpu() for batch in inputs(count)])
 
         choice = self.explained.choice
-        with exact_arithmetic(), blaming(choice):
-            if not self._is_examined:  # from here on the model may be a repaired copy, as in a run
-                self.examined = ExaminedModel.of(
-                    self.model, self._normalised(images[:2]), self.seed
-                )
-                self._is_examined = True
-            with torch.inference_mode():
-                logits = self._batch_size.attempt(work)
+        with exact_arithmetic(), blaming(choice), torch.inference_mode():
+            logits = self._batch_size.attempt(work)
         if not bool(logits.isfinite().all()):
             raise PluginError(
                 f"The logits of model {choice.label!r} are not all finite: mend its weights."
@@ -150,7 +158,7 @@ class Explainer:
         account, guard = self.accounts[label], self.examined.guard
         if account.error or not len(images):
             return None
-        batch = Batch(self._normalised(images), target.to(self.device), ids)
+        batch = Batch(self.normalised(images), target.to(self.device), ids)
         with exact_arithmetic():
             attempt = self.examined.explain(batch, account, self.seed)
         changed = guard.changed_weights()
@@ -167,5 +175,6 @@ class Explainer:
         saliency: np.ndarray = attempt.maps.saliency.cpu().numpy()
         return saliency
 
-    def _normalised(self, images: Tensor) -> Tensor:
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images [N,H,W,C], uint8 or float32 in 0..1, as the model's input on its device."""
         return normalise(images.to(self.device), self.model.card.preparation)

@@ -71,7 +71,7 @@ def load_model_and_methods(
     Parameters:
         registry: where the plugins are.
         model: one model, `resnet18:width=16`.
-        methods: as on the command line.
+        methods: as on the command line; may be none.
         data: the card of the data set, if there is one at hand; else the name of the data set whose
             weights are meant, or None for what the weights know: see `data_card`.
         sources: of the weights, a file or `random`, or none for those that are shipped, or
@@ -83,7 +83,7 @@ def load_model_and_methods(
         InterpBenchError: whatever is wrong with the input.
     """
     choice = choose_one(registry, "model", model, "Explain")
-    chosen = choose_plugins(registry, "method", methods)
+    chosen = choose_plugins(registry, "method", methods) if methods else Choices({})
     notices = [
         *sources.notices,
         *left_out_without_gradients(Choices({choice.label: choice}), chosen),  # before the work
@@ -207,5 +207,5 @@ def find_class(text: str, classes: Sequence[str]) -> int:
         return index
     raise UnknownNameError(
         f"{unknown_name('class', text, classes)} An index from 0 to {len(classes) - 1} will do as "
-        "well, or `predicted`."
+        "well."
     )

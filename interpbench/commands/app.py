@@ -17,6 +17,7 @@ from interpbench.commands.conformance import conformance
 from interpbench.commands.doctor import doctor
 from interpbench.commands.judge import judge
 from interpbench.commands.new import new
+from interpbench.commands.occlude import occlude
 from interpbench.commands.pictures import explain, gallery
 from interpbench.commands.publish import leaderboard, publish, verify
 from interpbench.commands.run import merge, report, run
@@ -24,6 +25,7 @@ from interpbench.commands.sanity import sanity
 from interpbench.commands.shared import Interrupted, open_console, plain
 from interpbench.commands.stability import stability
 from interpbench.commands.train import train
+from interpbench.commands.visualise import visualise
 from interpbench.core.errors import InterpBenchError
 from interpbench.core.text import shown
 
@@ -46,6 +48,8 @@ COMMANDS = (
     verify,
     explain,
     gallery,
+    occlude,
+    visualise,
     show,
     train,
     doctor,
@@ -60,6 +64,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.command("list")(list_)
+app.command("visualize", hidden=True)(visualise)
 complete_names(app)
 
 

@@ -1,5 +1,8 @@
 """`doctor`: what makes methods go wrong on a model, and what can be repaired."""
 
+import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +14,7 @@ from interpbench.commands.shared import (
     Download,
     Mean,
     OutputsName,
+    Overwrite,
     Plugins,
     PreparationName,
     Resize,
@@ -29,10 +33,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from interpbench.diagnosis.examination import Diagnosis
+    from interpbench.diagnosis.layer_statistics import LayerStatistics
     from interpbench.diagnosis.repair import Repair
     from interpbench.diagnosis.study import DoctorsReport
 
 SHOWN = 3  # places of a finding that are listed
+ROWS = 40  # layers of the table
 
 
 def doctor(
@@ -52,9 +58,14 @@ def doctor(
     seed: Seed = 0,
     device: Device = "auto",
     plugin: Plugins = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A folder for the table of layers and its picture."),
+    ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find what makes methods go wrong on a model, and what can be repaired on a copy with the same
-    answers.
+    answers; and how large activations and gradients are, layer by layer.
 
     Exit code 0: healthy, or all that rules methods out can be repaired; 1: something rules methods
     out for good.
@@ -77,6 +88,8 @@ def doctor(
             seed=seed,
             device=device,
             plugin=plugin,
+            output=output,
+            overwrite=overwrite,
         )
     say(f"{report.model} ({report.weights}), two images of {report.dataset}{_pixels(report)}")
     for notice in report.notices:
@@ -87,6 +100,7 @@ def doctor(
         open_console().print(_table(report.diagnosis))
     for repair in report.repairs:
         say(_repair_text(repair))
+    _show_layers(report, output)
     _show_verdict(report)
     raise typer.Exit(0 if report.healthy else 1)
 
@@ -131,6 +145,52 @@ def _table(diagnosis: "Diagnosis") -> "Table":
         )
         table.add_row(*map(plain, cells))
     return table
+
+
+def _show_layers(report: "DoctorsReport", output: Path | None) -> None:
+    """A row a layer; of very many, those at equal distances, and all that findings name."""
+    layers = report.layers
+    if not layers:
+        return
+    named = {place for finding in report.diagnosis.findings for place in finding.where}
+    every = -(-len(layers) // ROWS)
+    kept = [each for i, each in enumerate(layers) if i % every == 0 or each.layer in named]
+    open_console().print(_layer_table(kept, report.images))
+    more = len(layers) - len(kept)
+    if more and output is None:
+        say(f"{more} more layers: --output DIR writes all.")
+    if output is not None:
+        say(f"Table and picture of {len(layers)} layers: {output}")
+
+
+def _layer_table(layers: "Sequence[LayerStatistics]", images: int) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=f"Activations and gradients of the greatest logit, {images} images",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("layer", overflow="fold")
+    table.add_column("kind", overflow="fold")
+    for heading in ("mean", "std", "gradient mean", "gradient std", "dead", "saturated"):
+        table.add_column(heading, justify="right", max_width=9)
+    for each in layers:
+        numbers = (each.mean, each.std, each.gradient_mean, each.gradient_std)
+        shares = (each.dead, each.saturated)
+        cells = (each.layer, each.kind, *map(_number, numbers), *map(_share, shares))
+        table.add_row(*map(plain, cells))
+    return table
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.2g}"
+
+
+def _share(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.0%}"
 
 
 def _repair_text(repair: "Repair") -> str:

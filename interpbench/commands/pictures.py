@@ -96,6 +96,15 @@ Alpha = Annotated[
     float,
     typer.Option(metavar="A", min=0, max=1, help="Opacity of the maps where they are strongest."),
 ]
+Alphas = Annotated[
+    str,
+    typer.Option(
+        "--alpha",
+        metavar="A",
+        help="Opacity of the maps where they are strongest, 0 to 1; several, 0.3,0.6,0.9, are "
+        "drawn side by side.",
+    ),
+]
 Cmap = Annotated[
     str | None,
     typer.Option(
@@ -131,7 +140,7 @@ def explain(
     resize: Resize = None,
     dataset: WeightsOf = None,
     range: Range = None,
-    alpha: Alpha = 0.8,
+    alpha: Alphas = "0.8",
     cmap: Cmap = None,
     signed: Signed = None,
     seed: Seed = 0,
@@ -180,7 +189,7 @@ def explain(
         say(f"{panel.file}: {best}; {explained.folder / panel.panel}")
     if len(explained.images) > LISTED:
         say(f"and {len(explained.images) - LISTED} more")
-    _print_summary(explained.notes, explained.skipped, explained.folder, "explain")
+    print_summary(explained.notes, explained.skipped, explained.folder, "explain")
     raise typer.Exit(0 if explained.complete else 1)
 
 
@@ -246,11 +255,11 @@ def gallery(
             progress=progress,
         )
     say(drawn_gallery.text)
-    _print_summary(drawn_gallery.notes, drawn_gallery.skipped, drawn_gallery.folder, "gallery")
+    print_summary(drawn_gallery.notes, drawn_gallery.skipped, drawn_gallery.folder, "gallery")
     raise typer.Exit(1 if drawn_gallery.outcome.failures else 0)
 
 
-def _print_summary(
+def print_summary(
     notes: tuple[str, ...], skipped: Mapping[str, str], folder: Path, command: str
 ) -> None:
     """What the user should know at the end."""

@@ -43,6 +43,7 @@ Kind = Literal[
     "failure", "output", "no gradient", "wrong gradient", "chance", "batch", "own state",
     "train mode", "overwritten", "in-place activation", "functional activation",
     "reused activation", "hidden layer", "CAM layer", "token grid", "no rectifier", "preparation",
+    "dead units", "saturated units", "vanishing gradient", "exploding gradient",
 ]  # fmt: skip
 Scope = Literal[
     "",

@@ -8,10 +8,16 @@ import torch
 from torch import Tensor
 
 from interpbench.core.devices import exact_arithmetic
-from interpbench.core.errors import PluginError
+from interpbench.core.errors import PluginError, in_one_line
 from interpbench.core.preparation import Preparation, Stated
 from interpbench.core.types import Dataset, Model, normalise
 from interpbench.diagnosis.examination import Diagnosis, Finding, examine
+from interpbench.diagnosis.layer_statistics import (
+    IMAGES,
+    LayerStatistics,
+    findings_of,
+    layer_statistics,
+)
 from interpbench.diagnosis.repair import Repair, repair
 from interpbench.loading.candidates import Candidate, try_candidates
 from interpbench.loading.chosen_weights import RANDOM
@@ -43,6 +49,9 @@ class DoctorsReport:
         candidates: how accurate a model with weights of one's own is with the usual preparations,
             the best first; none of weights that are shipped, downloaded or random.
         notices: what was done to the model or its weights to make them usable.
+        layers: how large activations and gradients are, layer by layer, of the repaired copy; none
+            if the model fails.
+        images: over how many images that is.
     """
 
     model: str
@@ -55,6 +64,8 @@ class DoctorsReport:
     preparation: Preparation | None = None
     candidates: tuple[Candidate, ...] = ()
     notices: tuple[str, ...] = ()
+    layers: tuple[LayerStatistics, ...] = ()
+    images: int = 0
 
     @property
     def healthy(self) -> bool:
@@ -91,13 +102,21 @@ def examine_and_repair(
     candidates: list[Candidate] = []
     repairs: list[Repair] = []
     loaded, x = None, None
+    layers: tuple[LayerStatistics, ...] = ()
+    unseen: tuple[str, ...] = ()
+    seen = 0
     try:
         loaded, candidates, unstated = _load(choice, data, sources, seed, device)
-        x = _first_images(data, loaded).to(device)
+        x = _images(data, loaded, choose(data, None, 0)[:2]).to(device)
         with exact_arithmetic(), blaming(choice):
             loaded.to(device)
-            _, diagnosis, repairs = repair(loaded, examine(loaded, x, seed), x, seed)
-        diagnosis = replace(diagnosis, findings=(*unstated, *diagnosis.findings))
+            mended, diagnosis, repairs = repair(loaded, examine(loaded, x, seed), x, seed)
+            if "failure" not in diagnosis.kinds:
+                batch = _images(data, loaded, choose(data, min(IMAGES, len(data.ids)), 0))
+                layers, unseen = _layers(mended, batch.to(device))
+                seen = len(batch)
+        findings = (*unstated, *diagnosis.findings, *findings_of(layers))
+        diagnosis = replace(diagnosis, findings=findings)
     except PluginError as error:  # what is wrong with the model is what is asked for
         diagnosis = Diagnosis((_failure(error),))
     return DoctorsReport(
@@ -110,7 +129,9 @@ def examine_and_repair(
         ruled_out=_ruled_out(diagnosis, registry),
         preparation=None if loaded is None else loaded.card.preparation,
         candidates=tuple(candidates),
-        notices=() if loaded is None else loaded.notices,
+        notices=(*(() if loaded is None else loaded.notices), *unseen),
+        layers=layers,
+        images=seen,
     )
 
 
@@ -163,9 +184,16 @@ def _load(
     return loaded, candidates, finding
 
 
-def _first_images(data: Dataset, model: Model) -> Tensor:
-    """Two images, normalised: [2,C,H,W], or [1,C,H,W] where there is but one."""
-    indices = choose(data, None, 0)[:2]
+def _layers(model: Model, x: Tensor) -> tuple[tuple[LayerStatistics, ...], tuple[str, ...]]:
+    """The statistics of a model that two images did no harm, or why there are none."""
+    try:
+        return layer_statistics(model, x), ()
+    except Exception as error:
+        return (), (f"Its layers were not looked at: with {len(x)} images {in_one_line(error)}.",)
+
+
+def _images(data: Dataset, model: Model, indices: list[int]) -> Tensor:
+    """Some of the images, normalised: [N,C,H,W], those left out that cannot be read."""
     images = load_images(data, indices, model.card.preparation).images
     return normalise(images, model.card.preparation)
 

@@ -4,6 +4,7 @@ And the outline of the evidence.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -14,6 +15,7 @@ from PIL import Image
 from interpbench.core.errors import ParameterError, unknown_name
 
 SEQUENTIAL, DIVERGING = "inferno", "RdBu_r"
+MOST_LOOKS = 8  # of a map, side by side
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,27 @@ def look_of(alpha: float, cmap: str | None, signed: bool | None) -> Look:
         forwards = [name for name in mpl.colormaps if not name.endswith("_r")]
         raise unknown_name("colour map", cmap, forwards)
     return Look(alpha, cmap, signed)
+
+
+def looks_of(
+    alpha: float | str | Sequence[float], cmap: str | None, signed: bool | None
+) -> tuple[Look, ...]:
+    """How a user wants maps to be drawn: once for each opacity, `0.3,0.6,0.9`.
+
+    Raises:
+        ParameterError: if one is no share, or there are none, or more than `MOST_LOOKS`.
+        UnknownNameError: as `look_of`.
+    """
+    given = alpha.split(",") if isinstance(alpha, str) else alpha
+    try:
+        alphas = [float(part) for part in (given if isinstance(given, Sequence) else [given])]
+    except ValueError:
+        raise ParameterError(
+            f"alpha={alpha}: expected an opacity from 0 to 1, or several with commas between."
+        ) from None
+    if not 1 <= len(alphas) <= MOST_LOOKS:
+        raise ParameterError(f"{len(alphas)} opacities: expected from 1 to {MOST_LOOKS}.")
+    return tuple(look_of(each, cmap, signed) for each in alphas)
 
 
 def is_signed(values: np.ndarray) -> bool:

@@ -175,6 +175,8 @@ def left_out_without_gradients(
     notices = []
     for label, model in models.plugins.items():
         left_out = [method for method in methods.plugins.values() if not can_explain(method, model)]
+        if not left_out:
+            continue
         refused = [method.label for method in left_out if asked and method.name in methods.named]
         if refused or len(left_out) == len(methods.plugins):
             raise ParameterError(
@@ -182,7 +184,6 @@ def left_out_without_gradients(
                 f"through model {label!r}. Choose methods that only call the model, or another "
                 "model."
             )
-        if left_out:
-            names = ", ".join(method.label for method in left_out)
-            notices.append(f"Left out for {label}, through which no gradients flow: {names}.")
+        names = ", ".join(method.label for method in left_out)
+        notices.append(f"Left out for {label}, through which no gradients flow: {names}.")
     return notices

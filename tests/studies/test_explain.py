@@ -439,3 +439,18 @@ def test_an_image_that_is_not_there_is_told_what_there_is(base: list[object]) ->
     said = refused("explain", "astronot", *base)
     assert "There is no image 'astronot'" in said
     assert "astronaut, cat, coffee, rocket" in said
+
+
+def test_several_opacities_are_drawn_and_recorded(tmp_path: Path, base: list[object]) -> None:
+    photo(tmp_path / "a.png", 0)
+    out = tmp_path / "out"
+    asked = ["explain", tmp_path / "a.png", *base, "--method", "gradient"]
+    code, _, _ = call(*asked, "--alpha", "0.3,0.6,0.9", "--output", out)
+    assert code == 0
+    assert record(out)["alphas"] == [0.3, 0.6, 0.9]
+    call(*asked, "--output", tmp_path / "one")
+    assert "alphas" not in record(tmp_path / "one")
+    widths = [Image.open(folder / "a.png").size[0] for folder in (out, tmp_path / "one")]
+    assert widths[0] > widths[1]
+    assert "alpha=2: expected an opacity" in refused(*asked, "--alpha", "0.5,2")
+    assert "several with commas" in refused(*asked, "--alpha", "strong")

@@ -119,7 +119,7 @@ def test_nothing_overlaps_on_a_panel(methods: int, name: str, label: str) -> Non
         figure = _panel(
             panel(methods, name, label),
             f"resnet18 trained on {name}; explained: {name}, 50%",
-            Look(),
+            (Look(),),
         )
         assert overlapping(figure) == []
 
@@ -138,10 +138,32 @@ def test_text_that_overlaps_is_seen() -> None:
 def test_a_panel_is_as_large_as_its_grid(
     tmp_path: Path, methods: int, columns: int, rows: int
 ) -> None:
-    draw_panel(panel(methods), "line", Look(), tmp_path / "a.png")
+    draw_panel(panel(methods), "line", (Look(),), tmp_path / "a.png")
     width, height = Image.open(tmp_path / "a.png").size
     assert width == pytest.approx(DPI * max(4.7, columns * 1.4 + 0.1), abs=1)
     assert rows * 1.5 * DPI < height < (rows * 1.6 + 1.3) * DPI
+
+
+@pytest.mark.parametrize("label", ["gradcam", "occlusion:window=16,stride=8,fill"])
+def test_several_opacities_are_a_row_for_each_method(label: str) -> None:
+    shown = panel(2, label=label)
+    with style():
+        figure = _panel(shown, "line", [Look(alpha) for alpha in (0.0, 0.5, 1.0)])
+        assert overlapping(figure) == []
+    heads = [" ".join(axes.get_title().split()) for axes in figure.axes if axes.get_title()]
+    assert [head.rpartition(", alpha ")[2] for head in heads] == [
+        "image", "predictions", *["0", "0.5", "1"] * 2
+    ]  # fmt: skip
+    maps = [axes for axes in figure.axes if "alpha" in axes.get_title()]
+    places = np.array([axes.get_position().p0 for axes in maps]).reshape(2, 3, 2)
+    assert np.allclose(places[0, :, 0], places[1, :, 0])  # the same columns
+    assert (np.diff(places[:, :, 0], axis=1) > 0).all()
+    assert (places[0, :, 1] > places[1, :, 1]).all()
+    # At opacity 0 it is the grey image; the stronger, the further from it.
+    drawn = [np.asarray(axes.images[0].get_array()) for axes in maps[:3]]
+    distance = [np.abs(colours - drawn[0]).mean() for colours in drawn]
+    assert np.allclose(drawn[0], drawn[0][..., :1])
+    assert distance[0] == 0 < distance[1] < distance[2]
 
 
 def test_an_invalid_map_leaves_a_note() -> None:
@@ -152,7 +174,7 @@ def test_an_invalid_map_leaves_a_note() -> None:
         "d": RNG.random((16, 16)),
     }
     with style():
-        figure = _panel(Panel("x", IMAGE, [("cat", 1.0)], "cat", maps), "", Look())
+        figure = _panel(Panel("x", IMAGE, [("cat", 1.0)], "cat", maps), "", (Look(),))
     notes = {axes.get_title(): [t.get_text() for t in axes.texts] for axes in figure.axes}
     assert [notes[name] for name in "abcd"] == [
         ["failed"],

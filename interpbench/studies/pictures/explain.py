@@ -1,7 +1,7 @@
 """Panels of a user's own images: what each is predicted to be, and each method's map."""
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -62,10 +62,16 @@ class PanelRecord(Record):
 
 
 class ExplainRecord(Record):
-    """explain.json."""
+    """explain.json.
+
+    Attributes:
+        drawing: how maps are drawn.
+        alphas: their opacities, where they are drawn in several.
+    """
 
     made: Annotated[Provenance, INLINE]
     drawing: Look
+    alphas: tuple[float, ...] = ()
     target: str
     images: tuple[PanelRecord, ...] = ()
     skipped: dict[str, str] | None = None
@@ -137,7 +143,7 @@ def explain_files(
     explainer: Explainer,
     *,
     target: str = PREDICTED,
-    look: Look = Look(),
+    looks: Sequence[Look] = (Look(),),
     to: Destination = Destination(),
     progress: Progress = SILENT,
 ) -> Explained:
@@ -147,7 +153,7 @@ def explain_files(
         files: the images; their ids are paths, or names.
         explainer: the model and the methods.
         target: the class to explain: `predicted`, a class name, or a logit's index.
-        look: how maps are drawn.
+        looks: how maps are drawn, each time with another opacity.
         to: where.
         progress: told which method has explained how many images more.
 
@@ -158,9 +164,11 @@ def explain_files(
     """
     explained = explainer.explained
     logit = None if target == PREDICTED else find_class(target, explained.classes)
-    record = ExplainRecord(made=Provenance.of(explainer), drawing=look, target=target)
+    record = ExplainRecord(made=Provenance.of(explainer), drawing=looks[0], target=target)
+    if len(looks) > 1:
+        record = record.model_copy(update={"alphas": tuple(look.alpha for look in looks)})
     folder = to.open("explain", explained.choice.slug, record)
-    job = PictureJob(explainer, folder, look, progress)
+    job = PictureJob(explainer, folder, looks, progress)
     names = dict(zip(files.ids, distinct([Path(path).stem for path in files.ids]), strict=True))
     card, at_once = explainer.model.card, min(explainer.model.batch_size, AT_ONCE)
     panels: list[PanelRecord] = []
@@ -198,7 +206,7 @@ def _explain_batch(
             PanelRecord(
                 file=path,
                 pixels_sha256=pixels[i],
-                panel=job.folder.write(f"{name}.png", _drawing(panel, subtitle, job.look)),
+                panel=job.folder.write(f"{name}.png", _drawing(panel, subtitle, job.looks)),
                 predictions=tuple(_class(job, probabilities[i], k) for k in _top(probabilities[i])),
                 target=_class(job, probabilities[i], int(targets[i])),
                 maps=_write_maps(job, name, maps_of_image),
@@ -220,8 +228,8 @@ def _panel(
     return Panel(Path(path).name, picture, predictions, classes[target], maps)
 
 
-def _drawing(panel: Panel, subtitle: str, look: Look) -> Callable[[Path], None]:
-    return lambda path: draw_panel(panel, subtitle, look, path)
+def _drawing(panel: Panel, subtitle: str, looks: Sequence[Look]) -> Callable[[Path], None]:
+    return lambda path: draw_panel(panel, subtitle, looks, path)
 
 
 def _write_maps(job: PictureJob, name: str, maps: Mapping[str, Map]) -> dict[str, str]:

@@ -165,7 +165,7 @@ def draw_gallery(
         only=choice.only,
     )
     folder = to.open("gallery", f"{data.card.name}-{explained.choice.slug}", record)
-    job = PictureJob(explainer, folder, look, progress)
+    job = PictureJob(explainer, folder, (look,), progress)
     with folder:
         predictions = predict(explainer, data, indices, progress)
         chosen = select(predictions, data, choice.only, choice.count, explainer.seed)
@@ -226,7 +226,9 @@ def _write_pages(job: PictureJob, rows: Sequence[Row], heading: str, only: str) 
             line += ", most certain first" if only == "misclassified" else ""
             line += f"; methods: page {number} of {len(methods)}" if len(methods) > 1 else ""
             name = f"gallery-{page + 1:02d}" + (f"-methods-{number}" if len(methods) > 1 else "")
-            job.folder.write(f"{name}.png", _drawing(samples, labels, (heading, line), job.look))
+            job.folder.write(
+                f"{name}.png", _drawing(samples, labels, (heading, line), job.looks[0])
+            )
 
 
 def _drawing(

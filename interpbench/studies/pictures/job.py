@@ -20,13 +20,13 @@ class PictureJob:
     Attributes:
         explainer: makes the maps.
         folder: where pictures go.
-        look: how maps are drawn.
+        looks: how maps are drawn; a gallery has one way.
         progress: told which method has explained how many images more.
     """
 
     explainer: Explainer
     folder: OutputFolder
-    look: Look
+    looks: Sequence[Look]
     progress: Progress = SILENT
 
     @property

@@ -6,8 +6,9 @@ a run. Images are drawn in their own pixels, maps smoothly.
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,14 @@ class Row:
         return self.true[0] == self.predicted[0]
 
 
-def draw_panel(panel: Panel, subtitle: str, look: Look, path: Path) -> None:
-    """Writes a PNG: the image, its predictions, and each method's map, in rows of up to five."""
+def draw_panel(panel: Panel, subtitle: str, looks: Sequence[Look], path: Path) -> None:
+    """Writes a PNG: the image, its predictions, and each method's map, in rows of up to five.
+
+    With several looks, which differ in their opacity, each method has a row of its own with its map
+    in each of them.
+    """
     with style():
-        figure = _panel(panel, subtitle, look)
+        figure = _panel(panel, subtitle, looks)
         figure.savefig(path, dpi=DPI, metadata={"Software": None}, format="png")
 
 
@@ -126,32 +131,60 @@ def titled_figure(
     return figure, up - above
 
 
-def _panel(panel: Panel, subtitle: str, look: Look) -> Figure:
-    heads = [_PLAIN.fold(label, _PANEL_CELL) for label in ("image", "predictions", *panel.maps)]
-    rows = -(-len(heads) // _PANEL_COLUMNS)
-    columns = -(-len(heads) // rows)
+def _panel(panel: Panel, subtitle: str, looks: Sequence[Look]) -> Figure:
+    cells = _cells(panel, looks)
+    heads = [_PLAIN.fold(cell.head, _PANEL_CELL) for cell in cells]
+    last = max(cell.row for cell in cells)
+    columns = 1 + max(cell.column for cell in cells)
     step = _PANEL_CELL + _PANEL_GAP
-    # Where each row of cells begins, below its heads.
-    tops = list(
+    # Where each row of cells ends, below its heads.
+    ends = list(
         itertools.accumulate(
-            _head(heads[i : i + columns]) + step for i in range(0, len(heads), columns)
+            step + _head([text for cell, text in zip(cells, heads, strict=True) if cell.row == row])
+            for row in range(last + 1)
         )
     )
     figure, top = titled_figure(
-        columns * step - _PANEL_GAP, tops[-1], _FOOT, (panel.name, subtitle)
+        columns * step - _PANEL_GAP, ends[-1], _FOOT, (panel.name, subtitle)
     )
-    for i, text in enumerate(heads):
-        row, column = divmod(i, columns)
-        cell = place_picture(figure, _MARGIN + column * step, top - tops[row] + step, _PANEL_CELL)
+    for place, text in zip(cells, heads, strict=True):
+        line = top - ends[place.row] + step
+        cell = place_picture(figure, _MARGIN + place.column * step, line, _PANEL_CELL)
         cell.set_title(text, fontsize=SMALL, fontweight="normal", pad=3, linespacing=1.1)
-        if i == 0:
-            _picture(cell, panel.image, panel.image / 255)
-        elif i == 1:
-            _predictions(cell, panel)
-        else:
-            _map(cell, panel.image, panel.maps[list(panel.maps)[i - 2]], look)
-    _legend(figure, _MARGIN, list(panel.maps.values()), look, "each map scaled for itself")
+        place.draw(cell)
+    _legend(figure, _MARGIN, list(panel.maps.values()), looks[0], "each map scaled for itself")
     return figure
+
+
+@dataclass(frozen=True, eq=False)
+class _Cell:
+    """A picture of a panel, and where it stands."""
+
+    row: int
+    column: int
+    head: str
+    draw: Callable[[Axes], None]
+
+
+def _cells(panel: Panel, looks: Sequence[Look]) -> list[_Cell]:
+    drawn: list[tuple[str, Callable[[Axes], None]]] = [
+        ("image", lambda cell: _picture(cell, panel.image, panel.image / 255)),
+        ("predictions", lambda cell: _predictions(cell, panel)),
+    ]
+    for label, values in panel.maps.items():
+        for look in looks:
+            head = label if len(looks) == 1 else f"{label}, alpha {look.alpha:g}"
+            drawn.append((head, partial(_map, image=panel.image, values=values, look=look)))
+    if len(looks) == 1:
+        columns = -(-len(drawn) // -(-len(drawn) // _PANEL_COLUMNS))
+        places = [divmod(i, columns) for i in range(len(drawn))]
+    else:  # a row a method, beside the image and its predictions
+        places = [
+            (0, 0),
+            (0, 1),
+            *((i, 2 + j) for i in range(len(panel.maps)) for j in range(len(looks))),
+        ]
+    return [_Cell(*place, *what) for place, what in zip(places, drawn, strict=True)]
 
 
 def _head(texts: Sequence[str]) -> float:

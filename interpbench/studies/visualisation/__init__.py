@@ -1,0 +1,1 @@
+"""`visualise`: images that make a channel, a neuron or a class answer as much as they can."""

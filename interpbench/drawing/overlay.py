@@ -80,7 +80,7 @@ def look_of(alpha: float, cmap: str | None, signed: bool | None) -> Look:
         UnknownNameError: if matplotlib has no such colour map.
     """
     if not 0 <= alpha <= 1:
-        raise ParameterError(f"alpha={alpha:g}: expected an opacity, from 0 to 1.")
+        raise ParameterError(f"--alpha {alpha:g}: expected an opacity, from 0 to 1.")
     if cmap is not None and cmap not in mpl.colormaps:
         forwards = [name for name in mpl.colormaps if not name.endswith("_r")]
         raise unknown_name("colour map", cmap, forwards)
@@ -101,7 +101,7 @@ def looks_of(
         alphas = [float(part) for part in (given if isinstance(given, Sequence) else [given])]
     except ValueError:
         raise ParameterError(
-            f"alpha={alpha}: expected an opacity from 0 to 1, or several with commas between."
+            f"--alpha {alpha}: expected an opacity from 0 to 1, or several with commas between."
         ) from None
     if not 1 <= len(alphas) <= MOST_LOOKS:
         raise ParameterError(f"{len(alphas)} opacities: expected from 1 to {MOST_LOOKS}.")

@@ -452,5 +452,5 @@ def test_several_opacities_are_drawn_and_recorded(tmp_path: Path, base: list[obj
     assert "alphas" not in record(tmp_path / "one")
     widths = [Image.open(folder / "a.png").size[0] for folder in (out, tmp_path / "one")]
     assert widths[0] > widths[1]
-    assert "alpha=2: expected an opacity" in refused(*asked, "--alpha", "0.5,2")
+    assert "--alpha 2: expected an opacity" in refused(*asked, "--alpha", "0.5,2")
     assert "several with commas" in refused(*asked, "--alpha", "strong")

@@ -6,6 +6,7 @@ preconditioner, in a few steps whatever the shape of the holes, all images and c
 """
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -114,8 +115,21 @@ def _around(values: Tensor) -> Tensor:
 def _weighted(values: Tensor, weights: tuple[tuple[float, ...], ...], stride: int = 1) -> Tensor:
     """The values of each channel around every position, weighted; 0 outside."""
     channels = values.shape[1]
-    kernel = torch.tensor(weights, device=values.device).expand(channels, 1, -1, -1)
+    kernel = _kernel(weights, channels, values.dtype, values.device)
     return F.conv2d(values, kernel, stride=stride, padding=1, groups=channels)
+
+
+@lru_cache(maxsize=16)
+def _kernel(
+    weights: tuple[tuple[float, ...], ...], channels: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """The weights for each channel, [C,1,k,k], laid out once: they are asked for a thousand times."""
+    with torch.inference_mode(False):
+        return (
+            torch.tensor(weights, dtype=dtype, device=device)
+            .expand(channels, 1, -1, -1)
+            .contiguous()
+        )
 
 
 def _for_each(channels: int, part: Tensor) -> Tensor:

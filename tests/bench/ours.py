@@ -108,15 +108,19 @@ def metric(
 def metric_of_methods(
     choice: Configured, model: Model, x: Tensor, maps: Tensor, target: Tensor
 ) -> Callable[[], list[BatchScores]]:
-    """A turn of scoring the maps [M,B,H,W] of several methods by a metric, which share what no map decides."""
+    """A turn of scoring the maps [M,B,H,W] of several methods by a metric, which share what no map decides.
+
+    In batches of the size that a long run would measure to be best.
+    """
     model, x = prepared(model, x)
     scorer = prepare(model, x)
+    size = tune(scorer, x, LONG, wish="never").batch_size
     mask = torch.zeros_like(maps[0], dtype=torch.bool)
     mask[:, : x.shape[2] // 2] = True
     ties = tie_breakers(_ids(x), x.shape[2] * x.shape[3], 0).to(x.device)
 
     def score() -> list[BatchScores]:
-        passes = Passes(scorer, BatchSize(model.batch_size), EndPoints(), contextlib.nullcontext)
+        passes = Passes(scorer, BatchSize(size), EndPoints(), contextlib.nullcontext)
         found = []
         for saliency in maps:
             ranks, _ = rank(saliency, ties)

@@ -807,11 +807,12 @@ def sanity(
     from interpbench.core.devices import Computing
     from interpbench.loading.dataset import open_dataset
     from interpbench.registry.choosing import choose_dataset
-    from interpbench.studies.sanity.checks import DEFAULT, choose_tests
+    from interpbench.studies.chosen_tests import choose_tests
+    from interpbench.studies.sanity.checks import DEFAULT, TESTS
     from interpbench.studies.sanity.methods import METHODS
     from interpbench.studies.sanity.study import SanityPlan, check_sanity
 
-    tests = choose_tests(_names(test) or DEFAULT)
+    tests = choose_tests(_names(test) or DEFAULT, TESTS)
     handed = _hand(
         plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
     )
@@ -968,12 +969,13 @@ def judge(
     from interpbench.core.devices import Computing
     from interpbench.loading.dataset import open_dataset
     from interpbench.registry.choosing import choose_dataset, choose_plugins
+    from interpbench.studies.chosen_tests import choose_tests
     from interpbench.studies.judging import study
 
     for name, count in {"images": images, "steps": steps, "perturbations": perturbations}.items():
         if count < 1:
             raise ParameterError(f"{name}={count}: expected 1 or more.")
-    tests = study.choose_tests(_names(test) or study.TESTS)
+    tests = choose_tests(_names(test) or study.TESTS, study.TESTS)
     handed = _hand(plugin, (data_root, download), (weights, None), *[None] * 5)
     text = handed.dataset(dataset) or ""
     data = open_dataset(choose_dataset(handed.registry, text, handed.sources))

@@ -1,6 +1,6 @@
 """The study carried out: what is measured of the metrics, the table, its picture and the record."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 
 from interpbench.attribution.explainer import Explainer
-from interpbench.core.errors import ParameterError, unknown_name
 from interpbench.core.progress import SILENT, Progress
 from interpbench.core.types import Dataset
 from interpbench.drawing.style import Page
@@ -21,6 +20,7 @@ from interpbench.files.records import INLINE, Record
 from interpbench.files.versions import GitState, git_state
 from interpbench.registry.plugin import Configured
 from interpbench.scoring.map_scores import MapScorer
+from interpbench.studies.chosen_tests import choose_tests
 from interpbench.studies.judging import agreement, consistency, orders, scenarios
 from interpbench.studies.judging.degradations import DEGRADATIONS
 from interpbench.studies.judging.plot import draw
@@ -29,7 +29,6 @@ from interpbench.studies.judging.table import Findings, judged_table
 from interpbench.studies.records import MethodsOutcome, Provenance
 
 TESTS = ("orders", "consistency", "agreement", "scenarios")
-ALL = "all"
 IMAGES = 16  # where nobody says how many
 STEPS = 3  # of each degradation
 PERTURBED = 3  # methods, the first ones, whose maps are made again for each perturbation
@@ -106,22 +105,6 @@ class Judging:
         return bool((self.table["status"] == "failed").any() or self.outcome.failures)
 
 
-def choose_tests(texts: Sequence[str]) -> tuple[str, ...]:
-    """The tests that a user names, in the order of TESTS; `all` is all of them.
-
-    Raises:
-        UnknownNameError: for a name that is none; the message lists the near ones.
-        ParameterError: if nothing is named.
-    """
-    names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in (*TESTS, ALL):
-            raise unknown_name("test in --test:", name, [*TESTS, ALL])
-    if not names:
-        raise ParameterError(f"No test is chosen. Name one with --test: {', '.join(TESTS)}.")
-    return tuple(test for test in TESTS if test in names or ALL in names)
-
-
 def judge_metrics(
     data: Dataset,
     explainer: Explainer,
@@ -149,7 +132,7 @@ def judge_metrics(
         RunFolderError: if the folder holds something else, or cannot be written.
         PluginError: if the model fails.
     """
-    tests = choose_tests(plan.tests)
+    tests = choose_tests(plan.tests, TESTS)
     subject = Subject.of(data, explainer, metrics, plan.images)
     record = JudgingRecord(
         dataset=dataset,

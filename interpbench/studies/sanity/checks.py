@@ -39,7 +39,7 @@ from torch import Tensor
 from interpbench.attribution.explainer import Explainer
 from interpbench.attribution.model_and_methods import ModelAndMethods
 from interpbench.core.devices import exact_arithmetic
-from interpbench.core.errors import DataError, ParameterError, unknown_name
+from interpbench.core.errors import DataError, ParameterError
 from interpbench.core.progress import SILENT, Progress
 from interpbench.core.seeding import derive
 from interpbench.core.types import Model, normalise
@@ -63,28 +63,9 @@ from interpbench.toolbox.randomise import Randomised, Randomiser
 TESTS = ("cascading", "independent", "complete", "smooth", "efficient", "random-logit")
 # Without `smooth`, which makes each map of many, and what `cascading` ends with.
 DEFAULT = ("cascading", "independent", "efficient", "random-logit")
-ALL = "all"
 ALL_LAYERS = "(all)"
 SAMPLES = 50  # sMPRT's: noisy images a map
 NOISE = 0.1  # sMPRT's: the noise's deviation as a share of the image's range
-
-
-def choose_tests(texts: Sequence[str]) -> tuple[str, ...]:
-    """The tests that a user names, in the order of TESTS; `all` is all of them.
-
-    Raises:
-        UnknownNameError: for a name that is none; the message lists the near ones.
-        ParameterError: if nothing is named.
-    """
-    names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in (*TESTS, ALL):
-            raise unknown_name("test in --test:", name, [*TESTS, ALL])
-    if not names:
-        raise ParameterError(
-            f"No test is chosen. Name one with --test: {', '.join(TESTS)}, or {ALL}."
-        )
-    return tuple(test for test in TESTS if test in names or ALL in names)
 
 
 class CopyRecord(Record):

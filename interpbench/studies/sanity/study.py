@@ -15,8 +15,9 @@ from interpbench.files.output_folder import Destination, OutputFolder
 from interpbench.files.records import INLINE, Record
 from interpbench.files.versions import GitState, git_state
 from interpbench.loading.images import choose, default_count, load_images
+from interpbench.studies.chosen_tests import choose_tests
 from interpbench.studies.records import MethodsOutcome, Provenance
-from interpbench.studies.sanity.checks import DEFAULT, SAMPLES, Checks, CopyRecord, choose_tests
+from interpbench.studies.sanity.checks import DEFAULT, SAMPLES, TESTS, Checks, CopyRecord
 from interpbench.studies.sanity.plots import bar_tests, draw_bars, draw_layers, layer_kinds
 from interpbench.studies.sanity.verdict import RULE, verdicts
 
@@ -123,7 +124,7 @@ def check_sanity(
         RunFolderError: if the folder holds something else, or cannot be written.
         PluginError: if the model fails.
     """
-    tests = choose_tests(plan.tests)
+    tests = choose_tests(plan.tests, TESTS)
     count, fewer = (plan.images, ()) if plan.images else default_count(data, IMAGES)
     indices = choose(data, count, explainer.seed)
     images = load_images(data, indices, explainer.model.card.preparation)

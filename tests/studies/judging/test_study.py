@@ -11,7 +11,8 @@ import torch
 import interpbench
 from interpbench.core.errors import DataError, UnknownNameError
 from interpbench.registry.discovery import discover
-from interpbench.studies.judging.study import TESTS, choose_tests
+from interpbench.studies.chosen_tests import choose_tests
+from interpbench.studies.judging.study import TESTS
 from interpbench.suite.protocol import protocol_of
 from tests.command_line import call, refused
 from tests.picture_commands import content
@@ -127,5 +128,5 @@ def test_wrong_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no masks"):
         interpbench.judge((pixels, [0, 1]), metric="entropy", weights="random", device="cpu")
     with pytest.raises(UnknownNameError):
-        choose_tests(["everything"])
-    assert choose_tests(["scenarios, orders"]) == ("orders", "scenarios")
+        choose_tests(["everything"], TESTS)
+    assert choose_tests(["scenarios, orders"], TESTS) == ("orders", "scenarios")

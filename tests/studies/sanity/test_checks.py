@@ -21,7 +21,8 @@ from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import discover
 from interpbench.registry.registry import Registry
 from interpbench.results.statistics import bootstrap_interval
-from interpbench.studies.sanity.checks import TESTS, Checks, choose_tests, other_classes, smoothed
+from interpbench.studies.chosen_tests import choose_tests
+from interpbench.studies.sanity.checks import TESTS, Checks, other_classes, smoothed
 from interpbench.studies.sanity.comparing import COLUMNS
 from interpbench.studies.sanity.plots import _bars, _layers
 from interpbench.studies.sanity.verdict import THRESHOLD, verdicts
@@ -298,8 +299,8 @@ def test_a_verdict_needs_an_interval_on_one_side_of_the_threshold() -> None:
 
 
 def test_tests_are_named_as_methods_are() -> None:
-    assert choose_tests(["random-logit, cascading"]) == ("cascading", "random-logit")
-    assert choose_tests(["smooth", "all"]) == TESTS
+    assert choose_tests(["random-logit, cascading"], TESTS) == ("cascading", "random-logit")
+    assert choose_tests(["smooth", "all"], TESTS) == TESTS
 
 
 def test_as_a_user_runs_it(tmp_path: Path) -> None:

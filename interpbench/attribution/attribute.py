@@ -11,6 +11,7 @@ from interpbench.core.coarse_maps import enlarged
 from interpbench.core.errors import MethodError
 from interpbench.core.model_guard import Guard
 from interpbench.core.seeding import derive
+from interpbench.core.stand_ins import StandIns, standing_in
 from interpbench.core.types import Model
 from interpbench.registry.plugin import Configured
 
@@ -80,7 +81,13 @@ class Attempt:
 
 
 def attribute(
-    method: Configured, model: Model, guard: Guard, batch: Batch, seed: int, batch_size: BatchSize
+    method: Configured,
+    model: Model,
+    guard: Guard,
+    batch: Batch,
+    seed: int,
+    batch_size: BatchSize,
+    stand_ins: StandIns | None = None,
 ) -> Attempt:
     """Asks a method for the maps of a batch. Raises nothing that the method raises.
 
@@ -90,6 +97,7 @@ def attribute(
         batch: the images. The method gets a copy.
         seed: of the run.
         batch_size: images a forward pass; halved on out-of-memory.
+        stand_ins: who answers for the model as long as the method only calls it.
     """
     left_behind: dict[str, None] = {}
 
@@ -106,7 +114,10 @@ def attribute(
             if batch.name is not None:
                 model.shared.hand_out(inputs, targets, (batch.name, first, images))
             try:
-                with guard.watching(seeds[0]) as left:
+                with (
+                    guard.watching(seeds[0]) as left,
+                    standing_in(model, stand_ins, guard.untouched),
+                ):
                     answer = method(model, inputs, targets, generators=generators, ids=ids)
             finally:
                 model.shared.take_back(sound=not left)

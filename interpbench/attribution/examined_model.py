@@ -10,6 +10,7 @@ from torch import Tensor
 from interpbench.attribution.account import Account
 from interpbench.attribution.attribute import Attempt, Batch, attribute
 from interpbench.core.model_guard import Guard
+from interpbench.core.stand_ins import StandIns
 from interpbench.core.types import Model
 from interpbench.diagnosis.examination import Finding
 from interpbench.diagnosis.repair import Repair, mended_for_a_run
@@ -22,6 +23,7 @@ class ExaminedModel:
     Attributes:
         model: as methods get it; a repaired copy where the one given could not be used as it is.
         guard: watches over it.
+        stand_ins: who answers for it as long as a method only calls it; None for nobody.
         findings: what is wrong with it.
         repairs: what was mended.
     """
@@ -30,6 +32,7 @@ class ExaminedModel:
         """The model as it is, not looked at yet."""
         self.model = model
         self.guard = Guard(model)
+        self.stand_ins: StandIns | None = None
         self.findings: tuple[Finding, ...] = ()
         self.repairs: tuple[Repair, ...] = ()
 
@@ -52,7 +55,15 @@ class ExaminedModel:
 
     def explain(self, batch: Batch, account: Account, seed: int) -> Attempt:
         """Asks a method for the maps of a batch, and takes down in its account what came of it."""
-        attempt = attribute(account.method, self.model, self.guard, batch, seed, account.batch_size)
+        attempt = attribute(
+            account.method,
+            self.model,
+            self.guard,
+            batch,
+            seed,
+            account.batch_size,
+            self.stand_ins,
+        )
         account.note(attempt)
         return attempt
 

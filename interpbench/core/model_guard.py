@@ -7,8 +7,8 @@ neither on what ran before nor on the order of methods.
 """
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Guard:
         self._modules = list(model.named_modules())
         self._tensors = list(_tensors(model))
         self._weights = {name: tensor.detach().clone() for name, tensor in self._tensors}
+        self._untouched: Callable[[], bool] = lambda: False
 
     @contextmanager
     def watching(self, seed: int) -> Iterator[list[str]]:
@@ -43,9 +44,19 @@ class Guard:
         random_state = _random_state()
         loaded = LoadedModules()
         _seed_all(seed)
+        outer, self._untouched = (
+            self._untouched,
+            _Untouched(
+                [module.contents for module in modules],
+                classes.forward,
+                global_hooks.hooks,
+                tensors,
+            ),
+        )
         try:
             yield left
         finally:
+            self._untouched = outer
             left += loaded.undo()
             _set_random_state(random_state)
             for name, (read, write) in SWITCHES.items():
@@ -60,6 +71,10 @@ class Guard:
                 left += tensor.undo(self._weights[tensor.name])
             if left:  # batch norm, for one, writes its statistics without a trace
                 left += [f"{name}: value changed" for name in self.changed_weights()]
+
+    def untouched(self) -> bool:
+        """Whether, within `watching`, nobody has laid hands on the model so far."""
+        return self._untouched()
 
     def changed_weights(self) -> list[str]:
         """The names of parameters and buffers whose values have changed; they are restored."""
@@ -106,6 +121,12 @@ class _ModuleState:
         # torch notes for good which kind of backward hook a module once had: a trace, not a fault.
         return [f"{self.name}: {what}" for what in left if "_is_full_backward_hook" not in what]
 
+    @property
+    def contents(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Its dictionaries, and what they held."""
+        containers = [(self._attributes[key], held) for key, held in self._contents.items()]
+        return [(vars(self.module), self._attributes), *containers]
+
     def _is_untouched(self, attributes: dict[str, Any]) -> bool:
         same = len(attributes) == len(self._attributes) and all(
             attributes.get(key, _ABSENT) is value for key, value in self._attributes.items()
@@ -119,13 +140,13 @@ class _ClassState:
     """The forward methods of the modules' classes: patched there, they change in every instance."""
 
     def __init__(self, classes: set[type[nn.Module]]) -> None:
-        self._forward = {
+        self.forward = {
             cls: vars(cls).get("forward", _ABSENT) for cls in classes | {nn.Module, nn.ReLU}
         }
 
     def undo(self) -> list[str]:
         left = []
-        for cls, forward in self._forward.items():
+        for cls, forward in self.forward.items():
             if vars(cls).get("forward", _ABSENT) is not forward:
                 if forward is _ABSENT:
                     del cls.forward
@@ -139,14 +160,14 @@ class _GlobalHooks:
     """The hooks that torch calls for every module of the process."""
 
     def __init__(self) -> None:
-        self._hooks = [
+        self.hooks = [
             (value, dict(value))
             for name, value in vars(torch.nn.modules.module).items()
             if name.startswith("_global") and isinstance(value, dict)
         ]
 
     def undo(self) -> list[str]:
-        left = [_restore(hooks, content) for hooks, content in self._hooks]
+        left = [_restore(hooks, content) for hooks, content in self.hooks]
         return ["global hook left behind"] if any(left) else []
 
 
@@ -161,6 +182,19 @@ class _TensorState:
         self._hooks = dict(tensor._backward_hooks or {})
         self._version = tensor._version
         self._data = tensor.data
+
+    def values(self) -> np.ndarray:
+        """Its values where they lie, [N]."""
+        return self._tensor.detach().view(-1).numpy()
+
+    def is_untouched(self) -> bool:
+        tensor = self._tensor
+        return (
+            tensor._version == self._version
+            and tensor.data_ptr() == self._data.data_ptr()
+            and tensor.requires_grad == self._requires_grad
+            and not tensor._backward_hooks
+        )
 
     def undo(self, weights: Tensor) -> list[str]:
         left = []
@@ -179,6 +213,55 @@ class _TensorState:
             tensor.requires_grad_(self._requires_grad)
             left.append("requires_grad changed")
         return [f"{self.name}: {what}" for what in left]
+
+
+class _Untouched:
+    """Whether a model is as it was. Asked at each of its calls, so that it must be quick.
+
+    Of each weight on the CPU one value is looked at, since what is written by way of `.data` leaves
+    no trace otherwise.
+    """
+
+    def __init__(
+        self,
+        modules: list[list[tuple[dict[str, Any], dict[str, Any]]]],
+        forward: dict[type[nn.Module], Any],
+        global_hooks: list[tuple[dict[Any, Any], dict[Any, Any]]],
+        tensors: list[_TensorState],
+    ) -> None:
+        contents = [*global_hooks, *(pair for pairs in modules for pair in pairs)]
+        self._empty = [container for container, held in contents if not held]
+        self._full = [(container, held) for container, held in contents if held]
+        self._forward = forward
+        self._tensors = tensors
+        self._probed = _probed(tensors)
+        self._values = [float(values[0]) for values in self._probed]
+
+    def __call__(self) -> bool:
+        try:
+            return (
+                not any(self._empty)
+                and all(container == held for container, held in self._full)
+                and all(
+                    vars(cls).get("forward", _ABSENT) is forward
+                    for cls, forward in self._forward.items()
+                )
+                and all(tensor.is_untouched() for tensor in self._tensors)
+                and [float(values[0]) for values in self._probed] == self._values
+            )
+        except Exception:  # what cannot be compared is another thing than before
+            return False
+
+
+def _probed(tensors: list[_TensorState]) -> list[np.ndarray]:
+    """The values of each tensor that numpy can see; those that are NaN are never as they were."""
+    seen = []
+    for tensor in tensors:
+        with suppress(Exception):  # of another device, layout or type
+            values = tensor.values()
+            if values.size:
+                seen.append(values)
+    return seen
 
 
 _ABSENT = object()

@@ -24,6 +24,7 @@ from interpbench.core.outputs import Outputs, probabilities_of
 from interpbench.core.passes_counted import count_pass
 from interpbench.core.preparation import Channels, Crop, Interpolation, Preparation, Size, Stated
 from interpbench.core.shared_passes import Shared
+from interpbench.core.stand_ins import answer_of_stand_in
 
 PerChannel = tuple[float, ...]
 SCRIPTED = (
@@ -270,7 +271,8 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B,classes] of x [B,C,H,W], which is normalised."""
-        logits: Tensor = self.network(x)
+        answered = answer_of_stand_in(self, x)
+        logits: Tensor = self.network(x) if answered is None else answered
         count_pass(logits)
         return logits
 

@@ -157,6 +157,7 @@ class ScoringRecord(Record):
     batch_size: int = 0
     batch_size_from: str = ""
     compiled: str = ""
+    gradients: str = ""
 
     @property
     def is_compiled(self) -> bool:

@@ -12,6 +12,7 @@ from interpbench.attribution.examined_model import ExaminedModel
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.errors import RunFolderError
 from interpbench.core.types import UNKNOWN, Model, normalise
+from interpbench.fast.method_copies import stand_ins
 from interpbench.fast.scoring_copy import Scorer, prepare
 from interpbench.fast.tuning import tune
 from interpbench.loading.class_names import class_names
@@ -323,7 +324,15 @@ class PreparedModel:
         report = {
             name: value for name, value in asdict(self.scorer.report).items() if value is not None
         }
-        return ScoringRecord(**report, **asdict(tuning))
+        copies, gradients = stand_ins(
+            self.model, self.exact or self.scorer, self.probe.contiguous(slice(0, PROVEN)), x
+        )
+        if decided is not None and decided.record.scoring is not None:
+            gradients = decided.record.scoring.gradients
+            if not gradients.startswith("folded"):
+                copies = replace(copies, gradients=None)
+        self.examined.stand_ins = copies
+        return ScoringRecord(**report, **asdict(tuning), gradients=gradients)
 
     def _notices(self, seen: _Seen) -> list[str]:
         """Which of the run's methods cannot be trusted on the model, and why."""

@@ -1,0 +1,89 @@
+"""Cheaper networks that answer in a model's place while a method does nothing but call it.
+
+Methods get the plain network, with its layers by name. Most only ask for outputs, or for gradients
+at the image: these may come from a copy that was proven to give the same, as long as nobody has
+laid hands on the model, be it a hook, a rule on an activation or another weight. So no plugin has
+to say what it needs.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class StandIns:
+    """Networks that give the logits of a model.
+
+    Attributes:
+        forwards: for who needs no gradient; None for the plain network.
+        gradients: for who needs gradients at the image, and no others; None for the plain one.
+        memory_format: in which `forwards` wants its images.
+    """
+
+    forwards: nn.Module | None = None
+    gradients: nn.Module | None = None
+    memory_format: torch.memory_format = torch.contiguous_format
+
+    def answer(self, x: Tensor) -> Tensor | None:
+        """The logits of images; None where only the plain network can give what is asked for."""
+        if type(x) is not Tensor or _is_traced():
+            return None
+        if torch.is_grad_enabled():
+            if self.gradients is None or not x.requires_grad:
+                return None
+            with_gradients: Tensor = self.gradients(x)
+            return with_gradients
+        if self.forwards is None:
+            return None
+        answer: Tensor = self.forwards(x.contiguous(memory_format=self.memory_format))
+        return answer
+
+
+def _is_traced() -> bool:
+    """Whether torch does more than to compute: other precisions, derivatives, tracing."""
+    return bool(
+        torch.is_autocast_enabled("cpu")
+        or torch.is_autocast_enabled("cuda")
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch.jit.is_tracing()
+        or torch.compiler.is_compiling()
+    )
+
+
+_at_work: ContextVar[tuple[nn.Module, StandIns, Callable[[], bool]] | None] = ContextVar(
+    "stand-ins at work", default=None
+)
+
+
+@contextmanager
+def standing_in(
+    model: nn.Module, stand_ins: StandIns | None, untouched: Callable[[], bool]
+) -> Iterator[None]:
+    """Lets other networks answer for a model; in this thread, and not for copies of the model.
+
+    Parameters:
+        model: whose calls are answered.
+        stand_ins: by whom; None for nobody.
+        untouched: whether the model still is what its stand-ins were made of.
+    """
+    token = _at_work.set((model, stand_ins, untouched) if stand_ins else None)
+    try:
+        yield
+    finally:
+        _at_work.reset(token)
+
+
+def answer_of_stand_in(model: nn.Module, x: Tensor) -> Tensor | None:
+    """The logits of images by a model's stand-in; None where the model has to answer itself."""
+    at_work = _at_work.get()
+    if at_work is None or at_work[0] is not model or not at_work[2]():
+        return None
+    return at_work[1].answer(x)

@@ -17,6 +17,7 @@ from interpbench.core.batch_size import BatchSize
 from interpbench.core.devices import memory_kept
 from interpbench.core.model_guard import Guard
 from interpbench.core.types import Model
+from interpbench.fast.method_copies import stand_ins
 from interpbench.fast.scoring_copy import prepare
 from interpbench.fast.tuning import tune
 from interpbench.registry.plugin import Configured
@@ -74,6 +75,7 @@ def maps(
 ) -> Callable[[], Tensor]:
     """A turn of explaining images by each of the methods, as the runner does: [methods,B,H,W]."""
     model, fastest = prepared(model, x)
+    copies, _ = stand_ins(model, prepare(model, fastest), x.contiguous(), fastest)
     guard, batch_size = Guard(model), BatchSize(model.batch_size)
     turns = itertools.count()
 
@@ -87,7 +89,7 @@ def maps(
             for gradients, images in ((True, x.contiguous()), (False, fastest))
         }
         attempts = [
-            attribute(method, model, guard, batches[method.plugin.gradients], 0, batch_size)
+            attribute(method, model, guard, batches[method.plugin.gradients], 0, batch_size, copies)
             for method in methods
         ]
         return torch.stack(

@@ -123,7 +123,7 @@ def _weighted(values: Tensor, weights: tuple[tuple[float, ...], ...], stride: in
 def _kernel(
     weights: tuple[tuple[float, ...], ...], channels: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """The weights for each channel, [C,1,k,k], laid out once: they are asked for a thousand times."""
+    """The weights for each channel, [C,1,k,k], laid out once for a thousand uses."""
     with torch.inference_mode(False):
         return (
             torch.tensor(weights, dtype=dtype, device=device)

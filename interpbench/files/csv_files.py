@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 # What a spreadsheet may take for the start of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_PART = 16_384  # rows
+_PART = 16_384  # rows that are written at once
+_READ = 1_000_000  # rows that are read at once
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -103,9 +105,15 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """
     try:
         with np.errstate(invalid="raise"):  # where NaN or infinity would become a whole number
-            frame = pd.read_csv(
-                path, dtype=dict(columns), keep_default_na=False, na_values=_empty_numbers(columns)
-            )
+            with pd.read_csv(
+                path,
+                dtype=dict(columns),
+                keep_default_na=False,
+                na_values=_empty_numbers(columns),
+                chunksize=_READ,
+                low_memory=False,
+            ) as parts:
+                frame = _together(list(parts))
     except (OSError, ValueError, TypeError, ArithmeticError, pd.errors.ParserError) as error:
         raise ValueError(f"no table of this kind: {str(error)[:300]}.") from None
     if sorted(frame.columns) != sorted(columns):
@@ -121,6 +129,20 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         if dtype == "category":
             frame[column] = frame[column].cat.rename_categories(restored)
     return frame
+
+
+def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Parts of a table below each other; what few texts differ in stays categories."""
+    if len(parts) == 1:
+        return parts[0]
+    return pd.DataFrame(
+        {
+            name: union_categoricals([part[name] for part in parts])
+            if isinstance(parts[0][name].dtype, pd.CategoricalDtype)
+            else pd.concat([part[name] for part in parts], ignore_index=True)
+            for name in parts[0]
+        }
+    )
 
 
 def _empty_numbers(columns: Mapping[str, str]) -> dict[str, list[str]]:

@@ -327,7 +327,8 @@ def cells_among(rows: pd.DataFrame, cells: Collection[tuple[str, str]]) -> np.nd
         [(model, method) in cells for method in methods.cat.categories]
         for model in models.cat.categories
     ]
-    table = np.array(known, dtype=bool).reshape(len(known), -1)
+    shape = (len(models.cat.categories), len(methods.cat.categories))
+    table = np.array(known, dtype=bool).reshape(shape)
     return np.asarray(table[models.cat.codes, methods.cat.codes])
 
 

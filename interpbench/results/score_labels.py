@@ -52,8 +52,8 @@ def relabelled(labels: pd.Series, names: Mapping[str, str], other: str = "") -> 
         other: the name of labels that are not among these.
     """
     named = [names.get(label, other) for label in labels.cat.categories]
-    codes, categories = pd.factorize(np.array([*named, other], dtype=object), sort=True)
-    renamed = codes[:-1].take(labels.cat.codes) if len(named) else np.zeros(0, dtype=int)
+    codes, categories = pd.factorize(np.array(named, dtype=object), sort=True)
+    renamed = codes.take(labels.cat.codes) if len(named) else codes
     return pd.Series(pd.Categorical.from_codes(renamed, categories), labels.index)
 
 

@@ -234,7 +234,7 @@ def other_images(said: Said, scores: pd.DataFrame, ceilings: pd.DataFrame) -> No
     old = said["data"]["samples"][0]
     said["data"]["samples"][0] = "planted-test-000000"
     for frame in (scores, ceilings):
-        frame["sample_id"] = frame["sample_id"].replace(old, "planted-test-000000")
+        frame["sample_id"] = frame["sample_id"].astype(str).replace(old, "planted-test-000000")
 
 
 def own_protocol(old: str, new: str) -> Edit:

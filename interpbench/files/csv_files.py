@@ -104,16 +104,18 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         ValueError: if it is no CSV, or has other columns or types; the message says which.
     """
     try:
-        with np.errstate(invalid="raise"):  # where NaN or infinity would become a whole number
-            with pd.read_csv(
+        with (
+            np.errstate(invalid="raise"),  # where NaN or infinity would become a whole number
+            pd.read_csv(
                 path,
                 dtype=dict(columns),
                 keep_default_na=False,
                 na_values=_empty_numbers(columns),
                 chunksize=_READ,
                 low_memory=False,
-            ) as parts:
-                frame = _together(list(parts))
+            ) as parts,
+        ):
+            frame = _together(list(parts))
     except (OSError, ValueError, TypeError, ArithmeticError, pd.errors.ParserError) as error:
         raise ValueError(f"no table of this kind: {str(error)[:300]}.") from None
     if sorted(frame.columns) != sorted(columns):

@@ -24,7 +24,11 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 def shown(notebook: nbformat.NotebookNode) -> list[list[str]]:
     """What each cell shows, by its kinds: `text/html`, `image/png`, `stdout`."""
     return [
-        [kind for output in cell.outputs for kind in output.get("data", [output.get("name")])]
+        [
+            kind
+            for output in cell.outputs
+            for kind in sorted(output.get("data", [output.get("name")]))
+        ]
         for cell in code_cells(notebook)
     ]
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import interpbench
-from interpbench.registry.discovery import bundled_folder, discover
+from interpbench.registry.bundled_folder import bundled_folder
+from interpbench.registry.discovery import discover
 from interpbench.registry.plugin import KINDS
 from tests.paths import ROOT
 

@@ -19,7 +19,8 @@ def bundled_names(kind: str) -> list[str]:
 
 def names_as_csv() -> str:
     """What belongs into the file, read off the plugins themselves."""
-    from interpbench.registry.discovery import bundled_folder, load_folder
+    from interpbench.registry.bundled_folder import bundled_folder
+    from interpbench.registry.discovery import load_folder
     from interpbench.registry.plugin import KINDS
     from interpbench.registry.registry import Registry
 

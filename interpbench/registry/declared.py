@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 
+from interpbench.registry.bundled_folder import bundled_folder
 from interpbench.registry.plugin import aspect_of
 
 
@@ -33,8 +34,6 @@ class Aspects(Mapping[str, str]):
 @cache
 def declared_aspects() -> dict[str, str]:
     """Those of the bundled metrics, as their decorators state them; nothing is imported."""
-    from interpbench.registry.discovery import bundled_folder
-
     found: dict[str, str] = {}
     for path in sorted(bundled_folder().rglob("*.py")):
         source = path.read_text(encoding="utf-8")

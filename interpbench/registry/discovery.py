@@ -13,6 +13,7 @@ from pathlib import Path
 
 from interpbench.core.errors import PluginError
 from interpbench.core.safe_path import allow_current_folder
+from interpbench.registry.bundled_folder import bundled_folder
 from interpbench.registry.maps_plugin import MAPS, maps_plugin
 from interpbench.registry.plugin import REGISTERED, Kind, Plugin
 from interpbench.registry.registry import Registry, default_registry
@@ -46,13 +47,6 @@ def _by_its_name(kind: Kind, name: str) -> Plugin | None:
     if (kind, name) == ("method", MAPS):
         return maps_plugin()
     return function_in_file(kind, name)
-
-
-def bundled_folder() -> Path:
-    """The bundled plugins: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "plugins"
-    return inside if inside.is_dir() else package.parent / "plugins"
 
 
 def load_path(path: Path, registry: Registry) -> None:

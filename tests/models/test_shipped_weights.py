@@ -10,7 +10,8 @@ from interpbench.core.types import DatasetCard
 from interpbench.loading.in_domain import load_in_domain
 from interpbench.loading.model import load_model
 from interpbench.loading.weights import read_weights, sha256
-from interpbench.registry.discovery import bundled_folder, discover
+from interpbench.registry.bundled_folder import bundled_folder
+from interpbench.registry.discovery import discover
 from interpbench.training.recipe import recorded_recipe
 
 FILES = sorted((bundled_folder() / "models" / "weights").glob("*.safetensors"))

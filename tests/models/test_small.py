@@ -17,7 +17,8 @@ from interpbench.core.types import DatasetCard
 from interpbench.loading.fitting import load_state
 from interpbench.loading.model import load_model
 from interpbench.loading.weights import read_weights
-from interpbench.registry.discovery import bundled_folder, discover
+from interpbench.registry.bundled_folder import bundled_folder
+from interpbench.registry.discovery import discover
 from interpbench.registry.plugin import blaming
 
 REGISTRY = discover()

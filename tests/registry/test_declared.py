@@ -1,5 +1,7 @@
 """What metrics ask about, as their sources say and as the plugins themselves do."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,3 +32,14 @@ def test_what_is_not_bundled_is_asked_of_the_plugins(
     )
     discovery.load_path(tmp_path / "mine.py", registry)
     assert Aspects()["somebodys"] == "cost"
+
+
+def test_neither_plugins_nor_torch_are_imported_for_it() -> None:
+    script = (
+        "import sys; from interpbench.registry.declared import Aspects; "
+        "assert Aspects()['deletion'] == 'faithfulness'; print('torch' in sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == "False"

@@ -14,8 +14,9 @@ from interpbench.attribution.model_and_methods import load_model_and_methods
 from interpbench.core.errors import PreparationError
 from interpbench.core.seeding import derive
 from interpbench.files.output_folder import distinct, fresh_folder
+from interpbench.registry.bundled_folder import bundled_folder
 from interpbench.registry.choosing import Sources
-from interpbench.registry.discovery import bundled_folder, discover
+from interpbench.registry.discovery import discover
 from interpbench.studies.pictures.explain import METHODS, _top
 from interpbench.studies.pictures.images import batches
 from tests import in_memory

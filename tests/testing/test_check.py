@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import interpbench
-from interpbench.registry.discovery import bundled_folder
+from interpbench.registry.bundled_folder import bundled_folder
 from interpbench.testing import CONTRACTS, check
 from tests.command_line import call, refused
 

@@ -7,7 +7,7 @@ import pytest
 
 from interpbench.core.errors import RecipeError, UnknownNameError
 from interpbench.loading.weights import read_weights
-from interpbench.registry.discovery import bundled_folder
+from interpbench.registry.bundled_folder import bundled_folder
 from interpbench.training.recipe import Recipe, load_recipe, recipe_names, recorded_recipe
 
 CROPS = "[augmentation]\ncrop = 0\nresized_crop = 0.4"

@@ -20,8 +20,9 @@ from interpbench.core.types import DatasetCard, Pretrained
 from interpbench.loading.model import load_model
 from interpbench.loading.pretrained import hash_tensors
 from interpbench.loading.weights import read_weights, sha256
+from interpbench.registry.bundled_folder import bundled_folder
 from interpbench.registry.choosing import Sources
-from interpbench.registry.discovery import bundled_folder, discover
+from interpbench.registry.discovery import discover
 from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry, model
 from interpbench.training.data import decode

@@ -2,11 +2,13 @@
 
 Forward passes are read off the scoring copy. Gradients at the image come from the network whose
 batch norms are folded, which spares their passes over memory on the way back too, if they are
-proven to be the plain network's on real images.
+proven to be the plain network's on real images. It is contiguous: in channels last it would be
+faster by a third, but there sums are rounded otherwise, and on an area of one colour another of
+several equal maxima would get the gradient.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +19,7 @@ from interpbench.core.stand_ins import StandIns
 from interpbench.core.types import Model
 from interpbench.fast.scoring_copy import Scorer
 
-# Of a gradient's norm. Where rounding turns a ReLU or picks another of two maxima, a gradient
-# changes at once, which may happen to few images, but not to half of them.
-TOLERANCE, AT_MOST = 1e-4, 0.1
+TOLERANCE = 1e-3  # of a gradient's norm; rounding that turns a ReLU costs more than rounding alone
 
 
 def stand_ins(model: Model, scorer: Scorer, x: Tensor, fastest: Tensor) -> tuple[StandIns, str]:
@@ -49,27 +49,15 @@ def _gradients(
         expected = image_gradients(model.network, x)
     except Exception as error:  # no gradients flow, or the network fails with them
         return None, f"of the plain network: {first_line(error)}"
-    why = ""
-    for title, network in _candidates(folded, memory_format):
-        try:
-            apart = _apart(image_gradients(network, x), expected)
-        except Exception as error:
-            why = first_line(error)
-            continue
-        if apart.median() <= TOLERANCE and apart.max() <= AT_MOST:
-            return network, f"{title}; apart by {apart.median():.1g} to {apart.max():.1g}"
-        why = f"apart by {apart.median():.1g} to {apart.max():.1g}"
-    return None, f"of the plain network: those of a folded one are {why}"
-
-
-def _candidates(
-    folded: nn.Module, memory_format: torch.memory_format
-) -> Iterator[tuple[str, nn.Module]]:
-    """Networks from the cheapest; where areas of one colour make ties, the format decides them."""
     if memory_format != torch.contiguous_format:
-        yield "folded, channels last", folded
         folded = copy.deepcopy(folded).to(memory_format=torch.contiguous_format)
-    yield "folded", folded
+    try:
+        apart = _apart(image_gradients(folded, x), expected).amax()
+    except Exception as error:
+        return None, f"of the plain network: {first_line(error)}"
+    if apart <= TOLERANCE:
+        return folded, f"folded; apart by up to {apart:.1g}"
+    return None, f"of the plain network: those of a folded one are apart by {apart:.1g}"
 
 
 def image_gradients(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import ClassVar
 
 from interpbench.core.errors import DuplicatePluginError, PluginError, unknown_name
@@ -22,6 +23,17 @@ from interpbench.registry.registry import Registry, parameters_of
 from interpbench.registry.source_hash import origin_of
 
 
+class _FromSource(SourceFileLoader):
+    """Compiles the file each time: its bytecode, if it was saved, may be that of a moment ago.
+
+    Python compares sizes and seconds, and a file that is being written changes faster.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
+
+
 def run_file(path: Path, version: str = "") -> ModuleType:
     """Executes a file as a module of a name of its own (and of that version).
 
@@ -29,7 +41,8 @@ def run_file(path: Path, version: str = "") -> ModuleType:
         PluginError: if it is no Python file; and whatever the file raises.
     """
     name = f"interpbench_plugins.{path.stem.replace('-', '_')}_{derive(0, path):x}{version}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = _FromSource(name, str(path)) if path.suffix == ".py" else None
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path} is no Python file. A plugin is a file that ends in .py.")
     module = importlib.util.module_from_spec(spec)

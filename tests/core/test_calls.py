@@ -48,7 +48,7 @@ def test_an_argument_that_is_like_none_lists_them_all() -> None:
         (lambda: interpbench.run(method=3), "method=3: expected the name of a plugin, a function"),
         (lambda: interpbench.run(metric=[["a"]]), "metric=['a']: expected the name of a plugin"),
         (lambda: interpbench.explain(), "missing a required argument: 'images'. It needs images; see help("),
-        (lambda: interpbench.explain("a.png", model="resnet18", method="saliency", alpha="x"), "expected float."),
+        (lambda: interpbench.explain("a.png", model="resnet18", method="saliency", alpha="x"), "expected an opacity"),
         (lambda: interpbench.run("quick", "planted"), "too many positional arguments"),
     ],
 )  # fmt: skip

@@ -25,7 +25,9 @@ OTHERS = (
     ".venv/bin/pre-commit",
     ".venv/bin/ruff",
     ".venv/bin/mypy",
+    "docker",
 )  # what contributors call besides
+OF_THE_PROGRAM = ("--version", "--help", "--install-completion", "--show-completion")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 _GROUP: Any = typer.main.get_command(app)
 
@@ -51,7 +53,8 @@ def check_command(words: list[str]) -> None:
     if words[0] == "interpbench":
         check_ours(words[1:])
     elif Path(words[0]).name == "pip" and words[1] == "install":
-        for what in words[2:]:
+        index = words.index("--index-url") if "--index-url" in words else len(words)
+        for what in [*words[2:index], *words[index + 2 :]]:
             check_requirement(what)
     elif is_script(words):
         compile(Path(words[1]).read_text(encoding="utf-8"), words[1], "exec")
@@ -70,12 +73,14 @@ def check_requirement(what: str) -> None:
     if asked:
         assert set(asked[1].split(",")) <= set(PROJECT["optional-dependencies"]), what
     else:
-        assert what in (".", "-e", "pre-commit"), what
+        needed = {re.split(r"[<>=]", each)[0] for each in PROJECT["dependencies"]}
+        assert what in {".", "-e", "pre-commit", *needed}, what
 
 
 def check_ours(arguments: list[str]) -> None:
     """A command of ours: its options and values are parsed, and each name looked up."""
-    if arguments[:1] == ["--version"]:
+    if len(arguments) == 1 and arguments[0].startswith("--"):
+        assert arguments[0] in OF_THE_PROGRAM, arguments[0]
         return
     name, *rest = arguments
     command = _GROUP.commands[name]

@@ -144,9 +144,8 @@ def test_an_image_left_out_altogether_is_not_what_the_suite_chooses(
     def drop(said: dict[str, Any], scores: pd.DataFrame, ceilings: pd.DataFrame) -> None:
         said["data"]["samples"][0] = "planted-test-000000"
         for frame in (scores, ceilings):
-            frame["sample_id"] = frame["sample_id"].where(
-                frame["sample_id"].isin(said["data"]["samples"]), "planted-test-000000"
-            )
+            ids = frame["sample_id"].astype(str)
+            frame["sample_id"] = ids.where(ids.isin(said["data"]["samples"]), "planted-test-000000")
 
     reseal(results / "few" / "ada", drop)
     found = verified(results, suite_file, part=0.25).faults

@@ -44,15 +44,9 @@ class Guard:
         random_state = _random_state()
         loaded = LoadedModules()
         _seed_all(seed)
-        outer, self._untouched = (
-            self._untouched,
-            _Untouched(
-                [module.contents for module in modules],
-                classes.forward,
-                global_hooks.hooks,
-                tensors,
-            ),
-        )
+        outer = self._untouched
+        contents = [module.contents for module in modules]
+        self._untouched = _Untouched(contents, classes.forward, global_hooks.hooks, tensors)
         try:
             yield left
         finally:

@@ -36,6 +36,7 @@ from interpbench.registry.plugin import Configured
 from interpbench.registry.registry import Registry
 
 OWN_CLASSES = "classes of its own"  # what a model is trained on that names them alone
+PREDICTED = "predicted"  # as target: the class that the model predicts
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +188,18 @@ def _as_data(card: WeightsCard) -> DatasetCard:
     return DatasetCard(
         card.dataset, card.classes, card.data_revision, card.size, card.mean, card.std
     )
+
+
+def find_target(text: str, classes: Sequence[str]) -> int | None:
+    """As `find_class`; None for `predicted`, whichever class the model predicts.
+
+    Raises:
+        UnknownNameError: if there is no such class, or several.
+    """
+    try:
+        return None if text == PREDICTED else find_class(text, classes)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error} So will `{PREDICTED}`.") from None
 
 
 def find_class(text: str, classes: Sequence[str]) -> int:

@@ -6,7 +6,12 @@ import pytest
 import torch
 from torchvision.models import ResNet18_Weights
 
-from interpbench.attribution.model_and_methods import find_class, load_model_and_methods
+from interpbench.attribution.model_and_methods import (
+    find_class,
+    find_target,
+    load_model_and_methods,
+)
+from interpbench.core.errors import UnknownNameError
 from interpbench.loading.weights import WeightsCard, save_weights
 from interpbench.registry.choosing import Sources
 from interpbench.registry.discovery import discover
@@ -222,3 +227,10 @@ def test_a_class_is_found_by_name_before_index() -> None:
     with pytest.raises(Exception, match="Did you mean 'class-77'") as raised:
         find_class("Class-77", names)
     assert len(str(raised.value)) < 600
+
+
+def test_a_target_may_be_what_is_predicted_and_its_error_says_so() -> None:
+    assert find_target("predicted", ["a", "b"]) is None
+    assert find_target("b", ["a", "b"]) == 1
+    with pytest.raises(UnknownNameError, match="So will `predicted`"):
+        find_target("c", ["a", "b"])

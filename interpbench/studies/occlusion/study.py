@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from interpbench.attribution.explainer import Explainer
-from interpbench.attribution.model_and_methods import find_class
+from interpbench.attribution.model_and_methods import PREDICTED, find_target
 from interpbench.core.progress import SILENT, Progress
 from interpbench.core.types import Dataset
 from interpbench.files.csv_files import write_csv
@@ -21,7 +21,6 @@ from interpbench.files.records import INLINE, Record
 from interpbench.loading.images import ImageSet
 from interpbench.studies.occlusion.drawing import draw_strip, write_film
 from interpbench.studies.occlusion.sweep import Sweep, Window, sweep
-from interpbench.studies.pictures.explain import PREDICTED
 from interpbench.studies.pictures.images import batches, pixels_id
 from interpbench.studies.pictures.panels import percent
 from interpbench.studies.records import Provenance
@@ -153,7 +152,7 @@ def occlude_files(
     """
     explained, card = explainer.explained, explainer.model.card
     window = Window.of(*moves, (card.preparation.height, card.preparation.width))
-    logit = None if target == PREDICTED else find_class(target, explained.classes)
+    logit = find_target(target, explained.classes)
     record = OccludeRecord(
         made=Provenance.of(explainer),
         window=window.side,

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from interpbench.attribution.explainer import Explainer
-from interpbench.attribution.model_and_methods import find_class
+from interpbench.attribution.model_and_methods import PREDICTED, find_target
 from interpbench.core.errors import unknown_name
 from interpbench.core.progress import SILENT, Progress
 from interpbench.core.types import Dataset
@@ -31,7 +31,6 @@ METHODS = ("gradcam", "guided-backprop", "integrated-gradients", "layercam", "sa
 AT_ONCE = 16  # images that are explained together: few, so that panels appear as they are made
 TOP = 5  # predictions that a panel lists
 SHOWN = 6  # panels that a notebook shows
-PREDICTED = "predicted"  # as target: the class that the model predicts
 
 
 class ClassRecord(Record):
@@ -163,7 +162,7 @@ def explain_files(
         PluginError: if the model fails.
     """
     explained = explainer.explained
-    logit = None if target == PREDICTED else find_class(target, explained.classes)
+    logit = find_target(target, explained.classes)
     record = ExplainRecord(made=Provenance.of(explainer), drawing=looks[0], target=target)
     if len(looks) > 1:
         record = record.model_copy(update={"alphas": tuple(look.alpha for look in looks)})

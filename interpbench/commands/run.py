@@ -197,6 +197,7 @@ def run(
     from interpbench import api
     from interpbench.commands.forecast import show_forecast
     from interpbench.commands.run_progress import ProgressBar
+    from interpbench.results.run_folder import PAGE
 
     asked: dict[str, Any] = {
         "dataset": dataset,
@@ -258,7 +259,7 @@ def run(
     _show(finished, console)
     if profile:
         _show_profile(finished, console)
-    say(f"Page: {finished.folder / api.PAGE}")
+    say(f"Page: {finished.folder / PAGE}")
     raise typer.Exit(0 if finished.info.is_finished and not len(finished.failed) else 1)
 
 

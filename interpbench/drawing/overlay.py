@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from PIL import Image
 
 from interpbench.core.errors import ParameterError, unknown_name
 
 SEQUENTIAL, DIVERGING = "inferno", "RdBu_r"
 MOST_LOOKS = 8  # of a map, side by side
+Extent = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -113,15 +115,25 @@ def is_signed(values: np.ndarray) -> bool:
     return bool(values.min() < 0 < values.max())
 
 
-def outline(cell: Axes, mask: np.ndarray | None) -> None:
-    """The mask's border, white on black so that it shows on any ground."""
+def outline(cell: Axes, mask: np.ndarray | None, extent: Extent | None = None) -> None:
+    """The mask's border, white on black so that it shows on any ground.
+
+    Parameters:
+        cell: where its image is drawn.
+        mask: bool [H,W], or None for none.
+        extent: left, right, bottom and top of the image, where the cell holds more than that.
+    """
     if mask is None:
         return
+    height, width = mask.shape
+    left, right, bottom, top = extent or (-0.5, width - 0.5, height - 0.5, -0.5)
     padded = np.pad(mask, 1).astype(float)  # so that a mask at the image's edge is closed
-    rows, columns = (np.arange(size) - 1 for size in padded.shape)
-    for color, width in (("black", 1.7), ("white", 0.8)):
-        cell.contour(columns, rows, padded, levels=[0.5], colors=color, linewidths=width)
-    cell.set(xlim=(-0.5, mask.shape[1] - 0.5), ylim=(mask.shape[0] - 0.5, -0.5))
+    columns = left + (np.arange(width + 2) - 0.5) * (right - left) / width
+    rows = top + (np.arange(height + 2) - 0.5) * (bottom - top) / height
+    line = cell.contour(columns, rows, padded, levels=[0.5], colors="white", linewidths=0.8)
+    line.set_path_effects([withStroke(linewidth=1.7, foreground="black")])
+    if extent is None:
+        cell.set(xlim=(left, right), ylim=(bottom, top))
 
 
 def enlarged(pixels: np.ndarray, factor: int) -> np.ndarray:

@@ -29,7 +29,8 @@ MARGINS = (
     "whatever a smaller run would not have held: a method, model or metric that is left out "
     "altogether",
     "a score that is moved by less than its tolerance, which is greater for another kind of "
-    "device, and a mean by less than its tolerance over the root of the number of images",
+    "device and where the score hangs on the last bits of what the network computes, and a mean by "
+    "less than its tolerance over the root of the number of images",
     "the share of tied positions, where the devices are of different kinds",
     "how many of the maps that were not made again hold negative values",
 )

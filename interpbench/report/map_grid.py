@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from interpbench.drawing.fitted_text import Font
 from interpbench.drawing.overlay import DIVERGING, SEQUENTIAL, Look, is_signed, outline
@@ -21,7 +23,6 @@ from interpbench.drawing.style import (
     WRONG,
     Page,
     place_axes,
-    place_picture,
 )
 from interpbench.results.tables import Example
 
@@ -88,6 +89,38 @@ class _Block:
         return cls(heads, 0.15 + LINE * lines)
 
 
+@dataclass(frozen=True)
+class _Cell:
+    """A square for a picture; all lie on one sheet, for axes of its own each would take long.
+
+    Attributes:
+        sheet: axes over the whole figure, in inches.
+        left, top, side: of the square, in inches.
+    """
+
+    sheet: Axes
+    left: float
+    top: float
+    side: float
+
+    def draw(self, pixels: np.ndarray, mask: np.ndarray | None) -> None:
+        """An image [H,W,3] as large as fits, in the middle, with its mask's outline."""
+        height, width = pixels.shape[:2]
+        across, up = self.side * np.array([width, height]) / max(width, height)
+        left, top = self.left + (self.side - across) / 2, self.top - (self.side - up) / 2
+        extent = (left, left + across, top - up, top)
+        self.sheet.imshow(pixels, interpolation="nearest", extent=extent, aspect="auto")
+        outline(self.sheet, mask, extent)
+        settings = mpl.rcParams
+        frame = {"edgecolor": settings["axes.edgecolor"], "linewidth": settings["axes.linewidth"]}
+        self.sheet.add_patch(Rectangle((left, top - up), across, up, fill=False, **frame))
+
+    def write(self, x: float, y: float, text: str, **look: Any) -> None:
+        """A text at a place in shares of the square, from its lower left corner."""
+        at = (self.left + x * self.side, self.top - (1 - y) * self.side)
+        self.sheet.text(*at, text, **look)
+
+
 def map_grid(examples: Sequence[Example], title: str, page: Page = SCREEN) -> Figure:
     """Images by rows, with their true and predicted class; methods by columns.
 
@@ -107,16 +140,19 @@ def map_grid(examples: Sequence[Example], title: str, page: Page = SCREEN) -> Fi
     figure = Figure(figsize=(layout.width, height))
     FigureCanvasAgg(figure)
     figure.text(0.5, 1 - 0.1 / height, "\n".join(lines), ha="center", va="top", fontsize="large")
+    sheet = place_axes(figure, 0, 0, layout.width, height)
+    sheet.set(xlim=(0, layout.width), ylim=(0, height), autoscale_on=False)
+    sheet.set_axis_off()
     top = height - above
     for block in blocks:
-        _draw(figure, examples, block, layout, top - block.head, font)
+        _draw(sheet, examples, block, layout, top - block.head, font)
         top -= block.head + rows
     _footer(figure, examples, layout.left if page.width is None else 0.15, font)
     return figure
 
 
 def _draw(
-    figure: Figure,
+    sheet: Axes,
     examples: Sequence[Example],
     block: _Block,
     layout: _Layout,
@@ -124,25 +160,24 @@ def _draw(
     font: Font,
 ) -> None:
     """The images with a block's maps, from `top` inches above the figure's bottom downwards."""
+    for column, text in enumerate(["image", *block.heads.values()]):
+        middle = layout.at(column) + layout.cell / 2
+        sheet.text(
+            middle, top + 0.04, text, fontsize=font.size, linespacing=1.1, ha="center", va="bottom"
+        )
     for row, example in enumerate(examples):
         above = top - row * (layout.cell + _GAP)
-        cells = [
-            place_picture(figure, layout.at(column), above, layout.cell)
+        first, *others = (
+            _Cell(sheet, layout.at(column), above, layout.cell)
             for column in range(len(block.heads) + 1)
-        ]
-        _image(cells[0], example, layout, font)
-        for cell, method in zip(cells[1:], block.heads, strict=True):
+        )
+        _image(first, example, layout, font)
+        for cell, method in zip(others, block.heads, strict=True):
             _overlay(cell, example, method, font)
-        if row == 0:
-            for cell, text in zip(cells, ["image", *block.heads.values()], strict=True):
-                cell.set_title(
-                    text, fontsize=font.size, fontweight="normal", pad=3, linespacing=1.1
-                )
 
 
-def _image(cell: Axes, example: Example, layout: _Layout, font: Font) -> None:
-    cell.imshow(example.image, interpolation="nearest")
-    outline(cell, example.mask)
+def _image(cell: _Cell, example: Example, layout: _Layout, font: Font) -> None:
+    cell.draw(example.image, example.mask)
     correct = example.true_class == example.predicted_class
     known = example.true_class != ""
     color, weight = (RIGHT, "normal") if correct or not known else (WRONG, "bold")
@@ -151,33 +186,18 @@ def _image(cell: Axes, example: Example, layout: _Layout, font: Font) -> None:
     true = font.fold(f"true: {example.true_class or 'unknown'}", room)
     predicted = Font(font.size, weight).fold(f"{mark}predicted: {example.predicted_class}", room)
     middle = 0.5 + LINE / layout.cell / 2 * (true.count("\n") - predicted.count("\n"))
-    place: dict[str, Any] = {
-        "transform": cell.transAxes,
-        "ha": "right",
-        "fontsize": font.size,
-        "linespacing": 1.15,
-    }
-    cell.text(-0.06, middle + 0.02, true, va="bottom", **place)
-    cell.text(-0.06, middle - 0.02, predicted, va="top", color=color, weight=weight, **place)
+    place: dict[str, Any] = {"ha": "right", "fontsize": font.size, "linespacing": 1.15}
+    cell.write(-0.06, middle + 0.02, true, va="bottom", **place)
+    cell.write(-0.06, middle - 0.02, predicted, va="top", color=color, weight=weight, **place)
 
 
-def _overlay(cell: Axes, example: Example, method: str, font: Font) -> None:
+def _overlay(cell: _Cell, example: Example, method: str, font: Font) -> None:
     values = example.maps.get(method)
     if values is None or not np.isfinite(values).all():
-        cell.text(
-            0.5,
-            0.5,
-            "no valid\nmap",
-            transform=cell.transAxes,
-            ha="center",
-            va="center",
-            fontsize=font.size,
-        )
+        cell.write(0.5, 0.5, "no valid\nmap", ha="center", va="center", fontsize=font.size)
         return
-    cell.imshow(
-        Look().overlay(example.image, values, example.image.shape[1]), interpolation="nearest"
-    )
-    outline(cell, example.mask)
+    drawn = Look().overlay(example.image, values, example.image.shape[1])
+    cell.draw(drawn, example.mask)
 
 
 def _footer(figure: Figure, examples: Sequence[Example], left: float, font: Font) -> None:

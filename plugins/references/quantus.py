@@ -6,6 +6,7 @@ removed positions: so positions are its features, and any baseline is its 0.
 """
 
 import contextlib
+import importlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,9 +75,7 @@ def _without(explanation: Explanation, name: Any) -> Masked:
 
 
 def _library() -> ModuleType:
-    import quantus
-
-    return cast(ModuleType, quantus)
+    return importlib.import_module("quantus")
 
 
 @contextmanager

@@ -17,7 +17,11 @@ from pytorch_grad_cam.utils.model_targets import (
 )
 from torch import Tensor, nn
 
+from interpbench.core.errors import MethodError
 from interpbench.core.types import Model
+from interpbench.diagnosis.examination import examine
+from interpbench.diagnosis.repair import repair
+from interpbench.registry.plugin import MethodReference
 from tests.bench.timing import seconds
 
 HAS_QUANTUS = find_spec("quantus") is not None
@@ -202,6 +206,35 @@ def grad_cam(name: str, model: Model, x: Tensor, target: Tensor) -> np.ndarray:
             targets=[ClassifierOutputTarget(k) for k in target.tolist()],
         )
     return maps
+
+
+def by_reference(
+    reference: MethodReference, model: Model, x: Tensor
+) -> Callable[[Model, Tensor, Tensor], Tensor]:
+    """A library's method as its reference calls it, on the model as the library needs it."""
+    if reference.own_activations:
+        model = repair(model, examine(model, x[:2]), x[:2])[0]
+    choice = reference.configure()
+
+    def work(_: Model, x: Tensor, target: Tensor) -> Tensor:
+        generators = [torch.Generator().manual_seed(i) for i in range(len(x))]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            maps: Tensor = choice(model, x.clone(), target.clone(), generators=generators)
+        return maps.detach()
+
+    return work
+
+
+def is_possible(
+    work: Callable[[Model, Tensor, Tensor], Tensor], model: Model, x: Tensor, target: Tensor
+) -> bool:
+    """Whether a library has its method for the model."""
+    try:
+        work(model, x, target)
+    except MethodError:
+        return False
+    return True
 
 
 def best_at_once(work: Callable[[int], object], among: Sequence[int] = AT_ONCE) -> int:

@@ -10,6 +10,7 @@ FAILED: Final = "failed"
 DEAR: Final = "too slow"
 WORSE: Final = "worse"
 TIME: Final = "not followed up"
+SLOW = 2.0  # times the even share of the time that a method among the worse half may take
 Why = Literal["failed", "too slow", "worse", "not followed up"]
 
 
@@ -100,8 +101,9 @@ def next_round(
 ) -> Next:
     """Who goes on, and with how many new images, so that it ends in time.
 
-    While it does not, the worse half is left behind, down to `finalists`; then images are fewer,
-    down to `least`; then the race is over.
+    While it does not, of the worse half those are left behind that take more than `SLOW` times
+    their even share of the time, or all of it if none does, down to `finalists`; then images are
+    fewer, down to `least`; then the race is over.
 
     Parameters:
         standing: those that are still in it, best first.
@@ -110,16 +112,17 @@ def next_round(
     """
     if not images:
         return Next(0, reason="all images were used")
-    going = list(standing)
+    going, behind = list(standing), dict[str, Dropped]()
     while len(going) > finalists and means.needed(going, images) > means.seconds:
-        going = going[: max(finalists, (len(going) + 1) // 2)]
-    behind = tuple(
-        Dropped(method, TIME, "among the worse half when time ran short")
-        for method in standing[len(going) :]
-    )
+        half = going[max(finalists, (len(going) + 1) // 2) :]
+        even = sum(means.each[name] for name in going) / len(going)
+        slow = [name for name in half if means.each[name] > SLOW * even]
+        reason = f"among the worse {'half, and slow,' if slow else 'half'} when time ran short"
+        behind |= {name: Dropped(name, TIME, reason) for name in slow or half}
+        going = [name for name in going if name not in behind]
     each = means.needed(going, 1) - means.once
     affordable = images if not each else min(images, int((means.seconds - means.once) / each))
     if affordable < min(images, least):
         return Next(0, reason="its share of the budget was spent")
     fewer = "as many images as there was time for" if affordable < images else ""
-    return Next(affordable, behind, fewer)
+    return Next(affordable, tuple(behind.values()), fewer)

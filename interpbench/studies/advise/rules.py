@@ -48,12 +48,18 @@ class Rules(Settings):
 
     @property
     def level(self) -> float:
-        """Of significance of each look at the scores, 0..1.
+        """Of significance of the answer, 0..1: half of the 5 %.
 
-        Whoever looks again and again has to share the 5 %, see `results.looks`. The last look is
-        after the round under all settings.
+        Whoever looks again and again has to share the 5 %, see `results.looks`. The last look, after
+        the round under all settings, is the one that is answered by; the looks of the race share
+        the other half.
         """
-        return LEVEL / (self.rounds + 1)
+        return LEVEL / 2
+
+    @property
+    def level_of_a_look(self) -> float:
+        """Of significance of each look of the race, 0..1."""
+        return LEVEL / 2 / self.rounds
 
 
 def bundled_rules() -> Rules:

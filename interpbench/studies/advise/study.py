@@ -212,7 +212,7 @@ def _race(rounds: Rounds, rules: Rules, ids: Sequence[str]) -> list[str]:
         means = rounds.means(until)
         if number == 1:
             pairs = len(going) * (len(going) - 1) / 2
-            enough = fewest_images(rules.level / max(1, pairs))
+            enough = fewest_images(rules.level_of_a_look / max(1, pairs))
             each = {name: means.each[name] for name in going}
             dear = too_dear(each, enough, rules.dear * until)
             out += dear if len(dear) < len(going) else []  # of all, it says nothing of any
@@ -229,11 +229,12 @@ def _race(rounds: Rounds, rules: Rules, ids: Sequence[str]) -> list[str]:
             ended = "all its rounds were run"
         if ended:
             left_behind = going[rules.finalists :]
-            behind = [Dropped(name, TIME, "not first when the race ended") for name in left_behind]
-            rounds.decide([*out, *behind], ended)
+            last = [Dropped(name, TIME, "not first when the race ended") for name in left_behind]
+            rounds.decide([*out, *last], ended)
             return going[: rules.finalists]
         rounds.decide([*out, *coming.dropped])
-        going = going[: len(going) - len(coming.dropped)]
+        behind = {each.method for each in coming.dropped}
+        going = [name for name in going if name not in behind]
         asked, count = [*rounds.controls, *going], coming.images
     raise AssertionError("the last round ends the race")
 
@@ -247,7 +248,7 @@ def _standing(rounds: Rounds, rules: Rules) -> tuple[list[str], list[Dropped]]:
     won = won[[*going, *controls]]
     means = won.mean()
     standing = sorted(going, key=lambda name: (-means[name], name))
-    pairs = compared(won, rounds.bench.seed, rules.level)
+    pairs = compared(won, rounds.bench.seed, rules.level_of_a_look)
     return standing, shown_worse(pairs, standing) if standing else []
 
 

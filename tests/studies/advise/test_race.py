@@ -107,6 +107,15 @@ def test_the_worse_half_is_left_behind_until_the_round_fits() -> None:
     assert {each.why for each in coming.dropped} == {TIME}
 
 
+def test_the_slow_ones_of_the_worse_half_go_first() -> None:
+    each = dict.fromkeys("abcdefgh", 1.0) | {"a": 5.0, "g": 9.0}  # an even share is 20 / 8
+    coming = next_round("abcdefgh", 10, Means(140, 10, 1, each), 2, 4)
+    assert [(one.method, one.why) for one in coming.dropped] == [("g", TIME)]  # 10 + 10·(1 + 11)
+    assert "slow" in coming.dropped[0].reason
+    less = next_round("abcdefgh", 10, Means(110, 10, 1, each), 2, 4)
+    assert [one.method for one in less.dropped] == ["g", "e", "f", "h"]
+
+
 def test_finalists_get_fewer_images_and_then_the_race_is_over() -> None:
     means = Means(40, 10, 1, dict.fromkeys("abcdefgh", 1.0))
     coming = next_round("abcdefgh", 20, means, 4, 4)
@@ -138,4 +147,4 @@ def test_what_is_no_length_of_time_is_refused(text: str) -> None:
 
 def test_looks_share_the_level() -> None:
     rules = bundled_rules()
-    assert rules.level * (rules.rounds + 1) == pytest.approx(0.05)
+    assert rules.level + rules.level_of_a_look * rules.rounds == pytest.approx(0.05)

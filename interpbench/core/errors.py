@@ -4,11 +4,13 @@ Each message says what was wrong, what was expected and what to do next.
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 from interpbench.core.text import LONGEST, shown
 
 NEAR = 5  # near names in a message
+WORD = 3  # letters of a name at least that words of others may begin with
 FEW = 8  # so many names are all listed, whether some are near or not
 LISTED = 40  # names in a message where none is near
 MOST_SAID = 2000  # characters of what an exception says
@@ -156,15 +158,22 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError
 
 
 def _near(name: str, names: Sequence[str]) -> list[str]:
-    """The nearest names, best first, or the one that differs in the case of its letters alone."""
+    """The nearest names, best first, or the one that differs in the case of its letters alone.
+
+    Those that have a word which begins with it come first, the shortest before the others.
+    """
     name = name[:LONGEST]  # difflib takes long over long names
     by_lower = {known.lower(): known for known in reversed(names)}
     if name.lower() in by_lower:
         return [by_lower[name.lower()]]
+    begun = re.compile(rf"\b{re.escape(name.lower())}") if len(name) >= WORD else None
+    words = [lower for lower in by_lower if begun and begun.search(lower)]
+    words = sorted(words, key=len)[:NEAR]
     for least in (0.6, 0.5):  # short names are similar to few
         near = difflib.get_close_matches(name.lower(), by_lower, n=NEAR, cutoff=least)
-        if near:
-            return [by_lower[lower] for lower in near]
+        if near or words:
+            both = [*words, *(lower for lower in near if lower not in words)]
+            return [by_lower[lower] for lower in both[:NEAR]]
     return []
 
 

@@ -22,3 +22,10 @@ def test_where_none_is_near_or_there_are_few_they_are_listed() -> None:
     message = str(unknown_name("method", "method-0", few))
     assert "Did you mean" in message
     assert message.endswith(f"Known: {', '.join(few)}.")
+
+
+def test_names_with_a_word_that_begins_so_come_first() -> None:
+    names = ["Maltese dog", "hog", "hot dog", "dugong", "doghouse", *MANY]
+    message = str(unknown_name("class", "Dog", names))
+    assert message.endswith("Did you mean 'hot dog', 'doghouse', 'Maltese dog' or 'hog'?")
+    assert "hotdog" not in str(unknown_name("class", "do", ["hot dog", *MANY]))

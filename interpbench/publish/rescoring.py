@@ -29,7 +29,7 @@ from interpbench.publish.submission import (
     SubmissionRecord,
     read_submission,
 )
-from interpbench.publish.suite_leaderboard import same_kind, tolerance
+from interpbench.publish.suite_leaderboard import RARE, same_kind, tolerance
 from interpbench.registry.choosing import ALL, Sources
 from interpbench.registry.discovery import discover
 from interpbench.registry.registry import Registry
@@ -45,7 +45,6 @@ from interpbench.suite.suite import Suite, load_suite
 
 COMPARED = [*KEY, "published", "found", "difference", "tolerance", "wrong", "agrees"]
 TIED = 0.01  # how far two shares of tied positions may be apart, on one kind of device
-RARE = 0.05  # of the rows: how many at most are made again, with other last bits
 _SCORE, _TIES = "its score", "its share of ties"
 Progress = Callable[[str], None]
 
@@ -284,7 +283,7 @@ def _compared(submission: Submission, made: _Made, plan: Plan) -> pd.DataFrame:
 def _excused(compared: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """The rows with more tolerance where a map's score hangs on the last bits of a sum.
 
-    Only where few rows are wrong: where many are, it is not for their last bits.
+    Only where few rows are wrong, one in twenty: where many are, it is not for their last bits.
     """
     wrong = compared[compared["wrong"].isin([_SCORE, _TIES])]
     if not 0 < len(wrong) <= max(1, RARE * len(compared)):

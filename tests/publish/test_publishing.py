@@ -10,7 +10,7 @@ import pytest
 
 from interpbench import api
 from interpbench.core.errors import SubmissionError
-from interpbench.publish import publishing
+from interpbench.publish import publishing, suite_leaderboard
 from interpbench.publish.integrity import check
 from interpbench.publish.publishing import publish
 from interpbench.publish.submission import read_submission
@@ -238,6 +238,26 @@ def test_scores_of_another_machine_that_disagree_are_refused(
         SubmissionError, match="random has other scores, though it has the same source"
     ):
         publish(api.load_run(run.folder), "Grace", results=results, suite=suite)
+
+
+@pytest.mark.parametrize(("apart", "honest"), [(0.005, True), (0.02, False)])
+def test_rare_scores_may_hang_on_the_last_bits(
+    apart: float, honest: bool, finished_with_mine: Run, suite: Suite, results: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(suite_leaderboard, "RARE", 0.25)  # of four images, one
+    run = copy_of(finished_with_mine, tmp_path / "run", lambda info: None)
+    [cell] = (run.folder / "cells").glob("*random*")
+    scored = read_cell(cell)
+    scored.scores.loc[0, "value"] += apart
+    write_cell(cell, scored)
+    run = api.load_run(run.folder)
+    if honest:
+        publish(run, "Grace", results=results, suite=suite)
+        assert not any(check(results).values())
+    else:
+        with pytest.raises(SubmissionError, match="random has other scores"):
+            publish(run, "Grace", results=results, suite=suite)
 
 
 def test_failed_cells_have_to_be_declared(finished: Run, suite: Suite, tmp_path: Path) -> None:

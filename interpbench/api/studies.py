@@ -137,9 +137,9 @@ def advise(
     """Which method for a model and its images, how sure is that, and what would change it?
 
     Within the budget, methods race: a few images for all, then ever more images for ever fewer of
-    them. Who is shown to be worse than the leader is out, and where time runs short the slow ones
-    of the worse half, then the rest of it; controls stay. The finalists are scored under other
-    settings too, and go through the sanity checks. The rules are in `studies/advise/advise.toml`.
+    them. Who is shown to be worse than the leader is out, and where time runs short the slowest of
+    the worse half; controls stay. The finalists are scored under other settings too, and go through
+    the sanity checks. The rules are in `studies/advise/advise.toml`.
 
     Parameters:
         dataset, model, method: as on the command line, or in memory, as for `run`: a data set, or a

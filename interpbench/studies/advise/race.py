@@ -10,7 +10,6 @@ FAILED: Final = "failed"
 DEAR: Final = "too slow"
 WORSE: Final = "worse"
 TIME: Final = "not followed up"
-SLOW = 2.0  # times the even share of the time that a method among the worse half may take
 Why = Literal["failed", "too slow", "worse", "not followed up"]
 
 
@@ -101,9 +100,8 @@ def next_round(
 ) -> Next:
     """Who goes on, and with how many new images, so that it ends in time.
 
-    While it does not, of the worse half those are left behind that take more than `SLOW` times
-    their even share of the time, or all of it if none does, down to `finalists`; then images are
-    fewer, down to `least`; then the race is over.
+    While it does not, the slowest of the worse half is left behind, down to `finalists`: what is
+    cheap is followed up for longer. Then images are fewer, down to `least`; then the race is over.
 
     Parameters:
         standing: those that are still in it, best first.
@@ -115,11 +113,11 @@ def next_round(
     going, behind = list(standing), dict[str, Dropped]()
     while len(going) > finalists and means.needed(going, images) > means.seconds:
         half = going[max(finalists, (len(going) + 1) // 2) :]
-        even = sum(means.each[name] for name in going) / len(going)
-        slow = [name for name in half if means.each[name] > SLOW * even]
-        reason = f"among the worse {'half, and slow,' if slow else 'half'} when time ran short"
-        behind |= {name: Dropped(name, TIME, reason) for name in slow or half}
-        going = [name for name in going if name not in behind]
+        slowest = max(reversed(half), key=lambda name: means.each[name])
+        behind[slowest] = Dropped(
+            slowest, TIME, "slow, and among the worse half when time ran short"
+        )
+        going.remove(slowest)
     each = means.needed(going, 1) - means.once
     affordable = images if not each else min(images, int((means.seconds - means.once) / each))
     if affordable < min(images, least):

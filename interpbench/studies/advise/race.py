@@ -114,9 +114,7 @@ def next_round(
     while len(going) > finalists and means.needed(going, images) > means.seconds:
         half = going[max(finalists, (len(going) + 1) // 2) :]
         slowest = max(reversed(half), key=lambda name: means.each[name])
-        behind[slowest] = Dropped(
-            slowest, TIME, "slow, and among the worse half when time ran short"
-        )
+        behind[slowest] = Dropped(slowest, TIME, "among the worse half when time ran short")
         going.remove(slowest)
     each = means.needed(going, 1) - means.once
     affordable = images if not each else min(images, int((means.seconds - means.once) / each))

@@ -28,6 +28,7 @@ from interpbench.commands.shared import (
     plain,
     say,
 )
+from interpbench.core.errors import ParameterError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,9 +43,13 @@ ROWS = 40  # layers of the table
 
 
 def doctor(
+    named: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="E.g. resnet18:width=16, or FILE.py:FUNCTION."),
+    ] = None,
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="E.g. resnet18:width=16, or FILE.py:FUNCTION.")
-    ],
+        str | None, typer.Option(metavar="M", help="The same, as other commands have it.")
+    ] = None,
     dataset: DatasetName = "planted",
     weights: Weights = None,
     outputs: OutputsName = None,
@@ -72,9 +77,11 @@ def doctor(
     """
     from interpbench import api
 
+    if (named is None) == (model is None):
+        raise ParameterError("Name one model: doctor MODEL, or doctor --model MODEL.")
     with interruptible():
         report = api.doctor(
-            model,
+            named or model or "",
             dataset=dataset,
             weights=weights,
             outputs=outputs,

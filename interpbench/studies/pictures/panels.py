@@ -173,7 +173,7 @@ def _cells(panel: Panel, looks: Sequence[Look]) -> list[_Cell]:
     ]
     for label, values in panel.maps.items():
         for look in looks:
-            head = label if len(looks) == 1 else f"{label}, alpha {look.alpha:g}"
+            head = label if len(looks) == 1 else f"{label}, alpha\N{NO-BREAK SPACE}{look.alpha:g}"
             drawn.append((head, partial(_map, image=panel.image, values=values, look=look)))
     if len(looks) == 1:
         columns = -(-len(drawn) // -(-len(drawn) // _PANEL_COLUMNS))

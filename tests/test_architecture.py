@@ -331,6 +331,15 @@ def test_the_core_names_no_plugin() -> None:
     )
 
 
+def test_logarithmic_axes_have_plain_numbers() -> None:
+    wrong(
+        f"{named(path)} calls {scale}: use drawing.style.logarithmic, whose numbers are no formulas"
+        for path in SOURCES
+        if named(path) != "drawing/style.py"
+        for scale in re.findall(r'set_[xy]scale\("log"|semilog|loglog', path.read_text())
+    )
+
+
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 SHOWN = 3  # places of a finding that are listed
 ROWS = 40  # layers of the table
+WIDE = 100  # letters of a line
+_ROOM = 24  # letters of a layer's name that a narrow terminal has room for
 
 
 def doctor(
@@ -162,7 +164,8 @@ def _show_layers(report: "DoctorsReport", output: Path | None) -> None:
     named = {place for finding in report.diagnosis.findings for place in finding.where}
     every = -(-len(layers) // ROWS)
     kept = [each for i, each in enumerate(layers) if i % every == 0 or each.layer in named]
-    open_console().print(_layer_table(kept, report.images))
+    console = open_console()
+    console.print(_layer_table(kept, report.images, wide=console.width >= WIDE))
     more = len(layers) - len(kept)
     if more and output is None:
         say(f"{more} more layers: --output DIR writes all.")
@@ -170,7 +173,8 @@ def _show_layers(report: "DoctorsReport", output: Path | None) -> None:
         say(f"Table and picture of {len(layers)} layers: {output}")
 
 
-def _layer_table(layers: "Sequence[LayerStatistics]", images: int) -> "Table":
+def _layer_table(layers: "Sequence[LayerStatistics]", images: int, *, wide: bool) -> "Table":
+    """A row a layer; what kind it is, only where the terminal is wide enough for all numbers too."""
     from rich import box
     from rich.table import Table
 
@@ -180,14 +184,16 @@ def _layer_table(layers: "Sequence[LayerStatistics]", images: int) -> "Table":
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
-    table.add_column("layer", overflow="fold")
-    table.add_column("kind", overflow="fold")
+    table.add_column("layer", overflow="fold", min_width=_longest(layers))
+    if wide:
+        table.add_column("kind", overflow="fold")
     for heading in ("mean", "std", "gradient mean", "gradient std", "dead", "saturated"):
         table.add_column(heading, justify="right", max_width=9)
     for each in layers:
         numbers = (each.mean, each.std, each.gradient_mean, each.gradient_std)
         shares = (each.dead, each.saturated)
-        cells = (each.layer, each.kind, *map(_number, numbers), *map(_share, shares))
+        names = (each.layer, each.kind) if wide else (each.layer,)
+        cells = (*names, *map(_number, numbers), *map(_share, shares))
         table.add_row(*map(plain, cells))
     return table
 
@@ -206,6 +212,11 @@ def _repair_text(repair: "Repair") -> str:
         return f"Discarded: {repair.what} ({where}): {repair.discarded}."
     proof = f"on these images and on noise the logits differ by at most {repair.difference:.2g}"
     return f"Repaired on a copy: {repair.what} ({where}); {proof}."
+
+
+def _longest(layers: "Sequence[LayerStatistics]") -> int:
+    """Letters of the longest name, as far as a narrow terminal has room for."""
+    return min(_ROOM, max(len(each.layer) for each in layers))
 
 
 def _show_verdict(report: "DoctorsReport") -> None:

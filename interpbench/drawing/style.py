@@ -3,23 +3,27 @@
 For a screen, or for a paper: as wide as its columns, with its letters.
 """
 
+import math
 import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from interpbench.core.errors import ParameterError
 
 DPI = 150  # of the pictures of a run
 SMALL = 7.5  # points of small text
 LINE = 0.125  # inches that a line of it takes
+_FEW_DECADES = 30  # times the least that the greatest value of an axis is
 RIGHT, WRONG = "#00694e", "#b34700"  # predictions
 
 
@@ -124,6 +128,23 @@ def style(page: Page = SCREEN) -> Iterator[None]:
 def save(figure: Figure, path: Path) -> None:
     """The figure as PNG, PDF or SVG, by the file's name; the same bytes each time."""
     figure.savefig(path, dpi=DPI, metadata=_UNDATED[path.suffix])
+
+
+def logarithmic(panel: Axes, which: Literal["x", "y"]) -> None:
+    """Makes an axis logarithmic, with plain numbers: dollar signs are text in our pictures.
+
+    Where it spans less than a decade and a half, 2 and 5 have numbers too.
+    """
+    (panel.set_xscale if which == "x" else panel.set_yscale)("log")
+    axis = panel.xaxis if which == "x" else panel.yaxis
+
+    def between(value: float, _: int) -> str:
+        low, high = sorted(axis.get_view_interval())
+        first = round(value / 10 ** math.floor(math.log10(value)))
+        return f"{value:g}" if high < _FEW_DECADES * low and first in (2, 5) else ""
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(FuncFormatter(between))
 
 
 def place_axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from interpbench.drawing.method_colours import MethodLook
+from interpbench.drawing.style import logarithmic
 from interpbench.report.scene import Scene, rows_of
 from interpbench.results.mean_curve import MeanCurve
 
@@ -53,12 +54,11 @@ def _panel(scene: Scene, panel: Axes, scored: pd.DataFrame) -> None:
     means = pd.DataFrame({method: curves[method].mean for method in compared}, index=fraction)
     first = fraction[fraction > 0].min()
     if parts_early(means):
-        panel.set_xscale("log")
+        logarithmic(panel, "x")
         panel.set(xlabel="share of positions changed, logarithmic", xlim=(first, 1))
         ticks = [t for t in (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1) if t >= first]
         panel.set_xticks(ticks)
         panel.xaxis.set_minor_locator(NullLocator())
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:g}"))
     else:
         panel.set(xlabel="share of positions changed", xlim=(0, 1))
 

@@ -3,9 +3,9 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from interpbench.drawing.point_labels import place_labels
+from interpbench.drawing.style import logarithmic
 from interpbench.report.scene import Scene, rows_of
 
 _NAMED = 12  # methods that are named beside their points, if there is room; more are numbered
@@ -75,8 +75,7 @@ def _panel(scene: Scene, panel: Axes, rows: pd.DataFrame, numbered: bool) -> Poi
         panel.plot(
             row.milliseconds, row.mean, look.marker, color=look.color, markersize=6, label=label
         )
-    panel.set_xscale("log")
-    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    logarithmic(panel, "x")
     panel.margins(x=0.18, y=0.15)
     if numbered:
         scene.legend(panel, "number, mean, method")

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from interpbench.drawing.style import DPI
+from interpbench.drawing.style import DPI, logarithmic
 
 # The training loss is that of augmented images with smoothed labels; the validation loss is plain.
 _PARTS = {"": ("training, augmented", "-"), "validation_": ("validation", "--")}
@@ -65,7 +65,7 @@ def draw_lr_search(table: pd.DataFrame, suggestion: float, title: str, path: Pat
         panel.plot(table["lr"], table["loss"], color=color, alpha=0.25, label="of each batch")
         panel.plot(table["lr"], table["smoothed"], color=color, label="smoothed")
         panel.axvline(suggestion, color=mark, linestyle="--", label=f"suggested: {suggestion:.2g}")
-        panel.set_xscale("log")
+        logarithmic(panel, "x")
         # What diverges would hide everything else.
         panel.set_ylim(0, 1.3 * float(table["smoothed"].iloc[0]))
         panel.set_xlabel("learning rate")

@@ -151,7 +151,7 @@ def test_several_opacities_are_a_row_for_each_method(label: str) -> None:
         figure = _panel(shown, "line", [Look(alpha) for alpha in (0.0, 0.5, 1.0)])
         assert overlapping(figure) == []
     heads = [" ".join(axes.get_title().split()) for axes in figure.axes if axes.get_title()]
-    assert [head.rpartition(", alpha\N{NO-BREAK SPACE}")[2] for head in heads] == [
+    assert [head.rpartition(", alpha ")[2] for head in heads] == [
         "image", "predictions", *["0", "0.5", "1"] * 2
     ]  # fmt: skip
     maps = [axes for axes in figure.axes if "alpha" in axes.get_title()]

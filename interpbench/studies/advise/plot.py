@@ -5,10 +5,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from interpbench.drawing.point_labels import place_labels
-from interpbench.drawing.style import DPI, SMALL, style
+from interpbench.drawing.style import DPI, SMALL, logarithmic, style
 from interpbench.studies.advise.findings import CONTROL, METHODS, ONE_OF, USE, Findings
 
 _GOOD, _OTHER, _CONTROL = "#00694e", "0.45", "#b34700"
@@ -58,8 +57,7 @@ def draw(found: Findings, title: str, path: Path) -> None:
             line["ms"], line["wins"], where="post", color="0.6", linewidth=1, linestyle="--",
             zorder=1,
         )  # fmt: skip
-        panel.set_xscale("log")
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        logarithmic(panel, "x")
         panel.margins(x=0.15, y=0.08)
         panel.set(
             xlabel="ms a map",

@@ -50,9 +50,9 @@ class Rules(Settings):
     def level(self) -> float:
         """Of significance of the answer, 0..1: half of the 5 %.
 
-        Whoever looks again and again has to share the 5 %, see `results.looks`. The last look, after
-        the round under all settings, is the one that is answered by; the looks of the race share
-        the other half.
+        Whoever looks again and again has to share the 5 %, see `results.looks`. The last look,
+        after the round under all settings, is the one that is answered by; the looks of the race
+        share the other half.
         """
         return LEVEL / 2
 

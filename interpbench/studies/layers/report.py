@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from interpbench.diagnosis.layer_statistics import LayerStatistics
 from interpbench.diagnosis.study import DoctorsReport
 from interpbench.drawing.fitted_text import Font
-from interpbench.drawing.style import RIGHT, SMALL, WRONG, save, style
+from interpbench.drawing.style import RIGHT, SMALL, WRONG, logarithmic, save, style
 from interpbench.files.csv_files import write_csv
 from interpbench.files.output_folder import Destination
 from interpbench.files.records import Record
@@ -111,7 +111,7 @@ def _spread(panel: Axes, places: np.ndarray, values: pd.Series, label: str) -> N
     """On a log scale; what is 0 has no place on it, and stands below as a cross."""
     panel.plot(places, values, marker="o", markersize=2.5, linewidth=1, color="#0173b2")
     if values.notna().any():
-        panel.set_yscale("log")
+        logarithmic(panel, "y")
         if values.max() < 10 * values.min():  # so that an axis of less than a decade has ticks
             middle = float(np.sqrt(values.max() * values.min()))
             panel.set_ylim(middle / 10, middle * 10)

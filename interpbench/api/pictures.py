@@ -139,6 +139,7 @@ def gallery(
     only: str = "misclassified",
     count: int = 20,
     images: int | None = None,
+    samples: str | Path | None = None,
     weights: str | None = None,
     outputs: str | None = None,
     preparation: "str | Path | Preparation | None" = None,
@@ -169,6 +170,7 @@ def gallery(
             `correct` ones, or `all`, as a seeded, class-balanced choice.
         count: how many samples are drawn, at most.
         images: how many samples are classified, class-balanced; None for all.
+        samples: a file of the samples that may be among them, as for `run`.
         weights, outputs, preparation, mean, std, size, resize, alpha, cmap, signed, seed, device,
             data_root, download, plugin, output, overwrite, progress: as for `explain`.
 
@@ -200,7 +202,8 @@ def gallery(
         plugin, (data_root, download), (weights, outputs), preparation, mean, std, size, resize
     )
     text = handed.dataset(dataset) or ""
-    data = open_dataset(choose_dataset(handed.registry, text, handed.sources))
+    listed = None if samples is None else Path(samples)
+    data = open_dataset(choose_dataset(handed.registry, text, handed.sources), listed)
     name, methods = handed.model(model), handed.names("method", method) or ()
     explainer = Explainer.load(
         handed.registry, name, methods, data.card, handed.sources, Computing.of(device), seed

@@ -134,6 +134,8 @@ def _show(trained: "TrainedModel") -> None:
     if notes["unreadable"] != "0 images":
         say(f"Note: {notes['unreadable']} cannot be read and were left out.")
     say(f"Record: {trained.record} and .png")
+    if trained.held_out is not None:
+        say(f"Held out: {trained.held_out}; --samples {trained.held_out} takes these images alone.")
     in_domain = recorded_recipe(notes["recipe"]).augmentation.removed_cell > 0
     asked = ", or let metrics ask it with run --in-domain" if in_domain else ""
     say(f"Use it with --weights {trained.weights}{asked}")

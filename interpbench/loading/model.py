@@ -7,6 +7,7 @@ how its answers are read in `answers`.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ from interpbench.loading.model_card import (
 )
 from interpbench.loading.pretrained import hash_tensors
 from interpbench.loading.unwrapping import lets_gradients_through, unwrapped
+from interpbench.loading.weights import HELD_OUT
 from interpbench.registry.in_memory import SOURCE as IN_MEMORY
 from interpbench.registry.plugin import MEMORY, Configured, blaming
 
@@ -109,8 +111,23 @@ def load_model(
         card = replace(card, target_layer=_target_layer(choice, network, card.preparation))
         model = Model(network, card, batch_size(card.preparation.as_square)).eval()
     said = (which_is_which(card, data),) if reading.is_single else ()
+    said += _trained_on(chosen, data)
     model.notices, model.gradients = (*notices, *reading.notices, *said), gradients
     return model
+
+
+def _trained_on(chosen: WeightsFound, data: DatasetCard) -> tuple[str, ...]:
+    """That weights were trained on some of these very images, if their card says so."""
+    notes = {} if chosen.card is None else chosen.card.notes
+    if "held_out" not in notes or chosen.card is None:
+        return ()
+    if chosen.card.data_revision.partition(",")[0] != data.revision:
+        return ()
+    listed = Path(chosen.source).with_suffix(HELD_OUT)
+    return (
+        f"It was trained on these images, but for {notes['held_out']}: the others flatter it. "
+        f"--samples {listed} takes those alone, as `train` has listed them.",
+    )
 
 
 def _build(

@@ -40,6 +40,9 @@ SAFETENSORS = ".safetensors"
 MOST_CHARACTERS = 2**22  # of a card, which names every class
 
 
+HELD_OUT = ".held-out.txt"  # beside weights: the ids of samples that they were not trained on
+
+
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class WeightsCard:
     """What a weights' file holds, and how it came to be; checked whenever one is made.

@@ -10,7 +10,7 @@ import torch
 from interpbench.core.errors import ParameterError, RecipeError
 from interpbench.core.types import DatasetCard
 from interpbench.loading.chosen_weights import RANDOM, shipped_card, weights_file, with_parameters
-from interpbench.loading.weights import WeightsCard, check_writable
+from interpbench.loading.weights import HELD_OUT, WeightsCard, check_writable
 from interpbench.registry.choosing import Sources, choose_one
 from interpbench.registry.registry import Registry
 from interpbench.training.checkpoint import unfinished
@@ -76,6 +76,11 @@ class TrainedModel:
     record: Path
     card: WeightsCard
     notices: tuple[str, ...] = ()
+
+    @property
+    def held_out(self) -> Path | None:
+        """The file that lists the samples that were held out, of data without parts."""
+        return self.weights.with_suffix(HELD_OUT) if "held_out" in self.card.notes else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,8 +19,9 @@ from torch import nn
 from interpbench.core.devices import describe
 from interpbench.core.errors import ParameterError, TrainingError
 from interpbench.core.seeding import derive
+from interpbench.files.atomic import write_text_atomically
 from interpbench.loading.fitting import load_state
-from interpbench.loading.weights import WeightsCard, save_weights, stored
+from interpbench.loading.weights import HELD_OUT, WeightsCard, save_weights, stored
 from interpbench.registry.plugin import Configured
 from interpbench.training.checkpoint import Checkpoint
 from interpbench.training.data import Images, decode
@@ -53,7 +54,8 @@ def train(
 ) -> WeightsCard:
     """Trains a model and writes its weights, and the record of the training.
 
-    A card with the weights says how well they do. Beside the weights, `NAME.training.csv` and
+    A card with the weights says how well they do. Beside the weights, `NAME.held-out.txt` lists the
+    samples that were held out of data without parts, and `NAME.training.csv` and
     `.png` hold the learning rate, loss and accuracy of each epoch. The best epoch is chosen on
     images held out of the training data; the test data are looked at once, at the end. The same
     recipe gives the same files, on one machine with one number of threads, also if it was killed
@@ -103,6 +105,9 @@ def train(
     card = _card(start.model, training, data, tests, progress)
     card = replace(card, notes=card.notes | origin)
     save_weights(output, state, card, half=half)
+    if splits.held_out:
+        listed = "".join(f"{name}\n" for name in splits.test.ids)
+        write_text_atomically(output.with_suffix(HELD_OUT), listed)
     table = pd.DataFrame(training.rows).astype({"epoch": int})
     table.to_csv(
         output.with_suffix(".training.csv"), index=False, float_format="%.6g", lineterminator="\n"
@@ -238,6 +243,5 @@ def _card(
         size=training.size,
         mean=data.card.mean or (),
         std=data.card.std or (),
-        licence="BSD-3-Clause",
         notes=notes,
     )

@@ -50,6 +50,9 @@ def _changes(settings: Suite, suite: Suite) -> Iterator[str]:
             yield f"{key} {_said(now)}, not {_said(before)}"
     for key in _SEVERAL:
         now, before = getattr(settings, key), getattr(suite, key)
+        if now and not {*now} & {*before}:
+            yield f"{key} {listing(now)} instead of its own"
+            continue
         more = [name for name in now if name not in before]
         less = [name for name in before if name not in now]
         parts = [

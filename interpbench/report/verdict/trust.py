@@ -155,9 +155,10 @@ def _images(evidence: Evidence, found: Sequence[Finding]) -> Iterator[Remark]:
 def _nothing_can_be_shown(evidence: Evidence, few: Sequence[Finding]) -> Remark:
     images = count(max(finding.images for finding in few), "image")
     methods = count(max(finding.others + 1 for finding in few), "method")
-    pairs = count(max(finding.pairs for finding in few), "comparison")
+    most = max(finding.pairs for finding in few)
+    pairs = f"{count(most, 'comparison')} {'asks' if most == 1 else 'ask'}"
     needed = count(max(_fewest(finding, evidence) for finding in few), "image")
-    text = f"However great it is: {pairs} ask for at least {needed}."
+    text = f"However great it is: {pairs} for at least {needed}."
     return Remark("serious", f"With {images} and {methods} no difference can be shown", text)
 
 

@@ -9,8 +9,12 @@ import torch
 from interpbench import api
 from interpbench.core.errors import DataError, ParameterError, TrainingError
 from interpbench.core.types import DatasetCard, Sample
+from interpbench.loading.dataset import open_dataset
 from interpbench.loading.fitting import load_state
+from interpbench.loading.model import load_model
+from interpbench.loading.part import listed_part
 from interpbench.loading.weights import read_weights
+from interpbench.registry.choosing import choose_dataset
 from interpbench.registry.discovery import discover
 from interpbench.training.splits import Whole, open_data, open_splits
 from tests.command_line import call, refused
@@ -109,6 +113,17 @@ def test_the_accuracy_is_that_on_the_held_out_part(tmp_path: Path) -> None:
         pixels = torch.tensor(test[index].image).permute(2, 0, 1) / 255
         right += network(((pixels - 0.5) / 0.25)[None]).argmax().item() == label
     assert float(notes["accuracy"]) == pytest.approx(right / 10)
+    assert trained.held_out is not None
+    assert trained.held_out.read_text().split() == test.ids
+    whole = open_dataset(choose_dataset(discover(), data))
+    alone = listed_part(whole, trained.held_out)
+    told, silent = (
+        load_model(discover().configure("model", "resnet18", {"width": 2}), part.card,
+                   weights=str(trained.weights)).notices
+        for part in (whole, alone)
+    )  # fmt: skip
+    assert any("10 of 40 images" in notice and "w.held-out.txt" in notice for notice in told)
+    assert not any("flatter" in notice for notice in silent)
 
 
 def test_an_unfinished_training_is_not_resumed_on_another_cut(tmp_path: Path) -> None:

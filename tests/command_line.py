@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from interpbench import api
+from interpbench.api import runs
 from interpbench.commands.app import main
 from tests.paths import ROOT, TINY
 
@@ -61,7 +61,7 @@ def undrawn() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         for name in ("redraw", "write_page"):
-            patch.setattr(api, name, lambda finished: None)
+            patch.setattr(runs, name, lambda finished: None)
         yield
 
 

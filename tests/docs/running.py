@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from interpbench import api
+from interpbench.api import runs
 from interpbench.registry.registry import Registry
 from tests.command_line import call
 from tests.docs.commands import check_command, commands_of, is_script
@@ -27,7 +28,7 @@ SMALL: dict[str, list[str]] = {
     "stability": ["--images", "4", "--device", "cpu"],
     "judge": ["--images", "2", "--device", "cpu"],
     "advise": ["--budget", "20s", "--device", "cpu"],
-    "gallery": ["--count", "1", "--images", "8", "--device", "cpu"],
+    "gallery": ["--count", "1", "--images", "3", "--device", "cpu"],
     "explain": ["--device", "cpu"],
     "train": ["--epochs", "1", "--device", "cpu"],
 }  # fmt: skip
@@ -66,7 +67,8 @@ def furnish(folder: Path) -> None:
         Image.fromarray(colours).resize((side, side), Image.Resampling.BICUBIC).save(path)
 
     picture(folder / "cat.jpg", 80)
-    picture(folder / "holiday" / "beach.png", 80)
+    for name in ("beach", "boat", "dune"):
+        picture(folder / "holiday" / f"{name}.png", 80)
     for name in CLASSES:
         for number in range(1, 6):
             picture(folder / "photos" / name / f"{number}.png", 64)
@@ -154,8 +156,8 @@ def in_small(block: Block) -> Iterator[None]:
     """Runs from Python search for no ceiling, and none writes plots and a page, but in blocks that are slow."""
     with pytest.MonkeyPatch.context() as patch, Registry().collecting():
         if not block.is_slow:
-            patch.setattr(api, "redraw", lambda *_, **__: [])
-            patch.setattr(api, "write_page", lambda *_, **__: None)
+            patch.setattr(runs, "redraw", lambda *_, **__: [])
+            patch.setattr(runs, "write_page", lambda *_, **__: None)
             patch.setattr(api, "run", functools.partial(api.run, ceiling="none", device="cpu"))
         patch.setattr(sys, "path", [*sys.path, str(Path.cwd())])
         yield

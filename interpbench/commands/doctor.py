@@ -174,7 +174,7 @@ def _show_layers(report: "DoctorsReport", output: Path | None) -> None:
 
 
 def _layer_table(layers: "Sequence[LayerStatistics]", images: int, *, wide: bool) -> "Table":
-    """A row a layer; what kind it is, only where the terminal is wide enough for all numbers too."""
+    """A row a layer; what kind it is, only where the terminal has room for all numbers too."""
     from rich import box
     from rich.table import Table
 

@@ -111,8 +111,8 @@ def load_model(
         card = replace(card, target_layer=_target_layer(choice, network, card.preparation))
         model = Model(network, card, batch_size(card.preparation.as_square)).eval()
     said = (which_is_which(card, data),) if reading.is_single else ()
-    said += _trained_on(chosen, data)
-    model.notices, model.gradients = (*notices, *reading.notices, *said), gradients
+    said = (*reading.notices, *said, *_trained_on(chosen, data))
+    model.notices, model.gradients = (*notices, *said), gradients
     return model
 
 

@@ -41,6 +41,7 @@ NAMES: dict[str, Names] = {
     "suite": lambda: _settings("suites"),
     "recipe": lambda: _settings("recipes"),
     "preparation": lambda: _settings("preparations"),
+    "doctor named": lambda: bundled_names("model"),
     "show name": _of_any_kind,
     "list kind": _kinds,
 }

@@ -30,7 +30,7 @@ def info(**settings: Any) -> dict[str, Any]:
         ({"models": ["resnet18"]}, "models without vgg11_bn and alexnet"),
         ({"metrics": ["deletion", "insertion", "pointing-game", "energy-inside", "mine"]}, "metrics with mine"),
         ({"models": ["vit_small"], "seed": 3},
-         "seed 3, not 0; models with vit_small and without resnet18, vgg11_bn and alexnet"),
+         "seed 3, not 0; models vit_small instead of its own"),
     ],
 )  # fmt: skip
 def test_what_was_changed_is_said(settings: dict[str, Any], expected: str) -> None:

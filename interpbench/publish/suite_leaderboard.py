@@ -229,7 +229,8 @@ def _other_scores(new: Submission, other: Submission, changed: Sequence[str]) ->
     apart = (merged["value"] - merged["value_other"]).abs() / allowed
     of_metric = (apart > 1).groupby([merged[name] for name in KEY[:3]], observed=True)
     rare = of_metric.transform("mean") <= RARE
-    differing = merged[(apart > 1) & ~(rare & (apart <= FAR))]
+    far = 1 if half else FAR  # what half precision is allowed is more than last bits move
+    differing = merged[(apart > 1) & ~(rare & (apart <= far))]
     for method, rows in differing.groupby("method", observed=True):
         row = rows.iloc[0]
         yield (

@@ -274,6 +274,7 @@ _RUN = {
     "--seed": ["-1", "x", "1.5", HUGE, "9223372036854775808", "nan"],
     "--batch-size": ["0", "-1", "²", "٣", "x", HUGE, "1e3", "9" * 18, ""],
     "--precision": ["fp8", "", LONG],
+    "--map-precision": ["fp8", "", LONG],
     "--compile": ["yes", ""],
     "--target": ["x", "", LONG],
 }

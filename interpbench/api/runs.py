@@ -50,6 +50,7 @@ def run(
     seed: int | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    map_precision: str = "fp32",
     batch_size: int | None = None,
     compile: str = "auto",
     block_size: int | None = None,
@@ -108,6 +109,9 @@ def run(
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; several with commas between them,
             `cuda:0,cuda:1`, make a worker for each.
         precision: of the scores' forward passes: `fp32`, `bf16`, `fp16` or `auto`.
+        map_precision: of the passes of methods that do no more than call the model, or ask for
+            gradients at the image: as `precision`. Others, as those that look at layers, stay in
+            float32. What it changes of scores and ranks is measured and said.
         batch_size: images a forward pass; None chooses it from the input's size, or measures it in
             long runs.
         compile: torch.compile for the scores' forward passes: `auto` (where it pays), `always` or
@@ -211,6 +215,7 @@ def forecast(
     seed: int | None = None,
     device: str = "auto",
     precision: str = "fp32",
+    map_precision: str = "fp32",
     batch_size: int | None = None,
     compile: str = "auto",
     block_size: int | None = None,
@@ -242,7 +247,8 @@ def forecast(
 
     Parameters:
         suite, dataset, model, method, maps, metric, images, labels, classes, steps, target,
-            ceiling, seed, device, precision, batch_size, compile, block_size, data_root, download,
+            ceiling, seed, device, precision, map_precision, batch_size, compile, block_size,
+            data_root, download,
             samples, weights, in_domain, outputs, preparation, mean, std, size, resize, plugin,
             until, shard, executor, workers, mix_devices: as for `run`. Of a run `until` decided it
             is what all `images` would cost.
@@ -353,6 +359,7 @@ def _planned(arguments: Mapping[str, Any]) -> "Plan":
     computing = Computing.of(
         *(device, asked.precision, asked.batch_size, asked.compile),
         block_size=shared if asked.block_size is None else asked.block_size,
+        map_precision=asked.map_precision,
     ).beside(others, mix_devices=asked.mix_devices)
     listed = None if asked.samples is None else Path(asked.samples)
     maps = tuple(map(str, paths_of(asked.maps)))

@@ -24,6 +24,7 @@ class ExaminedModel:
         model: as methods get it; a repaired copy where the one given could not be used as it is.
         guard: watches over it.
         stand_ins: who answers for it as long as a method only calls it; None for nobody.
+        in_float32: such ones in float32, where those are of a lower precision.
         findings: what is wrong with it.
         repairs: what was mended.
     """
@@ -33,6 +34,7 @@ class ExaminedModel:
         self.model = model
         self.guard = Guard(model)
         self.stand_ins: StandIns | None = None
+        self.in_float32: StandIns | None = None
         self.findings: tuple[Finding, ...] = ()
         self.repairs: tuple[Repair, ...] = ()
 
@@ -53,8 +55,17 @@ class ExaminedModel:
         examined.findings, examined.repairs = diagnosis.findings, tuple(repairs)
         return examined
 
-    def explain(self, batch: Batch, account: Account, seed: int) -> Attempt:
-        """Asks a method for the maps of a batch, and takes down in its account what came of it."""
+    def explain(
+        self, batch: Batch, account: Account, seed: int, *, in_float32: bool = False
+    ) -> Attempt:
+        """Asks a method for the maps of a batch, and takes down in its account what came of it.
+
+        Parameters:
+            batch: the images.
+            account: of the method.
+            seed: of the run.
+            in_float32: whether nobody answers in a lower precision.
+        """
         attempt = attribute(
             account.method,
             self.model,
@@ -62,7 +73,7 @@ class ExaminedModel:
             batch,
             seed,
             account.batch_size,
-            self.stand_ins,
+            self.in_float32 if in_float32 else self.stand_ins,
         )
         account.note(attempt)
         return attempt

@@ -97,6 +97,10 @@ def run(
         str,
         typer.Option(metavar="P", help="Of the scores' forward passes: fp32, bf16, fp16 or auto."),
     ] = "fp32",
+    map_precision: Annotated[
+        str,
+        typer.Option(metavar="P", help="Of the maps' passes, where a method only calls the model."),
+    ] = "fp32",
     batch_size: Annotated[
         str, typer.Option(metavar="N|auto", help="Images a forward pass.")
     ] = "auto",
@@ -213,6 +217,7 @@ def run(
         "seed": seed,
         "device": device,
         "precision": precision,
+        "map_precision": map_precision,
         "batch_size": _batch_size(batch_size),
         "compile": compile,
         "block_size": block_size,

@@ -29,8 +29,8 @@ class Computing:
         device: where.
         others: where further workers compute, one each.
         mix_devices: whether devices of another kind may have a part in the run.
-        precision: of the passes that are scored: `fp32`, `bf16` or `fp16`; attributions are always
-            computed in float32.
+        precision: of the passes that are scored: `fp32`, `bf16` or `fp16`.
+        map_precision: likewise, of the passes of methods that do no more than call the model.
         batch_size: images a forward pass, or None where that is to be found out.
         compile: whether the scoring copy of a model is compiled: `auto` where it pays, `always` or
             `never`.
@@ -45,6 +45,7 @@ class Computing:
     block_size: int = BLOCK_SIZE
     others: tuple[torch.device, ...] = ()
     mix_devices: bool = False
+    map_precision: str = "fp32"
 
     @property
     def devices(self) -> tuple[torch.device, ...]:
@@ -59,6 +60,7 @@ class Computing:
         batch_size: int | None = None,
         compile: str = "auto",
         block_size: int | None = None,
+        map_precision: str = "fp32",
     ) -> "Computing":
         """What a user asks for, on this machine.
 
@@ -79,6 +81,7 @@ class Computing:
             batch_size,
             resolve_compile(compile),
             BLOCK_SIZE if block_size is None else block_size,
+            map_precision=resolve_precision(map_precision, where),
         )
 
     def beside(self, others: Sequence[str], *, mix_devices: bool) -> "Computing":
@@ -102,6 +105,17 @@ class Computing:
                 f"Devices of several kinds, {named}, would take other batches: give --batch-size N."
             )
         return replace(self, others=devices, mix_devices=mix_devices)
+
+    @property
+    def detours(self) -> list[str]:
+        """What is asked for and this processor can do by detours alone, in words."""
+        asked = {self.precision, self.map_precision}
+        return [
+            f"This processor has no arithmetic in {name}: passes take several times as long as in "
+            "float32."
+            for name in ("bf16", "fp16")
+            if name in asked and self.device.type == "cpu" and not _has_arithmetic(name)
+        ]
 
     def images_a_pass(self, size: int) -> int:
         """How many images of that side a forward pass holds: as asked for, or by the size."""
@@ -152,6 +166,15 @@ def _best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _has_arithmetic(precision: str) -> bool:
+    """Whether this processor computes convolutions in it; where that is unknown, it is believed.
+
+    Without (AVX-512 on an x86), they took 10 to 20 times as long as in float32.
+    """
+    supported = getattr(torch.ops.mkldnn, f"_is_mkldnn_{precision}_supported", None)
+    return supported is None or bool(supported())
 
 
 def resolve_precision(name: str, device: torch.device) -> str:

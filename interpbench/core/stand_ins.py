@@ -10,9 +10,43 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A network that gives the logits of a model.
+
+    Attributes:
+        network: itself.
+        memory_format, dtype: in which it wants its images.
+    """
+
+    network: nn.Module
+    memory_format: torch.memory_format = torch.contiguous_format
+    dtype: torch.dtype = torch.float32
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The logits of images float32 [B,C,H,W], float32; gradients at these come contiguous."""
+        liked: Tensor = _AsLiked.apply(x, self.memory_format, self.dtype)
+        return self.network(liked).float()
+
+
+class _AsLiked(torch.autograd.Function):
+    """Images in another format and type; their gradients as if nothing had been changed."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, memory_format: torch.memory_format, dtype: torch.dtype
+    ) -> Tensor:
+        return x.to(dtype).contiguous(memory_format=memory_format)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient.float().contiguous(), None, None
 
 
 @dataclass(frozen=True)
@@ -22,26 +56,20 @@ class StandIns:
     Attributes:
         forwards: for who needs no gradient; None for the plain network.
         gradients: for who needs gradients at the image, and no others; None for the plain one.
-        memory_format: in which `forwards` wants its images.
     """
 
-    forwards: nn.Module | None = None
-    gradients: nn.Module | None = None
-    memory_format: torch.memory_format = torch.contiguous_format
+    forwards: StandIn | None = None
+    gradients: StandIn | None = None
 
     def answer(self, x: Tensor) -> Tensor | None:
         """The logits of images; None where only the plain network can give what is asked for."""
         if type(x) is not Tensor or _is_traced():
             return None
-        if torch.is_grad_enabled():
-            if self.gradients is None or not x.requires_grad:
-                return None
-            with_gradients: Tensor = self.gradients(x)
-            return with_gradients
-        if self.forwards is None:
+        if not torch.is_grad_enabled():
+            return None if self.forwards is None else self.forwards(x)
+        if self.gradients is None or not x.requires_grad:
             return None
-        answer: Tensor = self.forwards(x.contiguous(memory_format=self.memory_format))
-        return answer
+        return self.gradients(x)
 
 
 def _is_traced() -> bool:

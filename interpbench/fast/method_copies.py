@@ -2,62 +2,133 @@
 
 Forward passes are read off the scoring copy. Gradients at the image come from the network whose
 batch norms are folded, which spares their passes over memory on the way back too, if they are
-proven to be the plain network's on real images. It is contiguous: in channels last it would be
-faster by a third, but there sums are rounded otherwise, and on an area of one colour another of
-several equal maxima would get the gradient.
+proven to be the plain network's on real images. In channels last it is faster still by a third, but
+there sums are rounded otherwise: on an area of one colour another of several equal maxima would get
+the gradient, and what is zero but for rounding would pass a ReLU or not. So it has that format only
+where nothing is chosen among values, and every convolution adds something of its own.
+
+In a lower precision, where a user asks for it, both come from the copy in that precision.
 """
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from interpbench.core.errors import first_line
 from interpbench.core.memory_format import memory_format_of
-from interpbench.core.stand_ins import StandIns
+from interpbench.core.stand_ins import StandIn, StandIns
 from interpbench.core.types import Model
 from interpbench.fast.scoring_copy import Scorer
 
 TOLERANCE = 1e-3  # of a gradient's norm; rounding that turns a ReLU costs more than rounding alone
+ROUGH = 0.5  # of it, in a lower precision
+PLAIN = "of the plain network"
+CHOOSING = {
+    "max", "min", "amax", "amin", "aminmax", "maximum", "minimum", "fmax", "fmin", "argmax",
+    "argmin", "cummax", "cummin", "sort", "msort", "argsort", "topk", "kthvalue", "median",
+    "nanmedian", "mode",
+}  # fmt: skip
 
 
-def stand_ins(model: Model, scorer: Scorer, x: Tensor, fastest: Tensor) -> tuple[StandIns, str]:
+def stand_ins(
+    model: Model, scorer: Scorer, x: Tensor, fastest: Tensor, decided: str = ""
+) -> tuple[StandIns, str]:
     """Who answers for a model, and in words where gradients come from.
 
     Parameters:
         model: in eval mode, its weights frozen.
-        scorer: its scoring copy, in float32.
+        scorer: its scoring copy, in the precision that its stand-ins are to have.
         x: float32 [B,C,H,W], contiguous, some of the images that are explained.
         fastest: the same images in the memory format that the scoring copy has.
+        decided: these words, where they were found before: nothing is proven once more.
     """
-    plain, memory_format = scorer.traceable().network, memory_format_of(fastest)
-    forwards = plain if scorer.fixed_shape else scorer.network
-    gradients, said = _gradients(model, scorer, plain, x, memory_format)
-    return (
-        StandIns(None if forwards is model.network else forwards, gradients, memory_format),
-        said,
-    )
+    memory_format = memory_format_of(fastest)
+    traceable = scorer.traceable().network
+    network = traceable if scorer.fixed_shape else scorer.network
+    forwards = None
+    if network is not model.network:
+        forwards = StandIn(network, memory_format, scorer.dtype)
+    gradients, said = _gradients(model, scorer, x, memory_format, decided)
+    return StandIns(forwards, gradients), said
 
 
 def _gradients(
-    model: Model, scorer: Scorer, folded: nn.Module, x: Tensor, memory_format: torch.memory_format
-) -> tuple[nn.Module | None, str]:
-    if "folded" not in (scorer.report.batch_norms or ""):
-        return None, "of the plain network"
+    model: Model, scorer: Scorer, x: Tensor, memory_format: torch.memory_format, decided: str
+) -> tuple[StandIn | None, str]:
+    network, is_lower = scorer.traceable().network, scorer.dtype != torch.float32
+    if decided.startswith(PLAIN):
+        return None, decided
+    if not is_lower and "folded" not in (scorer.report.batch_norms or ""):
+        return None, PLAIN
     try:
+        copies = _copies(network, x, memory_format, scorer.dtype)
+        for each in copies:
+            if decided.split(";")[0] == _name(each):
+                return each, decided
         expected = image_gradients(model.network, x)
+        allowed, why = ROUGH if is_lower else TOLERANCE, ""
+        for each in copies:
+            apart = float(_apart(image_gradients(each, x), expected).amax())
+            if apart <= allowed:
+                return each, f"{_name(each)}; apart by up to {apart:.1g}"
+            why = f"{PLAIN}: those of a copy, {_name(each)}, are apart by {apart:.1g}"
     except Exception as error:  # no gradients flow, or the network fails with them
-        return None, f"of the plain network: {first_line(error)}"
-    if memory_format != torch.contiguous_format:
-        folded = copy.deepcopy(folded).to(memory_format=torch.contiguous_format)
-    try:
-        apart = _apart(image_gradients(folded, x), expected).amax()
-    except Exception as error:
-        return None, f"of the plain network: {first_line(error)}"
-    if apart <= TOLERANCE:
-        return folded, f"folded; apart by up to {apart:.1g}"
-    return None, f"of the plain network: those of a folded one are apart by {apart:.1g}"
+        return None, f"{PLAIN}: {first_line(error)}"
+    return None, why
+
+
+def _copies(
+    network: nn.Module, x: Tensor, memory_format: torch.memory_format, dtype: torch.dtype
+) -> list[StandIn]:
+    """The network in the formats that its gradients may be computed in, the fastest first."""
+    contiguous = torch.contiguous_format
+    if dtype != torch.float32 or memory_format == contiguous:
+        return [StandIn(network, memory_format, dtype)]
+    folded = StandIn(copy.deepcopy(network).to(memory_format=contiguous))
+    if not all(_adds_something(module) for module in network.modules()) or _chooses(folded, x):
+        return [folded]
+    return [StandIn(network, memory_format), folded]
+
+
+def _name(stand_in: StandIn) -> str:
+    if stand_in.dtype != torch.float32:
+        return str(stand_in.dtype).removeprefix("torch.")
+    last = stand_in.memory_format == torch.channels_last
+    return "folded, in channels last" if last else "folded"
+
+
+def _adds_something(module: nn.Module) -> bool:
+    """Whether it is no convolution whose sums could be zero where an image is of one colour."""
+    return not isinstance(module, nn.modules.conv._ConvNd) or module.bias is not None
+
+
+class _Operations(TorchDispatchMode):
+    """Takes down the names of all that torch does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def _chooses(network: Callable[[Tensor], Tensor], x: Tensor) -> bool:
+    """Whether one of several values is chosen somewhere, which several may be equal."""
+    with _Operations() as operations:
+        network(x[:1])
+    return any(
+        not name.startswith("clamp") and not CHOOSING.isdisjoint(name.split("_"))
+        for name in operations.names
+    )
 
 
 def image_gradients(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

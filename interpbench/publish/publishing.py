@@ -141,6 +141,11 @@ def _refuse_unfit(run: Run, by: str) -> None:
             f"{run.folder} cannot be published: its metrics ask other networks than the explained "
             "ones (network=in-domain), whose weights a board does not hold. Run it without them."
         )
+    if run.info.map_precision:
+        raise SubmissionError(
+            f"{run.folder} cannot be published: its maps were made in {run.info.map_precision}, "
+            "and a board compares those of float32. Run it without --map-precision."
+        )
     if not by.strip():
         raise SubmissionError("Who publishes it? Give your name with --by.")
 

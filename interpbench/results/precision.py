@@ -24,7 +24,12 @@ def compared(cells: Iterable[CellRecord]) -> tuple[PrecisionComparison, ...]:
 
 
 def notices(comparisons: Sequence[PrecisionComparison], precision: str) -> list[str]:
-    """How far areas are apart, and where the order of methods is another."""
+    """How far areas are apart, and where the order of methods is another.
+
+    Parameters:
+        comparisons: of `compared`.
+        precision: the lower one, in words.
+    """
     if not comparisons:
         return []
     images = sorted({comparison.images for comparison in comparisons})
@@ -38,9 +43,9 @@ def notices(comparisons: Sequence[PrecisionComparison], precision: str) -> list[
     ]
     order = f"is another on {'; '.join(others)}" if others else "is the same"
     return [
-        f"In {precision}, areas of the {' or '.join(map(str, images))} images that were scored in "
-        f"float32 too differ by up to {average:.2g} on average, {most:.2g} at most; the order of "
-        f"methods by their means {order}."
+        f"In {precision}, areas of the {' or '.join(map(str, images))} images that were computed "
+        f"in float32 too differ by up to {average:.2g} on average, {most:.2g} at most; the order "
+        f"of methods by their means {order}."
     ]
 
 

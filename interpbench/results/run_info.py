@@ -406,6 +406,7 @@ class Identity(Record):
         plugins: the data set's, models' and metrics' names -> source hash.
         device: its kind.
         precision: of the scores' forward passes.
+        map_precision: of the maps' passes, where it is a lower one.
         batch_size: model -> images a forward pass.
         versions: of the packages that numbers depend on most.
         preparation: model -> how images become its input, in words.
@@ -426,6 +427,7 @@ class Identity(Record):
     outputs: dict[str, str] = {}
     looks: tuple[int, ...] = ()
     in_domain: dict[str, str] = {}
+    map_precision: str = ""
 
     def differences(self, other: "Identity") -> list[str]:
         """The names of what is not the same."""
@@ -442,6 +444,7 @@ class RunInfo(Record):
         command: that began it.
         started, finished: when, ISO 8601.
         device, precision, versions, git: with what; several devices have commas between them.
+        map_precision: of the maps' passes, where it is a lower one.
         isolation: where cells run: `none`, the process that writes, or `cell`, one of their own.
         threads: that a CPU computes in.
         looks: after how many images it was asked whether more are needed; none where all were run.
@@ -471,6 +474,7 @@ class RunInfo(Record):
     seed: int = 0
     device: str = ""
     precision: str = ""
+    map_precision: str = ""
     isolation: str = ""
     threads: int = 0
     looks: tuple[int, ...] = ()

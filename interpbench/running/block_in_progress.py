@@ -81,7 +81,8 @@ class BlockInProgress:
             wanted = [label for label in self._metrics() if label not in self._failed]
             metrics = {label: self._plan.metrics[label] for label in wanted}
             passes = self._prepared.passes(self._account.batch_size)
-            scores = evaluate(metrics, explanation, passes, compared)
+            exact = self._in_float32(rows, batch, compared)
+            scores = evaluate(metrics, explanation, passes, compared, exact)
         self._tied.append(tied)
         self._take(scores, compared)
         self._maps |= {
@@ -171,6 +172,28 @@ class BlockInProgress:
             raise attempt.error
         return attempt.maps
 
+    def _in_float32(self, rows: slice, batch: Batch, compared: slice) -> Explanation | None:
+        """The maps that are compared, made in float32; None where all are.
+
+        Parameters:
+            rows: the images of the batch.
+            compared: which of these.
+        """
+        some = range(rows.start, rows.stop)[compared]
+        if self._prepared.examined.in_float32 is None or not some:
+            return None
+        few = Batch(batch.x[compared], batch.target[compared], batch.ids[compared])
+        account = Account(self._account.method, self._account.batch_size)
+        with torch.enable_grad():
+            attempt = self._prepared.examined.explain(
+                few, account, self._plan.suite.seed, in_float32=True
+            )
+        if attempt.maps is None:
+            assert attempt.error is not None
+            raise attempt.error
+        these = slice(some.start, some.stop, some.step)
+        return self._images.explanation(attempt.maps, few, these)[0]
+
     def _asked_again(self, explanation: Explanation, batch: Batch) -> Explanation:
         """Lets metrics ask the method again, about other inputs, models, or an image alone.
 
@@ -221,6 +244,9 @@ class CeilingInProgress(BlockInProgress):
     def _asked_again(self, explanation: Explanation, batch: Batch) -> Explanation:
         """A search explains nothing else."""
         return explanation
+
+    def _in_float32(self, rows: slice, batch: Batch, compared: slice) -> None:
+        """A search is read off the scoring copy alone."""
 
     def _metrics(self) -> list[str]:
         return [str(self._cell.ceiling_of)]

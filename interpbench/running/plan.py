@@ -211,6 +211,7 @@ def make_plan(
         f"{label}: metrics with network=in-domain ask {twin.card.weights}, not the explained model."
         for label, twin in in_domain.items()
     ]
+    notices += computing.detours
     if until:  # a look needs whole blocks
         computing = replace(computing, block_size=min(computing.block_size, FIRST))
     return Plan(

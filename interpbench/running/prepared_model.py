@@ -90,6 +90,8 @@ class PreparedModel:
         scorer: the copy that scores are read off; `exact` is one in float32 where that is of a
             lower precision.
         in_domain: such a copy, in float32, of the twin that metrics may ask; None without any.
+        maps_are_in: the precision of passes of methods that only call the model, or why it is not
+            the one that was asked for.
         batch_size: images a forward pass.
         end_points: what is known of the ends of paths.
         shared: what metrics computed of the images or of the model alone.
@@ -99,6 +101,7 @@ class PreparedModel:
     scorer: Scorer
     exact: Scorer | None = None
     in_domain: Scorer | None = None
+    maps_are_in: str = "fp32"
     result: ModelResult
 
     def __init__(
@@ -324,15 +327,34 @@ class PreparedModel:
         report = {
             name: value for name, value in asdict(self.scorer.report).items() if value is not None
         }
-        copies, gradients = stand_ins(
-            self.model, self.exact or self.scorer, self.probe.contiguous(slice(0, PROVEN)), x
-        )
-        if decided is not None and decided.record.scoring is not None:
-            gradients = decided.record.scoring.gradients
-            if not gradients.startswith("folded"):
-                copies = replace(copies, gradients=None)
-        self.examined.stand_ins = copies
+        before = decided.record.scoring if decided is not None else None
+        gradients = self._give_stand_ins(x, before.gradients if before is not None else "")
         return ScoringRecord(**report, **asdict(tuning), gradients=gradients)
+
+    def _give_stand_ins(self, x: Tensor, decided: str) -> str:
+        """Lets copies answer for the model as long as methods only call it.
+
+        Parameters:
+            x: the first images, as the scoring copy likes them.
+            decided: where gradients come from, if that was decided before.
+
+        Returns:
+            Where gradients come from.
+        """
+        contiguous, wish = self.probe.contiguous(slice(0, PROVEN)), self.plan.computing
+        exact = self.exact or self.scorer
+        if wish.map_precision == "fp32":
+            self.examined.stand_ins, gradients = stand_ins(
+                self.model, exact, contiguous, x, decided
+            )
+            return gradients
+        lower = self.scorer
+        if wish.precision != wish.map_precision:
+            lower = prepare(self.model, x, wish.map_precision)
+        self.maps_are_in = lower.report.precision or wish.map_precision
+        self.examined.stand_ins, gradients = stand_ins(self.model, lower, contiguous, x, decided)
+        self.examined.in_float32, _ = stand_ins(self.model, exact, contiguous, x)
+        return gradients
 
     def _notices(self, seen: _Seen) -> list[str]:
         """Which of the run's methods cannot be trusted on the model, and why."""
@@ -357,6 +379,8 @@ class PreparedModel:
         lowered = self.scorer.report.precision or precision
         if lowered != precision:
             notices.append(f"{self.label}: scores are computed in {lowered}.")
+        if self.maps_are_in != self.plan.computing.map_precision:
+            notices.append(f"{self.label}: maps are computed in {self.maps_are_in}.")
         return notices
 
     @torch.inference_mode()

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 
@@ -56,6 +57,7 @@ def begun(plan: Plan, isolation: str = "none") -> RunInfo:
         seed=suite.seed,
         device=", ".join(dict.fromkeys(map(describe, plan.computing.devices))),
         precision=plan.computing.precision,
+        **_of_maps(plan),
         isolation=isolation,
         threads=torch.get_num_threads(),
         looks=plan.looks,
@@ -75,7 +77,7 @@ def begun(plan: Plan, isolation: str = "none") -> RunInfo:
 def ended(info: RunInfo, plan: Plan, folder: RunFolder, tables: RunTables) -> RunInfo:
     """run.json of the same run once its cells are finished."""
     cells, models = folder.cell_records(), folder.model_records()
-    found = found_notices(models, cells, plan.computing.precision)
+    found = found_notices(models, cells, lowered(info))
     if plan.looks:
         found += looks.said(tables, plan.looks)
     notices = [*info.notices, *(notice for notice in found if notice not in info.notices)]
@@ -116,7 +118,7 @@ def found_notices(
 
     Parameters:
         models, cells: that are finished.
-        wished: the precision that was asked for.
+        wished: what was computed in a lower precision, see `lowered`.
     """
     notices = [notice for model in models for notice in model.notices]
     devices = _devices(cells)
@@ -158,10 +160,26 @@ def identity_of(plan: Plan) -> Identity:
         },
     )
     twins = {label: twin.card.weights_sha256 for label, twin in plan.in_domain.items()}
-    where_there_are = {"looks": plan.looks, "in_domain": twins}
+    where_there_are = {"looks": plan.looks, "in_domain": twins, **_of_maps(plan)}
     return identity.model_copy(
         update={name: value for name, value in where_there_are.items() if value}
     )
+
+
+def _of_maps(plan: Plan) -> dict[str, Any]:
+    """The precision of the maps' passes, where it is a lower one."""
+    precision = plan.computing.map_precision
+    return {} if precision == "fp32" else {"map_precision": precision}
+
+
+def lowered(info: RunInfo) -> str:
+    """What is computed in a lower precision, in words; "" where nothing is."""
+    if not info.map_precision:
+        return "" if info.precision == "fp32" else info.precision
+    if info.precision == info.map_precision:
+        return f"{info.precision}, maps too"
+    scores = "" if info.precision == "fp32" else f"{info.precision} and "
+    return f"{scores}{info.map_precision} for maps"
 
 
 def differing_from(plan: Plan, identity: Identity) -> list[str]:

@@ -17,7 +17,7 @@ from interpbench.results.run_folder import RunFolder
 from interpbench.results.run_info import ModelRecord, RunInfo
 from interpbench.running.blocks import blocks as cut_into
 from interpbench.running.plan import Plan
-from interpbench.running.record import differing_from, found_notices, versions
+from interpbench.running.record import differing_from, found_notices, lowered, versions
 from interpbench.running.runner import Todo
 from interpbench.suite.cells import Cell
 
@@ -150,7 +150,7 @@ def begun_again(info: RunInfo, folder: RunFolder, old: Kept) -> RunInfo:
     recorded = folder.info()
     notices = recorded.notices
     if recorded.is_finished:  # what its cells told comes again at the end
-        told = _told(folder, info.precision)
+        told = _told(folder, lowered(info))
         notices = tuple(notice for notice in notices if notice not in told)
     suite = info.suite.model_copy(update={"changed": recorded.suite.changed or info.suite.changed})
     return info.model_copy(

@@ -163,6 +163,7 @@ def evaluate(
     explanation: Explanation,
     passes: Passes,
     compared: slice = slice(None),
+    exact: Explanation | None = None,
 ) -> BatchScores:
     """Scores a batch by each metric; curves of all metrics share their forward passes.
 
@@ -171,6 +172,7 @@ def evaluate(
         explanation: the images and their maps.
         passes: how scores are read off the model.
         compared: which images are scored in float32 too, where the precision is lower.
+        exact: these with maps that were made in float32, where those of `explanation` were not.
     """
     scores, paths = BatchScores(), dict[str, Perturbation]()
     explanation = replace(explanation, reader=passes.reader)
@@ -178,7 +180,15 @@ def evaluate(
         _ask(label, metric, explanation, passes, scores, paths)
     if paths:
         try:
-            _add_curves(scores, paths, explanation, passes, compared)
+            _add_curves(scores, paths, explanation, passes)
+            ranks, target = explanation.rank[compared], explanation.target[compared]
+            if exact is not None:
+                of_curves = {label: metrics[label] for label in paths}
+                in_float32 = _paths(of_curves, replace(exact, reader=passes.reader), passes)
+                _add_exact_curves(scores, in_float32, exact.rank, target, passes)
+            elif passes.exact is not None:
+                some = {label: _some(path, compared) for label, path in paths.items()}
+                _add_exact_curves(scores, some, ranks, target, passes)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -218,25 +228,46 @@ def _add_curves(
     paths: Mapping[str, Perturbation],
     explanation: Explanation,
     passes: Passes,
-    compared: slice,
 ) -> None:
     scorer, batch_size = passes.scorer, passes.batch_size
     ranks, target = explanation.rank, explanation.target
     end_outputs = passes.end_points.known(scorer, paths, explanation, batch_size)
     values = curves(scorer, list(paths.values()), ranks, target, batch_size, end_outputs)
     scores.scored |= dict(zip(paths, values, strict=True))
-    if passes.exact is not None and len(ranks[compared]):
-        compared_paths = [
-            replace(
-                path,
-                start=path.start[compared],
-                end=path.end[compared],
-                rank=None if path.rank is None else path.rank[compared],
-            )
-            for path in paths.values()
-        ]
-        exact = curves(passes.exact, compared_paths, ranks[compared], target[compared], batch_size)
-        scores.in_float32 = dict(zip(paths, exact, strict=True))
+
+
+def _add_exact_curves(
+    scores: BatchScores,
+    paths: Mapping[str, Perturbation],
+    ranks: Tensor,
+    target: Tensor,
+    passes: Passes,
+) -> None:
+    """Curves of some images in float32."""
+    if paths and len(target):
+        scorer = passes.exact or passes.scorer
+        found = curves(scorer, list(paths.values()), ranks, target, passes.batch_size)
+        scores.in_float32 = dict(zip(paths, found, strict=True))
+
+
+def _paths(
+    metrics: Mapping[str, Configured], explanation: Explanation, passes: Passes
+) -> dict[str, Perturbation]:
+    """The paths of metrics that have curves."""
+    paths: dict[str, Perturbation] = {}
+    for label, metric in metrics.items():
+        _ask(label, metric, explanation, passes, BatchScores(), paths)
+    return paths
+
+
+def _some(path: Perturbation, rows: slice) -> Perturbation:
+    """A path of some of its images."""
+    return replace(
+        path,
+        start=path.start[rows],
+        end=path.end[rows],
+        rank=None if path.rank is None else path.rank[rows],
+    )
 
 
 def _reason(error: BaseException) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from interpbench.core import devices
 from interpbench.core.devices import (
     PRECISIONS,
+    Computing,
     default_batch_size,
     describe,
     memory_kept,
@@ -143,3 +145,15 @@ def test_freed_memory_is_kept_within_and_given_back_after() -> None:
         )  # of one use
         kept = resident()
     assert kept - resident() > 4 * count / 2
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_a_precision_that_the_processor_has_not_is_said_to_be_slow(
+    has_it: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_has_arithmetic", lambda name: has_it)
+    for asked in ({"precision": "bf16"}, {"map_precision": "bf16"}):
+        said = Computing.of("cpu", **asked).detours
+        expected = "This processor has no arithmetic in bf16: passes take several times as long"
+        assert [text.startswith(expected) for text in said] == ([] if has_it else [True])
+    assert Computing.of("cpu").detours == []

@@ -12,7 +12,7 @@ from torch.func import functional_call, vjp
 from interpbench.attribution.attribute import Batch, attribute
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.model_guard import Guard
-from interpbench.core.stand_ins import StandIns, standing_in
+from interpbench.core.stand_ins import StandIn, StandIns, standing_in
 from interpbench.core.types import Model
 from interpbench.fast.method_copies import image_gradients, stand_ins
 from interpbench.fast.scoring_copy import prepare
@@ -27,7 +27,7 @@ class Marked(nn.Module):
         return x.mean((2, 3)).repeat(1, 2)[:, :5] + 1000
 
 
-MARKED = StandIns(Marked(), Marked())
+MARKED = StandIns(StandIn(Marked()), StandIn(Marked()))
 
 
 def copies_of(subject: Model, x: Tensor) -> tuple[StandIns, str]:
@@ -38,11 +38,91 @@ def copies_of(subject: Model, x: Tensor) -> tuple[StandIns, str]:
 def test_gradients_come_from_a_folded_network_and_are_those_of_double_precision() -> None:
     subject, x = model(normed()), images()
     copies, said = copies_of(subject, x)
-    assert said.startswith("folded; apart by up to ")
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in copies.gradients.modules())
+    assert said.startswith("folded, in channels last; apart by up to ")
+    assert not any(
+        isinstance(module, nn.BatchNorm2d) for module in copies.gradients.network.modules()
+    )
     new = images(7, seed=1)
     exact = image_gradients(copy.deepcopy(subject.network).double(), new.double())
     assert torch.allclose(image_gradients(copies.gradients, new).double(), exact, atol=1e-5)
+
+
+def with_maximum(network: nn.Sequential) -> nn.Module:
+    return nn.Sequential(*network[:3], nn.MaxPool2d(2), *network[3:])
+
+
+def with_median(network: nn.Sequential) -> nn.Module:
+    class Clipped(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x - x.flatten(2).median(2).values[:, :, None, None]
+
+    return nn.Sequential(*network[:3], Clipped(), *network[3:])
+
+
+def with_sums_that_may_be_zero(network: nn.Sequential) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, bias=False), nn.ReLU(), *network)
+
+
+def with_clamps_and_softmax(network: nn.Sequential) -> nn.Module:
+    class Clamped(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.clamp(min=-1e6).clamp_max(1e6) + x.softmax(1)
+
+    return nn.Sequential(*network[:3], Clamped(), *network[3:])
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (with_maximum, torch.contiguous_format),
+        (with_median, torch.contiguous_format),
+        (with_sums_that_may_be_zero, torch.contiguous_format),
+        (with_clamps_and_softmax, torch.channels_last),
+    ],
+)
+def test_channels_last_only_where_rounding_chooses_nothing(
+    changed: Callable[[nn.Sequential], nn.Module], expected: torch.memory_format
+) -> None:
+    network = changed(normed()).eval().requires_grad_(False)
+    copies, said = copies_of(model(network), images())
+    assert copies.gradients.memory_format == expected
+    assert ("channels last" in said) == (expected == torch.channels_last)
+
+
+def test_gradients_come_in_the_format_of_the_images() -> None:
+    copies, _ = copies_of(model(normed()), images())
+    assert copies.gradients.memory_format == torch.channels_last
+    assert image_gradients(copies.gradients, images()).is_contiguous()
+
+
+def test_what_was_decided_is_not_proven_once_more() -> None:
+    subject, x = model(normed()), images()
+    scorer, fastest = prepare(subject, x), x.contiguous(memory_format=torch.channels_last)
+    copies, said = stand_ins(subject, scorer, x, fastest, "folded; apart by up to 7")
+    assert (copies.gradients.memory_format, said) == (
+        torch.contiguous_format,
+        "folded; apart by up to 7",
+    )
+    copies, said = stand_ins(subject, scorer, x, fastest, "of the plain network: of old")
+    assert (copies.gradients, said) == (None, "of the plain network: of old")
+
+
+def test_a_lower_precision_answers_in_single_precision() -> None:
+    subject, x = model(normed()), images()
+    fastest = x.contiguous(memory_format=torch.channels_last)
+    copies, said = stand_ins(subject, prepare(subject, fastest, "bf16"), x, fastest)
+    assert said.startswith("bfloat16; apart by up to ")
+    assert {copies.forwards.dtype, copies.gradients.dtype} == {torch.bfloat16}
+    expected = subject(x)
+    with torch.no_grad():
+        found = copies.answer(x)
+    assert found.dtype == torch.float32
+    apart = (found - expected).abs().max() / expected.abs().max()
+    assert 0 < apart < 0.05
+    gradient = image_gradients(copies.gradients, x)
+    exact = image_gradients(subject.network, x)
+    assert gradient.dtype == torch.float32
+    assert torch.cosine_similarity(gradient.flatten(1), exact.flatten(1)).min() > 0.9
 
 
 def test_without_batch_norms_gradients_are_of_the_plain_network() -> None:
@@ -65,7 +145,7 @@ def test_gradients_that_differ_are_refused() -> None:
 
     copies, said = copies_of(model(Stopped()), images())
     assert copies.gradients is None
-    assert said.startswith("of the plain network: those of a folded one are apart by 0.5")
+    assert said.startswith("of the plain network: those of a copy, folded, are apart by 0.5")
 
 
 def hooked(subject: Model) -> None:

@@ -5,8 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import interpbench
+from interpbench.core.errors import RunFolderError, SubmissionError
+from interpbench.publish.publishing import publish
 from interpbench.results.precision import compared, notices
 from interpbench.results.run_info import CellRecord, PrecisionEffect
 from tests.paths import TINY
@@ -20,6 +24,15 @@ def run(output: Path, **changes: Any) -> interpbench.Run:
         "weights": "random", "plugin": TINY, "device": "cpu", "output": output, "plots": False, "ceiling": "none",
     }  # fmt: skip
     return interpbench.run(**settings | changes)
+
+
+def curved() -> nn.Module:
+    """A network whose gradients depend on the image."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),
+        nn.Linear(32, 4),
+    ).eval()  # fmt: skip
 
 
 @pytest.mark.parametrize("batch_size", [7, 64])
@@ -42,10 +55,52 @@ def test_the_effect_in_run_json_is_the_difference_between_two_runs(
         means = both[1][both[1]["metric"] == effect["metric"]].groupby("method")["value"].mean()
         assert effect["methods_fp32"] == list(means.sort_values().index)
     assert [e["metric"] for e in low.info["precision_effect"]] == ["deletion", "insertion"]
-    [said] = low.info["notices"]
+    said = low.info["notices"][-1]
     assert said.startswith(
-        "In bf16, areas of the 8 images that were scored in float32 too differ by up to"
+        "In bf16, areas of the 8 images that were computed in float32 too differ by up to"
     )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_maps_of_a_lower_precision_change_is_the_difference_between_two_runs(
+    precision: str, tmp_path: Path
+) -> None:
+    """Metrics with an order of their own too; controls make no passes, so that nothing of theirs changes."""
+    metrics = ["deletion", "insertion:sign=absolute", "deletion:first=least"]
+    asked = {"model": curved(), "weights": None, "metric": metrics}
+    low = run(tmp_path / "low", map_precision="bf16", precision=precision, **asked)
+    exact = run(tmp_path / "exact", **asked)
+    compared = low.info["identity"]["data"]["samples"][::5]
+    by = ["metric", "method", "sample_id"]
+    scores = [found.scores.astype(dict.fromkeys(by, str)) for found in (low, exact)]
+    both = [found[found["sample_id"].isin(compared)].set_index(by)["value"] for found in scores]
+    difference = (both[0] - both[1]).abs()
+    moved = difference.groupby("method").max()
+    assert moved["gradient"] > 0
+    assert (moved["random"] == 0) == (precision == "fp32")
+    for effect in low.info["precision_effect"]:
+        of_metric = difference.xs(effect["metric"])
+        assert effect["images"] == 8
+        assert effect["mean_difference"] == pytest.approx(of_metric.mean(), rel=1e-4)
+        assert effect["greatest_difference"] == pytest.approx(of_metric.max(), rel=1e-4)
+    assert [effect["metric"] for effect in low.info["precision_effect"]] == sorted(metrics)
+    said = low.info["notices"][-1]
+    expected = "bf16, maps too" if precision == "bf16" else "bf16 for maps"
+    assert said.startswith(f"In {expected}, areas of the 8 images")
+    assert low.info["map_precision"] == low.info["identity"]["map_precision"] == "bf16"
+    assert "map_precision" not in exact.info
+
+
+def test_a_run_of_other_maps_does_not_go_on(tmp_path: Path) -> None:
+    run(tmp_path / "low", map_precision="bf16", method="random", images=2)
+    with pytest.raises(RunFolderError, match="holds another run: map_precision differ"):
+        run(tmp_path / "low", method="random", images=2, resume=True)
+
+
+def test_maps_of_a_lower_precision_are_not_published(tmp_path: Path) -> None:
+    done = run(tmp_path / "low", map_precision="bf16", method="random", images=2)
+    with pytest.raises(SubmissionError, match="its maps were made in bf16"):
+        publish(done, "Ada", results=tmp_path / "results")
 
 
 def test_float32_has_nothing_to_say(tmp_path: Path) -> None:

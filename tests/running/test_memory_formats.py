@@ -20,18 +20,26 @@ DATA = REGISTRY.configure("dataset", "flat")()
 METHODS = ["saliency", "gradient-x-input", "asks-gradients", "only-calls"]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> interpbench.Run:
+@pytest.fixture(scope="module", params=["vgg11_bn", "resnet18"])
+def finished(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> interpbench.Run:
+    """Of a network with max pooling, and of one without, whose gradients come in channels last."""
     return interpbench.run(
-        dataset="flat", model="vgg11_bn", method=METHODS, metric="deletion", steps=2, images=4, batch_size=1,
+        dataset="flat", model=request.param, method=METHODS, metric="deletion", steps=2, images=4, batch_size=1,
         ceiling="none", plugin=PLUGIN, device="cpu", plots=False, output=tmp_path_factory.mktemp("flat") / "run",
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    """The run's model, loaded again: with max pooling, and trained on `planted`."""
-    return load_model(REGISTRY.configure("model", "vgg11_bn"), DATA.card)
+    """With max pooling, and trained on `planted`."""
+    return trained("vgg11_bn")
+
+
+def trained(name: str) -> Model:
+    """A run's model, loaded again."""
+    return load_model(REGISTRY.configure("model", name), DATA.card)
 
 
 def by_captum(model: Model, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -46,9 +54,11 @@ def by_captum(model: Model, image: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def test_a_runs_maps_are_captums_on_areas_of_one_colour(
-    finished: interpbench.Run, model: Model
+    finished: interpbench.Run,
 ) -> None:
     assert len(finished.tables.examples) == 4
+    [name] = finished.leaderboard["model"].unique()
+    model = trained(name)
     for example in finished.tables.examples:
         for method, expected in by_captum(model, example.image).items():
             greatest = np.abs(expected).max()

@@ -3,14 +3,16 @@
 Nothing in it waits for the device: which numbers are read is known before the first image.
 """
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from interpbench.core.passes_counted import count_windows
+from interpbench.fast.fused_convolutions import fuse_convolutions
 from interpbench.fast.occlusion.boxes import Index, Patch, Place, as_rows, inside
 from interpbench.fast.occlusion.network import (
     NetworkStep,
@@ -68,7 +70,10 @@ class Engine:
         cuts = [plan.cut, *_first_vector(program.graph.graph, plan.cut)]
         stages = split(program.graph, cuts)
         self._stages = [
-            (part, max(batch * program.largest, linear_weights(part)) // largest(part))
+            (
+                _fused(part, program.device),
+                max(batch * program.largest, linear_weights(part)) // largest(part),
+            )
             for part in stages
         ]
 
@@ -189,7 +194,15 @@ def _joined(parts: Sequence[Part]) -> Part:
     return torch.cat(windows), torch.cat(values)
 
 
-def _through(stage: fx.GraphModule, parts: Iterable[Part]) -> Iterator[Part]:
+def _fused(stage: fx.GraphModule, device: torch.device) -> nn.Module:
+    """The stage with convolutions that take in what follows them, on a CPU."""
+    if device.type != "cpu":
+        return stage
+    shared = {id(tensor): tensor for tensor in stage.state_dict(keep_vars=True).values()}
+    return fuse_convolutions(copy.deepcopy(stage, shared))[0]
+
+
+def _through(stage: nn.Module, parts: Iterable[Part]) -> Iterator[Part]:
     for windows, values in parts:
         yield windows, stage(values)
 

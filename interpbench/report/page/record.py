@@ -130,6 +130,7 @@ def _facts(evidence: Evidence) -> Facts:
         "device": info.device,
         "workers lost": "; ".join(info.workers_lost),
         "precision": info.precision,
+        "precision of maps": info.map_precision,
         "git commit": info.git.commit + (", with uncommitted changes" if info.git.changed else ""),
         "versions": ", ".join(f"{name} {version}" for name, version in info.versions.items()),
         "settings": _json(_settings(evidence)) if "settings" in given else "",

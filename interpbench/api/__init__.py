@@ -5,7 +5,16 @@ What is done stands in the rooms.
 
 from interpbench.api.diagnosis import check, doctor
 from interpbench.api.pictures import explain, gallery, occlude, visualise
-from interpbench.api.runs import draw_for_readme, forecast, merge, rebuilt, redraw, run, write_page
+from interpbench.api.runs import (
+    draw_for_readme,
+    forecast,
+    illustrate,
+    merge,
+    rebuilt,
+    redraw,
+    run,
+    write_page,
+)
 from interpbench.api.studies import advise, conformance, judge, sanity, stability
 from interpbench.api.training import find_lr, train
 from interpbench.report.run import load_run
@@ -20,6 +29,7 @@ __all__ = [
     "find_lr",
     "forecast",
     "gallery",
+    "illustrate",
     "judge",
     "load_run",
     "merge",

@@ -191,8 +191,7 @@ def run(
     if plan.shard is not None:
         return finished
     if plots:
-        redraw(finished)
-        write_page(finished)
+        illustrate(finished)
     told.finished(finished)
     return finished
 
@@ -392,6 +391,16 @@ def redraw(
     names = [name for text in names_of(formats) or ("png",) for name in text.split(",")]
     to = found.folder / "plots"
     return draw(found.tables, found.leaderboard, to, names, Page(columns))
+
+
+def illustrate(found: finished_run.Run) -> None:
+    """Draws a run's plots and writes its page.
+
+    Raises:
+        RunFolderError: if they cannot be written.
+    """
+    redraw(found)
+    write_page(found)
 
 
 def draw_for_readme(found: finished_run.Run) -> dict[str, list[Path]]:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from interpbench.results.finished_run import Run
 
 
+WITHOUT_PICTURES = (
+    "Scores and tables are complete; `report` draws the plots, `report --html` the page."
+)
 ADVICE = (
     "The cells that are finished are on disk: continue with the same "
     "command, --output DIR and --resume."
@@ -257,6 +260,7 @@ def run(
             timeout=timeout,
             listener=progress,
             progress=False,
+            plots=False,  # the table is shown before
         )
     if shard is not None:
         say(f"Shard {shard.replace('/', ' of ')}: {finished.folder}. Next: interpbench merge")
@@ -264,7 +268,9 @@ def run(
     _show(finished, console)
     if profile:
         _show_profile(finished, console)
-    say(f"Page: {finished.folder / PAGE}")
+    with interruptible(WITHOUT_PICTURES):
+        api.illustrate(finished)
+    say(f"Tables, plots and page: {finished.folder / PAGE}")
     raise typer.Exit(0 if finished.info.is_finished and not len(finished.failed) else 1)
 
 
@@ -344,6 +350,7 @@ def report(
         return
     api.redraw(finished, format, columns)
     _show(finished, open_console())
+    say(f"Tables and plots: {finished.folder}")
 
 
 def _in_a_readme(dataset: str, light: Path, dark: Path) -> str:
@@ -360,7 +367,6 @@ def _show(finished: "Run", console: "Console") -> None:
     print_report(finished, console)
     if not finished.info.is_finished:
         console.print(plain(_unfinished(finished)))
-    console.print(plain(f"Tables and plots: {finished.folder}"))
 
 
 def _unfinished(run: "Run") -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from interpbench.api import runs
+from interpbench.core.errors import RunFolderError
 from interpbench.files.csv_files import write_csv
 from interpbench.results import run_folder
 from tests.command_line import BASE, QUICK, call, command, interpbench, refused, undrawn
@@ -37,6 +39,27 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with undrawn():
         assert call("run", *QUICK, *METHODS, "--output", folder)[0] == 0
     return folder
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (RunFolderError("The disk is full."), 2, "The disk is full."),
+        (KeyboardInterrupt(), 130, "Scores and tables are complete; `report` draws the plots"),
+    ],
+)
+def test_the_table_is_shown_before_pictures_are_drawn(
+    raised: BaseException, code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(finished: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(runs, "redraw", draw)
+    output = tmp_path / "run"
+    ended, out, error = call("run", *QUICK, "--method", "random", "--output", output)
+    assert (ended, said in error) == (code, True), error
+    assert re.search(r"random .*\[.*\]", out)
+    assert (output / "leaderboard.csv").is_file()
 
 
 def test_run_shows_the_table_and_writes_tables_and_plots(

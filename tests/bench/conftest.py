@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -9,7 +10,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from interpbench.core.devices import exact_arithmetic
 from tests.bench.timing import ROUNDS, Contender, Table, Turns
 
-Report = Callable[..., None]
+Report = Callable[..., list[dict[str, Any]]]
 TABLE_FILE = Path(".benchmarks/table.csv")
 TABLE = pytest.StashKey[Table]()
 
@@ -43,7 +44,7 @@ def arithmetic() -> Iterator[None]:
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Report:
-    """`report(workload, unit, contenders, warm_up=1)` times them in turns and adds a row for each to the table.
+    """`report(workload, unit, contenders, warm_up=1)` times them in turns, adds a row for each to the table, gives these.
 
     The first `ours` and the first `limit` among the contenders are what the others are divided by. The rounds of
     warming up are not counted; where a turn takes seconds, none are needed.
@@ -53,7 +54,7 @@ def report(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Repor
 
     def measure(
         workload: str, unit: str, contenders: Sequence[Contender], warm_up: int = 1
-    ) -> None:
+    ) -> list[dict[str, Any]]:
         turns = Turns(contenders)
         benchmark.pedantic(turns.round, rounds=ROUNDS, warmup_rounds=warm_up)
         rows = turns.rows(workload, unit, ROUNDS)
@@ -63,6 +64,7 @@ def report(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Repor
         table.write(
             request.config.getoption("--table", default=TABLE_FILE)
         )  # a killed session leaves what it has
+        return rows
 
     return measure
 

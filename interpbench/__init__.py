@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from interpbench.report.run import Run, load_run
     from interpbench.running.execute import Listener
     from interpbench.scoring.curves import area
-    from interpbench.scoring.explanation import Explanation, Inputs
+    from interpbench.scoring.explanation import Explanation, Inputs, Readings
     from interpbench.scoring.parts import (
         PartSets,
         Size,
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
         part_count,
         random_sets,
         rank_groups,
+        readings_without,
     )
     from interpbench.scoring.perturbation import First, Network, Output, Perturbation, Sign
     from interpbench.toolbox.backward_rules import (
@@ -151,6 +152,8 @@ _HOMES = {
     "each_part": "scoring.parts",
     "rank_groups": "scoring.parts",
     "outputs_without": "scoring.parts",
+    "readings_without": "scoring.parts",
+    "Readings": "scoring.explanation",
     "part_count": "scoring.parts",
     "random_sets": "scoring.parts",
     "pearson": "toolbox.correlation",
@@ -221,6 +224,7 @@ __all__ = [
     "Perturbation",
     "Preparation",
     "Pretrained",
+    "Readings",
     "Rule",
     "Run",
     "Sample",
@@ -270,6 +274,7 @@ __all__ = [
     "rank_groups",
     "read_image",
     "read_segmentation",
+    "readings_without",
     "reference",
     "run",
     "run_with_rules",

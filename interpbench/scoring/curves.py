@@ -6,7 +6,7 @@ from the image to the baseline, insertion from the baseline to the image (Petsiu
 RISE, BMVC 2018). Whatever perturbs by rank is a path, so this is the only loop of its kind.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -91,38 +91,69 @@ def outputs(
 ) -> list[Tensor]:
     """As `curves`, but at given numbers of changed positions: float32 [B,len(changed)].
 
-    Ranks below each of a path's `changed` numbers have changed.
+    Ranks below each of a path's `changed` numbers have changed. Paths that lead through the same
+    images, of which another output is read, take the same passes.
     """
-    layout = _Layout(paths)
-    walks = [
-        _Walk(layout, path, steps, ranks if path.rank is None else path.rank, model.dtype)
-        for path, steps in zip(paths, changed, strict=True)
-    ]
+    layout, orders = _Layout(paths), [ranks if path.rank is None else path.rank for path in paths]
+    readers = _alike(paths, changed, orders)
+    walks = {
+        number: _Walk(layout, paths[number], changed[number], orders[number], model.dtype)
+        for number in readers
+    }
+    first = next(iter(walks.values()))
     targets = [target.repeat(len(steps)) for steps in changed]
     items = [len(steps) * len(ranks) for steps in changed]
+    passed = {number: items[number] for number in readers}
 
     def score(images: int) -> list[Tensor]:
         outputs_of_paths = [torch.empty(count, device=ranks.device) for count in items]
         # Used again for each pass. Zeros, since a model of fixed shape is also given the rows that
         # nothing fills.
-        buffer = walks[0].start.new_zeros(
-            images if model.fixed_shape else min(images, sum(items)), layout.length
+        buffer = first.start.new_zeros(
+            images if model.fixed_shape else min(images, sum(passed.values())), layout.length
         )
-        for pieces in _packed(items, images):
+        for pieces in _packed(passed, images):
             with phase("perturbation"):
                 for path, part, rows in pieces:
                     walks[path].write(part, buffer[rows])
             with phase("forwards"):
                 batch = buffer if model.fixed_shape else buffer[: pieces[-1].rows.stop]
                 logits = model(layout.images(batch)).float()
-                for path, part, rows in pieces:
-                    of_path = logits[rows]
-                    if paths[path].output == "probability":
-                        of_path = model.probabilities(of_path)
-                    outputs_of_paths[path][part] = of_target(of_path, targets[path][part])
+                for walk, part, rows in pieces:
+                    for path in readers[walk]:
+                        of_path = logits[rows]
+                        if paths[path].output == "probability":
+                            of_path = model.probabilities(of_path)
+                        outputs_of_paths[path][part] = of_target(of_path, targets[path][part])
         return [values.view(-1, len(ranks)).T for values in outputs_of_paths]
 
     return batch_size.attempt(score)
+
+
+def _alike(
+    paths: Sequence[Perturbation], changed: Sequence[Sequence[int]], orders: Sequence[Tensor]
+) -> dict[int, list[int]]:
+    """The number of a path -> those of all that lead through the same images, its own the first.
+
+    Only on a CPU, where comparing costs nothing beside passes and nobody waits for the answer.
+    """
+    readers: dict[int, list[int]] = {}
+    for number, path in enumerate(paths):
+        for other in readers:
+            pairs = (
+                (path.start, paths[other].start),
+                (path.end, paths[other].end),
+                (orders[number], orders[other]),
+            )
+            if list(changed[number]) == list(changed[other]) and all(
+                mine is its or (mine.device.type == "cpu" and torch.equal(mine, its))
+                for mine, its in pairs
+            ):
+                readers[other].append(number)
+                break
+        else:
+            readers[number] = [number]
+    return readers
 
 
 def area(values: Tensor) -> Tensor:
@@ -146,11 +177,11 @@ class _Piece(NamedTuple):
     rows: slice
 
 
-def _packed(items: Sequence[int], images: int) -> Iterator[list[_Piece]]:
-    """Full forward passes, each as the pieces that fill it."""
+def _packed(items: Mapping[int, int], images: int) -> Iterator[list[_Piece]]:
+    """Full forward passes, each as the pieces that fill it: of path -> how many items it has."""
     pieces: list[_Piece] = []
     filled = 0
-    for number, count in enumerate(items):
+    for number, count in items.items():
         first = 0
         while first < count:
             last = min(count, first + images - filled)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from hashlib import blake2b
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -58,6 +58,22 @@ class Reader:
     shared: SharedResults = field(default_factory=SharedResults)
     reference: Callable[[], Tensor] | None = None
     in_domain: Model | None = None
+
+
+class Readings(NamedTuple):
+    """What can be read of the targets of images that were changed in K ways.
+
+    Attributes:
+        probability, logit: float32 [B,K].
+
+    Example:
+        >>> readings = interpbench.Readings(torch.ones(2, 3), torch.zeros(2, 3))
+        >>> readings.logit.shape
+        torch.Size([2, 3])
+    """
+
+    probability: Tensor
+    logit: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,14 +141,19 @@ class Inputs:
                 needs no more memory than a forward pass.
             output: the target's probability or logit.
         """
+        values: Tensor = getattr(self.readings(perturbed), output)
+        return values
+
+    def readings(self, perturbed: Iterable[Tensor]) -> Readings:
+        """As `outputs`, all that can be read of the targets: for metrics that share what they ask.
+
+        Parameters:
+            perturbed: as of `outputs`.
+        """
         logits = self.logits(perturbed)
-        values = (
-            self.model.probabilities(logits.flatten(0, 1))
-            if output == "probability"
-            else (logits.flatten(0, 1))
-        )
-        targets = self.target.repeat_interleave(logits.shape[1])
-        return of_target(values, targets).view(logits.shape[:2])
+        flat, targets = logits.flatten(0, 1), self.target.repeat_interleave(logits.shape[1])
+        found = [of_target(each, targets) for each in (self.model.probabilities(flat), flat)]
+        return Readings(*(each.view(logits.shape[:2]) for each in found))
 
     def logits(self, perturbed: Iterable[Tensor]) -> Tensor:
         """As `outputs`, but all the logits, float32 [B,K,classes]."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interpbench.core.errors import ParameterError
 from interpbench.core.seeding import derive, subsets
-from interpbench.scoring.explanation import Inputs
+from interpbench.scoring.explanation import Inputs, Readings
 from interpbench.scoring.patches import patch_map
 from interpbench.scoring.perturbation import Output
 
@@ -218,9 +218,34 @@ def outputs_without(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output
         >>> interpbench.outputs_without(inputs, upper, torch.zeros(1, 3, 4, 4), "logit")
         tensor([[0.5000]])
     """
-    return inputs.outputs(
-        (torch.where(mask[:, None], fill, inputs.x) for mask in sets.masks()), output
-    )
+    return inputs.outputs(_covered(inputs, sets, fill), output)
+
+
+def readings_without(inputs: Inputs, sets: PartSets, fill: Tensor) -> Readings:
+    """As `outputs_without`, all that can be read: what a function gives that `shared` calls.
+
+    So metrics that read another output of the same images share their passes.
+
+    Parameters:
+        inputs, sets, fill: as of `outputs_without`.
+
+    Example:
+        Anything will do that gives readings: here all are the mean of all numbers.
+
+        >>> from types import SimpleNamespace
+        >>> def means(images):
+        ...     found = torch.stack([x.mean((1, 2, 3)) for x in images], 1)
+        ...     return interpbench.Readings(found, found)
+        >>> inputs = SimpleNamespace(x=torch.ones(1, 3, 4, 4), readings=means)
+        >>> upper = interpbench.PartSets(None, torch.tensor([[[True] * 8 + [False] * 8]]), 4, 4)
+        >>> interpbench.readings_without(inputs, upper, torch.zeros(1, 3, 4, 4)).logit
+        tensor([[0.5000]])
+    """
+    return inputs.readings(_covered(inputs, sets, fill))
+
+
+def _covered(inputs: Inputs, sets: PartSets, fill: Tensor) -> Iterator[Tensor]:
+    return (torch.where(mask[:, None], fill, inputs.x) for mask in sets.masks())
 
 
 def drops(inputs: Inputs, sets: PartSets, fill: Tensor, output: Output) -> Tensor:

@@ -15,6 +15,7 @@ from interpbench import (
     Output,
     ParameterError,
     PartSets,
+    Readings,
     Sign,
     Size,
     each_part,
@@ -24,6 +25,7 @@ from interpbench import (
     pearson,
     random_sets,
     rank_groups,
+    readings_without,
     spearman,
 )
 from interpbench import baseline as make_baseline
@@ -245,13 +247,13 @@ def _over_random_sets(
     asked again.
     """
     drawn = {"sets": sets, "size": size, "grid": grid}
-    outputs = inputs.shared(_without_random_sets, **drawn, baseline=baseline, output=output)
-    return inputs.shared(random_sets, **drawn), outputs
+    readings = inputs.shared(_without_random_sets, **drawn, baseline=baseline)
+    return inputs.shared(random_sets, **drawn), getattr(readings, output)
 
 
-def _without_random_sets(inputs: Inputs, baseline: Baseline, output: Output, **drawn: Any) -> Tensor:
+def _without_random_sets(inputs: Inputs, baseline: Baseline, **drawn: Any) -> Readings:
     fill = make_baseline(baseline, inputs.x, inputs.model.card)
-    return outputs_without(inputs, inputs.shared(random_sets, **drawn), fill, output)
+    return readings_without(inputs, inputs.shared(random_sets, **drawn), fill)
 
 
 def _without_each_cell(inputs: Inputs, grid: int, baseline: Baseline, output: Output) -> Tensor:

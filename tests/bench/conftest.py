@@ -44,7 +44,7 @@ def arithmetic() -> Iterator[None]:
 
 @pytest.fixture
 def report(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Report:
-    """`report(workload, unit, contenders, warm_up=1)` times them in turns, adds a row for each to the table, gives these.
+    """`report(workload, unit, contenders, warm_up=1)` times them in turns; gives a row each, for the table too.
 
     The first `ours` and the first `limit` among the contenders are what the others are divided by. The rounds of
     warming up are not counted; where a turn takes seconds, none are needed.

@@ -77,7 +77,7 @@ def test_a_map_s_scale_does_not_count(name: str) -> None:
     ("name", "budget"),
     [(name, 10_000) for name in METRICS if name not in BY_RANK]
     # Bytes that have room for the outputs, but not for the sets.
-    + [("faithfulness-correlation", 300), ("infidelity", 200)],
+    + [("faithfulness-correlation", 490), ("infidelity", 200)],
 )
 def test_what_no_map_decides_is_asked_of_the_model_once(name: str, budget: int) -> None:
     explanation = small()
@@ -96,6 +96,29 @@ def test_what_no_map_decides_is_asked_of_the_model_once(name: str, budget: int) 
     assert sum(asked) == so_far
     torch.testing.assert_close(first, score(name, explanation))
     torch.testing.assert_close(second, score(name, other))
+
+
+def test_metrics_that_read_another_output_share_their_passes() -> None:
+    explanation = small()
+    asked: list[int] = []
+    explanation.model.network.register_forward_pre_hook(
+        lambda m, inputs: asked.append(len(inputs[0]))
+    )
+    both = {
+        output: REGISTRY.configure(
+            "metric", "mu-fidelity", {"sets": 20, "grid": 4, "output": output}
+        )
+        for output in ("logit", "probability")
+    }
+    scorer = Scorer(explanation.model.network, explanation.model)
+    passes = Passes(scorer, BatchSize(16), EndPoints(), nullcontext)
+    scored = evaluate(both, explanation, passes).scored
+    assert sum(asked) == 20 * len(explanation.x)
+    for output, metric in both.items():
+        alone = Passes(scorer, BatchSize(16), EndPoints(), nullcontext)
+        expected = evaluate({"it": metric}, explanation, alone).scored["it"]
+        torch.testing.assert_close(scored[output], expected)
+    assert not torch.equal(scored["logit"], scored["probability"])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The perturbation engine against a slow obvious twin, closed forms and properties."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,6 +161,32 @@ def test_forward_passes_are_full_and_no_more_than_needed() -> None:
     )
     assert sum(sizes) == 6 * (SIDE + 1)
     assert sizes == [4] * 13 + [2]
+
+
+def test_paths_through_the_same_images_take_the_same_passes() -> None:
+    """Another output, or an order that comes to the same; not other steps, another end, or another order."""
+    passed: list[int] = []
+    network = convolutional(SIDE)
+    network.register_forward_pre_hook(lambda module, inputs: passed.append(len(inputs[0])))
+    x, ranks, target = images(5), ranks_of(maps(5)), torch.arange(5) % 4
+    first = Perturbation(x, torch.zeros_like(x))
+    same = [
+        replace(first, output="logit"),
+        replace(first, start=x.clone(), end=torch.zeros_like(x), rank=ranks.clone()),
+    ]
+    others = [
+        replace(first, steps=4),
+        replace(first, end=torch.ones_like(x)),
+        replace(first, rank=ranks.flip(1), output="logit"),
+    ]
+    paths = [first, *same, *others]
+    found = curves(wrap(network, SIDE), paths, ranks, target, BatchSize(7))
+    assert sum(passed) == 5 * (3 * (SIDE + 1) + 5)
+    for path, values in zip(paths, found, strict=True):
+        [alone] = curves(wrap(network, SIDE), [path], ranks, target, BatchSize(7))
+        torch.testing.assert_close(values, alone, rtol=0, atol=1e-6)
+    assert torch.equal(found[0], found[2])
+    assert not torch.equal(found[0], found[1])
 
 
 @given(

@@ -33,7 +33,9 @@ class Cost:
         label: of the method or metric; or `decoding`, `predictions`, `end points`.
         count: for how many images the run does it, each counted as often as it does so.
         measured_on: images, whose time was taken.
-        forwards, backwards: images that pass the model in all, and that gradients are asked of.
+        forwards, backwards: images that pass the model in all, and that gradients are asked of. Of
+            a metric: at most so many, as it would take alone; those that read another output of the
+            same images share them.
         windows: images of which only what a window changes is computed.
         seconds: in all.
         failure: why it breaks down; it then counts for nothing.

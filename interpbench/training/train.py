@@ -112,9 +112,8 @@ def train(
     table.to_csv(
         output.with_suffix(".training.csv"), index=False, float_format="%.6g", lineterminator="\n"
     )
-    draw_training(
-        table, f"{card.architecture} on {card.dataset}", output.with_suffix(".training.png")
-    )
+    title = f"{start.model.label} on {card.dataset}"
+    draw_training(table, title, output.with_suffix(".training.png"))
     checkpoint.remove()
     return card
 

@@ -81,9 +81,9 @@ def _confusion(counts: np.ndarray, names: Sequence[str], title: str) -> Figure:
     left, foot, head = name + 0.45, name * math.sin(math.radians(angle)) + 0.45, 0.12
     across, up = columns * cell, rows * cell
     note = (
-        "colour: share of the row"
+        "colour: share of the row, by its square root"
         if not annotated
-        else "number of images, and share of the row: also as colour"
+        else "number of images, and share of the row; colour by its square root"
     )
     figure, top = titled_figure(left + across + 0.75, up + head, foot, (title, note))
     top -= head

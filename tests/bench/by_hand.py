@@ -56,8 +56,8 @@ def images(folder: Path, model: Model) -> Tensor:
     )
 
 
-def maps(name: str, model: Model, x: Tensor, target: Tensor, at_once: int) -> Tensor:
-    """[B,H,W], by captum."""
+def maps(name: str, model: Model, x: Tensor, target: Tensor) -> Tensor:
+    """[B,H,W], by captum, a full batch a pass: its best."""
     if name == "gradcam":
         coarse = peers.captum_gradcam(model, x, target)
         return F.interpolate(coarse[:, None], size=x.shape[2:], mode="bilinear")[:, 0]
@@ -66,7 +66,7 @@ def maps(name: str, model: Model, x: Tensor, target: Tensor, at_once: int) -> Te
     if name == "integrated-gradients":
         return peers.captum_integrated_gradients(model, x, target, at_once=len(x)).float()
     if name == "occlusion":
-        return peers.captum_occlusion(model, x, target, at_once)
+        return peers.captum_occlusion(model, x, target, at_once=1)
     return peers.captum_saliency(model, x, target)
 
 
@@ -76,13 +76,10 @@ def main(folder: Path, out: Path) -> None:
     with torch.no_grad():
         target = model(x).argmax(1)
     size = default_batch_size(SIZE, DEVICE)
-    at_once = peers.best_at_once(
-        lambda count: peers.captum_occlusion(model, x[:8], target[:8], count), (1, 4, 16)
-    )
     rows = []
     for name in METHODS:
         for part, classes in zip(x.split(size), target.split(size), strict=True):
-            saliency = maps(name, model, part, classes, at_once).detach()
+            saliency = maps(name, model, part, classes).detach()
             blurred = baseline("blur", part, model.card)
             stride = SIZE * SIZE // STEPS
             for metric, curves in zip(

@@ -68,6 +68,7 @@ def test_by_hand(report: Report, quick: bool, tmp_path: Path) -> None:
         }  # fmt: skip
         called("-c", f"import interpbench; interpbench.run(**{asked!r})")
         scores = pd.read_csv(run / "scores.csv", usecols=["method", "metric", "value"])
+        scores["metric"] = scores["metric"].str.partition(":")[0]
         return scores.groupby(["method", "metric"])["value"].mean().sort_index()
 
     def theirs() -> pd.Series:

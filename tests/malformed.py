@@ -301,6 +301,7 @@ WRONG_IN_COMMANDS: dict[str, dict[str, list[str]]] = {
     "advise": {
         **_SHARED,
         **_PREPARED,
+        "--others": [*_FLAG_COUNTS, "1"],
         "--budget": ["", "0", "-1m", "nan", "1e3", "ten", "5d", "²m", LONG],
         "--images": [*_FLAG_COUNTS, "1"],
         "--batch-size": _FLAG_COUNTS,

@@ -115,6 +115,7 @@ def advise(
     method: "Methods" = "all",
     budget: str | float = "10m",
     images: int | None = None,
+    others: int | None = None,
     target: str = "predicted",
     weights: str | None = None,
     outputs: str | None = None,
@@ -148,6 +149,9 @@ def advise(
         budget: seconds, or `90s`, `10m`, `1.5h`: of the clock, for everything but the
             start of Python.
         images: how many may be used at most, class-balanced; None for all.
+        others: when it is answered, beyond the budget, all methods are scored on so many images
+            that the answer has not seen, and each of its statements is held against them:
+            `statements.csv`.
         target: the class that is explained, `predicted` or `label`.
         resume: goes on with what lies in `output`: rounds that are finished count as they are.
         weights, outputs, preparation, mean, std, size, resize, seed, device, batch_size, data_root,
@@ -188,8 +192,9 @@ def advise(
             handed.registry, handed.sources, computing, text, name, methods, target, seed, shown
         )
         return advise_on(
-            bench, bundled_rules(), seconds, images=images, to=to, resume=resume, started=started
-        )
+            bench, bundled_rules(), seconds, images=images, others=others, to=to, resume=resume,
+            started=started,
+        )  # fmt: skip
 
 
 @job

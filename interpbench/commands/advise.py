@@ -44,6 +44,12 @@ def advise(
         int | None,
         typer.Option(metavar="N", min=2, help="How many may be used at most; all by default."),
     ] = None,
+    others: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=2, help="Then hold the answer against so many images it has not seen."
+        ),
+    ] = None,
     target: Annotated[
         str, typer.Option(metavar="T", help="Class to explain: `predicted` or `label`.")
     ] = "predicted",
@@ -84,6 +90,7 @@ def advise(
             method=method or "all",
             budget=budget,
             images=images,
+            others=others,
             target=target,
             weights=weights,
             outputs=outputs,

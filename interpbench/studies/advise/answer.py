@@ -13,7 +13,6 @@ from interpbench.studies.advise.claims import (
     whole,
 )
 from interpbench.studies.advise.findings import (
-    CONTROL,
     FAILS,
     METHODS,
     NOT_BETTER,
@@ -21,6 +20,7 @@ from interpbench.studies.advise.findings import (
     SUMMARY,
     SURVIVAL,
     Findings,
+    images_needed,
 )
 from interpbench.studies.advise.race import DEAR, FAILED, TIME, WORSE
 from interpbench.studies.sanity.verdict import SENSITIVE
@@ -48,6 +48,7 @@ class Answer(Teller):
             self._left_behind,
             self._rests_on,
             self._more_images,
+            self._elsewhere,
         ):
             tell()
             self.end_line()
@@ -208,9 +209,7 @@ class Answer(Teller):
             text = "would be told apart from the leader by about {} images."
             self._cell(text, leader, "images_control", whole)
             return
-        others = self._methods[self._methods["than_leader"] == "undecided"]
-        others = others[~others["advice"].isin([CONTROL, WORSE, FAILED, FAILS])]
-        needed = others["images_leader"].dropna().sort_values(kind="stable")
+        needed = images_needed(self._found.tables[METHODS])
         if len(needed):
             name = str(needed.index[0])
             self._name("If differences are as measured, {} would be told apart from ", name)
@@ -221,6 +220,13 @@ class Answer(Teller):
                 self._name(", {} by ", last)
                 self._cell("{}", last, "images_leader", whole)
             self.say(".")
+
+    def _elsewhere(self) -> None:
+        """How much of it other images bear out, where it was held against any."""
+        if "statements" in self._counts:
+            self._count("Held against {} other images, ", "other images")
+            self._count("{} of ", "statements that hold")
+            self._count("{} statements hold.", "statements")
 
     @property
     def _chosen(self) -> tuple[str, ...]:

@@ -120,6 +120,19 @@ def find(measured: Measured, rules: Rules) -> Findings:
     return Findings(tables, recommended, leader)
 
 
+def images_needed(methods: pd.DataFrame) -> pd.Series:
+    """Method -> how many images would tell it from the leader, the fewest first.
+
+    Of those that cannot be told from it and may be better: no control, nothing that is out.
+
+    Parameters:
+        methods: the table METHODS.
+    """
+    rows = methods[methods["than_leader"] == "undecided"].set_index("method")
+    rows = rows[~rows["advice"].isin([CONTROL, WORSE, FAILED, FAILS])]
+    return rows["images_leader"].dropna().sort_values(kind="stable")
+
+
 def _not_worse(pairs: pd.DataFrame, leader: str, methods: Sequence[str]) -> list[str]:
     """Of the methods those that are not shown to be worse than the leader, itself among them."""
     lost = set(pairs.loc[pairs["better"] == leader, "other"])

@@ -1,7 +1,7 @@
 """Rounds of a race: played, or taken as they lie in the folder; their scores and costs together."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import pandas as pd
@@ -194,54 +194,19 @@ class Rounds:
     @property
     def scores(self) -> pd.DataFrame:
         """One row a method, metric and image: method, metric, sample_id and value."""
-        columns = ["method", "metric", "sample_id", "value"]
-        rows = pd.concat([tables.scores[columns] for tables in self._tables], ignore_index=True)
-        rows = rows.dropna(subset=["value"]).astype(
-            dict.fromkeys(columns[:3], str) | {"value": float}
-        )
-        return rows.drop_duplicates(columns[:3], ignore_index=True)
+        return scores_of(self._tables)
 
     @property
     def metrics(self) -> dict[str, MetricInfo]:
         """Label -> what it is, of all rounds."""
-        return {label: info for tables in self._tables for label, info in tables.metrics.items()}
+        return metrics_of(self._tables)
 
     @property
     def cells(self) -> pd.DataFrame:
         """A row a method: role, status and reason of the last round that had it; seconds and images
         of the one that had most images.
         """
-        rows: dict[str, dict[str, object]] = {}
-        for tables in self._tables:
-            timings = tables.timings.set_index("method")
-            for cell in tables.cells.to_dict("records"):
-                method = cell["method"]
-                before = rows.get(method, {"images": -1})
-                timed = timings.loc[method]
-                rows[method] = before | {
-                    "method": method,
-                    "role": cell["role"],
-                    "status": cell["status"],
-                    "reason": cell["reason"],
-                }
-                if timed["images"] > before["images"]:
-                    rows[method] |= {
-                        "map_seconds": timed["attribution_seconds"],
-                        "scoring_seconds": timed["scoring_seconds"],
-                        "images": int(timed["images"]),
-                    }
-        for method, dropped in self.dropped.items():
-            if method not in rows:
-                rows[method] = {
-                    "method": method,
-                    "role": "method",
-                    "status": "failed",
-                    "reason": dropped.reason,
-                    "map_seconds": 0.0,
-                    "scoring_seconds": 0.0,
-                    "images": 0,
-                }
-        return pd.DataFrame(list(rows.values())).sort_values("method", ignore_index=True)
+        return cells_of(self._tables, self.dropped)
 
     def means(self, until: float, scoring: float = 1.0) -> Means:
         """What there is until so many seconds of the budget, and what an image costs.
@@ -263,3 +228,56 @@ class Rounds:
     def spent_then(self) -> float:
         """Seconds of the budget that were spent when the last round had ended."""
         return self.records[-1].elapsed
+
+
+def scores_of(rounds: Sequence[RunTables]) -> pd.DataFrame:
+    """One row a method, metric and image of several rounds: see `Rounds.scores`."""
+    columns = ["method", "metric", "sample_id", "value"]
+    rows = pd.concat([tables.scores[columns] for tables in rounds], ignore_index=True)
+    rows = rows.dropna(subset=["value"]).astype(dict.fromkeys(columns[:3], str) | {"value": float})
+    return rows.drop_duplicates(columns[:3], ignore_index=True)
+
+
+def metrics_of(rounds: Sequence[RunTables]) -> dict[str, MetricInfo]:
+    """Label -> what it is, of several rounds."""
+    return {label: info for tables in rounds for label, info in tables.metrics.items()}
+
+
+def cells_of(rounds: Sequence[RunTables], dropped: Mapping[str, Dropped]) -> pd.DataFrame:
+    """A row a method of several rounds: see `Rounds.cells`.
+
+    Parameters:
+        rounds: their tables, in order.
+        dropped: method -> why it does not go on; who was never scored has a row too.
+    """
+    rows: dict[str, dict[str, object]] = {}
+    for tables in rounds:
+        timings = tables.timings.set_index("method")
+        for cell in tables.cells.to_dict("records"):
+            method = cell["method"]
+            before = rows.get(method, {"images": -1})
+            timed = timings.loc[method]
+            rows[method] = before | {
+                "method": method,
+                "role": cell["role"],
+                "status": cell["status"],
+                "reason": cell["reason"],
+            }
+            if timed["images"] > before["images"]:
+                rows[method] |= {
+                    "map_seconds": timed["attribution_seconds"],
+                    "scoring_seconds": timed["scoring_seconds"],
+                    "images": int(timed["images"]),
+                }
+    for method, why in dropped.items():
+        if method not in rows:
+            rows[method] = {
+                "method": method,
+                "role": "method",
+                "status": "failed",
+                "reason": why.reason,
+                "map_seconds": 0.0,
+                "scoring_seconds": 0.0,
+                "images": 0,
+            }
+    return pd.DataFrame(list(rows.values())).sort_values("method", ignore_index=True)

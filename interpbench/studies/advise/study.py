@@ -20,7 +20,12 @@ from interpbench.files.versions import versions
 from interpbench.results.mean_difference import fewest_images
 from interpbench.studies.advise.answer import Answer
 from interpbench.studies.advise.bench import Bench
-from interpbench.studies.advise.findings import Measured, find
+from interpbench.studies.advise.elsewhere import (
+    measured_elsewhere,
+    refuse_too_many,
+    with_statements,
+)
+from interpbench.studies.advise.findings import Findings, Measured, find
 from interpbench.studies.advise.page import page
 from interpbench.studies.advise.plot import draw
 from interpbench.studies.advise.race import TIME, WORSE, Dropped, next_round, shown_worse, too_dear
@@ -108,6 +113,7 @@ def advise(
     budget: float,
     *,
     images: int | None = None,
+    others: int | None = None,
     to: Destination = Destination(),
     resume: bool = False,
     started: float | None = None,
@@ -119,6 +125,8 @@ def advise(
         rules: how it goes on.
         budget: seconds.
         images: that may be used at most; None for all.
+        others: images that the answer is held against when it is there, beyond the budget; None
+            for none.
         to: where everything goes.
         resume: whether rounds that lie there are taken as they are.
         started: when the budget began, by `time.monotonic`; None for now.
@@ -141,6 +149,8 @@ def advise(
     before = _before(to, record) if resume else ()
     ids = bench.ids(images)
     bench.refuse_wrong_input()
+    if others is not None:
+        refuse_too_many(bench, others)
     record = record.model_copy(update={"rounds": before})
     folder = Destination(to.path, to.overwrite or resume).open(
         COMMAND, f"{bench.dataset}-{bench.model}", record
@@ -169,7 +179,14 @@ def advise(
             rounds=rounds.table,
             seed=bench.seed,
         )
-        return _written(measured, rounds, record, folder)
+        record = record.model_copy(update={"finalists": tuple(finalists)})
+        found, seconds = find(measured, rules), rounds.spent
+        advice = _written(found, rounds, record, folder, seconds)
+        if others is not None:
+            elsewhere = measured_elsewhere(measured, rounds, rules, others)
+            found = with_statements(found, elsewhere, rules)
+            advice = _written(found, rounds, record, folder, seconds)
+        return advice
 
 
 def _before(to: Destination, record: AdviceRecord) -> tuple[RoundRecord, ...]:
@@ -323,10 +340,13 @@ def _passes(
 
 
 def _written(
-    measured: Measured, rounds: Rounds, record: AdviceRecord, folder: OutputFolder
+    found: Findings,
+    rounds: Rounds,
+    record: AdviceRecord,
+    folder: OutputFolder,
+    seconds: float,
 ) -> Advice:
     """The tables, the answer, the plot, the page and the record."""
-    found = find(measured, record.rules)
     answer = Answer(found)
     for name, table in found.tables.items():
         folder.write(name, partial(write_csv, table))
@@ -336,14 +356,13 @@ def _written(
     record = record.model_copy(
         update={
             "rounds": tuple(rounds.records),
-            "finalists": tuple(measured.finalists),
             "recommended": found.recommended,
             "lines": answer.lines,
         }
     )
     text = page(answer, found, record, folder.path / PLOT, title)
     folder.write(PAGE, partial(write_text_atomically, text=text))
-    record = record.model_copy(update={"seconds": rounds.spent})
+    record = record.model_copy(update={"seconds": seconds})
     folder.record = record
     return Advice(
         answer.lines, answer.table, found.tables, found.recommended, folder.path,

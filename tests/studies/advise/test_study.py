@@ -103,6 +103,31 @@ def test_it_goes_on_from_the_rounds_that_are_finished(advice: Advice, tmp_path: 
         ask(tmp_path / "nothing", resume=True)
 
 
+def test_it_is_held_against_images_that_it_has_not_seen(advice: Advice, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(advice.folder, again)
+    held = ask(again, resume=True, others=3)
+    assert held.lines[: len(advice.lines)] == advice.lines
+    assert held.lines[-1].startswith("Held against 3 other images, ")
+    assert len(held.lines) <= 10
+    check_claims(held.claims, held.lines, held.folder)
+    table = pd.read_csv(again / "statements.csv")
+    assert f"{table['holds'].sum()} of {len(table)} statements hold" in held.lines[-1]
+    assert "Held against" in held.page.read_text()
+    seen = {name for record in held.record.rounds for name in record.images}
+    scores = interpbench.load_run(again / "rounds" / "others-near").scores
+    assert scores["method"].nunique() == len(CONTROLS) + 2
+    assert scores["metric"].nunique() == 5 + len(advice.record.rules.settings)
+    assert scores["sample_id"].nunique() == 3
+    assert seen.isdisjoint(scores["sample_id"])
+
+
+def test_no_more_other_images_than_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="--others 1000000: expected a number from 2 to"):
+        ask(tmp_path / "out", others=10**6)
+    assert not (tmp_path / "out").exists()
+
+
 def test_wrong_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="10m"):
         ask(tmp_path / "out", budget="soon")

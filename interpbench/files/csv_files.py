@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,19 +103,21 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     Raises:
         ValueError: if it is no CSV, or has other columns or types; the message says which.
     """
+    # Read as categories, pandas takes labels that all look like numbers for numbers: `007` for 7.
+    labels = [column for column, dtype in columns.items() if dtype == "category"]
     try:
         with (
             np.errstate(invalid="raise"),  # where NaN or infinity would become a whole number
             pd.read_csv(
                 path,
-                dtype=dict(columns),
+                dtype=dict(columns) | dict.fromkeys(labels, "str"),
                 keep_default_na=False,
                 na_values=_empty_numbers(columns),
                 chunksize=_READ,
                 low_memory=False,
             ) as parts,
         ):
-            frame = _together(list(parts))
+            frame = _together([_with_categories(part, labels) for part in parts])
     except (OSError, ValueError, TypeError, ArithmeticError, pd.errors.ParserError) as error:
         raise ValueError(f"no table of this kind: {str(error)[:300]}.") from None
     if sorted(frame.columns) != sorted(columns):
@@ -131,6 +133,11 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
         if dtype == "category":
             frame[column] = frame[column].cat.rename_categories(restored)
     return frame
+
+
+def _with_categories(part: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    there = [label for label in labels if label in part]
+    return part.astype(dict.fromkeys(there, "category"))
 
 
 def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:

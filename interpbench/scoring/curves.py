@@ -9,6 +9,7 @@ RISE, BMVC 2018). Whatever perturbs by rank is a path, so this is the only loop 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -135,7 +136,8 @@ def _alike(
 ) -> dict[int, list[int]]:
     """The number of a path -> those of all that lead through the same images, its own the first.
 
-    Only on a CPU, where comparing costs nothing beside passes and nobody waits for the answer.
+    Told by what they hold on a CPU alone, where that costs nothing beside passes and nobody waits
+    for the answer.
     """
     readers: dict[int, list[int]] = {}
     for number, path in enumerate(paths):
@@ -145,15 +147,20 @@ def _alike(
                 (path.end, paths[other].end),
                 (orders[number], orders[other]),
             )
-            if list(changed[number]) == list(changed[other]) and all(
-                mine is its or (mine.device.type == "cpu" and torch.equal(mine, its))
-                for mine, its in pairs
-            ):
+            same = list(changed[number]) == list(changed[other])
+            if same and all(_is_same(mine, its) for mine, its in pairs):
                 readers[other].append(number)
                 break
         else:
             readers[number] = [number]
     return readers
+
+
+def _is_same(mine: Tensor, its: Tensor) -> bool:
+    """Whether two tensors are one, or on a CPU hold the same."""
+    if mine is its or mine.device.type != "cpu":
+        return mine is its
+    return np.array_equal(mine.numpy(), its.numpy())
 
 
 def area(values: Tensor) -> Tensor:

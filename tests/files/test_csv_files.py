@@ -63,6 +63,13 @@ def test_categories_are_written_as_the_texts_that_they_are(
     assert [back[name].tolist() for name in labels] == [frame[name].tolist() for name in labels]
 
 
+@pytest.mark.parametrize("texts", [["0", "1"], ["007", "7"], ["1e3", "1000"], ["nan", "inf"], [""]])
+def test_labels_that_look_like_numbers_stay_texts(texts: list[str], tmp_path: Path) -> None:
+    write_csv(pd.DataFrame({"label": texts, "value": 0.5}), tmp_path / "a.csv")
+    back = read_csv(tmp_path / "a.csv", {"label": "category", "value": "float64"})
+    assert back["label"].tolist() == texts
+
+
 def test_missing_numbers_come_back_as_missing(tmp_path: Path) -> None:
     frame = pd.DataFrame({"value": [0.1, float("nan")], "rank": pd.array([1, None], dtype="Int64")})
     write_csv(frame, tmp_path / "a.csv")

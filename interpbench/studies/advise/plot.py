@@ -6,11 +6,13 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from interpbench.drawing.fitted_text import Font
 from interpbench.drawing.point_labels import place_labels
 from interpbench.drawing.style import DPI, SMALL, logarithmic, style
 from interpbench.studies.advise.findings import CONTROL, METHODS, ONE_OF, USE, Findings
 
 _GOOD, _OTHER, _CONTROL = "#00694e", "0.45", "#b34700"
+_WIDTH, TITLE = 7.2, Font(9.6, "bold")  # inches, and of the heading
 _FEW = 14  # methods that are all named
 
 
@@ -29,12 +31,18 @@ def front(methods: pd.DataFrame) -> list[str]:
     return on_it
 
 
+def heading(title: str) -> str:
+    """What was asked, on two lines at most: a data set's name may hold a path."""
+    text = f"{title}: wins against the time of a map"
+    return TITLE.fold(text, _WIDTH - 1, lines=2)
+
+
 def draw(found: Findings, title: str, path: Path) -> None:
     """Writes a PNG: a point a method that was scored, with its 95 % interval."""
     methods = found.tables[METHODS]
     timed = methods[(methods["ms"] > 0) & methods["wins"].notna()]
     with style():
-        figure = Figure(figsize=(7.2, 5.0), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 5.0), layout="constrained")
         FigureCanvasAgg(figure)
         panel = figure.add_subplot()
         points = {}
@@ -63,7 +71,7 @@ def draw(found: Findings, title: str, path: Path) -> None:
             xlabel="ms a map",
             ylabel="share of comparisons won",
         )
-        panel.set_title(f"{title}: wins against the time of a map")
+        panel.set_title(heading(title), fontsize=TITLE.size)
         figure.supxlabel(
             "comparisons with the best rivals and the controls; green: recommended; "
             "crosses: controls; dashed: no other is both faster and better",

@@ -11,7 +11,7 @@ from interpbench.files.csv_files import write_csv
 from interpbench.results.run_info import MetricInfo
 from interpbench.studies.advise.answer import Answer
 from interpbench.studies.advise.findings import Findings, Measured, find
-from interpbench.studies.advise.plot import draw, front
+from interpbench.studies.advise.plot import TITLE, draw, front, heading
 from interpbench.studies.advise.race import DEAR, FAILED, TIME, WORSE, Dropped
 from interpbench.studies.advise.rules import bundled_rules
 
@@ -237,6 +237,14 @@ def test_the_front_holds_what_nothing_beats_in_both() -> None:
         {"method": list("abcd"), "wins": [0.5, 0.9, 0.8, 0.4], "ms": [1.0, 10.0, 20.0, 2.0]}
     )
     assert front(methods) == ["a", "b"]
+
+
+def test_a_long_name_of_the_data_does_not_run_out_of_the_picture() -> None:
+    name = "resnet18 on imagefolder:root=/somewhere/" + "far/" * 40 + ",name=cifar10,split=test"
+    lines = heading(name).split("\n")
+    assert len(lines) == 2
+    assert all(TITLE.width(line) < 6.5 for line in lines)
+    assert heading("resnet18 on planted") == "resnet18 on planted: wins against the time of a map"
 
 
 def test_the_picture_is_the_same_each_time(found: dict[str, Findings], tmp_path: Path) -> None:

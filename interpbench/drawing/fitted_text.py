@@ -55,6 +55,9 @@ class Font:
         return "\n".join(self.shorten(line, inches) for line in folded)
 
 
+HEADING = Font(9.6)  # above a picture
+
+
 @cache
 def _renderer() -> RendererAgg:
     return FigureCanvasAgg(Figure(figsize=(1, 1), dpi=_DPI)).get_renderer()

@@ -1,5 +1,6 @@
 """An answer held against images that it did not see: which of its statements they bear out."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -160,7 +161,8 @@ class _Claims:
             if name != self.leader:
                 better, p = self._pair(name, self.leader)
                 text = f"{name} cannot be told apart from {self.leader}"
-                yield Statement(text, not better, f"p = {p:.2g}" + (better and f", {better} leads"))
+                level = not better and not math.isnan(p)  # NaN: they were not compared
+                yield Statement(text, level, f"p = {p:.2g}" + (better and f", {better} leads"))
 
     def of_shares(self) -> Iterator[Statement]:
         for name in filter(None, (self.leader, self._best)):

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from interpbench.drawing.fitted_text import HEADING
 from interpbench.drawing.method_colours import MethodLook, method_looks
 from interpbench.drawing.style import DPI, style
 from interpbench.studies.sanity.comparing import ABSOLUTE, RISE, SIGNED, SPEARMAN, SSIM
@@ -103,8 +104,14 @@ def _layers(table: pd.DataFrame, kind: str, title: str) -> Figure:
         figure.legend(
             handles.values(), handles, loc="outside right center", frameon=False, handlelength=3.2
         )
-        figure.suptitle(f"{title}\n{kind} maps, mean and 95 % interval over images")
+        _head(figure, title, f"{kind} maps, mean and 95 % interval over images")
     return figure
+
+
+def _head(figure: Figure, title: str, note: str) -> None:
+    """Two lines above all panels; the first names the data, by a path perhaps."""
+    shown = HEADING.shorten(title, figure.get_figwidth() - 0.4)
+    figure.suptitle(f"{shown}\n{note}", fontsize=HEADING.size)
 
 
 def _lines(panel: Axes, rows: pd.DataFrame, looks: Mapping[str, MethodLook]) -> None:
@@ -175,7 +182,7 @@ def _bars(table: pd.DataFrame, test: str, title: str) -> Figure:
             panel.axvline(THRESHOLD, label=_RULED, **_FAINT)
         if len(names) > 1:
             figure.legend(loc="outside lower center", ncols=2, frameon=False)
-        figure.suptitle(f"{title}\nmean and 95 % interval over images")
+        _head(figure, title, "mean and 95 % interval over images")
     return figure
 
 

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from interpbench.drawing.fitted_text import Font
+from interpbench.drawing.fitted_text import HEADING, Font
 from interpbench.drawing.style import DPI, SMALL, place_axes, style
 from interpbench.studies.stability.survey import ALL, DEPENDS, Survey
 
@@ -91,5 +91,7 @@ def _heat_map(
             panel.add_patch(
                 Rectangle((across, down), 1, 1, facecolor="0.85", alpha=0.75, linewidth=0)
             )
-        figure.text(0.1 / width, 1 - 0.12 / height, heading, va="top")
+        first, *rest = heading.split("\n")  # the first names the data, by a path perhaps
+        lines = "\n".join([HEADING.shorten(first, width - GAP), *rest])
+        figure.text(0.1 / width, 1 - 0.12 / height, lines, va="top", fontsize=HEADING.size)
         figure.savefig(path, dpi=DPI, metadata={"Software": None}, format="png")

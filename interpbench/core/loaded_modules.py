@@ -1,6 +1,7 @@
 """The modules that are imported, which a plugin may take away."""
 
 import sys
+from operator import is_
 
 
 class LoadedModules:
@@ -15,11 +16,11 @@ class LoadedModules:
         At once, and before torch is asked anything: it would import itself a second time, of which
         the process dies.
         """
-        now = sys.modules
-        if now.items() >= self._before.items():  # nothing is lost; the loop takes ten times as long
+        now, before = sys.modules, self._before
+        # Imports only add at the end. By name it would take ten times as long.
+        if len(now) >= len(before) and all(map(is_, list(now.values()), before.values())):
             return []
-        lost = [name for name, module in self._before.items() if now.get(name) is not module]
-        for name in lost:
-            now[name] = self._before[name]
+        lost = {name: module for name, module in before.items() if now.get(name) is not module}
+        now.update(lost)
         packages = {name.partition(".")[0] for name in lost}
         return [f"module {name} taken away" for name in sorted(packages)]

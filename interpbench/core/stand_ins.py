@@ -63,8 +63,6 @@ class StandIns:
 
     def answer(self, x: Tensor) -> Tensor | None:
         """The logits of images; None where only the plain network can give what is asked for."""
-        if type(x) is not Tensor or _is_traced():
-            return None
         if not torch.is_grad_enabled():
             return None if self.forwards is None else self.forwards(x)
         if self.gradients is None or not x.requires_grad:
@@ -112,6 +110,7 @@ def standing_in(
 def answer_of_stand_in(model: nn.Module, x: Tensor) -> Tensor | None:
     """The logits of images by a model's stand-in; None where the model has to answer itself."""
     at_work = _at_work.get()
-    if at_work is None or at_work[0] is not model or not at_work[2]():
+    if at_work is None or at_work[0] is not model or type(x) is not Tensor or _is_traced():
         return None
-    return at_work[1].answer(x)
+    stand_ins, untouched = at_work[1:]
+    return stand_ins.answer(x) if untouched() else None

@@ -7,7 +7,7 @@ for the backward pass stays what it was.
 """
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,7 +186,7 @@ class _Rules(TorchFunctionMode):
         first = args[0] if args else None
         args = tuple(self.current(argument) for argument in args)
         kwargs = {key: self.current(value) for key, value in (kwargs or {}).items()}
-        if not any(tensor.requires_grad for tensor in _tensors((args, kwargs))):
+        if not (_flows_through(args) or _flows_through(kwargs.values())):
             return func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if name == "__get__":  # of a property such as `T`
@@ -208,7 +208,7 @@ class _Rules(TorchFunctionMode):
     def _refuse_unknown(self, name: str, output: Any) -> None:
         if self._through is None or name in self._through:
             return
-        if any(tensor.requires_grad for tensor in _tensors(output)):
+        if _flows_through((output,)):
             raise MethodError(
                 f"{self._method} has no rule for the operation {name!r}, which this model has. "
                 "Choose another method or model."
@@ -229,6 +229,11 @@ def _operation(
     kwargs = dict(kwargs)
     args = (*args, *(kwargs.pop(key) for key in positional[len(args) :] if key in kwargs))
 
+    if kwargs.get(
+        "inplace"
+    ):  # a new tensor at once, where torch offers that: a copy is a pass over memory
+        kwargs["inplace"] = overwrites = False
+
     def call(first: Any, *others: Any, **named: Any) -> Any:
         return func(first.clone() if overwrites else first, *others, **named)
 
@@ -244,14 +249,18 @@ def _overwrites(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> boo
     return name.endswith("_") or bool(kwargs.get("inplace", False))
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)
+def _flows_through(values: Iterable[Any]) -> bool:
+    """Whether a tensor among them, or in a container, has a gradient. Asked of every function."""
+    for value in values:
+        if isinstance(value, Tensor):
+            if value.requires_grad:
+                return True
+        elif isinstance(value, list | tuple):
+            if _flows_through(value):
+                return True
+        elif isinstance(value, dict) and _flows_through(value.values()):
+            return True
+    return False
 
 
 def batch_norm_as_affine(operation: Operation) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from interpbench.core.batch_size import is_out_of_memory
 from interpbench.core.layers import as_maps
 from interpbench.core.types import Model
 
@@ -102,11 +103,15 @@ def logits_with_scaled_channels(
 ) -> Tensor:
     """The logits [B,classes] when the channels of a layer's maps are scaled.
 
+    Of several variants of each image, [B,S,classes]: then the layers before only see the image
+    once, unless what follows goes back to what they gave and takes no more images than that.
+
     Parameters:
         model: is left as it was.
         layer: dotted name; None for the one that the model's card names.
         x: float32 [B,C,H,W], normalised.
-        factors: float [B,K], what each of the K channels is multiplied by.
+        factors: float [B,K], what each of the K channels is multiplied by; or [B,S,K], for S
+            variants of each image.
 
     Raises:
         MethodError: if there is no such layer, or it gives no maps.
@@ -125,13 +130,34 @@ def logits_with_scaled_channels(
         >>> interpbench.logits_with_scaled_channels(model, "0", x, factors)
         tensor([[40., 40.]])
     """
+    module = _module(model, layer)
+    if factors.ndim == 2:
+        return _scaled(model, module, x, factors)
+    pairs = zip(x, factors, strict=True)
+    return torch.stack([_variants(model, module, image[None], its) for image, its in pairs])
+
+
+def _variants(model: Model, module: nn.Module, image: Tensor, factors: Tensor) -> Tensor:
+    """The logits [S,classes] of variants of an image [1,C,H,W], by factors [S,K]."""
+    try:
+        logits = _scaled(model, module, image, factors)
+        if len(logits) == len(factors):
+            return logits
+    except Exception as error:  # what follows has another number of images before its eyes
+        if is_out_of_memory(error):
+            raise
+    return _scaled(model, module, image.expand(len(factors), -1, -1, -1), factors)
+
+
+def _scaled(model: Model, module: nn.Module, x: Tensor, factors: Tensor) -> Tensor:
+    """The logits [S,classes] of S images, or of one that becomes S at the layer."""
 
     def scale(output: Tensor) -> Tensor:
-        output = output.clone()
+        output = output.expand(len(factors), *output.shape[1:]).clone()
         as_maps(output, x.shape[2:]).mul_(factors[:, :, None, None])  # a view
         return output
 
-    with torch.no_grad(), changed(_module(model, layer), scale, x.shape[2:]):
+    with torch.no_grad(), changed(module, scale, x.shape[2:]):
         logits: Tensor = model(x)
     return logits
 

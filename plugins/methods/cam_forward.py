@@ -3,8 +3,6 @@
 They look inside the model, so they are no black-box methods.
 """
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from pydantic import PositiveInt
@@ -75,7 +73,7 @@ def ablationcam(
 
     w_k = (y - y_k) / y, where y is the target's logit and y_k that with A_k set to 0. As the paper has it, so the map
     turns round where y is negative. pytorch-grad-cam sets a channel to a great negative number where a layer has
-    negative outputs, the paper always to 0. Costs a forward pass for each channel.
+    negative outputs, the paper always to 0. Costs a forward pass for each channel, from the layer on.
 
     Parameters:
         layer: dotted name of the layer; none for the one that the model's card names.
@@ -86,11 +84,10 @@ def ablationcam(
     maps, indices = _varied(maps, channels)
     whole = target_outputs(model, x[:, None], target)
     without = []
-    for part in blocks(maps.shape[1], len(x), model.batch_size):
-        factors = 1 - F.one_hot(indices[:, part], total).to(x.dtype).flatten(0, 1)
-        variants = x[:, None].expand(-1, len(part), -1, -1, -1)
-        ablated = partial(logits_with_scaled_channels, model, layer, factors=factors)
-        without.append(target_outputs(ablated, variants, target))
+    for part in blocks(maps.shape[1], 1, model.batch_size):
+        factors = 1 - F.one_hot(indices[:, part], total).to(x.dtype)
+        logits = logits_with_scaled_channels(model, layer, x, factors)
+        without.append(logits.gather(2, target[:, None, None].expand(-1, len(part), 1)).squeeze(2))
     weight = (whole - torch.cat(without, 1)) / whole
     return torch.einsum("bk,bkhw->bhw", weight, maps).relu()
 

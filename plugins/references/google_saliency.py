@@ -16,11 +16,11 @@ SINGLE = 2e-6  # it sums in single precision
 Answers = Callable[..., dict[str, np.ndarray]]
 
 
-def _answers(model: Model) -> Answers:
-    """The model as the library calls it: images [N,H,W,C] and a class; asked for what it needs."""
+def _answers(model: Model, dtype: torch.dtype) -> Answers:
+    """The model, of a dtype, as the library calls it: images [N,H,W,C] and a class; asked for what it needs."""
 
     def call(values: np.ndarray, target: int, expected_keys: Sequence[str]) -> dict[str, np.ndarray]:
-        x = torch.from_numpy(np.asarray(values)).permute(0, 3, 1, 2).double()
+        x = torch.from_numpy(np.asarray(values)).permute(0, 3, 1, 2).to(dtype)
         classes = torch.full((len(x),), target)
         if expected_keys == ["INPUT_OUTPUT_GRADIENTS"]:
             leaf = x.requires_grad_()
@@ -42,7 +42,8 @@ def _masks(name: str, model: Model, x: Tensor, target: Tensor, **options: Any) -
     method = getattr(core, name)()
     images = x.permute(0, 2, 3, 1).numpy()
     found = [
-        method.GetMask(image, _answers(model), t, **options) for image, t in zip(images, target.tolist(), strict=True)
+        method.GetMask(image, _answers(model, x.dtype), t, **options)
+        for image, t in zip(images, target.tolist(), strict=True)
     ]
     return torch.from_numpy(np.stack(found))
 
@@ -71,7 +72,7 @@ def _smoothed(
         with patch.object(np.random, "normal", lambda mean, deviation, shape, drawn=drawn: deviation * next(drawn)):
             found.append(
                 core.GradientSaliency().GetSmoothedMask(
-                    image, _answers(model), t, stdev_spread=noise, nsamples=samples, magnitude=magnitude
+                    image, _answers(model, x.dtype), t, stdev_spread=noise, nsamples=samples, magnitude=magnitude
                 )
             )
     return torch.from_numpy(np.stack(found))

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -59,8 +58,7 @@ def images(folder: Path, model: Model) -> Tensor:
 def maps(name: str, model: Model, x: Tensor, target: Tensor) -> Tensor:
     """[B,H,W], by captum, a full batch a pass: its best."""
     if name == "gradcam":
-        coarse = peers.captum_gradcam(model, x, target)
-        return F.interpolate(coarse[:, None], size=x.shape[2:], mode="bilinear")[:, 0]
+        return peers.captum_gradcam(model, x, target)
     if name == "guided-backprop":
         return peers.captum_guided_backprop(model, x, target)
     if name == "integrated-gradients":

@@ -9,7 +9,14 @@ from unittest.mock import patch
 import numpy as np
 import pytorch_grad_cam
 import torch
-from captum.attr import GuidedBackprop, IntegratedGradients, LayerGradCam, Occlusion, Saliency
+from captum.attr import (
+    GuidedBackprop,
+    IntegratedGradients,
+    LayerAttribution,
+    LayerGradCam,
+    Occlusion,
+    Saliency,
+)
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer, ROADCombined
 from pytorch_grad_cam.utils.model_targets import (
     ClassifierOutputSoftmaxTarget,
@@ -156,12 +163,12 @@ def captum_guided_backprop(model: Model, x: Tensor, target: Tensor) -> Tensor:
 
 
 def captum_gradcam(model: Model, x: Tensor, target: Tensor) -> Tensor:
-    """Coarse [B,h,w]."""
-    return (
-        LayerGradCam(model, model.target_layer)
-        .attribute(x, target=target, relu_attributions=True)[:, 0]
-        .detach()
+    """Enlarged to the image, [B,H,W]."""
+    coarse = LayerGradCam(model, model.target_layer).attribute(
+        x, target=target, relu_attributions=True
     )
+    enlarged: Tensor = LayerAttribution.interpolate(coarse.detach(), x.shape[2:], "bilinear")
+    return enlarged[:, 0]
 
 
 def captum_integrated_gradients(

@@ -1,6 +1,7 @@
 """Whatever a plugin leaves behind on a model is undone and reported; a clean plugin is reported for nothing."""
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -442,3 +443,33 @@ def test_captum_methods_that_rewire_the_model_clean_up(method: Any) -> None:
     with Guard(network).watching(0) as report:
         explain(method(network), torch.rand(2, 3, 32, 32))
     assert report == []
+
+
+def test_what_others_change_between_two_calls_is_not_laid_at_a_methods_door(model: Tiny) -> None:
+    guard = Guard(model)
+    with guard.watching(0) as first:
+        model(X)
+    handle = model[2].register_forward_hook(nothing)
+    with guard.watching(0) as second:
+        assert guard.untouched()
+        model[2].inplace = True
+        assert not guard.untouched()
+    assert (first, second) == ([], ["2: attribute 'inplace' changed"])
+    assert list(model[2]._forward_hooks) == [handle.id]
+    with guard.watching(0) as third:
+        handle.remove()
+    assert third == ["2: hook left behind"]
+
+
+def test_taken_away_or_replaced_modules_are_put_back(
+    model: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {name: sys.modules[name] for name in ("json", "torch.nn.functional")}
+    monkeypatch.setitem(sys.modules, "another_name", random)  # put at the end, as by an import
+    with Guard(model).watching(0) as report:
+        del sys.modules["json"]
+        sys.modules["torch.nn.functional"] = random
+        sys.modules["imported_meanwhile"] = random
+    del sys.modules["imported_meanwhile"]
+    assert report == ["module json taken away", "module torch taken away"]
+    assert {name: sys.modules[name] for name in kept} == kept

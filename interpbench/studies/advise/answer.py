@@ -59,7 +59,8 @@ class Answer(Teller):
             self._name("Use {}", recommended[0])
             self.say(": shown to be better than every control; no other that was is level with it.")
         elif recommended:
-            self._count("Use one of these {}, which cannot be told apart: ", "recommended")
+            self._count("Use one of these {}", "recommended")
+            self._count(", which {} images do not tell apart: ", "images")
             self._list(recommended)
             self._text("; the cheapest is {}.", "cheapest")
         elif not leader:

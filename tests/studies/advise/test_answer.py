@@ -149,7 +149,7 @@ def test_the_best_is_recommended_alone(found: dict[str, Findings]) -> None:
 def test_of_those_that_are_level_the_cheapest_is_named(found: dict[str, Findings]) -> None:
     assert found["level"].recommended == ("a1", "b2", "c3")  # by their time
     assert Answer(found["level"]).lines[0] == (
-        "Use one of these 3, which cannot be told apart: a1, b2, c3; the cheapest is a1."
+        "Use one of these 3, which 40 images do not tell apart: a1, b2, c3; the cheapest is a1."
     )
 
 

@@ -37,12 +37,6 @@ OVERWRITING_OPERATORS = (
     "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__setitem__",
 )  # fmt: skip
 
-# What gives a new tensor at once, which saves the pass over memory that a copy takes.
-NEW_INSTEAD: Mapping[str, Callable[..., Tensor]] = {
-    "__iadd__": torch.add, "add_": torch.add, "__imul__": torch.mul, "mul_": torch.mul,
-    "relu_": torch.relu,
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Operation:
@@ -234,10 +228,6 @@ def _operation(
     positional = ("input", "weight", "bias") if plain in WITH_WEIGHTS else ("input",)
     kwargs = dict(kwargs)
     args = (*args, *(kwargs.pop(key) for key in positional[len(args) :] if key in kwargs))
-    if kwargs.get("inplace"):
-        kwargs["inplace"] = overwrites = False
-    elif name in NEW_INSTEAD and _have_one_dtype(args):
-        func, overwrites = NEW_INSTEAD[name], False
 
     def call(first: Any, *others: Any, **named: Any) -> Any:
         return func(first.clone() if overwrites else first, *others, **named)
@@ -252,11 +242,6 @@ def _overwrites(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> boo
     if name.rstrip("_") in ACTIVATIONS:
         return is_in_place(name, args, kwargs)
     return name.endswith("_") or bool(kwargs.get("inplace", False))
-
-
-def _have_one_dtype(values: Iterable[Any]) -> bool:
-    """Whether the tensors have; otherwise a result in place has another type than a new one."""
-    return len({value.dtype for value in values if isinstance(value, Tensor)}) <= 1
 
 
 def _flows_through(values: Iterable[Any]) -> bool:

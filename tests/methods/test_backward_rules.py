@@ -248,3 +248,11 @@ def test_a_linear_model_needs_no_rules() -> None:
     weight, x = images(8, 5), images(8)
     with pytest.raises(MethodError, match="einsum"):
         map_of("deeplift", wrap(Linear(weight)), x, FEW)
+
+
+def test_what_works_in_place_and_changes_nothing_is_gone_through_once() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(inplace=True), nn.ReLU(), nn.Dropout())
+    model = wrap(network.eval(), 2, 12)
+    x = torch.linspace(-1, 1, 12).reshape(1, 3, 2, 2)
+    found = REGISTRY.configure("method", "guided-backprop")(model, x, torch.tensor([11]))
+    close(found, torch.tensor([[[0.0, 0.0], [0.0, 1.0]]]))

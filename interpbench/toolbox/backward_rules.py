@@ -201,7 +201,7 @@ class _Rules(TorchFunctionMode):
         else:
             output = operation(*operation.arguments)
             self._refuse_unknown(operation.name, output)
-        if overwrites and isinstance(first, Tensor):
+        if overwrites and isinstance(first, Tensor) and output is not first:
             self._overwritten[id(first)] = (first, output)
         return output
 

@@ -153,7 +153,8 @@ def _scaled(model: Model, module: nn.Module, x: Tensor, factors: Tensor) -> Tens
     """The logits [S,classes] of S images, or of one that becomes S at the layer."""
 
     def scale(output: Tensor) -> Tensor:
-        output = output.expand(len(factors), *output.shape[1:]).clone()
+        count = max(len(output), len(factors))
+        output = output.expand(count, *output.shape[1:]).clone()
         as_maps(output, x.shape[2:]).mul_(factors[:, :, None, None])  # a view
         return output
 

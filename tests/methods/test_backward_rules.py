@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from interpbench import run_with_rules
 from interpbench.core.errors import MethodError
 from interpbench.core.seeding import derive
 from interpbench.core.types import Model
@@ -256,3 +257,11 @@ def test_what_works_in_place_and_changes_nothing_is_gone_through_once() -> None:
     x = torch.linspace(-1, 1, 12).reshape(1, 3, 2, 2)
     found = REGISTRY.configure("method", "guided-backprop")(model, x, torch.tensor([11]))
     close(found, torch.tensor([[[0.0, 0.0], [0.0, 1.0]]]))
+
+
+def test_a_rule_may_give_what_it_got_for_what_works_in_place() -> None:
+    x = torch.tensor([-1.0, 2.0], requires_grad=True)
+    logits = run_with_rules(
+        lambda x: (x * 1).relu_() + 1, x, {"relu": lambda operation: operation.arguments[0]}
+    )
+    assert logits.tolist() == [0.0, 3.0]

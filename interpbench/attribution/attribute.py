@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -108,7 +109,9 @@ def attribute(
             part = slice(first, first + images)
             ids = tuple(batch.ids[part])
             seeds = [derive(seed, "method", method.name, sample_id) for sample_id in ids]
-            generators = [torch.Generator().manual_seed(s) for s in seeds]
+            provided: dict[str, Any] = {"ids": ids}
+            if "generators" in method.plugin.takes:
+                provided["generators"] = [torch.Generator().manual_seed(s) for s in seeds]
             left: list[str] = []
             inputs, targets = batch.x[part].clone(), batch.target[part].clone()
             if batch.name is not None:
@@ -118,7 +121,7 @@ def attribute(
                     guard.watching(seeds[0]) as left,
                     standing_in(model, stand_ins, guard.untouched),
                 ):
-                    answer = method(model, inputs, targets, generators=generators, ids=ids)
+                    answer = method(model, inputs, targets, **provided)
             finally:
                 model.shared.take_back(sound=not left)
                 left_behind.update(dict.fromkeys(left))

@@ -1,14 +1,20 @@
 """The modules that are imported, which a plugin may take away."""
 
 import sys
-from operator import is_
 
 
 class LoadedModules:
-    """What `sys.modules` holds now."""
+    """What `sys.modules` held when last looked at. To be kept: looking costs less than copying."""
 
     def __init__(self) -> None:
         self._before = dict(sys.modules)
+        self._modules = list(self._before.values())
+
+    def look(self) -> None:
+        """Takes down what is there now."""
+        if list(sys.modules.values()) != self._modules:
+            self._before = dict(sys.modules)
+            self._modules = list(self._before.values())
 
     def undo(self) -> list[str]:
         """Puts back what was taken away or replaced; says which packages that concerned.
@@ -16,10 +22,10 @@ class LoadedModules:
         At once, and before torch is asked anything: it would import itself a second time, of which
         the process dies.
         """
-        now, before = sys.modules, self._before
         # Imports only add at the end. By name it would take ten times as long.
-        if len(now) >= len(before) and all(map(is_, list(now.values()), before.values())):
+        if list(sys.modules.values())[: len(self._modules)] == self._modules:
             return []
+        now, before = sys.modules, self._before
         lost = {name: module for name, module in before.items() if now.get(name) is not module}
         now.update(lost)
         packages = {name.partition(".")[0] for name in lost}

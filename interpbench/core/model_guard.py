@@ -28,6 +28,7 @@ class Guard:
         self._modules = list(model.named_modules())
         self._tensors = list(_tensors(model))
         self._weights = {name: tensor.detach().clone() for name, tensor in self._tensors}
+        self._loaded = LoadedModules()
         self._snapshot: Snapshot | None = None
         self._untouched: Callable[[], bool] = lambda: False
 
@@ -40,7 +41,7 @@ class Guard:
         left: list[str] = []
         switches = {name: read() for name, (read, _) in SWITCHES.items()}
         random_state = _random_state()
-        loaded = LoadedModules()
+        self._loaded.look()
         snapshot = self._snapshot_of_now()
         outer = self._untouched
         self._untouched = snapshot.is_untouched
@@ -49,7 +50,7 @@ class Guard:
             yield left
         finally:
             self._untouched = outer
-            left += loaded.undo()
+            left += self._loaded.undo()
             _set_random_state(random_state)
             for name, (read, write) in SWITCHES.items():
                 if read() != switches[name]:

@@ -62,11 +62,11 @@ class Shared:
             x, target: what the result is for; None where it depends on no target.
             make: computes it.
         """
-        earlier = self.computed(what, model, x, target)
+        name = self._name(model, x, target)
+        earlier = self._found(name, what)
         if earlier is not None:
             return earlier
         result = make()
-        name = self._name(model, x, target)
         held = sum(map(self._size, [*self._kept.values(), *self._new.values()]))
         if name is None or held + self._size(result) > self._budget:
             return result
@@ -77,7 +77,9 @@ class Shared:
         self, what: Hashable, model: nn.Module, x: Tensor, target: Tensor | None = None
     ) -> tuple[Tensor, ...] | None:
         """What was computed before, or None."""
-        name = self._name(model, x, target)
+        return self._found(self._name(model, x, target), what)
+
+    def _found(self, name: Hashable, what: Hashable) -> tuple[Tensor, ...] | None:
         result = self._kept.get((name, what)) or self._new.get((name, what))
         return None if result is None else tuple(tensor.clone() for tensor in result)
 

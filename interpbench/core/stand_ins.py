@@ -56,10 +56,14 @@ class StandIns:
     Attributes:
         forwards: for who needs no gradient; None for the plain network.
         gradients: for who needs gradients at the image, and no others; None for the plain one.
+        under_rules: for who gives activations a backward pass of their own; float32, contiguous, and
+            with all operations of the plain network but those that are folded into its weights;
+            None for the plain one.
     """
 
     forwards: StandIn | None = None
     gradients: StandIn | None = None
+    under_rules: StandIn | None = None
 
     def answer(self, x: Tensor) -> Tensor | None:
         """The logits of images; None where only the plain network can give what is asked for."""
@@ -109,8 +113,21 @@ def standing_in(
 
 def answer_of_stand_in(model: nn.Module, x: Tensor) -> Tensor | None:
     """The logits of images by a model's stand-in; None where the model has to answer itself."""
+    stand_ins = _stand_ins_of(model, x)
+    return None if stand_ins is None else stand_ins.answer(x)
+
+
+def stand_in_under_rules(model: Callable[[Tensor], Tensor], x: Tensor) -> nn.Module | None:
+    """Whose activations get rules in place of a model's; None for the model's own."""
+    stand_ins = _stand_ins_of(model, x)
+    if stand_ins is None or stand_ins.under_rules is None:
+        return None
+    return stand_ins.under_rules.network
+
+
+def _stand_ins_of(model: Callable[[Tensor], Tensor], x: Tensor) -> StandIns | None:
     at_work = _at_work.get()
     if at_work is None or at_work[0] is not model or type(x) is not Tensor or _is_traced():
         return None
-    stand_ins, untouched = at_work[1:]
-    return stand_ins.answer(x) if untouched() else None
+    _, stand_ins, untouched = at_work
+    return stand_ins if untouched() else None

@@ -53,7 +53,20 @@ def stand_ins(
     if network is not model.network:
         forwards = StandIn(network, memory_format, scorer.dtype)
     gradients, said = _gradients(model, scorer, x, memory_format, decided)
-    return StandIns(forwards, gradients), said
+    return StandIns(forwards, gradients, _under_rules(gradients)), said
+
+
+def _under_rules(gradients: StandIn | None) -> StandIn | None:
+    """The same network as gradients come from, for rules: contiguous, since they choose by values."""
+    if gradients is None or gradients.dtype != torch.float32:
+        return None
+    if gradients.memory_format == torch.contiguous_format:
+        return gradients
+    return _contiguous(gradients.network)
+
+
+def _contiguous(network: nn.Module) -> StandIn:
+    return StandIn(copy.deepcopy(network).to(memory_format=torch.contiguous_format))
 
 
 def _gradients(
@@ -88,7 +101,7 @@ def _copies(
     contiguous = torch.contiguous_format
     if dtype != torch.float32 or memory_format == contiguous:
         return [StandIn(network, memory_format, dtype)]
-    folded = StandIn(copy.deepcopy(network).to(memory_format=contiguous))
+    folded = _contiguous(network)
     if not all(_adds_something(module) for module in network.modules()) or _chooses(folded, x):
         return [folded]
     return [StandIn(network, memory_format), folded]

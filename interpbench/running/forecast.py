@@ -1,7 +1,6 @@
 """What a run would cost: blocks, passes, time, memory and disk, from a few of its images."""
 
 import math
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,6 +9,7 @@ from typing import Literal
 import torch
 
 from interpbench.core.devices import describe, exact_arithmetic, memory_kept
+from interpbench.core.peak_memory import most_held
 from interpbench.core.progress import Progress
 from interpbench.running.blocks import Shard, blocks
 from interpbench.running.calibration import CalibratedModel, Tried, calibrate, pieces
@@ -190,7 +190,7 @@ def forecast(plan: Plan, workers: int, progress: Progress) -> Forecast:
         device=describe(device),
         workers=workers,
         models=models,
-        memory=Memory(_most_held(), on_gpu, largest, tables),
+        memory=Memory(most_held(), on_gpu, largest, tables),
         disk=disk,
         seconds_taken=time.perf_counter() - started,
         notices=(*plan.notices, *([AT_MOST] if plan.looks else [])),
@@ -286,13 +286,3 @@ def _finished(
             if not made.failure:
                 changed = {metric: curves.get(metric, ()) for metric in mine}
                 yield ExpectedCell(cell, model.images, changed)
-
-
-def _most_held() -> int | None:
-    """Bytes that this process has held at most."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024

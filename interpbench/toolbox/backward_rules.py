@@ -19,9 +19,12 @@ from torch.overrides import TorchFunctionMode
 from interpbench.core.activations import ACTIVATIONS, is_in_place
 from interpbench.core.errors import MethodError
 from interpbench.core.layers import is_scripted
+from interpbench.core.passes_counted import count_pass
+from interpbench.core.stand_ins import stand_in_under_rules
 
 Back = Callable[[Tensor], Sequence[Tensor]]  # the output's gradient -> one for each input
 WITH_WEIGHTS = ("linear", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)))
+FOLDED = {*WITH_WEIGHTS, "batch_norm"}  # which a folded copy of the network has not, or others of
 # Operations that only move numbers about, or change nothing in eval mode.
 MOVING = frozenset(
     {
@@ -117,8 +120,11 @@ def run_with_rules(
             "explain the Python module that it was made from."
         )
     mode = _Rules(rules, through, method)
+    stand_in = None if FOLDED & rules.keys() else stand_in_under_rules(model, x)
     with torch.enable_grad(), mode:
-        logits = model(x)
+        logits = model(x) if stand_in is None else stand_in(x)
+    if stand_in is not None:  # a model counts its own
+        count_pass(logits)
     return mode.current(logits)
 
 
@@ -228,6 +234,9 @@ def _operation(
     positional = ("input", "weight", "bias") if plain in WITH_WEIGHTS else ("input",)
     kwargs = dict(kwargs)
     args = (*args, *(kwargs.pop(key) for key in positional[len(args) :] if key in kwargs))
+
+    if name in ACTIVATIONS and kwargs.get("inplace"):  # gives a new tensor at once, if asked
+        kwargs["inplace"], overwrites = False, False
 
     def call(first: Any, *others: Any, **named: Any) -> Any:
         return func(first.clone() if overwrites else first, *others, **named)

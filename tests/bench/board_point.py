@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from interpbench.commands.app import app
+from interpbench.core.peak_memory import most_held
 from interpbench.files.csv_files import write_csv
 from interpbench.results.leaderboard import conclude
 from interpbench.results.run_folder import CONCLUSIONS, RunFolder
@@ -64,5 +65,4 @@ def seconds() -> float:
 
 if __name__ == "__main__":
     JOBS[sys.argv[1]](Path(sys.argv[2]))
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
-    print(seconds(), kilobytes / 2**20 if sys.platform != "darwin" else kilobytes / 2**30)
+    print(seconds(), (most_held() or 0) / 2**30)

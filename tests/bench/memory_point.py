@@ -5,7 +5,6 @@ last map is scored: the intervals that are computed then hold blocks of resample
 """
 
 import json
-import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 import interpbench
+from interpbench.core.peak_memory import most_held
 from interpbench.results.cell_results import CellResult
 from interpbench.running.execute import Listener
 
@@ -22,8 +22,7 @@ def peak() -> float:
     """The most memory until now, MiB: of the process, or the GPU's of tensors."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
-    return kilobytes / 2**10 if sys.platform != "darwin" else kilobytes / 2**20
+    return (most_held() or 0) / 2**20
 
 
 class Watch(Listener):

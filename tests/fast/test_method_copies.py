@@ -12,11 +12,13 @@ from torch.func import functional_call, vjp
 from interpbench.attribution.attribute import Batch, attribute
 from interpbench.core.batch_size import BatchSize
 from interpbench.core.model_guard import Guard
+from interpbench.core.passes_counted import counting
 from interpbench.core.stand_ins import StandIn, StandIns, standing_in
 from interpbench.core.types import Model
 from interpbench.fast.method_copies import image_gradients, stand_ins
 from interpbench.fast.scoring_copy import prepare
 from interpbench.registry.discovery import discover
+from interpbench.toolbox.backward_rules import Operation, run_with_rules
 from tests.fast.test_scoring_copy import SIDE, images, model, normed
 
 
@@ -27,7 +29,7 @@ class Marked(nn.Module):
         return x.mean((2, 3)).repeat(1, 2)[:, :5] + 1000
 
 
-MARKED = StandIns(StandIn(Marked()), StandIn(Marked()))
+MARKED = StandIns(StandIn(Marked()), StandIn(Marked()), StandIn(Marked()))
 
 
 def copies_of(subject: Model, x: Tensor) -> tuple[StandIns, str]:
@@ -253,6 +255,60 @@ def test_the_model_answers_itself_where_more_is_asked_for(
     guard = Guard(subject)
     with guard.watching(0), standing_in(subject, MARKED, guard.untouched):
         assert (ask(subject, x) < 500).all()
+
+
+def plainly(operation: Operation) -> Tensor:
+    return operation(*operation.arguments)
+
+
+@pytest.mark.parametrize(
+    ("ruled", "by_stand_in"),
+    [(["relu", "max_pool2d"], True), (["relu", "conv2d"], False), (["batch_norm"], False)],
+)
+def test_rules_are_carried_out_on_the_stand_in_unless_they_are_for_what_it_has_folded(
+    ruled: list[str], by_stand_in: bool
+) -> None:
+    subject, x = model(normed()), images().requires_grad_()
+    rules = dict.fromkeys(ruled, plainly)
+    guard = Guard(subject)
+    with guard.watching(0), standing_in(subject, MARKED, guard.untouched), counting() as passes:
+        logits = run_with_rules(subject, x, rules)
+        assert bool((logits > 500).all()) == by_stand_in
+        torch.autograd.grad(logits.sum(), x)
+        assert (passes.forwards, passes.backwards) == (len(x), len(x))
+        hooked(subject)
+        assert (run_with_rules(subject, x, rules) < 500).all()
+    assert (run_with_rules(subject, x, rules) < 500).all()
+
+
+def test_rules_get_each_activation_of_a_network_that_has_no_batch_norms() -> None:
+    subject, x = model(normed()), images()
+    copies, _ = copies_of(subject, x)
+    assert copies.under_rules is not None
+    assert copies.under_rules.memory_format == torch.contiguous_format
+
+    def seen(network: Callable[[Tensor], Tensor]) -> list[tuple[str, torch.Size]]:
+        found: list[tuple[str, torch.Size]] = []
+
+        def see(operation: Operation) -> Tensor:
+            found.append((operation.name, operation.arguments[0].shape))
+            return plainly(operation)
+
+        names = ("relu", "batch_norm", "conv2d", "linear")
+        run_with_rules(network, x.clone().requires_grad_(), dict.fromkeys(names, see))
+        return found
+
+    plain = seen(subject)
+    assert [name for name, _ in plain].count("batch_norm") == 2
+    assert seen(copies.under_rules.network) == [each for each in plain if each[0] != "batch_norm"]
+
+
+def test_no_rules_in_a_lower_precision() -> None:
+    subject, x = model(normed()), images()
+    fastest = x.contiguous(memory_format=torch.channels_last)
+    copies, _ = stand_ins(subject, prepare(subject, fastest, "bf16"), x, fastest)
+    assert copies.gradients is not None
+    assert copies.under_rules is None
 
 
 def test_nobody_stands_in_outside_of_a_call() -> None:

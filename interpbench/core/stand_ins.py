@@ -6,10 +6,10 @@ laid hands on the model, be it a hook, a rule on an activation or another weight
 to say what it needs.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -59,11 +59,15 @@ class StandIns:
         under_rules: for who gives activations a backward pass of their own; float32, contiguous, and
             with all operations of the plain network but those that are folded into its weights;
             None for the plain one.
+        by_layers: for who looks at a layer, or changes what it gives; None for the plain one.
+        layers: of the plain network, each that `by_layers` has too -> its.
     """
 
     forwards: StandIn | None = None
     gradients: StandIn | None = None
     under_rules: StandIn | None = None
+    by_layers: StandIn | None = None
+    layers: Mapping[nn.Module, nn.Module] = field(default_factory=dict)
 
     def answer(self, x: Tensor) -> Tensor | None:
         """The logits of images; None where only the plain network can give what is asked for."""
@@ -123,6 +127,16 @@ def stand_in_under_rules(model: Callable[[Tensor], Tensor], x: Tensor) -> nn.Mod
     if stand_ins is None or stand_ins.under_rules is None:
         return None
     return stand_ins.under_rules.network
+
+
+def stand_in_with_layer(
+    model: Callable[[Tensor], Tensor], layer: nn.Module, x: Tensor
+) -> tuple[StandIn, nn.Module] | None:
+    """Who has a layer of a model in its place, and that layer; None where the model itself has."""
+    stand_ins = _stand_ins_of(model, x)
+    if stand_ins is None or stand_ins.by_layers is None or layer not in stand_ins.layers:
+        return None
+    return stand_ins.by_layers, stand_ins.layers[layer]
 
 
 def _stand_ins_of(model: Callable[[Tensor], Tensor], x: Tensor) -> StandIns | None:

@@ -2,10 +2,12 @@
 
 Forward passes are read off the scoring copy. Gradients at the image come from the network whose
 batch norms are folded, which spares their passes over memory on the way back too, if they are
-proven to be the plain network's on real images. In channels last it is faster still by a third, but
-there sums are rounded otherwise: on an area of one colour another of several equal maxima would get
-the gradient, and what is zero but for rounding would pass a ReLU or not. So it has that format only
-where nothing is chosen among values, and every convolution adds something of its own.
+proven to be the plain network's on real images; and from a network folded likewise what methods
+look at or change by the names of layers. In channels last it is faster still by a third, but there
+sums are rounded otherwise: on an area of one colour another of several equal maxima would get the
+gradient, and what is zero but for rounding would pass a ReLU or not. So it has that format only
+where nothing is chosen among values, and every convolution adds something of its own; and where
+methods give activations rules, which may choose, never.
 
 In a lower precision, where a user asks for it, both come from the copy in that precision.
 """
@@ -22,11 +24,13 @@ from interpbench.core.errors import first_line
 from interpbench.core.memory_format import memory_format_of
 from interpbench.core.stand_ins import StandIn, StandIns
 from interpbench.core.types import Model
+from interpbench.fast.folded_layers import equal_layers, folded_in_place
 from interpbench.fast.scoring_copy import Scorer
 
 TOLERANCE = 1e-3  # of a gradient's norm; rounding that turns a ReLU costs more than rounding alone
 ROUGH = 0.5  # of it, in a lower precision
 PLAIN = "of the plain network"
+LAYERS = "; layers too"
 CHOOSING = {
     "max", "min", "amax", "amin", "aminmax", "maximum", "minimum", "fmax", "fmin", "argmax",
     "argmin", "cummax", "cummin", "sort", "msort", "argsort", "topk", "kthvalue", "median",
@@ -37,7 +41,7 @@ CHOOSING = {
 def stand_ins(
     model: Model, scorer: Scorer, x: Tensor, fastest: Tensor, decided: str = ""
 ) -> tuple[StandIns, str]:
-    """Who answers for a model, and in words where gradients come from.
+    """Who answers for a model, and in words where gradients and layers come from.
 
     Parameters:
         model: in eval mode, its weights frozen.
@@ -53,16 +57,37 @@ def stand_ins(
     if network is not model.network:
         forwards = StandIn(network, memory_format, scorer.dtype)
     gradients, said = _gradients(model, scorer, x, memory_format, decided)
-    return StandIns(forwards, gradients, _under_rules(gradients)), said
-
-
-def _under_rules(gradients: StandIn | None) -> StandIn | None:
-    """The same network as gradients come from, for rules: contiguous, since they choose by values."""
     if gradients is None or gradients.dtype != torch.float32:
-        return None
+        return StandIns(forwards, gradients), said
+    by_layers, layers = None, {}
+    if not decided or decided.endswith(LAYERS):
+        by_layers, layers = _with_layers(model.network, x, gradients.memory_format)
+        said = said.removesuffix(LAYERS) + (LAYERS if layers else "")
+    return StandIns(forwards, gradients, _under_rules(gradients), by_layers, layers), said
+
+
+def _under_rules(gradients: StandIn) -> StandIn:
+    """The same network as gradients come from: contiguous, since rules choose by values."""
     if gradients.memory_format == torch.contiguous_format:
         return gradients
     return _contiguous(gradients.network)
+
+
+def _with_layers(
+    network: nn.Module, x: Tensor, memory_format: torch.memory_format
+) -> tuple[StandIn | None, dict[nn.Module, nn.Module]]:
+    """A folded network that has a network's layers, and which of them are the same on real images.
+
+    Where the gradients at the images are the same too.
+    """
+    try:
+        stand_in = StandIn(folded_in_place(network).to(memory_format=memory_format), memory_format)
+        expected = image_gradients(network, x)
+        if _apart(image_gradients(stand_in, x), expected).amax() > TOLERANCE:
+            return None, {}
+        return stand_in, equal_layers(network, stand_in.network, stand_in, x[:1])
+    except Exception:  # it cannot be traced or copied: then methods look at the network itself
+        return None, {}
 
 
 def _contiguous(network: nn.Module) -> StandIn:

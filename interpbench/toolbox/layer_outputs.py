@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from interpbench.core.batch_size import is_out_of_memory
 from interpbench.core.layers import as_maps
+from interpbench.core.passes_counted import count_pass
+from interpbench.core.stand_ins import stand_in_with_layer
 from interpbench.core.types import Model
 
 
@@ -53,10 +55,10 @@ def activations_and_gradients(
             outputs.append(output.detach().requires_grad_())
             return outputs[-1].clone()  # what follows may work in place
 
-        with torch.enable_grad(), changed(module, cut, image):
-            score = model(x).gather(1, target[:, None]).sum()
+        with torch.enable_grad():
+            score = _logits(model, module, cut, x).gather(1, target[:, None]).sum()
         (gradient,) = torch.autograd.grad(score, outputs[-1])
-        return as_maps(outputs[-1].detach(), image), as_maps(gradient, image)
+        return _maps(outputs[-1].detach(), image), _maps(gradient, image)
 
     activations, gradients = model.shared.once(
         ("activations and gradients", module), model, x, target, make
@@ -87,9 +89,9 @@ def layer_activations(model: Model, layer: str | None, x: Tensor) -> Tensor:
             outputs.append(output.detach().clone())
             return output
 
-        with torch.no_grad(), changed(module, keep, x.shape[2:]):
-            model(x)
-        return (as_maps(outputs[-1], x.shape[2:]),)
+        with torch.no_grad():
+            _logits(model, module, keep, x)
+        return (_maps(outputs[-1], x.shape[2:]),)
 
     # A pass that went on to the gradients has made the activations too.
     with_gradients = model.shared.computed(("activations and gradients", module), model, x)
@@ -158,9 +160,26 @@ def _scaled(model: Model, module: nn.Module, x: Tensor, factors: Tensor) -> Tens
         as_maps(output, x.shape[2:]).mul_(factors[:, :, None, None])  # a view
         return output
 
-    with torch.no_grad(), changed(module, scale, x.shape[2:]):
-        logits: Tensor = model(x)
+    with torch.no_grad():
+        return _logits(model, module, scale, x)
+
+
+def _logits(
+    model: Model, module: nn.Module, change: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
+    """The logits when a layer's output is changed: the model's, or of who stands in for it."""
+    stand_in = stand_in_with_layer(model, module, x)
+    ask, layer = (model, module) if stand_in is None else stand_in
+    with changed(layer, change, x.shape[2:]):
+        logits: Tensor = ask(x)
+    if stand_in is not None:  # a model counts its own
+        count_pass(logits)
     return logits
+
+
+def _maps(output: Tensor, image: Sequence[int]) -> Tensor:
+    """As maps, contiguous whatever format they were computed in."""
+    return as_maps(output, image).contiguous()
 
 
 @contextmanager

@@ -56,8 +56,8 @@ class StandIns:
     Attributes:
         forwards: for who needs no gradient; None for the plain network.
         gradients: for who needs gradients at the image, and no others; None for the plain one.
-        under_rules: for who gives activations a backward pass of their own; float32, contiguous, and
-            with all operations of the plain network but those that are folded into its weights;
+        under_rules: for who gives activations a backward pass of their own; float32, contiguous,
+            and with all operations of the plain network but those that are folded into its weights;
             None for the plain one.
         by_layers: for who looks at a layer, or changes what it gives; None for the plain one.
         layers: of the plain network, each that `by_layers` has too -> its.

@@ -9,7 +9,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -45,9 +45,11 @@ def folded_in_place(network: nn.Module) -> nn.Module:
             and len(before.users) == 1
             and calls[before.target] == calls[norm.target] == 1
         ):
-            pair = [copied.get_submodule(str(node.target)) for node in (before, norm)]
-            if tuple(map(type, pair)) in PAIRS and not pair[1].training:
-                copied.set_submodule(str(before.target), fuse_conv_bn_eval(*pair))
+            conv, following = (
+                cast(Any, copied.get_submodule(str(node.target))) for node in (before, norm)
+            )
+            if (type(conv), type(following)) in PAIRS and not following.training:
+                copied.set_submodule(str(before.target), fuse_conv_bn_eval(conv, following))
                 copied.set_submodule(str(norm.target), nn.Identity().eval())
     return copied.requires_grad_(False)
 

@@ -59,7 +59,8 @@ def stand_ins(
     gradients, said = _gradients(model, scorer, x, memory_format, decided)
     if gradients is None or gradients.dtype != torch.float32:
         return StandIns(forwards, gradients), said
-    by_layers, layers = None, {}
+    by_layers: StandIn | None = None
+    layers: dict[nn.Module, nn.Module] = {}
     if not decided or decided.endswith(LAYERS):
         by_layers, layers = _with_layers(model.network, x, gradients.memory_format)
         said = said.removesuffix(LAYERS) + (LAYERS if layers else "")

@@ -10,6 +10,7 @@ import torch
 
 import interpbench
 from interpbench.registry.registry import Registry
+from tests.slow_cases import with_slow
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -21,6 +22,7 @@ def needs_an_example(name: str) -> bool:
     return (inspect.isfunction(thing) or inspect.isclass(thing)) and not is_exception
 
 
+LONG = ["advise", "conformance", "judge", "merge", "stability"]
 NAMES = [name for name in interpbench.__all__ if needs_an_example(name)]
 
 
@@ -34,7 +36,7 @@ def example_of(name: str) -> doctest.DocTest:
     return example
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", with_slow(NAMES, LONG))
 def test_example_gives_what_it_says(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,6 @@ from docs.notebooks.render import FOLDER, executed
 from tests.paths import ROOT
 
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-QUICKEST = "explain-a-photo"
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
     "urls"
 ]["Repository"]
@@ -59,13 +58,8 @@ def test_notebooks_are_small() -> None:
     assert sum(path.stat().st_size for path in NOTEBOOKS) < 1_000_000
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=() if path.stem == QUICKEST else pytest.mark.slow, id=path.stem)
-        for path in NOTEBOOKS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_the_same(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     assert shown(executed(path)) == shown(nbformat.read(path, as_version=4))

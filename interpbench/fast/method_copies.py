@@ -14,6 +14,7 @@ In a lower precision, where a user asks for it, both come from the copy in that 
 
 import copy
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -83,8 +84,8 @@ def _with_layers(
     """
     try:
         stand_in = StandIn(folded_in_place(network).to(memory_format=memory_format), memory_format)
-        expected = image_gradients(network, x)
-        if _apart(image_gradients(stand_in, x), expected).amax() > TOLERANCE:
+        proof = _SameGradients(network, x)
+        if not proof.accepts(image_gradients(stand_in, x), TOLERANCE):
             return None, {}
         return stand_in, equal_layers(network, stand_in.network, stand_in, x[:1])
     except Exception:  # it cannot be traced or copied: then methods look at the network itself
@@ -108,11 +109,11 @@ def _gradients(
         for each in copies:
             if decided.split(";")[0] == _name(each):
                 return each, decided
-        expected = image_gradients(model.network, x)
-        allowed, why = ROUGH if is_lower else TOLERANCE, ""
+        proof, why = _SameGradients(model.network, x), ""
         for each in copies:
-            apart = float(_apart(image_gradients(each, x), expected).amax())
-            if apart <= allowed:
+            found = image_gradients(each, x)
+            apart = _apart(found, proof.expected)
+            if proof.accepts(found, ROUGH if is_lower else TOLERANCE):
                 return each, f"{_name(each)}; apart by up to {apart:.1g}"
             why = f"{PLAIN}: those of a copy, {_name(each)}, are apart by {apart:.1g}"
     except Exception as error:  # no gradients flow, or the network fails with them
@@ -183,7 +184,34 @@ def image_gradients(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return gradient.detach()
 
 
-def _apart(found: Tensor, expected: Tensor) -> Tensor:
-    """How far gradients are apart, as a share of the norm, float64 [B]."""
-    difference, expected = (part.flatten(1).double() for part in (found - expected, expected))
-    return difference.norm(dim=1) / expected.norm(dim=1).clamp(min=torch.finfo().tiny)
+class _SameGradients:
+    """The gradients of real images, which a copy must give too, as well as the network itself does.
+
+    Where an activation's input is all but 0, rounding decides whether a ReLU lets its gradient
+    back: then the network's own gradients are off, and a copy's may be off as much.
+    """
+
+    def __init__(self, network: nn.Module, x: Tensor) -> None:
+        self._network, self._x = network, x
+        self.expected = image_gradients(network, x)
+
+    def accepts(self, found: Tensor, allowed: float) -> bool:
+        """Whether they are the network's, up to a share of the norm, or no farther from exact."""
+        if _apart(found, self.expected) <= allowed:
+            return True
+        own = _apart(self.expected, self._exact)
+        return allowed < own < ROUGH and _apart(found, self._exact) <= own
+
+    @cached_property
+    def _exact(self) -> Tensor:
+        """In double precision."""
+        return image_gradients(copy.deepcopy(self._network).double(), self._x.double())
+
+
+def _apart(found: Tensor, expected: Tensor) -> float:
+    """How far gradients are apart at most, as a share of an image's norm."""
+    difference, size = (
+        part.flatten(1).norm(dim=1)
+        for part in (found.double() - expected.double(), expected.double())
+    )
+    return float((difference / size.clamp(min=torch.finfo().tiny)).amax())

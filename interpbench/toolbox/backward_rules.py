@@ -8,6 +8,7 @@ for the backward pass stays what it was.
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,7 @@ class Operation:
         return self._call(*arguments, *self.arguments[len(arguments) :], **self.named)
 
 
+_at_work: ContextVar[bool] = ContextVar("rules are carried out", default=False)
 Rule = Callable[[Operation], Tensor]  # carries an operation out and gives its output
 
 
@@ -121,15 +123,23 @@ def run_with_rules(
         )
     mode = _Rules(rules, through, method)
     stand_in = None if FOLDED & rules.keys() else stand_in_under_rules(model, x)
-    with torch.enable_grad(), mode:
-        logits = model(x) if stand_in is None else stand_in(x)
+    token = _at_work.set(True)
+    try:
+        with torch.enable_grad(), mode:
+            logits = model(x) if stand_in is None else stand_in(x)
+        with torch.enable_grad():
+            logits = mode.current(logits).clone()  # a caller's own, whatever rules keep
+    finally:
+        _at_work.reset(token)
     if stand_in is not None:  # a model counts its own
         count_pass(logits)
-    return mode.current(logits)
+    return logits
 
 
 def with_backward(output: Tensor, inputs: Sequence[Tensor], back: Back) -> Tensor:
-    """A copy of the output that has a backward pass of its own.
+    """The output with a backward pass of its own: a copy, or where rules are carried out itself.
+
+    There nothing is overwritten, so that what a rule keeps for its backward pass stays what it was.
 
     Parameters:
         output: of an operation, of any shape.
@@ -143,15 +153,16 @@ def with_backward(output: Tensor, inputs: Sequence[Tensor], back: Back) -> Tenso
         >>> x.grad  # of round() itself it is 0
         tensor([1.])
     """
-    copied: Tensor = _WithBackward.apply(output.detach(), back, *inputs)
-    return copied
+    given = output.detach() if _at_work.get() else output.detach().clone()
+    found: Tensor = _WithBackward.apply([given], back, *inputs)
+    return found
 
 
 class _WithBackward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, output: Tensor, back: Back, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, output: list[Tensor], back: Back, *inputs: Tensor) -> Tensor:
         ctx.back = back
-        return output.clone()
+        return output[0]  # in a list, as autograd would copy an input that comes back
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:

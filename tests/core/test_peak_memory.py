@@ -1,6 +1,5 @@
 """How much memory this process has held at most: its own, whoever started it."""
 
-import os
 import subprocess
 import sys
 
@@ -12,23 +11,32 @@ from interpbench.core.peak_memory import most_held
 
 MEGABYTE = 2**20
 SHOW = "from interpbench.core.peak_memory import most_held; print(most_held())"
+GROW = """
+import numpy as np
+from interpbench.core.peak_memory import most_held
+before = most_held()
+held = np.ones(before + 64 * 2**20, dtype=np.uint8)
+during = most_held()
+del held
+print(before, during, most_held())
+"""
+
+
+def printed(code: str) -> list[int]:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return [int(word) for word in done.stdout.split()]
 
 
 def test_what_is_held_is_seen_and_stays_after_it_is_given_back() -> None:
-    before = most_held() or 0
-    held = np.ones(int(before + 64 * MEGABYTE), dtype=np.uint8)
-    during = most_held() or 0
+    before, during, after = printed(GROW)
     assert during >= before + 64 * MEGABYTE
-    del held
-    assert most_held() >= during - MEGABYTE  # Linux adds up what its cores counted
+    assert after >= during - MEGABYTE  # Linux adds up what its cores counted
 
 
 def test_a_child_does_not_inherit_what_its_parent_held() -> None:
     large = np.ones(800 * MEGABYTE, dtype=np.uint8)
-    done = subprocess.run(
-        [sys.executable, "-c", SHOW], capture_output=True, text=True, check=True, env=os.environ
-    )
-    assert 4 * MEGABYTE < int(done.stdout) < len(large)
+    [child] = printed(SHOW)
+    assert 4 * MEGABYTE < child < len(large)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no getrusage")

@@ -16,6 +16,7 @@ from interpbench.diagnosis.own_activations import with_own_activations
 from interpbench.diagnosis.repair import NEEDED_IN_A_RUN, Repair, mended_for_a_run, repair
 from tests import faulty_models as faulty
 from tests.diagnosis.test_examination import CASES_OF_TORCHVISION, HOOKS, images, model, torchvision
+from tests.slow_cases import with_slow
 
 HOOKED = (
     faulty.InPlace,
@@ -420,7 +421,7 @@ class TestRun:
         assert not NEEDED_IN_A_RUN & examine(mended, images()).kinds
 
 
-@pytest.mark.parametrize("name", CASES_OF_TORCHVISION)
+@pytest.mark.parametrize("name", with_slow(CASES_OF_TORCHVISION, ("densenet121", "vit_b_16")))
 def test_torchvisions_networks_are_repaired_with_equal_answers(name: str) -> None:
     original, x = torchvision(name)
     mended, ruled_out, done = repaired(original, x)

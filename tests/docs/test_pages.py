@@ -9,10 +9,23 @@ from tests.command_line import call
 from tests.docs.commands import check_command, commands_of
 from tests.docs.pages import LANGUAGES, MARKS, PAGES, blocks_of
 from tests.docs.running import Reader, furnish
+from tests.slow_cases import with_slow
 
 BLOCKS = {page: blocks_of(page) for page in PAGES}
 WITH_BLOCKS = [
     page for page in PAGES if any(b.language in ("bash", "python") for b in BLOCKS[page])
+]
+LONG = [
+    "how-to/many-machines.md",
+    "how-to/new-dataset.md",
+    "how-to/new-method.md",
+    "how-to/notebooks.md",
+    "how-to/own-maps.md",
+    "how-to/own-photographs.md",
+    "how-to/paper.md",
+    "how-to/train.md",
+    "tutorials/compare-methods.md",
+    "tutorials/write-a-method.md",
 ]
 WITH_SLOW_ONES = [page for page in PAGES if any(block.is_slow for block in BLOCKS[page])]
 
@@ -31,7 +44,7 @@ def read(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *, slowly: bo
     assert sum(reader.done.values()) == len(BLOCKS[page]), reader.done
 
 
-@pytest.mark.parametrize("page", WITH_BLOCKS)
+@pytest.mark.parametrize("page", with_slow(WITH_BLOCKS, LONG))
 def test_what_a_page_shows_works(
     page: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,12 @@ from interpbench.core.model_guard import Guard
 from interpbench.core.passes_counted import counting
 from interpbench.core.stand_ins import StandIn, StandIns, standing_in
 from interpbench.core.types import Model
-from interpbench.fast.method_copies import image_gradients, stand_ins
+from interpbench.fast.method_copies import (
+    TOLERANCE,
+    _SameGradients,
+    image_gradients,
+    stand_ins,
+)
 from interpbench.fast.scoring_copy import prepare
 from interpbench.registry.discovery import discover
 from interpbench.toolbox.backward_rules import Operation, run_with_rules
@@ -148,6 +153,37 @@ def test_gradients_that_differ_are_refused() -> None:
     copies, said = copies_of(model(Stopped()), images())
     assert copies.gradients is None
     assert said.startswith("of the plain network: those of a copy, folded, are apart by 0.5")
+
+
+class Rounding(nn.Module):
+    """Is off by a share of its logits in single precision, as where rounding turns a ReLU."""
+
+    def __init__(self, off: float) -> None:
+        super().__init__()
+        self.off, self.pool = off, nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(x).flatten(1) * (1 if x.dtype == torch.float64 else 1 + self.off)
+
+
+@pytest.mark.parametrize(
+    ("off", "copys", "accepted"),
+    [
+        (0.002, 0.0, True),  # nearer to what is exact
+        (0.002, -0.0019, True),  # as far from it, and twice as far from the network
+        (0.002, -0.003, False),
+        (0.0, 0.0009, True),
+        (0.0, 0.003, False),
+        (0.0009, -0.0008, False),  # the network's own are exact enough
+        (0.9, 0.0, False),  # whatever that is, it is no rounding
+    ],
+)
+def test_gradients_that_rounding_moves_are_judged_by_double_precision(
+    off: float, copys: float, accepted: bool
+) -> None:
+    x = images()
+    proof = _SameGradients(Rounding(off), x)
+    assert proof.accepts(image_gradients(Rounding(copys), x), TOLERANCE) == accepted
 
 
 def hooked(subject: Model) -> None:

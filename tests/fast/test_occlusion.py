@@ -22,6 +22,7 @@ from interpbench.fast.occlusion.network import trace
 from interpbench.fast.occlusion.occluded_outputs import Choice, listening
 from interpbench.fast.occlusion.plan import plans
 from interpbench.registry.discovery import discover
+from tests.slow_cases import with_slow
 from tests.tiny_models import NARROW, calibrate, convolutional
 
 REGISTRY = discover()
@@ -103,7 +104,7 @@ def choices() -> Iterator[list[Choice]]:
         yield heard
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", with_slow(BUNDLED, ("mobilenet_v2", "resnet50")))
 def test_every_plan_of_the_bundled_architectures_gives_the_logits_of_the_plain_network(
     name: str,
 ) -> None:

@@ -24,6 +24,7 @@ from tests.methods.common import (
     small_model,
 )
 from tests.reference import rise
+from tests.slow_cases import with_slow
 from tests.tiny_models import Constant, Linear, convolutional, wrap
 
 # On other architectures of 32 pixels the conformance test compares them, through the table of references.
@@ -69,7 +70,7 @@ CAPTUM = {
 
 
 @pytest.mark.parametrize(("architecture", "size"), SMALL_MODELS)
-@pytest.mark.parametrize("name", CAPTUM)
+@pytest.mark.parametrize("name", with_slow(CAPTUM, ("occlusion", "integrated-gradients")))
 def test_equals_captum_called_directly_on_every_model_with_mixed_targets(
     name: str, architecture: str, size: int
 ) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from interpbench import run_with_rules
+from interpbench import Operation, run_with_rules, with_backward
 from interpbench.core.errors import MethodError
 from interpbench.core.seeding import derive
 from interpbench.core.types import Model
@@ -265,3 +265,30 @@ def test_a_rule_may_give_what_it_got_for_what_works_in_place() -> None:
         lambda x: (x * 1).relu_() + 1, x, {"relu": lambda operation: operation.arguments[0]}
     )
     assert logits.tolist() == [0.0, 3.0]
+
+
+def test_a_rule_s_output_is_not_copied_and_what_it_keeps_is_its_own() -> None:
+    kept: list[Tensor] = []
+    given: list[Tensor] = []
+
+    def rule(operation: Operation) -> Tensor:
+        out = operation(*operation.arguments)
+        kept.append(out.detach())
+        given.append(with_backward(out, [operation.arguments[0]], lambda g: [g * kept[-1]]))
+        return given[-1]
+
+    x = torch.tensor([[1.0, -2.0, 3.0]], requires_grad=True)
+    logits = run_with_rules(lambda x: x.relu(), x, {"relu": rule})
+    assert given[0].data_ptr() == kept[0].data_ptr()
+    logits.detach().zero_()
+    (gradient,) = torch.autograd.grad(logits.sum(), x)
+    assert gradient.tolist() == [[1.0, 0.0, 3.0]]
+    with torch.no_grad():
+        assert run_with_rules(lambda x: x.relu(), x, {"relu": rule}).requires_grad
+
+
+def test_elsewhere_with_backward_gives_a_copy() -> None:
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    rounded = x.round()
+    with_backward(rounded, [x], lambda g: [g]).detach().zero_()
+    assert rounded.tolist() == [1.0, 2.0]

@@ -20,6 +20,7 @@ from interpbench.training.splits import Splits
 from interpbench.training.start import Start
 from interpbench.training.train import train
 from tests.methods.common import QUICK
+from tests.slow_cases import with_slow
 from tests.sources import REGISTRY, choose
 from tests.tiny_models import NARROW
 
@@ -34,6 +35,13 @@ OTHERS = [
     "timm:test_convnext",
 ]
 HUGE = ["vit_b_16"]
+LONG = [
+    "efficientnet_lite0",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "resnet50",
+    "torchvision:shufflenet_v2_x0_5",
+]
 # The same layers as a sister has, only more of them; that they are built as they should be is tested without training.
 # Group norm is layer norm with another number of groups.
 DEEPER = [
@@ -98,10 +106,7 @@ def inputs(model: Model) -> Tensor:
 
 def architectures() -> list[object]:
     bundled = [p.name for p in REGISTRY.plugins("model") if not p.required]
-    return [
-        pytest.param(name, marks=pytest.mark.slow) if name in HUGE + DEEPER else name
-        for name in [*bundled, *OTHERS]
-    ]
+    return with_slow([*bundled, *OTHERS], [*HUGE, *DEEPER, *LONG])
 
 
 def narrow(name: str) -> Configured:

@@ -80,6 +80,7 @@ def test_where_a_map_hangs_on_the_last_bits_its_score_may_be_what_these_make_of_
     assert others["tolerance"].max() <= 0.001  # no other is asked about
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["saliency", "center"])
 def test_where_it_does_not_the_same_change_is_found(
     method: str, published: Path, suite_file: Path, edge_file: Path

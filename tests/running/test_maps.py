@@ -198,6 +198,7 @@ class TestScores:
         )
         assert (row["constant"], row["nonfinite"], row["unscored"]) == (1, 1, 2)
 
+    @pytest.mark.slow
     def test_a_worker_scores_what_one_process_scores(self, tmp_path: Path) -> None:
         root = as_npy(tmp_path / "mine", maps_of())
         run(tmp_path, maps=[root], output=tmp_path / "here", block_size=4)

@@ -83,6 +83,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> str:
     return bytes_of(folder)["sound"]
 
 
+@pytest.mark.slow
 def test_whatever_a_method_does_its_own_cell_alone_is_lost(
     plugin: dict[str, dict[str, str]], clean: str, tmp_path: Path
 ) -> None:

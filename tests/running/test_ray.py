@@ -79,6 +79,7 @@ def test_what_no_node_can_ever_give_is_refused_with_what_they_have(cluster: Any)
     assert RayPool(NOWHERE, {"CPU": 0.5}, 3).room() == 3
 
 
+@pytest.mark.slow
 def test_what_a_worker_waits_for_is_said_with_what_is_free(cluster: Any) -> None:
     pool = RayPool(NOWHERE, {"CPU": 1.0}, 3)
     workers = [pool.hire(number) for number in (1, 2, 3)]

@@ -70,6 +70,7 @@ class Killer(Listener):
                 self.killed += 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_nothing(whole: Path, tmp_path: Path) -> None:
     killer = Killer(2)
     finished = interpbench.run(**settings(tmp_path / "run", workers=2, listener=killer))
@@ -79,6 +80,7 @@ def test_a_worker_that_is_killed_costs_nothing(whole: Path, tmp_path: Path) -> N
     assert tables(tmp_path / "run") == tables(whole)
 
 
+@pytest.mark.slow
 def test_begun_in_workers_and_gone_on_with_in_one_process(whole: Path, tmp_path: Path) -> None:
     class Stop(Listener):
         begun = 0

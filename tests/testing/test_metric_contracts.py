@@ -13,12 +13,21 @@ from interpbench.registry.new_plugin import write_plugin
 from interpbench.testing import METRIC_CONTRACTS, check_metric
 from interpbench.testing.models import MODELS
 from tests.faulty_metrics import BREAKS, FAULTY, SOUND
+from tests.slow_cases import with_slow
 
 REGISTRY = discover()
 QUICKER: dict[str, dict[str, object]] = {
     "impact-coverage": {"steps": 15},
     "smooth-mprt": {"samples": 3},
 }
+LONG = [
+    "impact-coverage",
+    "monotonicity-correlation",
+    "mu-fidelity",
+    "non-sensitivity",
+    "road-by-percentiles",
+    "sensitivity-n",
+]
 SLOW = ["road-by-percentiles"]  # 18 imputations an image and call: on the first model alone here
 
 
@@ -42,7 +51,7 @@ def test_nothing_is_wrong_with_a_sound_metric(name: str) -> None:
     assert [str(outcome) for outcome in outcomes if outcome.failed] == []
 
 
-@pytest.mark.parametrize("name", REGISTRY.names("metric"))
+@pytest.mark.parametrize("name", with_slow(REGISTRY.names("metric"), LONG))
 def test_bundled_metrics_keep_their_contracts(name: str) -> None:
     models = dict(itertools.islice(MODELS.items(), 1 if name in SLOW else None))
     outcomes = check_metric(

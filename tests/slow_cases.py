@@ -6,12 +6,18 @@ from typing import Any
 import pytest
 
 
-def with_slow(cases: Iterable[str], slow: Collection[str]) -> list[Any]:
-    """For `parametrize`: the cases, of which some only run with `-m slow`.
+def with_slow(cases: Iterable[Any], slow: Collection[str]) -> list[Any]:
+    """For `parametrize`: the cases, of which some only run with `-m slow`; besides those that are marked already.
 
     Raises:
         AssertionError: if one of the slow ones is no case.
     """
     cases = list(cases)
-    assert set(slow) <= set(cases), set(slow) - set(cases)
-    return [pytest.param(case, marks=pytest.mark.slow) if case in slow else case for case in cases]
+    names = [case for case in cases if isinstance(case, str)]
+    assert set(slow) <= set(names), set(slow) - set(names)
+    return [
+        pytest.param(case, marks=pytest.mark.slow)
+        if isinstance(case, str) and case in slow
+        else case
+        for case in cases
+    ]
